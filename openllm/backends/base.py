@@ -1,0 +1,171 @@
+"""The contract of an engine: token ids in, `TokenDelta`s out; no text, no HTTP."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+import msgspec
+
+from openllm.errors import EngineError, OpenLLMError, UnsupportedFeature
+from openllm.spec import LLMSpec
+from openllm.types import EngineRequest, TokenDelta
+
+
+@attrs.frozen
+class BackendInfo:
+    """What a started engine knows of itself."""
+
+    max_model_len: int  # tokens, prompt and answer together
+    vocab_size: int
+    eos_token_ids: tuple[int, ...]
+    dtype: str
+    device: str
+    max_concurrency: int = 0  # requests that can run at once; 0: the engine decides
+
+
+@attrs.frozen
+class EngineStats:
+    """One reading of an engine, cheap enough to take at every scrape."""
+
+    running: int = 0  # choices being decoded or prefilled
+    waiting: int = 0  # admitted and not begun
+    cache_usage: float = 0.0  # share of the KV cache in use, 0..1
+    prefix_hits: int = 0  # prompt tokens taken from a cache, since start
+    prefix_queries: int = 0  # prompt tokens looked up, since start
+    preemptions: int = 0  # since start
+
+
+@attrs.frozen
+class Embeddings:
+    """One vector per input, and how many tokens the inputs had."""
+
+    vectors: list[list[float]]
+    prompt_tokens: int
+
+
+class Backend(abc.ABC):
+    """An engine around one model. Built from a spec and a local directory of weights; holds nothing until `start`."""
+
+    name: ClassVar[str]
+    supports_adapters: ClassVar[bool] = False
+    supports_embeddings: ClassVar[bool] = False
+
+    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
+        self.spec = spec
+        self.weights_dir = weights_dir
+
+    @classmethod
+    @abc.abstractmethod
+    def unusable(cls, spec: LLMSpec) -> str | None:
+        """Why this backend cannot run here, as one sentence that names the remedy; None when it can."""
+
+    @abc.abstractmethod
+    async def start(self) -> None:
+        """Load weights and bring the engine up. Errors: WeightsError, ConfigurationError, MissingDependency."""
+
+    @property
+    @abc.abstractmethod
+    def info(self) -> BackendInfo:
+        """Valid after `start`."""
+
+    def check(self, request: EngineRequest) -> None:
+        """Refuse before admission what this engine cannot do. Errors: UnsupportedFeature, InvalidRequest."""
+
+    @abc.abstractmethod
+    def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+        """Yield the deltas of all `params.n` choices; each choice ends with exactly one delta with a finish_reason.
+
+        Closing the iterator (or cancelling the task that reads it) cancels the request and frees what it holds.
+        Errors: Overloaded when the queue is full, InvalidRequest (a grammar that does not compile), EngineDead.
+        """
+
+    async def embed(self, prompts: Sequence[Sequence[int]]) -> Embeddings:
+        """Embed token-id prompts. Errors: UnsupportedFeature."""
+        raise UnsupportedFeature(f"The {self.name} backend cannot embed this model.", hint="Use an embedding model.")
+
+    async def mount_adapter(self, name: str, path: Path) -> None:
+        """Make the adapter in `path` (checked by `openllm.lora`) usable as `request.adapter == name`."""
+        raise UnsupportedFeature(f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm.")
+
+    async def unmount_adapter(self, name: str) -> None:
+        """Forget an adapter once the requests that use it are done."""
+        raise UnsupportedFeature(f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm.")
+
+    def stats(self) -> EngineStats:
+        return EngineStats()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the engine is dead; None while it is well. Feeds /readyz and /livez."""
+        return None
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Stop the engine; live requests end with finish_reason "cancelled". Closing twice is fine."""
+
+
+class DeltaQueue:
+    """Deltas of one request on their way from an engine thread to its reader; late ones are joined.
+
+    `put` is called on the event loop's thread (an engine thread posts one callback per step for all its requests).
+    """
+
+    __slots__ = ("_error", "_items", "_waiter")
+
+    def __init__(self) -> None:
+        self._items: deque[TokenDelta] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: OpenLLMError | None = None
+
+    def put(self, delta: TokenDelta) -> None:
+        if self._items and (last := self._items[-1]).index == delta.index and last.finish_reason is None:
+            self._items[-1] = join(last, delta)
+        else:
+            self._items.append(delta)
+        self._wake()
+
+    def fail(self, error: OpenLLMError) -> None:
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def get(self) -> TokenDelta:
+        """The next delta; raises what `fail` was given once all deltas before it are read."""
+        while not self._items:
+            if self._error is not None:
+                raise self._error
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._items.popleft()
+
+
+def join(first: TokenDelta, second: TokenDelta) -> TokenDelta:
+    """Two consecutive deltas of one choice as one."""
+    return msgspec.structs.replace(
+        first,
+        token_ids=first.token_ids + second.token_ids,
+        finish_reason=second.finish_reason,
+        stop_reason=second.stop_reason,
+        logprobs=None if first.logprobs is None else first.logprobs + (second.logprobs or []),
+        error=second.error,
+    )
+
+
+def terminal_error(index: int, message: str) -> TokenDelta:
+    """The delta that ends choice `index` when the engine failed on it."""
+    return TokenDelta([], index, "error", error=message)
+
+
+def require_alive(backend: Backend) -> None:
+    """Raise EngineError when the engine of `backend` is dead."""
+    if backend.failure:
+        raise EngineError(f"The {backend.name} engine has stopped: {backend.failure}", hint="Restart the service.")

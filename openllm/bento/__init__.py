@@ -1,0 +1,1 @@
+"""Packaging: the only package that imports bentoml."""

@@ -1,0 +1,1 @@
+"""The embedded demo model: package data only."""

@@ -1,0 +1,172 @@
+"""Every error openllm raises on purpose: what went wrong, what to do about it, and the HTTP status it maps to.
+
+OpenLLMError
+├── InvalidRequest            400  a value in a request or call that can never work
+│   ├── ContextLengthExceeded 400  prompt plus answer do not fit the model's context
+│   └── UnsupportedFeature    400  the chosen engine cannot do this
+├── Unauthorized              401  no key, or a wrong one
+├── Forbidden                 403  the key is not allowed to do this
+├── NotFound                  404  no such route, model or adapter
+│   ├── ModelNotFound
+│   └── AdapterNotFound
+├── MethodNotAllowed          405
+├── Conflict                  409  the thing is in use, or exists already
+├── PayloadTooLarge           413
+├── RateLimited               429  this caller sends too much
+├── Overloaded                503  the queue is full; try again
+├── EngineError               500  the engine failed on this request
+│   └── EngineDead            503  the engine is gone; nothing can be served any more
+├── ConfigurationError             an option, variable, recipe or spec that cannot work (exit code 2)
+│   ├── UnknownFamily
+│   └── UnsupportedCombination
+├── WeightsError                   weights, tokenizer or adapter files are missing, unsafe or do not fit
+├── MissingDependency              an extra is not installed
+├── BuildError                     packing a Bento failed
+└── ServeError                     serving could not begin: port in use, service did not come up
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OpenLLMError(Exception):
+    """Base of the tree. `message` says what and why, `hint` what to do next."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "server_error"
+    exit_code: ClassVar[int] = 1
+    default_code: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, hint: str | None = None, param: str | None = None, code: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.param = param
+        self.code = code or self.default_code
+
+    def __str__(self) -> str:
+        """One line: the message, then the hint."""
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), dict(self.__dict__), self.message)
+
+
+def _rebuild(kind: type[OpenLLMError], state: dict[str, object], message: str) -> OpenLLMError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidRequest(OpenLLMError):
+    status = 400
+    kind = "invalid_request_error"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    default_code = "context_length_exceeded"
+
+
+class UnsupportedFeature(InvalidRequest):
+    default_code = "unsupported_feature"
+
+
+class Unauthorized(OpenLLMError):
+    status = 401
+    kind = "authentication_error"
+    default_code = "invalid_api_key"
+
+
+class Forbidden(OpenLLMError):
+    status = 403
+    kind = "permission_error"
+
+
+class NotFound(OpenLLMError):
+    status = 404
+    kind = "not_found_error"
+
+
+class ModelNotFound(NotFound):
+    default_code = "model_not_found"
+
+
+class AdapterNotFound(NotFound):
+    default_code = "adapter_not_found"
+
+
+class MethodNotAllowed(OpenLLMError):
+    status = 405
+    kind = "invalid_request_error"
+
+
+class Conflict(OpenLLMError):
+    status = 409
+    kind = "conflict_error"
+
+
+class PayloadTooLarge(OpenLLMError):
+    status = 413
+    kind = "invalid_request_error"
+    default_code = "payload_too_large"
+
+
+class Retryable(OpenLLMError):
+    """An error that passes by itself; `retry_after` is in seconds and becomes the Retry-After header."""
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: int = 1):
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class RateLimited(Retryable):
+    status = 429
+    kind = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+
+
+class Overloaded(Retryable):
+    status = 503
+    kind = "overloaded_error"
+    default_code = "overloaded"
+
+
+class EngineError(OpenLLMError):
+    default_code = "engine_error"
+
+
+class EngineDead(EngineError):
+    status = 503
+    default_code = "engine_dead"
+
+
+class ConfigurationError(OpenLLMError):
+    status = 400
+    kind = "invalid_request_error"
+    exit_code = 2
+
+
+class UnknownFamily(ConfigurationError):
+    pass
+
+
+class UnsupportedCombination(ConfigurationError):
+    pass
+
+
+class WeightsError(OpenLLMError):
+    pass
+
+
+class MissingDependency(OpenLLMError):
+    pass
+
+
+class BuildError(OpenLLMError):
+    pass
+
+
+class ServeError(OpenLLMError):
+    pass

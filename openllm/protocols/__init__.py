@@ -1,0 +1,1 @@
+"""Wire formats: HTTP bodies in, bytes out."""

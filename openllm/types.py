@@ -1,0 +1,199 @@
+"""The values that travel between the layers: requests on the way down, deltas on the way up."""
+
+from __future__ import annotations
+
+import enum
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+
+class StructureKind(enum.StrEnum):
+    """What `Structure.value` holds."""
+
+    JSON_SCHEMA = "json_schema"  # a JSON schema as text
+    JSON_OBJECT = "json_object"  # nothing: any JSON object
+    REGEX = "regex"
+    CHOICE = "choice"  # a JSON array of strings, as text
+    GRAMMAR = "grammar"  # a GBNF grammar with the rule `root`
+
+
+@attrs.frozen
+class Structure:
+    """What the text of an answer must look like, token by token."""
+
+    kind: StructureKind
+    value: str = ""
+
+
+@attrs.frozen
+class SamplingParams:
+    """How one request is sampled; the names and ranges are OpenAI's and vLLM's.
+
+    `None` means "not said": the caller's layer fills it from the family's defaults (see `LLM.sampling_params`).
+    """
+
+    temperature: float = 1.0  # 0 is greedy
+    top_p: float = 1.0  # (0, 1]
+    top_k: int = 0  # 0 or -1: off
+    min_p: float = 0.0  # [0, 1]
+    repetition_penalty: float = 1.0  # > 0; over prompt and answer
+    presence_penalty: float = 0.0  # [-2, 2]; over the answer
+    frequency_penalty: float = 0.0  # [-2, 2]; over the answer
+    logit_bias: Mapping[int, float] = attrs.field(factory=dict)  # token id -> [-100, 100]
+    seed: int | None = None  # choice i of n samples with seed + i
+    max_tokens: int | None = None  # None: up to the context's end
+    min_tokens: int = 0  # no end of sequence and no stop before that many tokens
+    stop: tuple[str, ...] = ()  # matched on the text, across tokens, and cut off
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop: bool = False  # keep the stop string in the text
+    ignore_eos: bool = False
+    skip_special_tokens: bool = True
+    n: int = 1  # choices
+    logprobs: int | None = None  # None: none; k: the chosen token's and the k best
+    prompt_logprobs: int | None = None
+    structure: Structure | None = None
+
+
+@attrs.frozen
+class Message:
+    """One turn of a conversation as the chat template sees it."""
+
+    role: str
+    content: str | Sequence[Mapping[str, Any]] | None = None
+    name: str | None = None
+    tool_calls: Sequence[Mapping[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+
+@attrs.frozen
+class Conversation:
+    """A prompt made of messages, rendered by the tokenizer's chat template."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    template_kwargs: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+Prompt = str | Sequence[int] | Conversation
+
+
+def new_request_id() -> str:
+    return uuid.uuid4().hex
+
+
+@attrs.frozen
+class GenerationRequest:
+    """What a caller asks of an `LLM`: one prompt, `params.n` choices."""
+
+    prompt: Prompt
+    params: SamplingParams = attrs.field(factory=SamplingParams)
+    adapter: str | None = None
+    request_id: str = attrs.field(factory=new_request_id)
+    add_special_tokens: bool = True  # for text prompts; a rendered conversation never gets them
+
+
+@attrs.frozen
+class EngineRequest:
+    """What an `LLM` asks of a backend: token ids in, `TokenDelta`s out. `params.stop` is not the backend's to match.
+
+    `params.max_tokens` is always set, and prompt plus max_tokens fit the context.
+    """
+
+    request_id: str
+    prompt_token_ids: list[int]
+    params: SamplingParams
+    adapter: str | None = None
+    arrival: float = attrs.field(factory=time.monotonic)
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The log probability of one token and of the best alternatives (natural logarithm, before temperature)."""
+
+    token_id: int
+    logprob: float
+    rank: int = 0  # 1 is the most likely; 0 unknown
+    top: tuple[tuple[int, float], ...] = ()  # (token id, logprob), best first
+
+
+class TokenDelta(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """New tokens of one choice. The last delta of each choice, and no other, has a finish_reason."""
+
+    token_ids: list[int]
+    index: int = 0
+    finish_reason: FinishReason | None = None
+    stop_reason: int | None = None  # the stop token that ended it, if it was one
+    logprobs: list[TokenLogprob] | None = None  # one per token id, when asked for
+    prompt_logprobs: list[TokenLogprob | None] | None = None  # on the first delta of choice 0; the first entry is None
+    cached_tokens: int = 0  # prompt tokens that were not computed again (first delta)
+    error: str | None = None  # with finish_reason "error"
+
+
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
+    """New text of one choice: what a protocol turns into bytes. Same terminal rule as `TokenDelta`.
+
+    `token_ids` are the engine's tokens of this delta; while text is held back (a stop string may be forming) a delta
+    may have tokens and no text. `stop_reason` is the stop string or stop token id that ended the choice.
+    """
+
+    text: str
+    token_ids: list[int]
+    index: int = 0
+    finish_reason: FinishReason | None = None
+    stop_reason: int | str | None = None
+    logprobs: list[TokenLogprob] | None = None
+    prompt_logprobs: list[TokenLogprob | None] | None = None
+    cached_tokens: int = 0
+    error: str | None = None
+
+
+@attrs.frozen
+class Usage:
+    """Token counts of one request, over all its choices."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@attrs.frozen
+class CompletionOutput:
+    """One choice: whole in `LLM.generate`, what is new in `LLM.generate_iterator`."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    finish_reason: FinishReason | None = None
+    stop_reason: int | str | None = None
+    logprobs: list[TokenLogprob] | None = None
+
+
+@attrs.frozen
+class GenerationOutput:
+    """The answer to one prompt."""
+
+    request_id: str
+    prompt_token_ids: list[int]
+    outputs: list[CompletionOutput]
+    usage: Usage
+    prompt_logprobs: list[TokenLogprob | None] | None = None
+
+    @property
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.outputs[0].text
+
+    def __str__(self) -> str:
+        return self.text
