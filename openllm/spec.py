@@ -111,7 +111,7 @@ class LLMSpec:
             raise UnsupportedCombination("An embedding model takes no LoRA adapters.", hint="Drop adapters.")
         names = [adapter.name for adapter in self.adapters]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ConfigurationError(f"Two adapters are named {sorted(twice)[0]!r}.", hint="Write SOURCE:OTHER_NAME.")
+            raise ConfigurationError(f"Two adapters are named {min(twice)!r}.", hint="Write SOURCE:OTHER_NAME.")
         known = QUANTIZATIONS.get(self.backend or "")
         if self.quantization and known is not None and self.quantization not in known:
             can = f"It can do {', '.join(known)}." if known else "It has no quantization."
@@ -203,7 +203,7 @@ def _typed(key: str, value: Any) -> Any:
         return None
     if wrong_bool or not isinstance(value, allowed):
         raise ConfigurationError(f"{key} must be {_article(kind)}, got {value!r}.", param=key)
-    return float(value) if kind == "float" else value
+    return float(value) if kind == "float" and isinstance(value, int) else value
 
 
 def _article(kind: str) -> str:

@@ -7,12 +7,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import msgspec
 
-from openllm.errors import EngineError, OpenLLMError, UnsupportedFeature
+from openllm.errors import OpenLLMError, UnsupportedFeature
 from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, TokenDelta
 
@@ -74,8 +74,18 @@ class Backend(abc.ABC):
     def info(self) -> BackendInfo:
         """Valid after `start`."""
 
-    def check(self, request: EngineRequest) -> None:
+    def check(self, request: EngineRequest) -> None:  # noqa: B027 - most engines can do everything
         """Refuse before admission what this engine cannot do. Errors: UnsupportedFeature, InvalidRequest."""
+
+    def stop_choice(self, request_id: str, index: int) -> None:  # noqa: B027 - an engine may let it run out
+        """The reader wants no more of choice `index` (a stop string ended it): free what it holds.
+
+        Called on the event loop's thread; its later deltas, if any come, are ignored by the caller.
+        """
+
+    def load_model(self) -> Any:
+        """The engine's own model object, loaded now if it was not (blocking). Errors: UnsupportedFeature."""
+        raise UnsupportedFeature(f"The {self.name} backend does not show its model object.")
 
     @abc.abstractmethod
     def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
@@ -85,8 +95,11 @@ class Backend(abc.ABC):
         Errors: Overloaded when the queue is full, InvalidRequest (a grammar that does not compile), EngineDead.
         """
 
-    async def embed(self, prompts: Sequence[Sequence[int]]) -> Embeddings:
-        """Embed token-id prompts. Errors: UnsupportedFeature."""
+    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+        """Embed token-id prompts, not normalised. `pooling` is "mean", "last" or "cls"; None: the model's own.
+
+        Errors: UnsupportedFeature.
+        """
         raise UnsupportedFeature(f"The {self.name} backend cannot embed this model.", hint="Use an embedding model.")
 
     async def mount_adapter(self, name: str, path: Path) -> None:
@@ -163,9 +176,3 @@ def join(first: TokenDelta, second: TokenDelta) -> TokenDelta:
 def terminal_error(index: int, message: str) -> TokenDelta:
     """The delta that ends choice `index` when the engine failed on it."""
     return TokenDelta([], index, "error", error=message)
-
-
-def require_alive(backend: Backend) -> None:
-    """Raise EngineError when the engine of `backend` is dead."""
-    if backend.failure:
-        raise EngineError(f"The {backend.name} engine has stopped: {backend.failure}", hint="Restart the service.")

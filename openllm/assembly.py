@@ -1,0 +1,231 @@
+"""What an LLM is made of, each part made on first use, and the life of its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Coroutine, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from openllm import models, settings
+from openllm.backends.select import select_backend
+from openllm.chat import ChatRenderer, load_tokenizer
+from openllm.errors import EngineDead, InvalidRequest, WeightsError
+from openllm.loops import LoopThread, run_on
+from openllm.lora import AdapterShelf
+from openllm.spec import AdapterSpec, LLMSpec, resolve_spec
+from openllm.weights import read_config, resolve_weights
+
+if TYPE_CHECKING:
+    from openllm.backends.base import Backend, BackendInfo, EngineStats
+    from openllm.config import LLMConfig
+
+
+T = TypeVar("T")
+
+
+def spec_for(model_id: str, options: Mapping[str, Any]) -> LLMSpec:
+    """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family says.
+
+    A family's name stands for its default model. Errors: ConfigurationError, UnknownFamily.
+    """
+    defaults: dict[str, Any] = {"model_id": model_id}
+    if model_id in models.names():
+        family = models.get(model_id)
+        defaults = {"model_id": family.default_id, "family": family.name, "task": family.task}
+    elif "model_id" in options:
+        family = models.get(model_id)
+        defaults = {"family": family.name, "task": family.task}
+    return resolve_spec(options, settings.spec_layer(), defaults)
+
+
+class Assembly:
+    """Weights, tokenizer, renderer and engine of one spec. The engine lives on the loop it was started on."""
+
+    def __init__(self, spec: LLMSpec, weights_dir: Path | None = None) -> None:
+        self.spec = spec
+        self.created = int(time.time())
+        self._engine: Backend | None = None
+        self._reason = ""
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._thread: LoopThread | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._shelf: AdapterShelf | None = None
+        if weights_dir is not None:
+            self.__dict__["weights_dir"] = weights_dir
+
+    @property
+    def name(self) -> str:
+        """What requests call it."""
+        return self.spec.served_name
+
+    @cached_property
+    def weights_dir(self) -> Path:
+        """The local directory of weights and tokenizer. May download a Hub id. Errors: WeightsError."""
+        return resolve_weights(self.spec)
+
+    @cached_property
+    def config(self) -> type[LLMConfig]:
+        """The family."""
+        if self.spec.family:
+            return models.get(self.spec.family)
+        architectures = read_config(self.weights_dir).get("architectures") or [None]
+        return models.resolve(self.spec.model_id, architectures[0])
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The transformers tokenizer. Errors: WeightsError."""
+        return load_tokenizer(self.weights_dir, trust_remote_code=self.spec.trust_remote_code)
+
+    @cached_property
+    def renderer(self) -> ChatRenderer:
+        return ChatRenderer(self.tokenizer, self.spec.chat_template)
+
+    @cached_property
+    def decoding_tokenizer(self) -> Any:
+        """The Rust tokenizer behind the transformers one; what the stream decoder steps through."""
+        inner = getattr(self.tokenizer, "backend_tokenizer", None)
+        if inner is None:
+            raise WeightsError("This tokenizer has no fast form.", hint="Add a tokenizer.json to the directory.")
+        return inner
+
+    @property
+    def backend(self) -> Backend:
+        """The engine, made but not started. Errors: MissingDependency, ConfigurationError."""
+        if self._engine is None:
+            kind, self._reason = select_backend(self.spec)
+            self._engine = kind(self.spec, self.weights_dir)
+        return self._engine
+
+    @property
+    def backend_reason(self) -> str:
+        """One line: which backend, and why that one."""
+        return self._reason if self.backend else ""
+
+    @property
+    def model(self) -> Any:
+        """The engine's own model object (transformers' on PyTorch); loads it. Errors: UnsupportedFeature."""
+        return self.backend.load_model()
+
+    async def start(self) -> None:
+        """Load everything and bring the engine up; later calls return at once.
+
+        An LLM used from a second event loop while the first is alive is served by the first; when the first is closed
+        the engine starts anew on the second.
+        """
+        running = asyncio.get_running_loop()
+        if self._home is not None and self._home.is_closed():
+            await self._leave()
+        if self._home is not None and self._home is not running:
+            await run_on(self._home, self.start)
+            return
+        self._home = running
+        if self._starting is None:
+            self._starting = running.create_task(self._start())
+        starting = self._starting
+        try:
+            await asyncio.shield(starting)
+        finally:
+            if self._starting is starting and starting.done() and not self.started:
+                self._starting = None
+
+    async def _start(self) -> None:
+        backend, _ = await asyncio.to_thread(lambda: (self.backend, self.renderer))
+        await backend.start()
+        self._shelf = AdapterShelf(backend, self.spec.max_adapters)
+        for adapter in self.spec.adapters:
+            await self.mount(adapter)
+
+    @property
+    def started(self) -> bool:
+        task = self._starting
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+
+    @property
+    def home(self) -> asyncio.AbstractEventLoop:
+        """The loop the engine lives on. Errors: EngineDead before `start`."""
+        if self._home is None:
+            raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
+        return self._home
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be generated any more; None while all is well."""
+        return self._engine.failure if self._engine is not None else None
+
+    @property
+    def info(self) -> BackendInfo:
+        """What the started engine knows of itself."""
+        return self.backend.info
+
+    @property
+    def max_model_len(self) -> int:
+        """Tokens of prompt and answer together."""
+        return self.backend.info.max_model_len
+
+    def stats(self) -> EngineStats:
+        return self.backend.stats()
+
+    async def aclose(self) -> None:
+        """Stop the engine; live requests end as cancelled. The LLM can be started again."""
+        home = self._home
+        if home is None or home.is_closed() or home is asyncio.get_running_loop():
+            await self._leave()
+        else:
+            await run_on(home, self._leave)
+
+    async def _leave(self) -> None:
+        engine, self._engine, self._shelf = self._engine, None, None
+        self._home = self._starting = None
+        if engine is not None:
+            await engine.close()
+
+    # The synchronous twin.
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of this LLM to its end. Errors: InvalidRequest inside a running event loop."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if self._thread is None:
+                self._thread = LoopThread()
+                weakref.finalize(self, _stop_engine, self._thread, self.__dict__)
+            return self._thread.run(work)
+        work.close()
+        raise InvalidRequest("An event loop is running here.", hint="Use `await llm.generate(...)` instead.")
+
+    def close(self) -> None:
+        """The synchronous `aclose`."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            thread.run(self.aclose())
+            thread.stop()
+        elif self._engine is not None:
+            asyncio.run(self.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _stop_engine(thread: LoopThread, state: dict[str, Any]) -> None:
+    """What is left to do when an LLM that was used synchronously is dropped, or the interpreter ends."""
+    engine = state.get("_engine")
+    if engine is not None and not thread.loop.is_closed():
+        thread.run(engine.close())
+    thread.stop()

@@ -1,0 +1,166 @@
+"""The echo engine: repeats the prompt, one token at a time; for tests, examples and measuring the layers above.
+
+`engine_args`: `delay` (seconds per token, default 0) and `die_after` (tokens of one request after which the whole
+engine dies; for rehearsing what a supervisor sees).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.errors import AdapterNotFound, ConfigurationError, EngineDead, Overloaded, UnsupportedFeature
+from openllm.spec import LLMSpec
+from openllm.types import EngineRequest, TokenDelta, TokenLogprob
+from openllm.weights import read_config
+
+OPTIONS = ("delay", "die_after")
+EMBEDDING_SIZE = 16
+
+
+class EchoBackend(Backend):
+    """Answers with the prompt's own tokens, then ends; with `ignore_eos` it repeats them up to max_tokens."""
+
+    name = "echo"
+    supports_adapters = True
+    supports_embeddings = True
+
+    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
+        super().__init__(spec, weights_dir)
+        self._info: BackendInfo | None = None
+        self._adapters: set[str] = set()
+        self._delay = _number(spec, "delay")
+        self._die_after = _number(spec, "die_after")
+        if unknown := set(spec.engine_args) - set(OPTIONS):
+            raise ConfigurationError(f"The echo backend has no option {min(unknown)!r}.", hint=f"It has {OPTIONS}.")
+        self._running = self._waiting = 0
+        self._rooms = asyncio.Semaphore(spec.max_num_seqs or 1024)
+        self._failure: str | None = None
+        self._closed = False
+
+    @classmethod
+    def unusable(cls, spec: LLMSpec) -> str | None:
+        return None
+
+    async def start(self) -> None:
+        config = read_config(self.weights_dir)
+        longest = int(config.get("max_position_embeddings") or config.get("n_positions") or 2048)
+        eos = config.get("eos_token_id")
+        self._info = BackendInfo(
+            max_model_len=min(self.spec.max_model_len or longest, longest),
+            vocab_size=int(config.get("vocab_size", 2**31)),
+            eos_token_ids=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+            dtype="none",
+            device="cpu",
+        )
+        self._closed = False
+
+    @property
+    def info(self) -> BackendInfo:
+        if self._info is None:
+            raise EngineDead("The engine has not been started.")
+        return self._info
+
+    def check(self, request: EngineRequest) -> None:
+        if request.params.structure is not None:
+            raise UnsupportedFeature("The echo backend cannot follow a structure.", param="response_format")
+
+    async def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+        if request.adapter is not None and request.adapter not in self._adapters:
+            raise AdapterNotFound(f"There is no adapter {request.adapter!r}.")
+        if self._waiting >= self.spec.max_queue:
+            raise Overloaded(f"{self._waiting} requests are waiting already.", hint="Try again later.")
+        self._waiting += 1
+        try:
+            await self._rooms.acquire()
+        finally:
+            self._waiting -= 1
+        self._running += request.params.n
+        try:
+            async for delta in self._echo(request):
+                yield delta
+        finally:
+            self._running -= request.params.n
+            self._rooms.release()
+
+    async def _echo(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+        params, prompt = request.params, request.prompt_token_ids
+        last = (
+            params.max_tokens if params.ignore_eos else min(params.max_tokens or 0, max(len(prompt), params.min_tokens))
+        )
+        whole = not params.ignore_eos and last >= len(prompt)
+        for at in range(last or 0):
+            await asyncio.sleep(self._delay)
+            self._die_if_due(at)
+            token = prompt[at % len(prompt)]
+            stopped = token in params.stop_token_ids and at >= params.min_tokens
+            reason: Any = "stop" if stopped else ("stop" if whole else "length") if at + 1 == last else None
+            if self._closed:
+                reason = "cancelled"
+            for index in range(params.n):
+                yield _delta(request, token, index, reason, at == 0, stopped)
+            if reason:
+                return
+
+    def _die_if_due(self, at: int) -> None:
+        if self._die_after and at >= self._die_after:
+            self._failure = f"it was told to die after {self._die_after:g} tokens"
+        if self._failure:
+            raise EngineDead(f"The echo engine has stopped: {self._failure}.", hint="Restart the service.")
+
+    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+        """Counts of token ids modulo the size: equal texts have equal vectors, and that is all."""
+        vectors = []
+        for prompt in prompts:
+            vector = [0.0] * EMBEDDING_SIZE
+            for token in prompt:
+                vector[token % EMBEDDING_SIZE] += 1.0
+            vectors.append(vector)
+        return Embeddings(vectors, sum(len(prompt) for prompt in prompts))
+
+    async def mount_adapter(self, name: str, path: Path) -> None:
+        self._adapters.add(name)
+
+    async def unmount_adapter(self, name: str) -> None:
+        self._adapters.discard(name)
+
+    def stats(self) -> EngineStats:
+        return EngineStats(running=self._running, waiting=self._waiting)
+
+    @property
+    def failure(self) -> str | None:
+        return self._failure
+
+    async def close(self) -> None:
+        self._closed = True
+
+
+def _number(spec: LLMSpec, key: str) -> float:
+    value = spec.engine_args.get(key, 0)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"engine_args {key} must be a number, got {value!r}.", param=key) from None
+
+
+def _delta(request: EngineRequest, token: int, index: int, reason: Any, first: bool, stopped: bool) -> TokenDelta:
+    params = request.params
+    certain = [TokenLogprob(token, 0.0, 1, ((token, 0.0),) if params.logprobs else ())]
+    prompt = None
+    if first and index == 0 and params.prompt_logprobs is not None:
+        rest = [TokenLogprob(item, 0.0, 1, ((item, 0.0),)) for item in request.prompt_token_ids[1:]]
+        prompt = [None, *rest]
+    return TokenDelta(
+        [token],
+        index,
+        reason,
+        token if stopped else None,
+        certain if params.logprobs is not None else None,
+        prompt,
+    )
+
+
+BACKEND = EchoBackend

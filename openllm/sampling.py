@@ -1,0 +1,146 @@
+"""From what a caller wrote to `SamplingParams`: defaults, then overrides, each value checked against its range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from openllm.errors import InvalidRequest
+from openllm.types import SamplingParams, Structure
+
+_MAX_SEED = 2**63 - 1
+# name -> (lowest, highest, lowest itself allowed)
+_NUMBERS: Mapping[str, tuple[float, float, bool]] = {
+    "temperature": (0.0, 2.0, True),
+    "top_p": (0.0, 1.0, False),
+    "min_p": (0.0, 1.0, True),
+    "repetition_penalty": (0.0, math.inf, False),
+    "presence_penalty": (-2.0, 2.0, True),
+    "frequency_penalty": (-2.0, 2.0, True),
+}
+_COUNTS: Mapping[str, tuple[int, int]] = {
+    "top_k": (-1, 2**31 - 1),
+    "seed": (-(2**63), _MAX_SEED),
+    "max_tokens": (1, 2**31 - 1),
+    "min_tokens": (0, 2**31 - 1),
+    "n": (1, 2**31 - 1),
+    "logprobs": (0, 2**31 - 1),
+    "prompt_logprobs": (0, 2**31 - 1),
+}
+_FLAGS = ("include_stop", "ignore_eos", "skip_special_tokens")
+_ALIASES = {"max_new_tokens": "max_tokens"}
+
+
+def build_params(*layers: Mapping[str, Any]) -> SamplingParams:
+    """Sampling parameters from layers, the strongest first; None in a layer means "not said".
+
+    Errors: InvalidRequest that names the parameter, for unknown names, wrong types and values out of range.
+    """
+    merged: dict[str, Any] = {}
+    for layer in reversed(layers):
+        merged.update({_ALIASES.get(key, key): value for key, value in layer.items() if value is not None})
+    params = SamplingParams(**{name: _checked(name, value) for name, value in merged.items()})
+    if params.max_tokens is not None and params.min_tokens > params.max_tokens:
+        raise _bad("min_tokens", f"{params.min_tokens} is more than max_tokens ({params.max_tokens})")
+    return params
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in _NUMBERS:
+        return _number(name, value)
+    if name in _COUNTS:
+        return _count(name, value, *_COUNTS[name])
+    if name in _FLAGS:
+        return _flag(name, value)
+    special = _SPECIAL.get(name)
+    if special is None:
+        raise InvalidRequest(f"Unknown sampling parameter {name!r}.", hint=_known(), param=name)
+    return special(name, value)
+
+
+def _known() -> str:
+    return f"Known are {', '.join(sorted(attrs.fields_dict(SamplingParams)))}."
+
+
+def _bad(name: str, why: str) -> InvalidRequest:
+    return InvalidRequest(f"{name}: {why}.", param=name)
+
+
+def _number(name: str, value: Any) -> float:
+    low, high, inclusive = _NUMBERS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _bad(name, f"must be a number, got {_shown(value)}")
+    fits = low <= value <= high if inclusive else low < value <= high
+    if math.isinf(value) or not fits:  # NaN compares false
+        bounds = f"{'[' if inclusive else '('}{low:g}, {high:g}{']' if high < math.inf else ')'}"
+        raise _bad(name, f"must be in {bounds}, got {value}")
+    return float(value)
+
+
+def _count(name: str, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _bad(name, f"must be a whole number, got {_shown(value)}")
+    if not low <= value <= high:
+        raise _bad(name, f"must be between {low} and {high}, got {_shown(value)}")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _bad(name, f"must be true or false, got {_shown(value)}")
+    return value
+
+
+def _stop(name: str, value: Any) -> tuple[str, ...]:
+    stops = (value,) if isinstance(value, str) else value
+    if not isinstance(stops, list | tuple) or not all(isinstance(stop, str) for stop in stops):
+        raise _bad(name, f"must be a text or a list of texts, got {_shown(value)}")
+    if "" in stops:
+        raise _bad(name, "an empty stop string would end every answer at once")
+    return tuple(stops)
+
+
+def _token_ids(name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple):
+        raise _bad(name, f"must be a list of token ids, got {_shown(value)}")
+    return tuple(_count(name, item, 0, 2**31 - 1) for item in value)
+
+
+def _bias(name: str, value: Any) -> dict[int, float]:
+    if not isinstance(value, Mapping):
+        raise _bad(name, f"must map token ids to numbers, got {_shown(value)}")
+    return {_token_key(name, key): _bias_value(name, item) for key, item in value.items()}
+
+
+def _token_key(name: str, key: Any) -> int:
+    if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) <= 10:
+        key = int(key)
+    return _count(name, key, 0, 2**31 - 1)
+
+
+def _bias_value(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -100 <= value <= 100:
+        raise _bad(name, f"a bias must be a number in [-100, 100], got {_shown(value)}")
+    return float(value)
+
+
+def _structure(name: str, value: Any) -> Structure:
+    if not isinstance(value, Structure):
+        raise _bad(name, f"must be an openllm.types.Structure, got {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_SPECIAL = {
+    "stop": _stop,
+    "stop_token_ids": _token_ids,
+    "logit_bias": _bias,
+    "structure": _structure,
+}
