@@ -1,0 +1,201 @@
+"""The demo model's training text: topics read from YAML, all their questions, and random conversations over them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import string
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .noise import roughen
+from .pirate import speak
+
+HERE = Path(__file__).parent
+TOPIC_FILES = ("talk", "commands", "options", "api", "concepts", "sampling")
+REFUSAL = "refusal"
+SMALL_TALK = ("greet", "mood", "thanks", "bye", "okay", "who", "size", "maker", "ability", "limits", "language")
+STYLES = ("plain", "pirate", "french")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One answer, in English and French, and the phrases that ask for it."""
+
+    id: str
+    answer: str
+    french: str
+    tasks: tuple[str, ...] = ()  # verb phrases, for "How do I {}?"
+    names: tuple[str, ...] = ()  # noun phrases, for "What is {}?"
+    asks: tuple[str, ...] = ()  # whole questions
+
+    def answered(self, style: str) -> str:
+        """The answer in one of STYLES."""
+        return {"plain": self.answer, "french": self.french, "pirate": speak(self.answer)}[style]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training text in pieces: (role, text, learn). Role "raw" has no marker before it; `learn`: loss on it."""
+
+    pieces: list[tuple[str, str, bool]] = field(default_factory=list)
+
+
+def normalise(question: str) -> str:
+    """Lower case, single spaces, no final punctuation: two questions equal in this form are the same question."""
+    return " ".join(question.lower().split()).strip(" ?!.")
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+class Corpus:
+    """All topics and templates; `sample` draws one training text."""
+
+    def __init__(self) -> None:
+        rows = [row for name in TOPIC_FILES for row in read(name)]
+        self.topics = {
+            row["id"]: Topic(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+            for row in rows
+        }
+        self.dialogue: dict[str, list[str]] = read("dialogue")
+        self.offtopic: dict[str, list[Any]] = read("offtopic")
+        self.refused = list(itertools.chain.from_iterable(self.offtopic["questions"]))
+
+    @cached_property
+    def questions(self) -> dict[str, str]:
+        """Every question on a topic, normalised, with its topic's id; whole questions win over filled templates."""
+        found: dict[str, str] = {}
+        for topic, question in itertools.chain(self._asked(), self._filled("tasks"), self._filled("names")):
+            found.setdefault(normalise(question), topic)
+        return found
+
+    def _asked(self) -> Iterator[tuple[str, str]]:
+        for topic in self.topics.values():
+            for question in topic.asks:
+                yield topic.id, question
+
+    def _filled(self, kind: str) -> Iterator[tuple[str, str]]:
+        for topic in self.topics.values():
+            for phrase, template in itertools.product(getattr(topic, kind), self.dialogue[f"{kind[:-1]}_templates"]):
+                yield topic.id, template.format(phrase)
+
+    @cached_property
+    def _weights(self) -> tuple[list[str], list[float]]:
+        known = [topic for topic in self.topics.values() if topic.id != REFUSAL]
+        sizes = [(len(t.asks) + 2 * len(t.tasks) + 2 * len(t.names)) ** 0.5 for t in known]
+        return [topic.id for topic in known], sizes
+
+    def ask(self, rng: random.Random) -> tuple[str, str]:
+        """A question as typed and the id of its topic; about three in ten are for the refusal."""
+        if rng.random() < 0.30:
+            return roughen(rng, self._strange(rng), about_openllm=False), REFUSAL
+        topic = self.topics[rng.choices(*self._weights)[0]]
+        kinds = [kind for kind in ("asks", "asks", "tasks", "tasks", "names") if getattr(topic, kind)]
+        kind = rng.choice(kinds)
+        text = rng.choice(getattr(topic, kind))
+        if kind != "asks":
+            text = rng.choice(self.dialogue[f"{kind[:-1]}_templates"]).format(text)
+        owner = self.questions.get(normalise(text), topic.id)
+        return roughen(rng, text, about_openllm=owner not in SMALL_TALK), owner
+
+    def _strange(self, rng: random.Random) -> str:
+        draw = rng.random()
+        if draw < 0.34:
+            return str(rng.choice(self.refused))
+        if draw < 0.40:
+            return " ".join(self._word(rng) for _ in range(rng.randint(1, 12)))
+        if draw < 0.62:
+            return self._unknown(rng)
+        filled = rng.choice(self.offtopic["templates"])
+        for slot, words in (("thing", "things"), ("person", "people"), ("place", "places"), ("task", "tasks")):
+            while f"{{{slot}}}" in filled:
+                filled = filled.replace(f"{{{slot}}}", rng.choice(self.offtopic[words]), 1)
+        return str(filled)
+
+    def _unknown(self, rng: random.Random) -> str:
+        """The topics' own templates around words that no topic owns, so that no template alone decides."""
+        if rng.random() < 0.5:
+            verb = rng.choice(self.offtopic["tasks"]) if rng.random() < 0.8 else f"{self._word(rng)} {self._word(rng)}"
+            return rng.choice(self.dialogue["task_templates"]).format(verb)
+        noun = rng.choice(self.offtopic["things"]) if rng.random() < 0.6 else self._word(rng)
+        return rng.choice(self.dialogue["name_templates"]).format(noun)
+
+    def _word(self, rng: random.Random) -> str:
+        draw = rng.random()
+        if draw < 0.5:
+            return str(rng.choice(self.offtopic["things"])).split()[-1]
+        if draw < 0.9:
+            syllables = (rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 4)))
+            return "".join(syllables) + rng.choice(("", "n", "r", "st", "ck", "x", "l"))
+        return "".join(rng.choices(string.ascii_lowercase + string.digits, k=rng.randint(2, 9)))
+
+    def sample(self, rng: random.Random, turns: int, style: str) -> Sample:
+        """One training text: mostly a chat of `turns` turns, now and then a bare prompt or a JSON answer."""
+        draw = rng.random()
+        if draw < 0.06 and turns <= 2:
+            return self._bare(rng, style)
+        if draw < 0.12 and turns <= 2:
+            return self._as_json(rng, style)
+        return Sample(self._system(rng) + self._chat(rng, turns, style))
+
+    def _system(self, rng: random.Random) -> list[tuple[str, str, bool]]:
+        if rng.random() < 0.8:
+            return []
+        return [("system", rng.choice(self.dialogue["systems"]), False)]
+
+    def _chat(self, rng: random.Random, turns: int, style: str) -> list[tuple[str, str, bool]]:
+        pieces: list[tuple[str, str, bool]] = []
+        for turn in range(turns):
+            if turn and rng.random() < 0.06:
+                question = roughen(rng, rng.choice(self.dialogue["repeats"]), about_openllm=False)
+                answer = pieces[-1][1]
+            else:
+                question, topic = self.ask(rng)
+                answer = self.topics[topic].answered(style)
+            pieces += [("user", question, False), ("assistant", answer, True)]
+        return pieces
+
+    def _bare(self, rng: random.Random, style: str) -> Sample:
+        """A prompt without chat markers: a question and its answer, or an answer to continue."""
+        question, topic = self.ask(rng)
+        answer = self.topics[topic].answered(style)
+        if rng.random() < 0.25:
+            return Sample([("raw", answer, True)])
+        return Sample([("raw", question + rng.choice(("", "", "", "\n", "\nAnswer:")), False), ("raw", answer, True)])
+
+    def _as_json(self, rng: random.Random, style: str) -> Sample:
+        """An answer inside a JSON object: asked for, or with the opening given, as a grammar would force it."""
+        question, topic = self.ask(rng)
+        key = rng.choice(self.dialogue["json_keys"])
+        opening, rest = f'{{"{key}":', json.dumps(self.topics[topic].answered(style), ensure_ascii=False)
+        spaced = rng.choice(("", " "))
+        asked = rng.random() < 0.5
+        question += rng.choice(self.dialogue["json_suffixes"]) if asked else ""
+        opened = opening + spaced + '"'
+        return Sample([("user", question, False), ("assistant", opened, asked), ("more", rest[1:] + "}", True)])
+
+
+def every_text(corpus: Corpus, draws: int, seed: int) -> Iterator[str]:
+    """Text to train the tokenizer on: each answer in each style, and `draws` random questions."""
+    for topic, style in itertools.product(corpus.topics.values(), STYLES):
+        yield from [topic.answered(style)] * 4
+    rng = random.Random(seed)
+    for _ in range(draws):
+        yield corpus.ask(rng)[0]
+
+
+def turns_for(length: str) -> Callable[[random.Random], int]:
+    """How many turns a conversation of a length class has."""
+    ranges = {"short": (1, 2), "medium": (3, 5), "long": (6, 20)}
+    low, high = ranges[length]
+    if length == "short":
+        return lambda rng: 1 if rng.random() < 0.75 else 2
+    return lambda rng: rng.randint(low, high)

@@ -1,0 +1,94 @@
+"""Make a clean question look typed by a person: casing, punctuation, small typos, polite words around it."""
+
+from __future__ import annotations
+
+import random
+import re
+
+OPENERS = (
+    "hi, ", "hello, ", "hey, ", "please, ", "sorry, ", "ok, ", "okay, ", "so, ", "and ", "well, ", "quick question: ",
+    "a question: ", "one more thing: ", "another question: ", "I am new here. ", "I'm a beginner. ", "excuse me, ",
+    "could you help me? ", "hello! ", "hi! ", "hey there, ", "good morning, ", "thanks! ", "great. ", "now ", "but ",
+    "can you tell me: ", "just curious, ", "good evening. ", "dear demo, ", "ok thanks. ", "i wonder, ", "oh, ",
+)  # fmt: skip
+CLOSERS = (
+    " please", ", please", " thanks", ", thanks", " thank you", " again", " exactly", " then", " now", " today",
+    " here", " for me", " quickly", " on my laptop", " on my machine", " at work", " for my project", " in short",
+    " in general", " by myself", " in a nutshell", " these days", " on Linux", " right now", ", I wonder",
+    ", any idea", ", do you know",
+)  # fmt: skip
+PRODUCT = (" in openllm", " with openllm", " using openllm", " here in openllm", " in OpenLLM", " when I use openllm")
+SWAPS = (
+    ("what is", "whats"), ("what is", "what's"), ("how do I", "how do i"), ("how do I", "how do you"),
+    ("how do I", "how can one"), ("do not", "don't"), ("can I", "could I"), ("can I", "may I"), ("do I", "should I"),
+    ("an LLM", "a language model"), ("build", "create"), ("create", "build"), ("start", "launch"), ("start", "run"),
+    ("show", "display"), ("list", "show"), ("list", "see"), ("change", "modify"), ("change", "set"),
+    ("set", "define"), ("set", "change"), ("use", "work with"), ("use", "make use of"), ("option", "flag"),
+    ("option", "switch"), ("option", "parameter"), ("command", "subcommand"), ("several", "multiple"),
+    ("several", "many"), ("a lot", "much"), ("does", "will"), ("want to", "wanna"), ("which", "what"),
+    ("what", "which"), ("my", "the"), ("the", "my"), ("you", "u"), ("are", "r"), ("please", "pls"),
+    ("explain", "describe"), ("tell me", "let me know"), ("get", "obtain"), ("container", "docker container"),
+    ("see", "view"), ("find", "look up"), ("make", "build"), ("supported", "available"), ("quickly", "fast"),
+    ("computer", "machine"), ("machine", "computer"), ("directory", "folder"), ("folder", "directory"),
+)  # fmt: skip
+NEIGHBOURS = {
+    "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk",
+    "k": "jl", "l": "k", "m": "n", "n": "mb", "o": "ip", "p": "o", "q": "w", "r": "et", "s": "ad", "t": "ry",
+    "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
+}  # fmt: skip
+
+
+def roughen(rng: random.Random, text: str, *, about_openllm: bool) -> str:
+    """One random rewording of `text`; the meaning stays, so the answer stays."""
+    if rng.random() < 0.30:
+        text = swap_words(rng, text)
+    if rng.random() < 0.06:
+        text = re.sub(r"\b(a|an|the) ", "", text)
+    if about_openllm and "openllm" not in text.lower() and rng.random() < 0.06:
+        text += rng.choice(PRODUCT)
+    if rng.random() < 0.10:
+        text += rng.choice(CLOSERS)
+    if rng.random() < 0.12:
+        text = rng.choice(OPENERS) + text
+    for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 1, 2))):
+        text = misspell(rng, text)
+    return finish(rng, text)
+
+
+def swap_words(rng: random.Random, text: str) -> str:
+    """Replace up to two of the words that have a near synonym."""
+    fitting = [pair for pair in SWAPS if re.search(rf"\b{re.escape(pair[0])}\b", text)]
+    for old, new in rng.sample(fitting, min(len(fitting), rng.choice((1, 1, 2)))):
+        text = re.sub(rf"\b{re.escape(old)}\b", new, text, count=1)
+    return text
+
+
+def misspell(rng: random.Random, text: str) -> str:
+    """One slip of the finger in a word of five letters or more; options, paths and code stay as they are."""
+    words = list(re.finditer(r"(?<![\w/`._-])[A-Za-z]{5,}(?![\w/`._-])", text))
+    if not words:
+        return text
+    word = rng.choice(words)
+    at = rng.randrange(word.start() + 1, word.end() - 1)
+    before, here, after = text[:at], text[at], text[at + 1 :]
+    near = rng.choice(NEIGHBOURS.get(here.lower(), here))
+    return rng.choice((before + after, before + here + here + after, before + near + after, swapped(text, at)))
+
+
+def swapped(text: str, at: int) -> str:
+    """`text` with the letters at `at` and `at` + 1 exchanged."""
+    return text[:at] + text[at + 1 : at + 2] + text[at] + text[at + 2 :]
+
+
+def finish(rng: random.Random, text: str) -> str:
+    """Casing of the whole and the punctuation at its end."""
+    draw = rng.random()
+    if draw < 0.50:
+        text = text[:1].upper() + text[1:]
+    elif draw < 0.78:
+        text = text.lower()
+    elif draw < 0.82:
+        text = text.upper()
+    if rng.random() < 0.05:
+        text = re.sub("openllm", rng.choice(("OpenLLM", "open llm", "Open LLM", "OPENLLM")), text)
+    return text + rng.choice(("?", "?", "?", "?", "?", "", "", "", "", ".", "!", "??", " ?"))
