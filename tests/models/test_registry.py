@@ -1,0 +1,153 @@
+"""Which family a model belongs to is decided by its id, then its architecture, and by nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openllm import models
+from openllm.config import LLMConfig
+from openllm.errors import ConfigurationError, UnknownFamily
+
+NAMES = ["bert", "demo", "gemma", "generic", "gpt2", "llama", "mistral", "phi", "qwen", "qwen3_embedding"]
+ARCHITECTURES = {
+    "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "mistral",
+    "Qwen2ForCausalLM": "qwen",
+    "Qwen3ForCausalLM": "qwen",
+    "GemmaForCausalLM": "gemma",
+    "Gemma2ForCausalLM": "gemma",
+    "Gemma3ForCausalLM": "gemma",
+    "PhiForCausalLM": "phi",
+    "Phi3ForCausalLM": "phi",
+    "GPT2LMHeadModel": "gpt2",
+    "BertModel": "bert",
+}
+
+
+def test_the_families_are_these() -> None:
+    assert models.names() == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_family_is_reached_by_its_name_and_its_aliases(name: str) -> None:
+    family = models.get(name)
+    assert issubclass(family, LLMConfig)
+    assert family.__name__.endswith("Config")
+    assert all(models.get(alias) is family for alias in (name.upper(), *family.aliases))
+
+
+def test_no_word_names_two_families() -> None:
+    words = [word for family in models.families() for word in (family.name, *family.aliases)]
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize(("text", "near"), [("lama", "llama"), ("mistrl", "mistral"), ("quen", "qwen")])
+def test_an_unknown_family_names_the_nearest(text: str, near: str) -> None:
+    with pytest.raises(UnknownFamily, match=rf"Unknown model family '{text}'. Did you mean .*{near}"):
+        models.get(text)
+
+
+def test_an_unknown_family_with_nothing_near_names_them_all() -> None:
+    with pytest.raises(UnknownFamily, match=", ".join(NAMES)):
+        models.get("zzzzzzzz")
+
+
+@pytest.mark.parametrize(("architecture", "name"), ARCHITECTURES.items())
+def test_an_architecture_stands_for_one_family(architecture: str, name: str) -> None:
+    family = models.find(architecture)
+    assert family is not None
+    assert family.name == name
+
+
+def test_each_architecture_has_one_owner() -> None:
+    for architecture in {name for family in models.families() for name in family.architectures}:
+        assert models.find(architecture) is not None
+
+
+def test_an_architecture_nobody_claims_is_generic() -> None:
+    assert models.find("NewForCausalLM") is None
+    assert models.resolve("org/new", "NewForCausalLM").name == "generic"
+    assert models.resolve("org/new").name == "generic"
+
+
+@pytest.mark.parametrize(
+    ("model_id", "architecture", "name"),
+    [
+        ("demo", "LlamaForCausalLM", "demo"),  # known id before architecture
+        ("Qwen/Qwen3-Embedding-0.6B", "Qwen3ForCausalLM", "qwen3_embedding"),
+        ("qwen/qwen3-embedding-0.6b", None, "qwen3_embedding"),
+        ("acme/qwen3-embedding-0.6b-de", "Qwen3ForCausalLM", "qwen3_embedding"),  # pattern before architecture
+        ("acme/Llama-3.2-1B-tuned", None, "llama"),
+        ("acme/tuned", "LlamaForCausalLM", "llama"),
+        ("meta-llama--llama-3.2-1b-instruct:4f2c", None, "llama"),  # a tag of the model store
+        ("google/gemma-3-1b-it", None, "gemma"),
+        ("microsoft/phi-2", "PhiForCausalLM", "phi"),
+        ("./meta-llama/Llama-3.2-1B", None, "generic"),  # a path says nothing
+        ("./llama", "Qwen2ForCausalLM", "qwen"),
+        ("C:/models/llama", "GPT2LMHeadModel", "gpt2"),
+        ("C:\\models\\llama", "GPT2LMHeadModel", "gpt2"),
+        ("~/demo", "LlamaForCausalLM", "llama"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2_5_VLForConditionalGeneration", "generic"),
+        ("meta-llama/Llama-3.2-11B-Vision", "MllamaForConditionalGeneration", "generic"),
+    ],
+)
+def test_id_decides_then_architecture_then_generic(model_id: str, architecture: str | None, name: str) -> None:
+    assert models.resolve(model_id, architecture).name == name
+
+
+def test_every_known_id_belongs_to_its_own_family_whatever_its_architecture() -> None:
+    for family, architecture in itertools.product(models.families(), [None, *ARCHITECTURES]):
+        for model_id in family.model_ids:
+            assert models.resolve(model_id, architecture) is family
+
+
+@given(st.randoms(use_true_random=False), st.sampled_from([*ARCHITECTURES, None]), st.sampled_from(["demo", "a/b"]))
+def test_the_order_of_the_families_changes_nothing(
+    chance: random.Random, architecture: str | None, model_id: str
+) -> None:
+    shuffled = models.names()
+    chance.shuffle(shuffled)
+    with pytest.MonkeyPatch.context() as patch:
+        expected = models.resolve(model_id, architecture)
+        patch.setattr(models, "names", lambda: shuffled)
+        assert models.resolve(model_id, architecture) is expected
+
+
+def test_two_families_that_claim_one_architecture_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TwinConfig(LLMConfig):
+        name = "twin"
+        architectures = ("LlamaForCausalLM",)
+
+    monkeypatch.setattr(models, "families", lambda: [models.get("llama"), TwinConfig])
+    with pytest.raises(ConfigurationError, match="llama and twin both claim architecture LlamaForCausalLM"):
+        models.find("LlamaForCausalLM")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_family_is_filled_in(name: str) -> None:
+    family = models.get(name)
+    if name == "generic":
+        assert (family.default_id, family.architectures) == (None, ())
+        return
+    assert family.default_id
+    assert family.architectures
+    assert family.license
+    assert re.fullmatch(r"demo|[\w.-]+/[\w.-]+", family.default_id)
+    assert family.task == "embed" or family.lora_targets
+
+
+def test_reading_the_registry_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from openllm import models; models.resolve('a/b', 'LlamaForCausalLM');"
+        "print(*(m for m in ('torch', 'transformers', 'bentoml', 'attrs', 'msgspec', 'yaml') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
