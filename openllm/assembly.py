@@ -17,7 +17,7 @@ from openllm.chat import ChatRenderer, load_tokenizer
 from openllm.errors import EngineDead, InvalidRequest, WeightsError
 from openllm.loops import LoopThread, run_on
 from openllm.lora import AdapterShelf
-from openllm.spec import AdapterSpec, LLMSpec, resolve_spec
+from openllm.spec import LLMSpec, resolve_spec
 from openllm.weights import read_config, resolve_weights
 
 if TYPE_CHECKING:
