@@ -1,56 +1,50 @@
 """openllm turns a large language model into a service.
 
-Every public name is resolved on first use, so that `import openllm` costs nothing and imports no framework.
+Every public name is resolved on first use, so that `import openllm` costs nothing and imports no framework. Beside the
+names below there is one class per family and backend: `Llama`, `VLLMLlama`, `TFLlama`, `FlaxLlama` and so on, derived
+from the registry (`openllm.auto`). What a type checker sees is `__init__.pyi`, written by `scripts/write_stubs.py`.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from openllm.config import LLMConfig as LLMConfig
-    from openllm.errors import OpenLLMError as OpenLLMError
-    from openllm.llm import LLM as LLM
-    from openllm.spec import AdapterSpec as AdapterSpec
-    from openllm.spec import LLMSpec as LLMSpec
-    from openllm.types import GenerationOutput as GenerationOutput
-    from openllm.types import GenerationRequest as GenerationRequest
-    from openllm.types import Message as Message
-    from openllm.types import SamplingParams as SamplingParams
+from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
+HOMES = {
+    "AdapterSpec": "openllm.spec",
+    "AutoFlaxLLM": "openllm.auto",
+    "AutoLLM": "openllm.auto",
+    "AutoTFLLM": "openllm.auto",
+    "AutoVLLM": "openllm.auto",
+    "Conversation": "openllm.types",
+    "EmbeddingOutput": "openllm.embedding",
+    "GenerationOutput": "openllm.types",
+    "GenerationRequest": "openllm.types",
     "LLM": "openllm.llm",
     "LLMConfig": "openllm.config",
     "LLMSpec": "openllm.spec",
-    "AdapterSpec": "openllm.spec",
-    "SamplingParams": "openllm.types",
     "Message": "openllm.types",
-    "GenerationRequest": "openllm.types",
-    "GenerationOutput": "openllm.types",
     "OpenLLMError": "openllm.errors",
+    "Runner": "openllm.bento.runner",
+    "SamplingParams": "openllm.types",
+    "Structure": "openllm.types",
+    "StructureKind": "openllm.types",
 }
 
-__all__ = [
-    "LLM",
-    "AdapterSpec",
-    "GenerationOutput",
-    "GenerationRequest",
-    "LLMConfig",
-    "LLMSpec",
-    "Message",
-    "OpenLLMError",
-    "SamplingParams",
-]
+__all__ = sorted(HOMES)  # noqa: PLE0605 - names the stub file spells out
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'openllm' has no attribute {name!r}")
+    if name in HOMES:
+        return getattr(importlib.import_module(HOMES[name]), name)
+    if name.startswith("_") or not name[:1].isupper():
+        raise AttributeError(f"module 'openllm' has no attribute {name!r}")
+    return getattr(importlib.import_module("openllm.auto"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    from openllm.auto import class_names
+
+    return sorted([*HOMES, *class_names(), "__version__"])

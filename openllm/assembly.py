@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import attrs
+
 from openllm import models, settings
 from openllm.backends.select import select_backend
 from openllm.chat import ChatRenderer, load_tokenizer
@@ -18,6 +20,7 @@ from openllm.errors import EngineDead, InvalidRequest, WeightsError
 from openllm.loops import LoopThread, run_on
 from openllm.lora import AdapterShelf
 from openllm.spec import LLMSpec, resolve_spec
+from openllm.types import SamplingParams
 from openllm.weights import read_config, resolve_weights
 
 if TYPE_CHECKING:
@@ -26,21 +29,31 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+# Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
+SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
 
 
 def spec_for(model_id: str, options: Mapping[str, Any]) -> LLMSpec:
-    """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family says.
+    """The spec of a model named in code; a family's name stands for its default model.
 
-    A family's name stands for its default model. Errors: ConfigurationError, UnknownFamily.
+    Errors: ConfigurationError, UnknownFamily.
     """
-    defaults: dict[str, Any] = {"model_id": model_id}
     if model_id in models.names():
-        family = models.get(model_id)
-        defaults = {"model_id": family.default_id, "family": family.name, "task": family.task}
-    elif "model_id" in options:
-        family = models.get(model_id)
-        defaults = {"family": family.name, "task": family.task}
-    return resolve_spec(options, settings.spec_layer(), defaults)
+        return deployment(model_id, options)
+    return deployment(None, {"model_id": model_id, **options})
+
+
+def deployment(family_name: str | None, options: Mapping[str, Any]) -> LLMSpec:
+    """One spec: options, then `OPENLLM_*` variables, then what the family says.
+
+    Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of requests.
+    """
+    explicit = {key: value for key, value in options.items() if key not in SAMPLING_NAMES}
+    sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
+    if sampling:
+        explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
+    family = models.get(family_name).spec_layer() if family_name else {}
+    return resolve_spec(explicit, settings.spec_layer(), family)
 
 
 class Assembly:

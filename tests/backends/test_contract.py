@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from openllm.backends.select import backend_class
+from openllm.backends.select import find_backend
 from openllm.errors import (
     AdapterNotFound,
     ContextLengthExceeded,
@@ -59,7 +59,7 @@ async def llm(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[LL
         max_num_seqs=8,
         max_queue=64,
     )
-    if why := backend_class(request.param).unusable(spec):
+    if why := find_backend(request.param).unusable(spec):
         pytest.skip(why)
     async with LLM.from_spec(spec) as llm:
         yield llm

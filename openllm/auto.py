@@ -1,0 +1,141 @@
+"""Auto classes and per-family classes: names people know, derived from the registry and `LLM`, none written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+from openllm import models
+from openllm.assembly import Assembly, deployment
+from openllm.config import LLMConfig
+from openllm.errors import WeightsError
+from openllm.llm import LLM
+from openllm.weights import fetch_weights, weights_present
+
+# A class name is its backend's prefix and its family's name: Llama, VLLMLlama, TFLlama, FlaxLlama.
+PREFIXES: Mapping[str, str] = {"pytorch": "", "vllm": "VLLM", "tf": "TF", "flax": "Flax"}
+
+
+class FamilyLLM(LLM):
+    """An `LLM` whose family and backend are part of its type."""
+
+    family: ClassVar[type[LLMConfig]]
+    backend_name: ClassVar[str]
+
+    def __init__(self, model_id: str | None = None, **options: Any) -> None:
+        options = {**options, "backend": self.backend_name}
+        Assembly.__init__(self, deployment(self.family.name, {**options, "model_id": model_id}))
+
+    @classmethod
+    def from_pretrained(cls, model_id: str | None = None, **options: Any) -> Self:
+        """The model in a directory, on the Hub or in the store; None: the family's default. Loads nothing yet."""
+        return cls(model_id, **options)
+
+
+class _Auto:
+    """One backend's door: `for_model` picks the class by the family's name."""
+
+    backend_name: ClassVar[str]
+
+    def __init__(self) -> None:
+        raise TypeError(f"{type(self).__name__} is not made; call {type(self).__name__}.for_model(...).")
+
+    @classmethod
+    def for_model(
+        cls, family: str, model_id: str | None = None, *, ensure_available: bool | None = None, **options: Any
+    ) -> FamilyLLM:
+        """An LLM of that family on this backend; `options` are `LLMSpec`'s fields and sampling defaults.
+
+        `ensure_available`: True fetches the weights now if this machine lacks them; False raises WeightsError then;
+        None leaves it to the first use. Errors: UnknownFamily with near misses, UnsupportedCombination.
+        """
+        llm = family_class(models.get(family), cls.backend_name)(model_id, **options)
+        if ensure_available is not None and not weights_present(llm.spec):
+            if not ensure_available:
+                raise WeightsError(
+                    f"The weights of {llm.spec.model_id} are not on this machine.",
+                    hint="Pass ensure_available=True to fetch them.",
+                )
+            fetch_weights(llm.spec)
+        return llm
+
+    @classmethod
+    def from_pretrained(cls, model_id: str, **options: Any) -> LLM:
+        """An LLM for any model id or directory on this backend; the family follows from its files."""
+        return LLM(model_id, **{**options, "backend": cls.backend_name})
+
+
+class _Mapping(Mapping[type[LLMConfig], type[FamilyLLM]]):
+    """LLMConfig class -> LLM class, for one backend; made when looked at."""
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+
+    def __getitem__(self, family: type[LLMConfig]) -> type[FamilyLLM]:
+        if self._backend not in family.backends:
+            raise KeyError(family)
+        return family_class(family, self._backend)
+
+    def __iter__(self) -> Iterator[type[LLMConfig]]:
+        return (family for family in models.families() if self._backend in family.backends)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class AutoLLM(_Auto):
+    """LLMs on the PyTorch engine."""
+
+    backend_name = "pytorch"
+    _model_mapping = _Mapping("pytorch")
+
+
+class AutoVLLM(_Auto):
+    """LLMs on vLLM."""
+
+    backend_name = "vllm"
+    _model_mapping = _Mapping("vllm")
+
+
+class AutoTFLLM(_Auto):
+    """LLMs on KerasHub with TensorFlow."""
+
+    backend_name = "tf"
+    _model_mapping = _Mapping("tf")
+
+
+class AutoFlaxLLM(_Auto):
+    """LLMs on KerasHub with JAX."""
+
+    backend_name = "flax"
+    _model_mapping = _Mapping("flax")
+
+
+@cache
+def family_class(family: type[LLMConfig], backend: str) -> type[FamilyLLM]:
+    """The one class for a family on a backend. Errors: UnsupportedCombination, naming the backends that go."""
+    family.require_backend(backend)
+    name = class_name(family, backend)
+    doc = f"{family.title} on {backend}: an `openllm.LLM` with both decided."
+    members = {"family": family, "backend_name": backend, "__doc__": doc, "__module__": __name__}
+    return type(name, (FamilyLLM,), members)
+
+
+def class_name(family: type[LLMConfig], backend: str) -> str:
+    return PREFIXES[backend] + family.__name__.removesuffix("Config")
+
+
+@cache
+def class_names() -> Mapping[str, tuple[type[LLMConfig], str]]:
+    """Every generated class's name, with what it stands for."""
+    pairs = [(family, backend) for family in models.families() for backend in family.backends]
+    return MappingProxyType({class_name(family, backend): (family, backend) for family, backend in pairs})
+
+
+def __getattr__(name: str) -> type[FamilyLLM]:
+    found = class_names().get(name)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return family_class(*found)
