@@ -1,0 +1,154 @@
+"""Weights and adapters in BentoML's model store: the tag's version is their content, and nothing is there by halves."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import bentoml
+from bentoml.exceptions import NotFound
+from bentoml.models import ModelContext
+
+from openllm.bento.files import Placement, bytes_to_copy, explain, place, readable, require_room
+from openllm.bento.render import tag_name
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILE = "model.yaml"
+VERSION_LENGTH = 20  # hexadecimal digits of the content digest, 80 bits
+# Weights in other formats than safetensors: left behind when the directory has safetensors.
+_OTHER_WEIGHTS = frozenset({".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot", ".gguf", ".pkl"})
+_SKIPPED = frozenset({"__pycache__", MODEL_FILE})
+
+
+@attrs.frozen
+class Stored:
+    """One entry of the model store, and what it took to get it there."""
+
+    tag: str
+    path: Path
+    placement: Placement = attrs.field(factory=Placement)
+    new: bool = False
+
+
+def store_directory(directory: Path, name: str, digest: str, metadata: Mapping[str, str]) -> Stored:
+    """Bring `directory` into the store as `name:digest`; a second time nothing is written.
+
+    Links in the directory (a Hub cache) are followed to the real files. `metadata` goes into model.yaml.
+    Errors: BuildError when the disk has no room or refuses.
+    """
+    tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
+    if (found := find_model(str(tag))) is not None:
+        return Stored(str(tag), found)
+    files = list(model_files(directory))
+    what = f"Storing {tag.name}"
+    try:
+        with _workshop() as workshop:
+            needed = bytes_to_copy((directory / inner for inner in files), workshop)
+            logger.info("%s needs %s on the disk.", what, readable(needed))
+            require_room(needed, workshop, what)
+            placement = _fill(workshop, directory, files)
+            _write_info(workshop, tag, {**metadata, "digest": digest})
+            return Stored(str(tag), _publish(workshop, tag), placement, new=True)
+    except OSError as error:
+        raise explain(error, what) from error
+
+
+def find_model(tag: str) -> Path | None:
+    """The directory of a model in the store that is in force: the Bento's own, or this machine's. None if absent."""
+    try:
+        return Path(bentoml.models.get(tag).path)
+    except NotFound:
+        return None
+
+
+def is_tag(source: str) -> bool:
+    """Whether a model id or adapter source is a store tag with its version: what a built spec holds."""
+    name, colon, version = source.partition(":")
+    if not colon or len(version) != VERSION_LENGTH:
+        return False
+    try:
+        bentoml.Tag(name, version)
+    except ValueError:
+        return False
+    return name == name.lower()
+
+
+def model_files(directory: Path) -> Iterator[Path]:
+    """What of `directory` belongs to the model, relative to it, sorted; hidden files and other formats do not."""
+    inner = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    safe = any(path.suffix == ".safetensors" for path in inner)
+    for path in inner:
+        hidden = any(part.startswith(".") or part in _SKIPPED for part in path.parts)
+        if not hidden and not (safe and path.suffix in _OTHER_WEIGHTS):
+            yield path
+
+
+def _fill(workshop: Path, directory: Path, files: list[Path]) -> Placement:
+    total = Placement()
+    for inner in files:
+        total += place(directory / inner, workshop / inner)
+    return total
+
+
+def _write_info(workshop: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> None:
+    """model.yaml, by BentoML's own writer."""
+    from bentoml._internal.models.model import ModelInfo, ModelOptions
+
+    info = ModelInfo(
+        tag=tag,
+        module="",
+        labels={"framework": "openllm"},
+        options=ModelOptions(),
+        metadata=dict(metadata),
+        context=ModelContext(framework_name="openllm", framework_versions={}),
+        signatures={},
+        api_version="v1",
+    )
+    with (workshop / MODEL_FILE).open("w", encoding="utf-8") as target:
+        info.dump(target)
+
+
+@contextmanager
+def _workshop() -> Iterator[Path]:
+    """An empty directory on the store's file system; gone afterwards, whatever happens."""
+    models = _store_path()
+    models.mkdir(parents=True, exist_ok=True)
+    nearby = models.parent / "tmp"
+    nearby.mkdir(exist_ok=True)
+    if nearby.stat().st_dev != models.stat().st_dev:
+        nearby = models  # a disk of its own: the one place from which a rename can reach the store
+    workshop = Path(tempfile.mkdtemp(prefix="openllm-", dir=nearby))
+    try:
+        yield workshop
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _publish(workshop: Path, tag: bentoml.Tag) -> Path:
+    """Move the finished directory to its place in one step, and let `latest` point at it."""
+    home = _store_path() / str(tag.name)
+    home.mkdir(exist_ok=True)
+    target = home / str(tag.version)
+    workshop.chmod(0o755)
+    try:
+        workshop.rename(target)
+    except OSError:
+        if not (target / MODEL_FILE).is_file():
+            if not any(home.iterdir()):
+                home.rmdir()
+            raise
+        return target  # somebody else stored the same content a moment ago
+    (home / "latest").write_text(str(tag.version), encoding="utf-8")
+    return target
+
+
+def _store_path() -> Path:
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return Path(BentoMLContainer.model_store_dir.get())
