@@ -10,6 +10,7 @@ import pytest
 from openllm import config, models
 from openllm.config import LLMConfig
 from openllm.errors import ConfigurationError, UnsupportedCombination
+from openllm.sampling import build_params
 from openllm.spec import BACKENDS, TASKS, LLMSpec, resolve_spec
 from openllm.types import SamplingParams
 
@@ -66,7 +67,7 @@ def test_its_layer_of_the_spec_fits_the_spec(family: type[LLMConfig]) -> None:
     )
     assert (spec.family, spec.task) == (family.name, family.task)
     assert isinstance(spec, LLMSpec)
-    SamplingParams(**family.sampling)
+    build_params(family.sampling)
 
 
 def test_a_backend_that_does_not_go_together_is_refused_and_the_others_named() -> None:

@@ -15,7 +15,7 @@ import openllm
 from openllm import settings
 from openllm.errors import ConfigurationError
 from openllm.settings import Settings, foreign_environment, spec_layer, unknown_variables, variables
-from openllm.spec import BACKENDS, TASKS, LLMSpec
+from openllm.spec import BACKENDS, EXECUTORS, TASKS, LLMSpec
 
 
 def test_defaults_are_the_safe_ones() -> None:
@@ -34,6 +34,7 @@ def test_choices_are_those_of_the_spec() -> None:
     rows = {row.field: row for row in settings.SPEC_VARIABLES}
     assert rows["backend"].choices == BACKENDS
     assert rows["task"].choices == TASKS
+    assert rows["distributed_executor"].choices == EXECUTORS
 
 
 def test_every_row_is_documented_once_and_has_a_parser() -> None:

@@ -1,0 +1,83 @@
+"""From what a person typed for a model, and the layers of options, to one LLMSpec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from openllm import models
+from openllm.config import LLMConfig
+from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.local_store import MODELS, find_stored, read_architecture
+from openllm.settings import Settings
+from openllm.spec import LLMSpec, resolve_spec
+
+DEMO = "demo"
+
+
+@attrs.frozen
+class Layers:
+    """Where options come from, the strongest first; keys are LLMSpec's fields, None means "not said"."""
+
+    explicit: Mapping[str, Any] = attrs.field(factory=dict)
+    environment: Mapping[str, Any] = attrs.field(factory=dict)
+    recipe: Mapping[str, Any] = attrs.field(factory=dict)  # or the spec in a Bento
+
+
+def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMSpec:
+    """The spec of `model`: a family's name, a directory, a Hub id, a model-store tag, or None for what the layers say.
+
+    A family's name brings its default model, which OPENLLM_MODEL_ID and --model-id replace; anything else is the
+    model id itself. With nothing said at all it is the demo. Errors: ConfigurationError, UnknownFamily.
+    """
+    said = {**_named(model, layers.explicit, settings), **_given(layers.explicit)}
+    known = {**_given(layers.recipe), **_given(layers.environment), **said}
+    family = models.get(str(known["family"])) if "family" in known else None
+    model_id = known.get("model_id", family.default_id if family else DEMO)
+    if model_id is None:
+        raise ConfigurationError(f"The family {known['family']} has no default model.", hint="Add --model-id.")
+    family = family or _recognise(str(model_id), settings)
+    weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}
+    return resolve_spec(said, layers.environment, layers.recipe, weakest)
+
+
+def _given(layer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in layer.items() if value is not None}
+
+
+def _named(model: str | None, explicit: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """What MODEL says: a family, or a model id."""
+    if model is None:
+        return {}
+    both = explicit.get("model_id") is not None
+    if not model.strip():
+        raise ConfigurationError("MODEL is empty.", hint="Name a directory, a Hub id or a family.")
+    if not both and not _is_word(model, settings):
+        return {"model_id": model}
+    family = models.get(model)  # with --model-id, MODEL can be nothing but a family
+    return {"model_id": DEMO, "family": DEMO} if family.name == DEMO and not both else {"family": family.name}
+
+
+def _is_word(model: str, settings: Settings) -> bool:
+    """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor the tag of a stored model."""
+    if any(mark in model for mark in "/\\:~") or model.startswith("."):
+        return False
+    try:
+        models.get(model)
+    except UnknownFamily:
+        return not Path(model).is_dir() and find_stored(settings.bentoml_home, MODELS, model) is None
+    return True
+
+
+def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
+    """The family of a model id, as far as can be told without the network; None leaves it to the weights."""
+    path = Path(model_id).expanduser()
+    if path.is_dir():
+        family = models.resolve(str(path.absolute()), read_architecture(path))
+    else:
+        stored = find_stored(settings.bentoml_home, MODELS, model_id)
+        family = models.resolve(model_id, read_architecture(stored) if stored else None)
+    return None if family.name == models.GENERIC else family
