@@ -19,7 +19,9 @@ from openllm.chat import ChatRenderer, load_tokenizer
 from openllm.errors import EngineDead, InvalidRequest, WeightsError
 from openllm.loops import LoopThread, run_on
 from openllm.lora import AdapterShelf
-from openllm.spec import LLMSpec, resolve_spec
+from openllm.resolution import Layers, resolve_model
+from openllm.spec import LLMSpec
+from openllm.tokens import TokenTable
 from openllm.types import SamplingParams
 from openllm.weights import read_config, resolve_weights
 
@@ -33,27 +35,17 @@ T = TypeVar("T")
 SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
 
 
-def spec_for(model_id: str, options: Mapping[str, Any]) -> LLMSpec:
-    """The spec of a model named in code; a family's name stands for its default model.
-
-    Errors: ConfigurationError, UnknownFamily.
-    """
-    if model_id in models.names():
-        return deployment(model_id, options)
-    return deployment(None, {"model_id": model_id, **options})
-
-
-def deployment(family_name: str | None, options: Mapping[str, Any]) -> LLMSpec:
-    """One spec: options, then `OPENLLM_*` variables, then what the family says.
+def spec_for(model: str | None, options: Mapping[str, Any]) -> LLMSpec:
+    """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family says.
 
     Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of requests.
+    Errors: ConfigurationError, UnknownFamily.
     """
     explicit = {key: value for key, value in options.items() if key not in SAMPLING_NAMES}
     sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
     if sampling:
         explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
-    family = models.get(family_name).spec_layer() if family_name else {}
-    return resolve_spec(explicit, settings.spec_layer(), family)
+    return resolve_model(model, Layers(explicit, settings.spec_layer()), settings.Settings.from_env())
 
 
 class Assembly:
@@ -105,6 +97,11 @@ class Assembly:
         if inner is None:
             raise WeightsError("This tokenizer has no fast form.", hint="Add a tokenizer.json to the directory.")
         return inner
+
+    @cached_property
+    def token_table(self) -> TokenTable:
+        """Single tokens as bytes and text, for logprobs."""
+        return TokenTable(self.decoding_tokenizer)
 
     @property
     def backend(self) -> Backend:
@@ -164,6 +161,18 @@ class Assembly:
         if self._home is None:
             raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
         return self._home
+
+    @property
+    def shelf(self) -> AdapterShelf:
+        """The mounted adapters. Errors: EngineDead before `start`."""
+        if self._shelf is None:
+            raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
+        return self._shelf
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names requests may give as `adapter`."""
+        return tuple(self._shelf.names) if self._shelf else ()
 
     @property
     def failure(self) -> str | None:

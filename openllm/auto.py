@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from openllm import models
-from openllm.assembly import Assembly, deployment
+from openllm.assembly import Assembly, spec_for
 from openllm.config import LLMConfig
 from openllm.errors import WeightsError
 from openllm.llm import LLM
@@ -26,7 +26,7 @@ class FamilyLLM(LLM):
 
     def __init__(self, model_id: str | None = None, **options: Any) -> None:
         options = {**options, "backend": self.backend_name}
-        Assembly.__init__(self, deployment(self.family.name, {**options, "model_id": model_id}))
+        Assembly.__init__(self, spec_for(self.family.name, {**options, "model_id": model_id}))
 
     @classmethod
     def from_pretrained(cls, model_id: str | None = None, **options: Any) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -108,12 +108,17 @@ class _Choice:
             self.end = delta
 
 
-async def collect(generation: Generation) -> GenerationOutput:
-    """Drain `generation` into one answer. Errors: EngineError when the engine failed on it, EngineDead when closed."""
+async def collect(generation: Generation, note: Callable[[TextDelta], object] | None = None) -> GenerationOutput:
+    """Drain `generation` into one answer; `note` sees each delta as it comes.
+
+    Errors: EngineError when the engine failed on it, EngineDead when closed.
+    """
     choices: dict[int, _Choice] = {}
     prompt_logprobs = None
     async with generation:
         async for delta in generation:
+            if note is not None:
+                note(delta)
             raise_failure(delta)
             choices.setdefault(delta.index, _Choice()).add(delta)
             prompt_logprobs = delta.prompt_logprobs or prompt_logprobs

@@ -222,7 +222,11 @@ class LLM(Assembly):
 
     def token_text(self, token_id: int) -> str:
         """One token as text; incomplete characters show as U+FFFD."""
-        return str(self.tokenizer.decode([token_id], skip_special_tokens=False))
+        return self.token_table.text(token_id)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that one token adds to a text."""
+        return self.token_table.data(token_id)
 
 
 def conversation(messages: Sequence[Message | Mapping[str, Any]]) -> Conversation:
