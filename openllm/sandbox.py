@@ -71,8 +71,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.filters = {
             name: self._metered(name, call) for name, call in originals.items() if name not in _REFUSED_FILTERS
         }
-        self.filters |= {".tick": pass_context(self._ticked), ".held": pass_context(self._held)}
-        self.filters[".joined"] = pass_context(self._joined)
+        self.filters |= {".tick": self._ticked, ".held": self._held, ".joined": self._joined}
         self.globals.pop("lipsum", None)
         self.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
 
@@ -138,15 +137,18 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.scales.weigh(value)
         return value
 
+    @pass_context
     def _ticked(self, context: Context, value: Any) -> Any:
         self.scales.tick()
         return value
 
+    @pass_context
     def _held(self, context: Context, value: Any) -> Any:
         """What a name is about to hold."""
         self.scales.tick()
         return self.scales.weighed(value)
 
+    @pass_context
     def _joined(self, context: Context, values: list[Any]) -> str:
         """The operator `~`."""
         return self.scales.concat(str(self._printed(value)) for value in values)
@@ -173,6 +175,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def _check_filter(self, name: str, value: Any, args: tuple[Any, ...]) -> None:
         """Refuse what the filter would make too large."""
+        if not args:
+            return
         self.scales.weigh(args)
         if name in ("default", "d", "items", "tojson"):
             return
@@ -180,11 +184,11 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             raise TemplateLimit(f"it gives {name} too large a number")
         if name == "replace" and len(args) >= 2:
             self.scales.check_replace(str(value), str(args[0]), str(args[1]))
-        elif name == "join" and args and hasattr(value, "__len__"):
+        elif name == "join" and hasattr(value, "__len__"):
             self.scales.check(len(value) * len(str(args[0])))
         elif name == "format":
             self.scales.check_format(str(value), args)
-        elif name == "indent" and args:
+        elif name == "indent":
             width = len(args[0]) if isinstance(args[0], str) else int(args[0])
             self.scales.check((str(value).count("\n") + 1) * width)
         elif name == "sum" and any(isinstance(arg, list | tuple) for arg in args):
@@ -242,7 +246,7 @@ def _replaced(value: Any) -> Any:
         return value
     _replace_concats(value)
     if isinstance(value, nodes.Concat):
-        return _filtered(nodes.List(value.nodes, "load", lineno=value.lineno), ".joined")
+        return _filtered(nodes.List(value.nodes, lineno=value.lineno), ".joined")
     return value
 
 

@@ -12,11 +12,14 @@ import attrs
 from jinja2 import TemplateError
 from jinja2.utils import Namespace
 
+_CREDIT = 100  # microseconds, roughly, between two looks at the clock
+_CHARACTERS = 1024  # that an operation handles in a microsecond, roughly
 _LONGEST_NUMBER = 4096  # bits
 _MOST_PIECES = 2**20  # of a split text
 _DEEPEST = 100  # levels of nesting
 _WIDEST = 10_000  # characters of one formatted number
-_WIDE = re.compile(r"\d{5,}|%[^a-zA-Z]*\*|:[^{}]*\{")  # a field that is wide, or whose width is computed
+_WIDE = re.compile(r"\d{5,}|%[^a-zA-Z%*]*\*|\{[^{}:]*:[^{}]*\{")  # a field that is wide, or whose width is computed
+_CONTAINERS = (list, tuple, dict, set, frozenset, Mapping)
 
 
 class TemplateLimit(TemplateError):
@@ -32,7 +35,10 @@ class Limits:
 
 
 class _Clock(threading.local):
+    """Of one thread. Reading the time costs more than a step of a template, so it is read when `credit` is spent."""
+
     deadline = 0.0
+    credit = 0
 
 
 class Scales:
@@ -46,14 +52,25 @@ class Scales:
         """A rendering begins on this thread."""
         self._clock.deadline = time.thread_time() + self.limits.seconds
 
-    def tick(self) -> None:
-        if time.thread_time() > self._clock.deadline:
-            raise TemplateLimit("it takes too long")
+    def tick(self, cost: int = 1) -> None:
+        """One step, of roughly `cost` microseconds."""
+        clock = self._clock
+        clock.credit -= cost
+        if clock.credit < 0:
+            clock.credit = _CREDIT
+            if time.thread_time() > clock.deadline:
+                raise TemplateLimit("it takes too long")
 
     def weigh(self, value: object) -> int:
         """Characters plus elements of `value`, nested ones included; too heavy or too deep is refused."""
-        weight = depth = 0
-        level = [value]
+        if isinstance(value, str):
+            self.check(len(value))
+            self.tick(len(value) // _CHARACTERS)
+            return len(value)
+        if not isinstance(value, _CONTAINERS):
+            return 1
+        weight = elements = depth = 0
+        level: list[object] = [value]
         while level:
             below: list[object] = []
             for item in level:
@@ -61,17 +78,19 @@ class Scales:
                     weight += len(item)
                 elif isinstance(item, Mapping):
                     below += (*item.keys(), *item.values())
-                elif isinstance(item, list | tuple | set | frozenset):
+                elif isinstance(item, _CONTAINERS):
                     below += item
                 elif depth and isinstance(item, Namespace):
                     raise TemplateLimit("it puts a namespace into a value")
                 self.check(weight + len(below))
             weight += len(level)
+            elements += len(level)
             depth += 1
             level = below
             if depth > _DEEPEST:
                 raise TemplateLimit("it nests values too deeply")
         self.check(weight)
+        self.tick(weight // _CHARACTERS + elements)
         return weight
 
     def weighed(self, value: Any) -> Any:
