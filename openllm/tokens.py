@@ -13,7 +13,7 @@ _CACHED = 65_536  # entries kept; a vocabulary is a few times that at most
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The printable characters that byte-level BPE writes bytes with (Radford et al. 2019, as in GPT-2's vocabulary)."""
+    """The printable characters that byte-level BPE writes bytes with (GPT-2's; Radford et al. 2019)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {chr(byte): byte for byte in printable}
@@ -27,8 +27,8 @@ class TokenTable:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         added = tokenizer.get_added_tokens_decoder().items()
-        self._added = {id: token.content for id, token in added}
-        self._special = {id for id, token in added if token.special}
+        self._added = {number: token.content for number, token in added}
+        self._special = {number for number, token in added if token.special}
         state: bytes = tokenizer.decoder.__getstate__() if tokenizer.decoder is not None else b""
         self._alphabet = _byte_alphabet() if b"ByteLevel" in state else {}
         self._pieces = b"WordPiece" in state

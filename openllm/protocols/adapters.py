@@ -1,0 +1,118 @@
+"""GET, POST and DELETE /v1/adapters: LoRA adapters mounted and removed while serving, with the admin key only.
+
+A source is a model-store tag (`name:version`) or a directory below the operator's adapter root. Answers about
+sources never tell what the disk holds elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import attrs
+from starlette.routing import Route
+
+from openllm.errors import AdapterNotFound, ConfigurationError, Conflict, InvalidRequest, WeightsError
+from openllm.protocols.catalog import Catalog, Target
+from openllm.protocols.fields import Fields, required
+from openllm.protocols.http import Endpoint, Exchange
+from openllm.settings import Settings
+
+PATH = "/v1/adapters"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}:[a-z0-9][a-z0-9._-]{0,127}")
+_PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
+
+
+@attrs.frozen
+class AdapterRequest:
+    """A parsed body."""
+
+    name: str
+    source: str
+    model: str | None
+
+
+def routes(catalog: Catalog, settings: Settings) -> list[Route]:
+    async def list_adapters(exchange: Exchange) -> None:
+        exchange.require_admin()
+        data = [_entry(target) for target in catalog.targets() if target.adapter]
+        await exchange.answer_json({"object": "list", "data": data})
+
+    async def add_adapter(exchange: Exchange) -> None:
+        exchange.require_admin()
+        request = read_adapter(await exchange.fields())
+        target = catalog.running(request.model, "generate")
+        exchange.model = target.llm.name
+        if request.name in (known.name for known in catalog.targets()):
+            raise Conflict(f"The name {request.name!r} is taken.", hint="Choose another name.", param="name")
+        source = locate(request.source, settings.adapter_root)
+        try:
+            await target.llm.mount_adapter(request.name, source)
+        except (WeightsError, ConfigurationError) as error:
+            raise InvalidRequest(_told(str(error), request.source, source), param="source") from None
+        await exchange.answer_json(_entry(Target(request.name, target.llm, request.name)), status=201)
+
+    async def remove_adapter(exchange: Exchange) -> None:
+        exchange.require_admin()
+        name = exchange.scope["path_params"]["name"]
+        found = [target for target in catalog.targets() if target.adapter == name]
+        if not found:
+            raise AdapterNotFound(f"There is no adapter {name[:128]!r}.", hint="GET /v1/adapters lists them.")
+        exchange.model = found[0].llm.name
+        await found[0].llm.unmount_adapter(name)
+        await exchange.answer_json({"id": name, "object": "adapter", "deleted": True})
+
+    async def collection(exchange: Exchange) -> None:
+        await (add_adapter if exchange.method == "POST" else list_adapters)(exchange)
+
+    one = PATH + "/{name}"
+    return [
+        Route(PATH, Endpoint(PATH, collection), methods=["GET", "POST"]),
+        Route(one, Endpoint(one, remove_adapter), methods=["DELETE"]),
+    ]
+
+
+def _entry(target: Target) -> dict[str, Any]:
+    return {"id": target.name, "object": "adapter", "parent": target.llm.name}
+
+
+def read_adapter(fields: Fields) -> AdapterRequest:
+    """The body: name, source, and the base model where there are several. Errors: InvalidRequest."""
+    name = required(fields, "name", fields.text("name"))
+    if not _NAME.fullmatch(name):
+        fields.bad("name", "must be 1 to 64 letters, digits, or one of . _ - and begin with a letter or digit")
+    source = required(fields, "source", fields.text("source", longest=1024))
+    model = fields.text("model")
+    fields.close()
+    return AdapterRequest(name, source, model)
+
+
+def locate(source: str, root: Path | None) -> str:
+    """`source` as `LLM.mount_adapter` takes it: a tag as it is, or a directory that really lies below `root`.
+
+    Errors: InvalidRequest, the same one whatever the reason, since the difference would describe the disk.
+    """
+    if _TAG.fullmatch(source):
+        return source
+    refused = InvalidRequest(
+        "source must be a model-store tag (name:version) or an adapter directory below the server's adapter root.",
+        param="source",
+    )
+    path = PurePosixPath(source)
+    if root is None or not source or path.is_absolute() or ".." in path.parts or re.search(r"[:\\~\x00-\x1f]", source):
+        raise refused
+    try:
+        base = root.resolve(strict=True)
+        found = (base / path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise refused from None
+    if found == base or not found.is_relative_to(base) or not found.is_dir():
+        raise refused
+    return str(found)
+
+
+def _told(message: str, asked: str, located: str) -> str:
+    """`message` with the caller's word for the source in place of the path, and no other path."""
+    return _PATHLIKE.sub("(a file)", message.replace(located, asked))

@@ -1,0 +1,209 @@
+"""A JSON object read field by field: each value typed and bounded, what nobody asked for refused by name."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import msgspec
+
+from openllm.errors import InvalidRequest, UnsupportedFeature
+
+_MISSING: Any = object()
+_CONTAINERS = frozenset((dict, list))
+_KINDS: Mapping[type, str] = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def decode_object(body: bytes, max_depth: int) -> dict[str, Any]:
+    """The JSON object in `body`. Errors: InvalidRequest for anything else, and for nesting beyond `max_depth`."""
+    if not body.strip():
+        raise InvalidRequest("The body is empty.", hint="Send a JSON object.")
+    try:
+        value = msgspec.json.decode(body)
+    except RecursionError:
+        raise _too_deep(max_depth) from None
+    except msgspec.ValidationError:
+        raise InvalidRequest("The body holds a number that is out of range.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        why = str(error).removeprefix("JSON is malformed: ") if isinstance(error, msgspec.DecodeError) else "not UTF-8"
+        raise InvalidRequest(f"The body is not valid JSON: {why}.", hint="Send a JSON object.") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"The body must be a JSON object, not {kind_of(value)}.")
+    if body.count(b"[") + body.count(b"{") > max_depth:  # else it cannot be that deep
+        check_depth(value, max_depth)
+    return value
+
+
+def check_depth(value: Any, max_depth: int) -> None:
+    """Raise InvalidRequest when containers nest deeper than `max_depth`; looks at containers only, never recurses."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > max_depth:
+            raise _too_deep(max_depth)
+        below: list[Any] = []
+        for container in level:
+            items = container.values() if isinstance(container, dict) else container
+            if not _CONTAINERS.isdisjoint(map(type, items)):
+                below.extend(item for item in items if type(item) in _CONTAINERS)
+        level = below
+
+
+def _too_deep(max_depth: int) -> InvalidRequest:
+    return InvalidRequest(f"The JSON body is nested more than {max_depth} levels deep.")
+
+
+def kind_of(value: object) -> str:
+    """A JSON value's type as an error message says it."""
+    return _KINDS.get(type(value), "something else")
+
+
+def shown(value: object) -> str:
+    """`value` as an error message shows it: short, whatever was sent."""
+    text = repr(value) if not isinstance(value, dict | list) else kind_of(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Fields:
+    """The fields of one JSON object. Every reader takes its field out; `close` refuses those that are left.
+
+    null counts as "not said". All errors are InvalidRequest and name the field as `prefix.name`.
+    """
+
+    def __init__(self, data: Mapping[str, Any], prefix: str = "") -> None:
+        self._data = dict(data)
+        self._prefix = prefix
+        self._known: list[str] = []
+
+    def path(self, name: str) -> str:
+        """The field's full name."""
+        return f"{self._prefix}.{name}" if self._prefix else name
+
+    def bad(self, name: str, why: str, *, hint: str | None = None) -> NoReturn:
+        """Refuse the value of field `name`."""
+        path = self.path(name)
+        raise InvalidRequest(f"{path}: {why}.", hint=hint, param=path)
+
+    def raw(self, name: str) -> Any:
+        """Any JSON value; None when absent."""
+        self._known.append(name)
+        return self._data.pop(name, None)
+
+    def said(self, name: str) -> bool:
+        """Whether the field is there and not null; does not take it out."""
+        return self._data.get(name) is not None
+
+    def _typed(self, name: str, *kinds: type) -> Any:
+        value = self.raw(name)
+        if value is not None and type(value) not in kinds:
+            self.bad(name, f"must be {_KINDS[kinds[0]]}, not {kind_of(value)}")
+        return value
+
+    def text(self, name: str, *, longest: int | None = None) -> str | None:
+        """A string without NUL characters, of at most `longest` characters."""
+        value = self._typed(name, str)
+        if value is not None:
+            self.check_text(name, value, longest)
+        return value  # type: ignore[no-any-return]  # _typed has checked it
+
+    def check_text(self, name: str, value: str, longest: int | None = None) -> None:
+        """Refuse NUL characters and texts longer than `longest`."""
+        if "\0" in value:
+            self.bad(name, "must not contain NUL characters")
+        if longest is not None and len(value) > longest:
+            self.bad(name, f"has {len(value)} characters; at most {longest} are allowed")
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """true or false."""
+        value = self._typed(name, bool)
+        return default if value is None else bool(value)
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        """A whole number in [low, high]; true and 1.0 are not whole numbers."""
+        value = self._typed(name, int)
+        if value is not None and not low <= value <= high:
+            self.bad(name, f"must be between {low} and {high}, not {shown(value)}")
+        return value  # type: ignore[no-any-return]  # _typed has checked it
+
+    def number(self, name: str) -> float | None:
+        """A finite number."""
+        value = self._typed(name, float, int)
+        if value is not None and not math.isfinite(value):
+            self.bad(name, "must be a finite number")
+        return value  # type: ignore[no-any-return]  # _typed has checked it
+
+    def mapping(self, name: str, *, most: int | None = None) -> dict[str, Any] | None:
+        """An object with at most `most` keys."""
+        value = self._typed(name, dict)
+        self._check_size(name, value, most)
+        return value  # type: ignore[no-any-return]  # _typed has checked it
+
+    def items(self, name: str, *, most: int | None = None) -> list[Any] | None:
+        """An array with at most `most` entries."""
+        value = self._typed(name, list)
+        self._check_size(name, value, most)
+        return value  # type: ignore[no-any-return]  # _typed has checked it
+
+    def _check_size(self, name: str, value: Any, most: int | None) -> None:
+        if value is not None and most is not None and len(value) > most:
+            self.bad(name, f"has {len(value)} entries; at most {most} are allowed")
+
+    def texts(self, name: str, *, most: int, longest: int | None = None) -> tuple[str, ...] | None:
+        """A string or an array of strings."""
+        value = self._typed(name, list, str) if type(self._data.get(name)) is not str else [self.raw(name)]
+        self._check_size(name, value, most)
+        for item in value or ():
+            if type(item) is not str:
+                self.bad(name, f"must be a string or an array of strings, not an array with {kind_of(item)}")
+            self.check_text(name, item, longest)
+        return None if value is None else tuple(value)
+
+    def choice(self, name: str, *allowed: str) -> str | None:
+        """One of `allowed`."""
+        value = self.text(name)
+        if value is not None and value not in allowed:
+            self.bad(name, f"must be one of {', '.join(allowed)}, not {shown(value)}")
+        return value
+
+    def object(self, name: str) -> Fields | None:
+        """A nested object to be read (and closed) the same way."""
+        value = self.mapping(name)
+        return None if value is None else Fields(value, self.path(name))
+
+    def ignore(self, *names: str) -> None:
+        """Take out fields that do not change the answer."""
+        for name in names:
+            self.raw(name)
+
+    def refuse(self, name: str, hint: str, *harmless: Any) -> None:
+        """Raise UnsupportedFeature when the field says anything but null or one of the `harmless` values."""
+        value = self.raw(name)
+        if value is not None and not any(type(value) is type(item) and value == item for item in harmless):
+            path = self.path(name)
+            raise UnsupportedFeature(f"{path} is not supported.", hint=hint, param=path)
+
+    def close(self) -> None:
+        """Refuse the fields that no reader has asked for, naming near misses."""
+        for name in self._data:
+            near = difflib.get_close_matches(name[:64], self._known, 2)
+            hint = f"Did you mean {' or '.join(near)}?" if near else None
+            path = shown(self.path(name))
+            raise InvalidRequest(f"Unknown field {path}.", hint=hint, param=self.path(name)[:64], code="unknown_field")
+
+
+def required(fields: Fields, name: str, value: Any) -> Any:
+    """`value`, which must not be None. Errors: InvalidRequest."""
+    if value is None:
+        path = fields.path(name)
+        raise InvalidRequest(f"{path} is required.", param=path, code="missing_field")
+    return value
