@@ -58,6 +58,7 @@ async def llm(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[LL
         max_model_len=CONTEXT,
         max_num_seqs=8,
         max_queue=64,
+        engine_args={"delay": 0.002} if request.param == "echo" else {},
     )
     if why := find_backend(request.param).unusable(spec):
         pytest.skip(why)
@@ -400,7 +401,7 @@ async def test_closing_ends_what_is_live_and_it_starts_again(llm: LLM) -> None:
     """Last: it restarts the engine."""
     if llm.backend.name == "vllm":
         pytest.skip("vLLM on the CPU takes half a minute to start again; tests/backends/vllm has the closing test")
-    task = asyncio.create_task(llm.generate(TEXT, max_tokens=240, ignore_eos=True))
+    task = asyncio.create_task(llm.generate(TEXT, max_tokens=200, ignore_eos=True))
     await asyncio.sleep(0.05)
     await llm.aclose()
     with pytest.raises(EngineDead):
