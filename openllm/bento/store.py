@@ -54,7 +54,7 @@ def store_directory(directory: Path, name: str, digest: str, metadata: Mapping[s
             require_room(needed, workshop, what)
             placement = _fill(workshop, directory, files)
             _write_info(workshop, tag, {**metadata, "digest": digest})
-            return Stored(str(tag), _publish(workshop, tag), placement, new=True)
+            return Stored(str(tag), publish(workshop, _store_path(), tag, MODEL_FILE), placement, new=True)
     except OSError as error:
         raise explain(error, what) from error
 
@@ -130,20 +130,23 @@ def _workshop() -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def _publish(workshop: Path, tag: bentoml.Tag) -> Path:
-    """Move the finished directory to its place in one step, and let `latest` point at it."""
-    home = _store_path() / str(tag.name)
-    home.mkdir(exist_ok=True)
+def publish(workshop: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
+    """Move a finished directory to its place in `store` in one step, and let `latest` point at it.
+
+    `marker` is a file that a complete entry has. Errors: OSError.
+    """
+    home = store / str(tag.name)
+    home.mkdir(parents=True, exist_ok=True)
     target = home / str(tag.version)
     workshop.chmod(0o755)
     try:
         workshop.rename(target)
     except OSError:
-        if not (target / MODEL_FILE).is_file():
-            if not any(home.iterdir()):
-                home.rmdir()
-            raise
-        return target  # somebody else stored the same content a moment ago
+        if (target / marker).is_file():
+            return target  # somebody else stored the same content a moment ago
+        if not any(home.iterdir()):
+            home.rmdir()
+        raise
     (home / "latest").write_text(str(tag.version), encoding="utf-8")
     return target
 

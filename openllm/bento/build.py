@@ -1,0 +1,134 @@
+"""`openllm build`: specs in, a Bento out; the same input gives the same version, and then nothing is written again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import bentoml
+from bentoml.exceptions import BentoMLException, NotFound
+
+from openllm.bento.document import merge_document, write_document
+from openllm.bento.files import explain
+from openllm.bento.image import LockedImage
+from openllm.bento.packing import Packed, local_source_paths, pack_spec
+from openllm.bento.render import DOCUMENT, check_name, render_readme, render_service, tag_name
+from openllm.bento.scan import scan_bento
+from openllm.bento.store import Stored, publish
+from openllm.bento.wheel import wheel_record
+from openllm.errors import BuildError
+from openllm.settings import process_environment
+from openllm.spec import LLMSpec
+
+SERVICE = "service.py"
+MARKER = "bento.yaml"
+VERSION_LENGTH = 16  # hexadecimal digits
+
+
+@attrs.frozen
+class BuildOptions:
+    """How a Bento is built. `name` defaults to the first model's."""
+
+    name: str | None = None
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class BuildResult:
+    """A Bento in the store; `size` in bytes, its models included."""
+
+    tag: str
+    path: Path
+    size: int
+    models: tuple[Stored, ...]
+    specs: tuple[LLMSpec, ...]
+    new: bool  # False: it was there already, and nothing was written
+
+
+def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = None) -> BuildResult:
+    """Pack `specs` into one Bento in BentoML's store.
+
+    Errors: WeightsError and ConfigurationError for a model that cannot work, BuildError for the rest (no room on the
+    disk, a package that is missing here, something secret that would go into the Bento). Nothing is kept by halves.
+    """
+    options = options or BuildOptions()
+    wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
+    packed = [pack_spec(spec) for spec in merge_document([spec.to_dict() for spec in wanted], {})]
+    ready = tuple(item.spec for item in packed)
+    name = check_name(options.name or tag_name(ready[0].served_name))
+    project = {SERVICE: render_service(name), DOCUMENT: write_document(ready)}
+    tag = bentoml.Tag(name, _version(name, project, ready, options))
+    path = _find(tag)
+    new = path is None
+    if path is None:
+        with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
+            path = _assemble(tag, project, options, (Path(folder), *local_source_paths(wanted)))
+    return _result(tag, path, packed, new)
+
+
+def _version(name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], options: BuildOptions) -> str:
+    """The digest of all that goes into the Bento."""
+    parts = {
+        "project": project,
+        "readme": render_readme(name, specs),
+        "image": LockedImage.for_specs(specs).fingerprint(),
+        "wheel": wheel_record(),
+        "bentoml": bentoml.__version__,
+        "labels": options.labels,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:VERSION_LENGTH]
+
+
+def _assemble(tag: bentoml.Tag, project: Mapping[str, str], options: BuildOptions, private: tuple[Path, ...]) -> Path:
+    """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and keep it."""
+    folder = private[0]
+    for name, text in project.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    try:
+        bento = _create(tag, folder, options)
+        scan_bento(Path(bento.path), private, process_environment())
+        return publish(Path(bento.path), _bento_store(), tag, MARKER)
+    except BentoMLException as error:
+        raise BuildError(f"BentoML could not build {tag.name}: {str(error).splitlines()[0]}") from error
+    except OSError as error:
+        raise explain(error, f"Building {tag.name}") from error
+
+
+def _create(tag: bentoml.Tag, folder: Path, options: BuildOptions) -> Any:
+    """A Bento in BentoML's own temporary directory, not in the store yet."""
+    from bentoml._internal.bento.build_config import BentoBuildConfig
+
+    config = BentoBuildConfig(
+        service="service:svc", name=str(tag.name), include=[SERVICE, DOCUMENT], labels=dict(options.labels)
+    )
+    sys.modules.pop("service", None)  # of an earlier build in this process
+    try:
+        return bentoml.Bento.create(config, version=str(tag.version), build_ctx=str(folder))
+    finally:
+        sys.modules.pop("service", None)
+
+
+def _find(tag: bentoml.Tag) -> Path | None:
+    try:
+        return Path(bentoml.bentos.get(tag).path)
+    except NotFound:
+        return None
+
+
+def _bento_store() -> Path:
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return Path(BentoMLContainer.bento_store_dir.get())
+
+
+def _result(tag: bentoml.Tag, path: Path, packed: Sequence[Packed], new: bool) -> BuildResult:
+    models = {stored.tag: stored for item in packed for stored in item.stored}
+    parts = [path, *(stored.path for stored in models.values())]
+    size = sum(entry.stat().st_size for part in parts for entry in part.rglob("*") if entry.is_file())
+    return BuildResult(str(tag), path, size, tuple(models.values()), tuple(item.spec for item in packed), new)

@@ -1,0 +1,59 @@
+"""The image a Bento asks for: our wheel and the exact versions of this environment; no index is asked or named."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from bentoml.images import Image
+
+from openllm.backends.select import select_backend
+from openllm.bento.lock import lock_requirements
+from openllm.bento.wheel import wheel_name, write_wheel
+from openllm.spec import LLMSpec
+
+WHEELS = "wheels"  # below the Bento's src/
+COMPILER = "apt-get update && apt-get install -q -y --no-install-recommends gcc libc6-dev"
+PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@attrs.define
+class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
+    """An image whose Python packages are those `openllm.bento.lock` finds for the engines of `specs`.
+
+    `bentoml build` and `openllm build` both freeze it, so both give the same Bento.
+    """
+
+    specs: tuple[LLMSpec, ...] = ()
+
+    @classmethod
+    def for_specs(cls, specs: Sequence[LLMSpec]) -> LockedImage:
+        """The image for these models: a plain Python, without compilers, as every package comes as a wheel."""
+        return cls(  # type: ignore[call-arg]  # the fields of bentoml's Image
+            base_image=f"python:{PYTHON_VERSION}-slim", distro="none", python_version=PYTHON_VERSION, specs=tuple(specs)
+        )
+
+    def freeze(self, bento_fs: Path, envs: list[Any], platform_: str | None = None) -> Any:
+        """BentoML calls this while it builds; vLLM compiles kernels at run time and gets a C compiler."""
+        if "vllm" in self.backends() and COMPILER not in self.commands:
+            self.commands.append(COMPILER)
+        return super().freeze(bento_fs, envs, platform_)
+
+    def _freeze_python_requirements(self, bento_fs: Path, platform_: str | None = None) -> str:
+        """What BentoML would have uv resolve on an index: read off the environment instead."""
+        write_wheel(bento_fs / "src" / WHEELS)
+        if WHEELS not in self.build_include_paths:
+            self.build_include(WHEELS)
+        return requirements_text(self.backends())
+
+    def backends(self) -> list[str]:
+        """The engines the image must be able to run, sorted; what no spec says is chosen as it is here."""
+        return sorted({spec.backend or select_backend(spec)[0].name for spec in self.specs})
+
+
+def requirements_text(backends: Sequence[str]) -> str:
+    """requirements.txt of a Bento: exact pins and the wheel beside it."""
+    return "\n".join([*lock_requirements(backends), f"./{WHEELS}/{wheel_name()}", ""])
