@@ -1,0 +1,202 @@
+"""A model directory as it lies on the disk: its configuration, its weight files, its digest, and whether it is safe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+
+from openllm.errors import WeightsError
+
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+INDEX = "model.safetensors.index.json"
+# Formats that run code when they are read, and formats that no engine of ours reads.
+PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+FOREIGN = frozenset({".h5", ".msgpack", ".onnx", ".ot", ".gguf", ".tflite"})
+_CODE_SOURCES = (CONFIG, "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+_SKIPPED = frozenset({"__pycache__", "model.yaml"})  # model.yaml is BentoML's, not the model's
+# Pickled files that trainers leave beside weights; they are no weights, and nothing reads them.
+_BYSTANDERS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "trainer_state")
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_CHUNK = 4 * 2**20  # bytes
+
+
+@attrs.frozen
+class TensorInfo:
+    """What a safetensors header says of one tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json of a model directory. Errors: WeightsError when it is missing or unreadable."""
+    path = directory / CONFIG
+    if not path.is_file():
+        if (directory / ADAPTER_CONFIG).is_file():
+            raise WeightsError(f"{directory} holds a LoRA adapter, no model.", hint="Pass it with --adapter-id.")
+        raise WeightsError(f"{directory} has no config.json.", hint="Name a Hugging Face model directory.")
+    return read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file of a model. Errors: WeightsError that names the file."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not readable JSON: {error}.", hint="Fetch it again.") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path} holds no JSON object.", hint="Fetch it again.")
+    return value
+
+
+def architecture(directory: Path) -> str | None:
+    """The first of config.json's `architectures`; None when it names none. Errors: those of `read_config`."""
+    names = read_config(directory).get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else None
+
+
+def check_checkpoint(directory: Path, *, trust_remote_code: bool = False) -> None:
+    """Refuse a directory that no engine can load, or only by running code from it. Errors: WeightsError."""
+    check_directory(directory)
+    read_config(directory)
+    if not trust_remote_code:
+        refuse_code(directory)
+    files = sorted(iter_weight_files(directory))
+    if not files:
+        _explain_no_weights(directory, trust_remote_code)
+    _check_shards(directory)
+    for path in files:
+        read_header(path)
+
+
+def check_directory(directory: Path) -> None:
+    if directory.is_file():
+        raise WeightsError(f"{directory} is a file.", hint="Name the directory that holds the model's files.")
+    if not directory.is_dir():
+        raise WeightsError(f"There is no directory {directory}.", hint="Check the path.")
+
+
+def refuse_code(directory: Path) -> None:
+    """Refuse a directory whose configuration names code of its own to run. Errors: WeightsError."""
+    for name in _CODE_SOURCES:
+        path = directory / name
+        if path.is_file() and read_json(path).get("auto_map"):
+            raise WeightsError(
+                f"{path} names code of the model's own (auto_map), which is not run.",
+                hint="Pass --trust-remote-code if you trust its authors.",
+            )
+
+
+def iter_weight_files(directory: Path) -> Iterator[Path]:
+    """The safetensors files of a model or adapter directory itself, in no order; not those of subdirectories."""
+    return (path for path in directory.glob("*.safetensors") if path.is_file())
+
+
+def pickled_files(names: Iterator[str] | list[str]) -> list[str]:
+    """Those of `names` that are weights in a format that runs code when read, sorted."""
+    return sorted(
+        name for name in names if Path(name).suffix in PICKLED and not Path(name).name.startswith(_BYSTANDERS)
+    )
+
+
+def _explain_no_weights(directory: Path, trust_remote_code: bool) -> None:
+    names = [path.name for path in directory.iterdir() if path.is_file()]
+    if pickled := pickled_files(names):
+        refuse_pickled(str(directory / pickled[0]), trust_remote_code)
+        return
+    if foreign := sorted(name for name in names if Path(name).suffix in FOREIGN):
+        raise WeightsError(
+            f"{directory} has no safetensors weights, only {foreign[0]}.",
+            hint="Fetch or convert the model to safetensors.",
+        )
+    raise WeightsError(f"{directory} has no weights.", hint="A *.safetensors file is expected beside config.json.")
+
+
+def refuse_pickled(name: str, trust_remote_code: bool) -> None:
+    if not trust_remote_code:
+        raise WeightsError(
+            f"{name} is a pickled file, which can run code when it is read; there are no safetensors weights.",
+            hint="Convert it to safetensors, or pass --trust-remote-code if you trust its authors.",
+        )
+
+
+def _check_shards(directory: Path) -> None:
+    index = directory / INDEX
+    if not index.is_file():
+        return
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict):
+        raise WeightsError(f"{index} has no weight_map.", hint="Fetch it again.")
+    named = sorted({str(name) for name in shards.values()})
+    missing = [name for name in named if not (directory / name).is_file()]
+    if missing:
+        raise WeightsError(
+            f"{len(missing)} of {len(named)} weight files are missing in {directory}, the first is {missing[0]}.",
+            hint="Finish the download.",
+        )
+
+
+def read_header(path: Path) -> dict[str, TensorInfo]:
+    """Names, types and shapes of a safetensors file's tensors; the data is not read.
+
+    The format is safetensors' own README. Errors: WeightsError for a file that is cut short or of another format.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+                raise ValueError("its header is cut short")
+            header = json.loads(file.read(length))
+        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+        if size < 8 + length + end:
+            raise ValueError(f"it has {size:,} bytes of {8 + length + end:,}")
+        return {name: TensorInfo(str(entry["dtype"]), tuple(entry["shape"])) for name, entry in tensors.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is no whole safetensors file: {error}.", hint="Fetch it again.") from error
+
+
+def tensor_shapes(directory: Path) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of all tensors in a directory's safetensors files, by name, from the headers. Errors: WeightsError."""
+    return {name: info.shape for path in iter_weight_files(directory) for name, info in read_header(path).items()}
+
+
+def model_files(directory: Path) -> Iterator[Path]:
+    """What of `directory` belongs to the model, relative to it, sorted.
+
+    Hidden files do not, nor BentoML's model.yaml, nor weights in other formats where there are safetensors.
+    """
+    inner = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    safe = any(path.suffix == ".safetensors" for path in inner)
+    for path in inner:
+        hidden = any(part.startswith(".") or part in _SKIPPED for part in path.parts)
+        if not hidden and not (safe and path.suffix in PICKLED | FOREIGN):
+            yield path
+
+
+def content_digest(directory: Path) -> str:
+    """SHA-256 (hexadecimal) over names and contents of the model's files; times, owners and links do not matter."""
+    whole = hashlib.sha256()
+    for inner in model_files(directory):
+        with (directory / inner).open("rb") as file:
+            whole.update(f"{inner.as_posix()}\0{_file_digest(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _file_digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def directory_size(directory: Path) -> int:
+    """Bytes of the model's files, links followed."""
+    return sum((directory / inner).stat().st_size for inner in model_files(directory))

@@ -1,0 +1,187 @@
+"""The Hugging Face Hub: a repository's files as a local directory. The only module that imports huggingface_hub."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openllm.errors import WeightsError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# What is fetched of a model: weights that run no code, configuration, tokenizer, template, licence.
+SAFE_FILES = (
+    "*.safetensors",
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "*.tiktoken",
+    "README.md",
+    "LICENSE*",
+    "NOTICE*",
+)
+# Second copies of the weights, in other programs' layouts.
+_SECOND_COPIES = ("consolidated*", "original/*", "onnx/*", "openvino/*", "gguf/*", "coreml/*", "*.index.fp16.json")
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
+_ATTEMPTS = 3
+_FIRST_PAUSE = 0.5  # seconds; doubles
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether `source` is written like a repository on the Hub: `name` or `owner/name`."""
+    return _HUB_ID.fullmatch(source) is not None and ".." not in source and "--" not in source
+
+
+def cached_snapshot(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES) -> Path | None:
+    """The local copy of a repository if this machine has a whole one; the network is not asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, revision=revision, local_files_only=True, **_selection(files)))
+    except (LocalEntryNotFoundError, IncompleteSnapshotError):
+        return None
+
+
+def snapshot(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES) -> Path:
+    """The directory of a repository's commit in the Hub's cache, downloaded where needed.
+
+    The token is the Hub client's own (HF_TOKEN, or a login). With HF_HUB_OFFLINE, or when the Hub cannot be reached,
+    the cache has to do. Errors: WeightsError, one for each thing that goes wrong.
+    """
+    from huggingface_hub import snapshot_download
+
+    def download() -> Path:
+        return Path(snapshot_download(repo, revision=revision, **_selection(files)))
+
+    with _quiet_unless_terminal():
+        return _retried(download, repo, revision)
+
+
+def remote_files(repo: str, revision: str | None = None) -> list[str]:
+    """Names of a repository's files, sorted; empty when the Hub does not say."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
+
+    try:
+        return sorted(HfApi().list_repo_files(repo, revision=revision))
+    except (HTTPError, OfflineModeIsEnabled, OSError):
+        return []
+
+
+def download_size(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES) -> int:
+    """Bytes that `snapshot` would have to download. Errors: those of `snapshot`."""
+    from huggingface_hub import snapshot_download
+
+    def plan() -> int:
+        planned: Any = snapshot_download(repo, revision=revision, dry_run=True, **_selection(files))
+        return sum(int(file.file_size) for file in planned if file.will_download)
+
+    with _quiet_unless_terminal():
+        return _retried(plan, repo, revision)
+
+
+def require_room(repo: str, size: int) -> None:
+    """Refuse a download of `size` bytes that the cache's disk has no room for. Errors: WeightsError."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    while not cache.exists():
+        cache = cache.parent
+    free = shutil.disk_usage(cache).free
+    if size > free:
+        raise WeightsError(
+            f"{repo} needs {size / 1e9:.1f} GB, and the disk of the Hub's cache has {free / 1e9:.1f} GB left.",
+            hint="Make room, or set HF_HOME to a larger disk.",
+        )
+
+
+def _selection(files: Sequence[str]) -> dict[str, Any]:
+    return {"allow_patterns": list(files), "ignore_patterns": list(_SECOND_COPIES)}
+
+
+def _retried(work: Callable[[], T], repo: str, revision: str | None) -> T:
+    """`work()`, tried again when the Hub stumbles; what still fails becomes one clear line."""
+    from huggingface_hub.errors import HTTPError
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            return work()
+        except (HTTPError, OSError, ValueError) as error:
+            if attempt + 1 == _ATTEMPTS or not _passing(error):
+                raise _explained(error, repo, revision) from error
+            logger.info("The Hub stumbled over %s; trying again.", repo)
+            time.sleep(_FIRST_PAUSE * 2**attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status behind an error of the Hub client; 0 when there was no answer."""
+    seen: BaseException | None = error
+    while seen is not None:
+        status = getattr(getattr(seen, "response", None), "status_code", 0)
+        if status:
+            return int(status)
+        seen = seen.__cause__
+    return 0
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether the same request may well succeed in a moment."""
+    return _status(error) in (408, 429, 500, 502, 503, 504)
+
+
+def _explained(error: BaseException, repo: str, revision: str | None) -> WeightsError:
+    from huggingface_hub import constants, errors
+
+    status = _status(error)
+    if isinstance(error, errors.GatedRepoError):
+        return WeightsError(
+            f"{repo} is gated on the Hub.", hint="Accept its terms on its page there, then set HF_TOKEN to your token."
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return WeightsError(f"{repo} has no revision {revision!r} on the Hub.", hint="Check --revision.")
+    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403, 404):
+        return WeightsError(
+            f"The Hub has no model {repo}, or does not show it to you.",
+            hint="Check the name; for a private one set HF_TOKEN. A local directory is written ./name.",
+        )
+    if constants.HF_HUB_OFFLINE:
+        return WeightsError(
+            f"{repo} is not in the Hub's local cache, and HF_HUB_OFFLINE forbids to fetch it.",
+            hint="Unset HF_HUB_OFFLINE once, or copy the model here and name its directory.",
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return WeightsError(f"The disk is full while fetching {repo}.", hint="Make room, or set HF_HOME.")
+    if isinstance(error, errors.HFValidationError):
+        return WeightsError(f"{repo!r} is no name of a model on the Hub.", hint="Write owner/name, or a directory.")
+    answer = f"answered {status}" if status else "cannot be reached"
+    return WeightsError(
+        f"The Hub {answer}, and this machine has no whole copy of {repo}.",
+        hint="Try again later, or name a local directory.",
+    )
+
+
+@contextmanager
+def _quiet_unless_terminal() -> Iterator[None]:
+    """Progress bars on a terminal only."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    silent = are_progress_bars_disabled() or sys.stderr.isatty()
+    if not silent:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not silent:
+            enable_progress_bars()
