@@ -1,0 +1,184 @@
+"""`Backend` over a KerasHub model: refuses what KerasHub cannot do, and hands the rest to the engine's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from openllm.backends.base import Backend, BackendInfo, DeltaQueue, EngineStats
+from openllm.backends.keras.engine import Engine, Limits
+from openllm.backends.keras.families import end_tokens
+from openllm.backends.keras.loader import DTYPES, foreign_framework, load_runtime, missing_packages
+from openllm.backends.keras.runtime import Runtime
+from openllm.errors import (
+    AdapterNotFound,
+    ConfigurationError,
+    EngineDead,
+    InvalidRequest,
+    UnsupportedCombination,
+    UnsupportedFeature,
+)
+from openllm.spec import LLMSpec
+from openllm.types import EngineRequest, TokenDelta
+
+MAX_ROWS = 8  # choices decoded at once, unless the spec says otherwise
+OPTIONS = ("verify",)  # of engine_args
+# Spec field -> values that ask for nothing: anything else would be ignored here, so it is refused.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "task": ("generate",),
+    "quantization": (None,),
+    "gpu_memory_utilization": (None,),
+    "kv_cache_memory": (None,),
+    "kv_cache_dtype": (None, "auto"),
+    "enable_prefix_caching": (None, False),
+    "tensor_parallel_size": (None, 1),
+    "pipeline_parallel_size": (None, 1),
+    "distributed_executor": (None,),
+    "speculative_model": (None,),
+    "enforce_eager": (None, False),
+    "adapters": ((),),
+    "max_adapters": (None,),
+    "max_lora_rank": (None,),
+}
+
+
+class KerasBackend(Backend):
+    """Base of the backends 'tf' and 'flax'. `engine_args`: `verify` (default true; false skips the comparison with
+    transformers at load time, which needs the model's memory a second time)."""
+
+    framework: ClassVar[str]
+
+    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
+        super().__init__(spec, weights_dir)
+        self._runtime: Runtime | None = None
+        self._engine: Engine | None = None
+        self._info: BackendInfo | None = None
+        self._require_supported()
+
+    @classmethod
+    def unusable(cls, spec: LLMSpec) -> str | None:
+        return missing_packages(cls.framework) or foreign_framework(cls.framework)
+
+    def _require_supported(self) -> None:
+        """Errors: UnsupportedCombination, ConfigurationError for what this engine would have to ignore."""
+        for field, neutral in NEUTRAL.items():
+            if (value := getattr(self.spec, field)) not in neutral:
+                raise UnsupportedCombination(
+                    f"The {self.name} backend has no {field} (got {value!r}).",
+                    hint="Leave it out, or take --backend pytorch or vllm.",
+                    param=field,
+                )
+        if unknown := sorted(set(self.spec.engine_args) - set(OPTIONS)):
+            hint = f"It has {', '.join(OPTIONS)}."
+            raise ConfigurationError(f"The {self.name} backend has no engine option {unknown[0]!r}.", hint=hint)
+        if not isinstance(self.spec.engine_args.get("verify", True), bool):
+            raise ConfigurationError("engine_args verify must be true or false.", param="verify")
+
+    async def start(self) -> None:
+        if self._engine is not None:
+            return
+        await asyncio.to_thread(self.load_model)
+        info = self._info = self._describe()
+        rows = info.max_concurrency
+        limits = Limits(info.max_model_len, rows, self.spec.max_queue, info.eos_token_ids, self.spec.seed)
+        self._engine = Engine(self._loaded(), limits, asyncio.get_running_loop())
+
+    def load_model(self) -> Any:
+        """KerasHub's `CausalLM`. Errors: those of `load_runtime`."""
+        if self._runtime is None:
+            verify = self.spec.engine_args.get("verify", True)
+            runtime = load_runtime(self.framework, self.weights_dir, self.spec.dtype, verify)
+            self._require_device(runtime.device)
+            self._runtime = runtime
+        return self._runtime.model
+
+    def _loaded(self) -> Runtime:
+        if self._runtime is None:
+            raise EngineDead("The engine has not been started.")
+        return self._runtime
+
+    def _require_device(self, found: str) -> None:
+        wanted = {"cuda": "gpu"}.get(self.spec.device or found, self.spec.device or found)
+        if wanted != found:
+            raise ConfigurationError(
+                f"device is {self.spec.device!r}, but {self.framework} runs on {found} here.",
+                hint=f"Leave device out, or install a {self.framework} made for that device.",
+                param="device",
+            )
+
+    def _describe(self) -> BackendInfo:
+        runtime, longest = self._loaded(), self._loaded().geometry.max_positions
+        if (self.spec.max_model_len or 0) > longest:
+            raise ConfigurationError(f"max_model_len is at most {longest} for this model.", param="max_model_len")
+        return BackendInfo(
+            max_model_len=self.spec.max_model_len or longest,
+            vocab_size=runtime.geometry.vocab_size,
+            eos_token_ids=end_tokens(self.weights_dir),
+            dtype=DTYPES[self.spec.dtype],
+            device=runtime.device,
+            max_concurrency=self.spec.max_num_seqs or MAX_ROWS,
+        )
+
+    @property
+    def info(self) -> BackendInfo:
+        if self._info is None:
+            raise EngineDead("The engine has not been started.")
+        return self._info
+
+    def check(self, request: EngineRequest) -> None:
+        params = request.params
+        if request.adapter is not None:
+            raise AdapterNotFound(
+                f"There is no adapter {request.adapter!r}: the {self.name} backend has no LoRA support.",
+                hint="Take --backend pytorch or vllm.",
+                param="model",
+            )
+        for param, asked in (("response_format", params.structure), ("prompt_logprobs", params.prompt_logprobs)):
+            if asked is not None:
+                raise UnsupportedFeature(
+                    f"The {self.name} backend cannot do {param}.",
+                    hint="Leave it out, or take --backend pytorch or vllm.",
+                    param=param,
+                )
+        size = self.info.vocab_size
+        ids = {
+            "prompt": request.prompt_token_ids,
+            "logit_bias": params.logit_bias,
+            "stop_token_ids": params.stop_token_ids,
+        }
+        for param, token_ids in ids.items():
+            if any(not 0 <= token_id < size for token_id in token_ids):
+                raise InvalidRequest(f"{param}: a token id is not in [0, {size}).", param=param)
+
+    async def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+        self.check(request)
+        if self._engine is None:
+            raise EngineDead("The engine is not running.", hint="Start it first.")
+        engine, queue, left = self._engine, DeltaQueue(), request.params.n
+        engine.submit(request, queue)
+        try:
+            while left:
+                delta = await queue.get()
+                left -= delta.finish_reason is not None
+                yield delta
+        finally:
+            if left:
+                engine.drop(lambda choice: choice.queue is queue)
+
+    def stop_choice(self, request_id: str, index: int) -> None:
+        if self._engine is not None:
+            self._engine.drop(lambda choice: choice.request.request_id == request_id and choice.index == index)
+
+    def stats(self) -> EngineStats:
+        return EngineStats() if self._engine is None else self._engine.stats()
+
+    @property
+    def failure(self) -> str | None:
+        return None if self._engine is None else self._engine.failure
+
+    async def close(self) -> None:
+        engine, self._engine, self._runtime = self._engine, None, None
+        if engine is not None:
+            await asyncio.to_thread(engine.close)
