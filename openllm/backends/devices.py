@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs this process may use, read through the driver's library: no framework is imported, no context made."""
+"""The NVIDIA GPUs this process may use, read through the driver's library: no framework, no CUDA context."""
 
 from __future__ import annotations
 

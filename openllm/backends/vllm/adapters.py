@@ -1,0 +1,88 @@
+"""LoRA adapters of a vLLM engine: names to LoRARequests, each mount with an id of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openllm.backends.vllm.failures import translate
+from openllm.errors import AdapterNotFound, Conflict, OpenLLMError, UnsupportedFeature, WeightsError
+from openllm.spec import AdapterSpec
+
+
+class Adapters:
+    """What is mounted. A remounted name gets a new id, so nothing cached for the old weights is used again."""
+
+    def __init__(self, engine: Any, slots: int) -> None:
+        self._engine = engine
+        self._slots = slots
+        self._ids = itertools.count(1)
+        self._mounted: dict[str, Any] = {}
+
+    def find(self, name: str | None) -> Any:
+        """The LoRARequest for `name`; None for the base model. Errors: AdapterNotFound."""
+        if name is None:
+            return None
+        if name not in self._mounted:
+            raise AdapterNotFound(f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model")
+        return self._mounted[name]
+
+    async def mount(self, name: str, path: Path) -> None:
+        """Load the adapter in `path` into a slot. Errors: Conflict, UnsupportedFeature, WeightsError."""
+        from vllm.lora.request import LoRARequest
+
+        if self._slots < 1:
+            raise UnsupportedFeature(
+                "The engine was started without room for adapters.", hint="Start with --max-adapters N."
+            )
+        if name not in self._mounted and len(self._mounted) >= self._slots:
+            raise Conflict(
+                f"All {self._slots} adapter slots are taken.", hint="Remove one, or start with a higher --max-adapters."
+            )
+        number = next(self._ids)
+        request = LoRARequest(f"{name}#{number}", number, str(path))
+        await self._load(name, request)
+        old, self._mounted[name] = self._mounted.get(name), request
+        if old is not None:
+            await self._engine.remove_lora(old.lora_int_id)
+
+    async def _load(self, name: str, request: Any) -> None:
+        # gathered, because the engine's process reports every failure as a bare Exception
+        outcomes = await asyncio.gather(self._engine.add_lora(request), return_exceptions=True)
+        outcome: Any = outcomes[0]
+        if isinstance(outcome, BaseException):
+            raise _load_error(request, name, outcome) from outcome
+        if not outcome:
+            raise WeightsError(f"vLLM did not load the adapter {name!r}.", hint="See the server's log.")
+
+    async def unmount(self, name: str) -> None:
+        """Free the slot. Errors: AdapterNotFound."""
+        request = self.find(name)
+        del self._mounted[name]
+        await self._engine.remove_lora(request.lora_int_id)
+
+
+def _load_error(request: Any, name: str, error: BaseException) -> OpenLLMError:
+    """What the engine said, without the names of its calls and without paths: it goes to callers too."""
+    if type(error).__name__ == "EngineDeadError":
+        return translate(error)
+    text = " ".join(str(error).split())
+    reason = (text.rpartition("failed: ")[2] or text).replace(request.lora_path, "its directory")
+    return WeightsError(f"vLLM cannot load the adapter {name!r}: {reason}", hint="Check it with peft.")
+
+
+def adapter_ranks(adapters: Sequence[AdapterSpec]) -> list[int]:
+    """The ranks of those adapters that are directories on this machine; the engine's buffers follow from them."""
+    ranks = []
+    for adapter in adapters:
+        try:
+            config = json.loads((Path(adapter.source).expanduser() / "adapter_config.json").read_text())
+        except (OSError, ValueError):
+            continue  # not a directory: its rank shows when it is mounted
+        patterns = config.get("rank_pattern") or {}
+        ranks.append(max([config.get("r") or 0, *patterns.values()]))
+    return ranks

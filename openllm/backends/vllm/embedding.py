@@ -1,0 +1,47 @@
+"""Embeddings by vLLM's pooling runner, as the model pools them and not normalised."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from openllm.backends.base import Embeddings
+from openllm.errors import UnsupportedFeature
+
+if TYPE_CHECKING:
+    from openllm.backends.vllm.launch import Launched
+
+
+async def embed_prompts(
+    launched: Launched, prompts: Sequence[tuple[str, Sequence[int]]], pooling: str | None
+) -> Embeddings:
+    """One vector per (request id, token ids). Errors: UnsupportedFeature for another pooling; those of vLLM."""
+    from vllm.pooling_params import PoolingParams
+
+    own = pooling_of(launched.config.model_config.pooler_config)
+    if pooling is not None and pooling != own:
+        raise UnsupportedFeature(
+            f"vLLM pools this model by {own!r}, not {pooling!r}.",
+            hint="Start it with --engine-arg pooler_config, or use --backend pytorch.",
+            param="pooling",
+        )
+    params = PoolingParams(task="embed", use_activation=False)
+
+    async def embed(request_id: str, token_ids: Sequence[int]) -> list[float]:
+        prompt: Any = {"type": "token", "prompt_token_ids": list(token_ids)}
+        vector: list[float] = []
+        async for output in launched.engine.encode(prompt, params, request_id):
+            vector = output.outputs.data.tolist()
+        return vector
+
+    vectors = await asyncio.gather(*(embed(request_id, token_ids) for request_id, token_ids in prompts))
+    return Embeddings(list(vectors), sum(len(token_ids) for _, token_ids in prompts))
+
+
+def pooling_of(config: Any) -> str | None:
+    """How a vLLM PoolerConfig pools a sequence, in our words."""
+    for name in ("seq_pooling_type", "pooling_type"):
+        if value := getattr(config, name, None):
+            return str(value).lower()
+    return None

