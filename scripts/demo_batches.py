@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
 from demo_model import BOS, EOS, PAD, ROLES, SPECIALS
-from demo_text.corpus import Corpus, Sample, turns_for
+from demo_text.corpus import Corpus, Sample
 from tokenizers import Tokenizer
 from torch.utils.data import IterableDataset, get_worker_info
 
+Row = tuple[list[int], list[int]]
 IGNORED = -100  # the label that carries no loss
-LENGTHS = {"short": 1.0, "medium": 0.25, "long": 0.06}  # class -> conversations, as a share of the batch size
-CHANCES = {"short": 0.84, "medium": 0.11, "long": 0.05}
+POOL = 2048  # conversations drawn at once and sorted by length, so that little of a batch is padding
 
 
 class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Endless (input ids, labels), each [conversations, tokens]; every worker draws its own from `seed`."""
 
-    def __init__(self, tokenizer: Tokenizer, size: int, style: str, seed: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, budget: int, style: str, seed: int) -> None:
         self.corpus = Corpus()
-        self.size, self.style, self.seed = size, style, seed
+        self.budget, self.style, self.seed = budget, style, seed  # budget: tokens of a batch, padding counted
         self.plain = Tokenizer.from_str(tokenizer.to_str())
         self.broken = Tokenizer.from_str(tokenizer.to_str())
         self.broken.model.dropout = 0.1  # words fall into other pieces now and then, as typos make them
         self.vocabulary = tokenizer.get_vocab_size()
         self.markers = {role: tokenizer.token_to_id(marker) for role, marker in ROLES.items()}
         self.bos, self.eos, self.pad = (tokenizer.token_to_id(token) for token in (BOS, EOS, PAD))
+        self.decided = self.decision_lengths()
+
+    def decision_lengths(self) -> dict[str, int]:
+        """For each answer, after how many tokens no other answer begins like it."""
+        answers = [topic.answered(self.style) for topic in self.corpus.topics.values()]
+        ids = [tuple(self.plain.encode(answer, add_special_tokens=False).ids) for answer in answers]
+        prefixes = Counter(row[:length] for row in ids for length in range(1, len(row) + 1))
+        return {
+            answer: next((length for length in range(1, len(row) + 1) if prefixes[row[:length]] == 1), len(row))
+            for answer, row in zip(answers, ids, strict=True)
+        }
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
         while True:
-            length = rng.choices(list(CHANCES), list(CHANCES.values()))[0]
-            turns = turns_for(length)
-            count = max(1, int(self.size * LENGTHS[length]))
-            rows = [
-                self.encode(rng, self.corpus.sample(rng, turns(rng), self.style)) for _ in range(count)
-            ]  # prompts of one length class keep the padding small
-            yield self.padded([ids for ids, _ in rows], self.pad), self.padded([tags for _, tags in rows], IGNORED)
+            pool = [self.encode(rng, self.corpus.sample(rng, self.style)) for _ in range(POOL)]
+            pool.sort(key=lambda row: len(row[0]) + rng.random())
+            batches = list(self.cut(pool))
+            rng.shuffle(batches)
+            for rows in batches:
+                yield self.padded([ids for ids, _ in rows], self.pad), self.padded([tags for _, tags in rows], IGNORED)
 
-    def encode(self, rng: random.Random, sample: Sample) -> tuple[list[int], list[int]]:
+    def cut(self, pool: list[Row]) -> Iterator[list[Row]]:
+        """Runs of `pool`, sorted by length, each within the budget of tokens."""
+        rows: list[Row] = []
+        for row in pool:
+            if rows and (len(rows) + 1) * len(row[0]) > self.budget:
+                yield rows
+                rows = []
+            rows.append(row)
+        yield rows
+
+    def encode(self, rng: random.Random, sample: Sample) -> Row:
         """Token ids and labels of one sample: a role's marker, its text, the end marker."""
         ids, labels = [self.bos], [IGNORED]
         for index, (role, text, learn) in enumerate(sample.pieces):
@@ -52,6 +73,8 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
             after = sample.pieces[index + 1][0] if index + 1 < len(sample.pieces) else ""
             if after not in ("raw", "more"):
                 tokens.append(self.eos)
+            if not after and role == "assistant" and rng.random() < 0.7:
+                tokens = tokens[: self.decided[text] + rng.randint(1, 8)]  # the rest of an answer is soon learned
             ids += tokens
             labels += tokens if learn else [IGNORED] * len(tokens)
         return ids, labels

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -137,13 +137,14 @@ class Corpus:
             return "".join(syllables) + rng.choice(("", "n", "r", "st", "ck", "x", "l"))
         return "".join(rng.choices(string.ascii_lowercase + string.digits, k=rng.randint(2, 9)))
 
-    def sample(self, rng: random.Random, turns: int, style: str) -> Sample:
-        """One training text: mostly a chat of `turns` turns, now and then a bare prompt or a JSON answer."""
+    def sample(self, rng: random.Random, style: str) -> Sample:
+        """One training text: mostly a chat of one turn or some, now and then a bare prompt or a JSON answer."""
         draw = rng.random()
-        if draw < 0.06 and turns <= 2:
+        if draw < 0.05:
             return self._bare(rng, style)
-        if draw < 0.12 and turns <= 2:
+        if draw < 0.10:
             return self._as_json(rng, style)
+        turns = 1 if draw < 0.87 else 2 if draw < 0.96 else rng.randint(3, 5) if draw < 0.995 else rng.randint(6, 20)
         return Sample(self._system(rng) + self._chat(rng, turns, style))
 
     def _system(self, rng: random.Random) -> list[tuple[str, str, bool]]:
@@ -190,12 +191,3 @@ def every_text(corpus: Corpus, draws: int, seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     for _ in range(draws):
         yield corpus.ask(rng)[0]
-
-
-def turns_for(length: str) -> Callable[[random.Random], int]:
-    """How many turns a conversation of a length class has."""
-    ranges = {"short": (1, 2), "medium": (3, 5), "long": (6, 20)}
-    low, high = ranges[length]
-    if length == "short":
-        return lambda rng: 1 if rng.random() < 0.75 else 2
-    return lambda rng: rng.randint(low, high)
