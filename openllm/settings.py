@@ -51,6 +51,7 @@ class Settings:
     ui: bool = _setting(True, "switch", "Serve the chat page at /.")
     log_level: str = _setting("info", "text", "Least severity that is logged.", "debug", "info", "warning", "error")
     access_log: bool = _setting(False, "switch", "Log a line per request.")
+    endpoint: str = _setting("http://127.0.0.1:3000", "text", "Server that `openllm ask` and `adapters` talk to.")
     bentoml_home: Path = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         Path("~/bentoml"), "path", "Where BentoML keeps its stores.", name="BENTOML_HOME"
     )

@@ -111,7 +111,7 @@ def _spec(field: str, kind: str, meaning: str, *choices: str) -> Variable:
 
 # One row per LLMSpec field (a test compares them); the options of `openllm start` and `build` come from here too.
 SPEC_VARIABLES: tuple[Variable, ...] = (
-    _spec("model_id", "text", "The model: a directory, a Hub id, a model-store tag, a family's name or demo."),
+    _spec("model_id", "text", "The model: a directory, a Hub id, a model-store tag or demo."),
     _spec("family", "text", "The family whose defaults apply, when the model does not say it."),
     _spec("revision", "text", "Branch, tag or commit of a Hub id."),
     _spec("name", "text", "What requests call the model; by default the Hub id or the directory's name."),

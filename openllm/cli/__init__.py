@@ -1,0 +1,133 @@
+"""The `openllm` command: one subcommand per module of this package, imported only when it runs."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import openllm
+from openllm.discovery import load_module, module_names
+from openllm.errors import OpenLLMError
+
+INTERRUPTED = 130  # what shells report for a process that Ctrl+C ended
+EPILOG = "Options can be set as variables too: --max-model-len is OPENLLM_MAX_MODEL_LEN; `openllm env` lists them all."
+
+
+class DebugGroup(click.Group):
+    """A group whose commands all take --debug."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and not any(param.name == "debug" for param in command.params):
+            command.params.append(_debug_option())
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's; a word that is no command gets the nearest ones named."""
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], known, 2)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {' or '.join(near)}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(DebugGroup):
+    """The top group: finds its commands by their files and turns every failure into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name.replace("_", "-") for name in module_names(__name__)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
+            self.add_command(load_module(__name__, cmd_name.replace("-", "_")).command, cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help text of a command is the first line of its module, read without importing it."""
+        rows = [(name, _summary(name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> Any:
+        """Run a command line and exit: 0 fine, 1 failed, 2 wrong input, 130 interrupted."""
+        state = {"debug": False}
+        extra.update(standalone_mode=False, obj=state)
+        try:
+            code = super().main(args, prog_name or "openllm", **extra)
+        except Exception as error:
+            if state["debug"] and not isinstance(error, click.ClickException | click.Abort):
+                raise
+            sys.exit(_report(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: Exception) -> int:
+    """Print one line about `error`; the exit code."""
+    if isinstance(error, click.Abort):
+        return INTERRUPTED
+    if isinstance(error, click.UsageError):
+        context = f" See `{error.ctx.command_path} --help`." if error.ctx else ""
+        return _fail(_sentence(error.format_message()) + context, error.exit_code)
+    if isinstance(error, click.ClickException):
+        return _fail(error.format_message(), error.exit_code)
+    if isinstance(error, OpenLLMError):
+        return _fail(str(error), error.exit_code)
+    return _fail(f"{_sentence(f'{type(error).__name__}: {error}')} Run it again with --debug for the traceback.", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _summary(name: str) -> str:
+    path = Path(__file__).with_name(name.replace("-", "_")).with_suffix(".py")
+    path = path if path.exists() else path.with_suffix("") / "__init__.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+def _debug_option() -> click.Option:
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.find_root().obj["debug"] = True
+
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, callback=remember, help="Show the traceback of an error."
+    )
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    params=[_debug_option()],
+    epilog=EPILOG,
+)
+@click.version_option(openllm.__version__, "-V", "--version", message="openllm %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Turn a large language model into a service.
+
+    Try `openllm start` for the demo model that comes along, then `openllm build demo` to pack it into a Bento.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> None:
+    """The console script."""
+    cli.main()

@@ -1,0 +1,47 @@
+"""How commands print: results on stdout as a table, JSON or bare text; what happens meanwhile on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+FORMATS = ("table", "json")
+GAP = 2  # columns between columns
+
+
+def format_option(*formats: str) -> Callable[[F], F]:
+    """`-o/--output`, the first format being the default."""
+    return click.option(
+        "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True, help="How to print it."
+    )
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their longest cell, the last one ragged."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        line = "".join(cell.ljust(width + GAP) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def note(text: str) -> None:
+    """One line of progress."""
+    click.echo(text, err=True)
+
+
+def readable_size(size: int) -> str:
+    """Bytes for people: 1.5 GiB."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"

@@ -1,0 +1,94 @@
+"""Which specs a command line means: MODEL, options, a recipe or a built Bento, and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from openllm.cli._output import print_json
+from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.local_store import BENTOS, find_stored
+from openllm.recipes import find_recipe
+from openllm.resolution import Layers, resolve_model
+from openllm.settings import Settings, spec_layer
+from openllm.spec import LLMSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+# What names one model and so cannot be said once for several.
+IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
+
+
+def model_argument(function: F) -> F:
+    """MODEL and -f/--file."""
+    file = click.option(
+        "-f",
+        "--file",
+        "recipe",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A recipe: a YAML file with the fields of a spec, or several specs under llms.",
+    )
+    return click.argument("model", required=False, metavar="[MODEL]")(file(function))
+
+
+def read_specs(
+    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
+) -> tuple[LLMSpec, ...]:
+    """The specs in force. `model` may also name a recipe that comes with openllm, or a Bento of the local store.
+
+    The command line beats the environment, that the recipe or Bento, that the family. Errors: ConfigurationError.
+    """
+    if model is not None and recipe is not None:
+        raise ConfigurationError("MODEL and --file exclude each other.", hint="Write the model into the recipe.")
+    written = _written(model, recipe, explicit, settings)
+    if written is None:
+        return (resolve_model(model, Layers(explicit, spec_layer()), settings),)
+    environment = spec_layer()
+    if len(written) > 1:
+        _refuse_identity(explicit, environment, len(written))
+    specs = [resolve_model(None, Layers(explicit, environment, item), settings) for item in written]
+    from openllm.bento.document import merge_document
+
+    return merge_document([spec.to_dict() for spec in specs], {})
+
+
+def print_specs(specs: Sequence[LLMSpec]) -> None:
+    """One spec as a JSON object, several as an array."""
+    plain = [spec.to_dict() for spec in specs]
+    print_json(plain[0] if len(plain) == 1 else plain)
+
+
+def _written(
+    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
+) -> Sequence[Mapping[str, Any]] | None:
+    """The specs of a recipe or Bento, not merged with anything; None when MODEL names neither."""
+    if recipe is None and model is not None and explicit.get("model_id") is None:
+        if ":" in model and find_stored(settings.bentoml_home, BENTOS, model) is not None:
+            from openllm.bento.serve import bento_specs
+
+            return bento_specs(model)
+        recipe = None if _is_family(model) else find_recipe(model)
+    if recipe is None:
+        return None
+    from openllm.bento.document import read_document
+
+    return read_document(recipe)
+
+
+def _is_family(model: str) -> bool:
+    from openllm import models
+
+    try:
+        models.get(model)
+    except UnknownFamily:
+        return False
+    return True
+
+
+def _refuse_identity(explicit: Mapping[str, Any], environment: Mapping[str, Any], count: int) -> None:
+    said = [f"--{field.replace('_', '-')}" for field in IDENTITY if explicit.get(field) is not None]
+    said += [f"OPENLLM_{field.upper()}" for field in IDENTITY if environment.get(field) is not None]
+    if said:
+        raise ConfigurationError(f"{said[0]} cannot apply to {count} models.", hint="Write it into the recipe.")

@@ -1,0 +1,64 @@
+"""List the model families, and the models in the local store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from openllm import models
+from openllm.cli._output import FORMATS, format_option, print_json, print_table, readable_size
+from openllm.config import LLMConfig
+from openllm.local_store import StoredModel, stored_models
+from openllm.settings import Settings
+
+
+@click.command()
+@format_option(*FORMATS)
+def command(output: str) -> None:
+    """List the model families, and the models in the local store.
+
+    A family's name stands for its default model: `openllm start llama`. Other models of the family are named by
+    --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
+    """
+    families, stored = models.families(), stored_models(Settings.from_env().bentoml_home)
+    if output == "json":
+        print_json({"families": [_family(family) for family in families], "stored": [_stored(item) for item in stored]})
+        return
+    head = ("FAMILY", "DEFAULT MODEL", "TASK", "BACKENDS", "ARCHITECTURES")
+    print_table(head, [_row(family) for family in families])
+    click.echo()
+    if stored:
+        rows = [(item.tag, _family_of(item), readable_size(item.size)) for item in stored]
+        print_table(("STORED MODEL", "FAMILY", "SIZE"), rows)
+    else:
+        click.echo("The local store holds no models yet: `openllm build` puts them there.")
+
+
+def _row(family: type[LLMConfig]) -> tuple[str, ...]:
+    architectures = ", ".join(family.architectures) or "any other"
+    return family.name, family.default_id or "-", family.task, ", ".join(family.backends), architectures
+
+
+def _family(family: type[LLMConfig]) -> dict[str, Any]:
+    return {
+        "name": family.name,
+        "aliases": family.aliases,
+        "default_id": family.default_id,
+        "model_ids": family.model_ids,
+        "architectures": family.architectures,
+        "task": family.task,
+        "backends": family.backends,
+        "license": family.license,
+        "requirements": family.requirements,
+        "tool_format": family.tool_format,
+        "reasoning_format": family.reasoning_format,
+    }
+
+
+def _stored(item: StoredModel) -> dict[str, Any]:
+    return {"tag": item.tag, "family": _family_of(item), "architecture": item.architecture, "size": item.size}
+
+
+def _family_of(item: StoredModel) -> str:
+    return models.resolve(item.tag, item.architecture).name

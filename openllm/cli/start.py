@@ -1,0 +1,41 @@
+"""Serve a model over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openllm.cli._options import SectionedCommand, given_settings, given_spec, settings_options, spec_options
+from openllm.cli._specs import model_argument, print_specs, read_specs
+
+
+@click.command(cls=SectionedCommand)
+@model_argument
+@spec_options()
+@settings_options
+@click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
+def command(model: str | None, recipe: Path | None, print_spec: bool, **options: Any) -> None:
+    """Serve a model over HTTP: OpenAI's API, health, metrics and a chat page on one port.
+
+    MODEL is the name of a family (`openllm models`) or recipe (`openllm recipes`), a directory, a Hub id, the tag of
+    a stored model or of a built Bento. Without it, the demo model that comes along is served.
+
+    \b
+    openllm start
+    openllm start ./my-model --max-model-len 8192
+    openllm start llama --model-id meta-llama/Llama-3.2-3B-Instruct --backend vllm
+    openllm start demo --adapter-id ./adapters/pirate:pirate --port 8080
+    openllm start -f recipe.yaml
+
+    An option beats its OPENLLM_* variable, a variable the recipe or Bento, and those what the family says.
+    """
+    settings = given_settings(options)
+    specs = read_specs(model, recipe, given_spec(options), settings)
+    if print_spec:
+        print_specs(specs)
+        return
+    from openllm.bento.serve import serve
+
+    serve(specs, settings)
