@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,9 +75,9 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _bad(name, f"must be a number, got {_shown(value)}")
     fits = low <= value <= high if inclusive else low < value <= high
-    if math.isinf(value) or not fits:  # NaN compares false
+    if not fits or value > sys.float_info.max:  # NaN compares false; a whole number may be beyond any float
         bounds = f"{'[' if inclusive else '('}{low:g}, {high:g}{']' if high < math.inf else ')'}"
-        raise _bad(name, f"must be in {bounds}, got {value}")
+        raise _bad(name, f"must be in {bounds}, got {_shown(value)}")
     return float(value)
 
 

@@ -107,6 +107,7 @@ class Server:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             exchange = Exchange(scope, receive, send, self._house)
+            scope["app"] = self  # so that Starlette's router raises for what it does not know, and we write the answer
             scope["openllm.exchange"] = exchange
             await self._serve(exchange, receive)
         elif scope["type"] == "lifespan":

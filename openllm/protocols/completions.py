@@ -27,7 +27,11 @@ _encode = msgspec.json.encode
 
 @attrs.frozen
 class CompletionRequest:
-    """A parsed body. `scored`: nothing is asked but the prompt's own logprobs, so the engine's one token is dropped."""
+    """A parsed body.
+
+    `scored`: nothing is asked but the prompt's own logprobs, so the engine's one token is dropped. `tabled`: the answer
+    has vLLM's `prompt_logprobs`.
+    """
 
     model: str | None
     prompts: list[str | list[int]]
@@ -36,6 +40,7 @@ class CompletionRequest:
     logprobs: int | None
     echo: bool
     scored: bool
+    tabled: bool
     add_special_tokens: bool
 
 
@@ -72,7 +77,15 @@ def read_completion(fields: Fields, settings: Settings) -> CompletionRequest:
     ignore_harmless(fields)
     fields.close()
     request = CompletionRequest(
-        model, prompts, overrides, stream, logprobs, echo, overrides.get("max_tokens") == 0, add_special_tokens
+        model=model,
+        prompts=prompts,
+        overrides=overrides,
+        stream=stream,
+        logprobs=logprobs,
+        echo=echo,
+        scored=overrides.get("max_tokens") == 0,
+        tabled="prompt_logprobs" in overrides,
+        add_special_tokens=add_special_tokens,
     )
     _complete_overrides(request)
     return request
@@ -81,7 +94,7 @@ def read_completion(fields: Fields, settings: Settings) -> CompletionRequest:
 def _complete_overrides(request: CompletionRequest) -> None:
     """Fill in what follows from other fields, refusing what does not go together."""
     overrides, streamed = request.overrides, request.stream.stream
-    if request.scored and (streamed or not (request.echo or "prompt_logprobs" in overrides)):
+    if request.scored and (streamed or not (request.echo or request.tabled)):
         raise UnsupportedFeature(
             "max_tokens of 0 makes sense with echo or prompt_logprobs, and without stream only.", param="max_tokens"
         )
@@ -180,7 +193,7 @@ class CompletionWire:
             "logprobs": logprobs,
             **ending(choice),
         }
-        if output.prompt_logprobs is not None:
+        if self._request.tabled and output.prompt_logprobs is not None:
             found["prompt_logprobs"] = prompt_table(self._llm.token_table, output.prompt_logprobs)
         return found
 

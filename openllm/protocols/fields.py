@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -135,13 +134,6 @@ class Fields:
             self.bad(name, f"must be between {low} and {high}, not {shown(value)}")
         return value  # type: ignore[no-any-return]  # _typed has checked it
 
-    def number(self, name: str) -> float | None:
-        """A finite number."""
-        value = self._typed(name, float, int)
-        if value is not None and not math.isfinite(value):
-            self.bad(name, "must be a finite number")
-        return value  # type: ignore[no-any-return]  # _typed has checked it
-
     def mapping(self, name: str, *, most: int | None = None) -> dict[str, Any] | None:
         """An object with at most `most` keys."""
         value = self._typed(name, dict)
@@ -195,7 +187,7 @@ class Fields:
     def close(self) -> None:
         """Refuse the fields that no reader has asked for, naming near misses."""
         for name in self._data:
-            near = difflib.get_close_matches(name[:64], self._known, 2)
+            near = difflib.get_close_matches(name[:64], self._known, 2, 0.75)
             hint = f"Did you mean {' or '.join(near)}?" if near else None
             path = shown(self.path(name))
             raise InvalidRequest(f"Unknown field {path}.", hint=hint, param=self.path(name)[:64], code="unknown_field")

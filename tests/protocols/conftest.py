@@ -1,0 +1,42 @@
+"""One echo model, and one server around it, for all tests of the wire formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from openllm.llm import LLM
+from openllm.spec import LLMSpec
+from tests.serving import Running, serve, write_echo_model
+
+
+@pytest.fixture(scope="session")
+def echo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_echo_model(tmp_path_factory.mktemp("echo") / "echo-model")
+
+
+def echo_llm(path: Path, **spec: Any) -> LLM:
+    return LLM.from_spec(LLMSpec(**{"model_id": str(path), "name": "echo", "backend": "echo", **spec}), path)
+
+
+@pytest.fixture(scope="session")
+def running(echo_model: Path) -> Iterator[Running]:
+    with serve(echo_llm(echo_model)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def client(running: Running) -> Iterator[httpx.Client]:
+    with running.client() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def official(running: Running) -> Iterator[openai.OpenAI]:
+    with running.openai() as found:
+        yield found
