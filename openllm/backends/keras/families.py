@@ -51,6 +51,7 @@ FAMILIES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "rope_type": ("default",),
     },
 }
+FLOAT32_ONLY = ("smollm3",)  # whose layers in KerasHub do not take the model's dtype
 ELSEWHERE = "Take --backend pytorch or vllm for it."
 
 

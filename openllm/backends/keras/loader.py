@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from openllm.backends.keras.families import ELSEWHERE, full_config, geometry, preset
+from openllm.backends.keras.families import ELSEWHERE, FLOAT32_ONLY, full_config, geometry, preset
 from openllm.backends.keras.runtime import Runtime
 from openllm.discovery import load_module
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
@@ -23,9 +23,9 @@ INSTALL: Mapping[str, str] = {
     "jax": "pip install 'openllm[keras]' jax",
     "tensorflow": "pip install 'openllm[keras]' tensorflow",
 }
-DTYPES: Mapping[str, str] = {"auto": "float32", "float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+DTYPES: Mapping[str, str] = {"auto": "float32", "float32": "float32", "bfloat16": "bfloat16"}
 # Largest difference of logits from transformers' in float32, as a share of the largest logit.
-TOLERANCE: Mapping[str, float] = {"float32": 3e-4, "bfloat16": 0.1, "float16": 0.02}
+TOLERANCE: Mapping[str, float] = {"float32": 3e-4, "bfloat16": 0.1}
 PROBE = 96  # tokens: long enough for a wrong rotary embedding to show
 _BUFFERS = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # in old checkpoints, and not weights
 
@@ -70,6 +70,10 @@ def load_runtime(framework: str, weights_dir: Path, dtype: str, verify: bool = T
     if dtype not in DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}.", param="dtype")
     config = full_config(weights_dir)
+    if config["model_type"] in FLOAT32_ONLY and DTYPES[dtype] != "float32":
+        raise UnsupportedCombination(
+            f"KerasHub runs {config['model_type']} models in float32 only.", hint="Leave dtype out.", param="dtype"
+        )
     keras_hub = import_keras(framework)
     model = _load_model(keras_hub, weights_dir, config, DTYPES[dtype])
     runtime_type: type[Runtime] = load_module("openllm.backends.keras", f"{framework}_runtime").RUNTIME

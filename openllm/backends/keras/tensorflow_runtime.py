@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from openllm.backends.keras.families import Geometry
@@ -11,28 +13,34 @@ from openllm.backends.keras.runtime import Logits, Runtime, TokenIds
 
 
 class TensorFlowRuntime(Runtime):
-    """Compiled with `tf.function`, once for every shape it meets."""
+    """One graph for every shape it meets, kept here: `tf.function` would warn that it traces so often."""
 
     framework = "tensorflow"
     failures = (*Runtime.failures, tf.errors.OpError)
 
     def __init__(self, model: Any, geometry: Geometry) -> None:
         super().__init__(model, geometry)
-        self._prefill = tf.function(self._prefill_row)
-        self._decode = tf.function(self._decode_rows)
+        self._graphs: dict[tuple[Any, ...], Callable[..., tuple[Any, Any]]] = {}
 
     @property
     def device(self) -> str:
         return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
 
     def prefill(self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]) -> tuple[Logits, Any]:
-        where = tf.constant((row, *span), tf.int32)
-        logits, cache = self._prefill(cache, tf.constant(token_ids), where)
+        logits, cache = self._run(self._prefill_row, cache, token_ids, np.asarray((row, *span), np.int32))
         return logits.numpy(), cache
 
     def decode(self, cache: Any, token_ids: TokenIds, positions: TokenIds) -> tuple[Logits, Any]:
-        logits, cache = self._decode(cache, tf.constant(token_ids), tf.constant(positions))
+        logits, cache = self._run(self._decode_rows, cache, token_ids, positions)
         return logits.numpy(), cache
+
+    def _run(self, function: Callable[..., Any], cache: Any, *arrays: TokenIds) -> tuple[Any, Any]:
+        values = (cache, *map(tf.constant, arrays))
+        key = (function.__name__, *(tuple(value.shape) for value in values))
+        if key not in self._graphs:
+            specs = [tf.TensorSpec(value.shape, value.dtype) for value in values]
+            self._graphs[key] = tf.function(function).get_concrete_function(*specs)
+        return self._graphs[key](*values)
 
     def _prefill_row(self, cache: Any, token_ids: Any, where: Any) -> tuple[Any, Any]:
         row, first, last = tf.unstack(where)
