@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -183,6 +182,8 @@ def model_files(directory: Path) -> Iterator[Path]:
 
 def content_digest(directory: Path) -> str:
     """SHA-256 (hexadecimal) over names and contents of the model's files; times, owners and links do not matter."""
+    import hashlib  # OpenSSL is slow to load, and listing a store needs none of it
+
     whole = hashlib.sha256()
     for inner in model_files(directory):
         with (directory / inner).open("rb") as file:
@@ -191,6 +192,8 @@ def content_digest(directory: Path) -> str:
 
 
 def _file_digest(file: BinaryIO) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     while chunk := file.read(_CHUNK):
         digest.update(chunk)

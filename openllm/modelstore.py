@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import yaml
 
 from openllm.checkpoint import directory_size
 from openllm.errors import WeightsError
@@ -63,6 +62,8 @@ def _models(home: Path | None) -> Path:
 
 
 def _read(path: Path) -> StoredModel:
+    import yaml  # `openllm models` must start fast, and most stores it lists are empty
+
     try:
         info = yaml.safe_load((path / _MODEL_FILE).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import attrs
 
 from openllm import models
 from openllm.config import LLMConfig
-from openllm.errors import ConfigurationError, UnknownFamily
-from openllm.local_store import MODELS, find_stored, read_architecture
+from openllm.errors import ConfigurationError, UnknownFamily, WeightsError
+from openllm.modelstore import find_tag, is_tag
 from openllm.settings import Settings
 from openllm.spec import LLMSpec, resolve_spec
 
@@ -33,7 +34,7 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
     A family's name brings its default model, which OPENLLM_MODEL_ID and --model-id replace; anything else is the
     model id itself. With nothing said at all it is the demo. Errors: ConfigurationError, UnknownFamily.
     """
-    said = {**_named(model, layers.explicit, settings), **_given(layers.explicit)}
+    said = {**_named(model, layers.explicit), **_given(layers.explicit)}
     known = {**_given(layers.recipe), **_given(layers.environment), **said}
     family = models.get(str(known["family"])) if "family" in known else None
     model_id = known.get("model_id", family.default_id if family else DEMO)
@@ -48,27 +49,27 @@ def _given(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in layer.items() if value is not None}
 
 
-def _named(model: str | None, explicit: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+def _named(model: str | None, explicit: Mapping[str, Any]) -> dict[str, Any]:
     """What MODEL says: a family, or a model id."""
     if model is None:
         return {}
     both = explicit.get("model_id") is not None
     if not model.strip():
         raise ConfigurationError("MODEL is empty.", hint="Name a directory, a Hub id or a family.")
-    if not both and not _is_word(model, settings):
+    if not both and not _is_word(model):
         return {"model_id": model}
     family = models.get(model)  # with --model-id, MODEL can be nothing but a family
     return {"model_id": DEMO, "family": DEMO} if family.name == DEMO and not both else {"family": family.name}
 
 
-def _is_word(model: str, settings: Settings) -> bool:
-    """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor the tag of a stored model."""
+def _is_word(model: str) -> bool:
+    """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor a tag (`name:version`)."""
     if any(mark in model for mark in "/\\:~") or model.startswith("."):
         return False
     try:
         models.get(model)
     except UnknownFamily:
-        return not Path(model).is_dir() and find_stored(settings.bentoml_home, MODELS, model) is None
+        return not Path(model).is_dir()
     return True
 
 
@@ -76,8 +77,26 @@ def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
     """The family of a model id, as far as can be told without the network; None leaves it to the weights."""
     path = Path(model_id).expanduser()
     if path.is_dir():
-        family = models.resolve(str(path.absolute()), read_architecture(path))
+        family = models.resolve(str(path.absolute()), _architecture(path))
     else:
-        stored = find_stored(settings.bentoml_home, MODELS, model_id)
-        family = models.resolve(model_id, read_architecture(stored) if stored else None)
+        family = models.resolve(model_id, _stored_architecture(model_id, settings.bentoml_home))
     return None if family.name == models.GENERIC else family
+
+
+def _stored_architecture(model_id: str, home: Path) -> str | None:
+    if not is_tag(model_id):
+        return None
+    try:
+        return _architecture(find_tag(model_id, home))
+    except WeightsError:  # loading says so
+        return None
+
+
+def _architecture(directory: Path) -> str | None:
+    """The first architecture that config.json names; None where nothing can be read (loading explains why)."""
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    names = config.get("architectures") if isinstance(config, dict) else None
+    return str(names[0]) if isinstance(names, list) and names else None

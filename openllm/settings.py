@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,8 +39,6 @@ class Settings:
     trust_request_chat_template: bool = _setting(
         False, "switch", "Accept a chat template or its arguments in a request."
     )
-    template_seconds: float = _setting(2.0, "number", "Longest time that rendering a chat template may take.")
-    allow_image_urls: bool = _setting(False, "switch", "Fetch images that requests name by URL.")
     adapter_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         None, "path", "Directory below which adapters may be mounted while serving."
     )
@@ -55,7 +52,6 @@ class Settings:
     bentoml_home: Path = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         Path("~/bentoml"), "path", "Where BentoML keeps its stores.", name="BENTOML_HOME"
     )
-    hub_offline: bool = _setting(False, "switch", "Never ask the Hugging Face Hub.", name="HF_HUB_OFFLINE")
     visible_devices: str | None = _setting(
         None, "verbatim", "GPUs this process may see; empty: none.", name="CUDA_VISIBLE_DEVICES"
     )
@@ -78,8 +74,11 @@ class Settings:
         Errors: ConfigurationError that names the variable. OPENLLM_* names nobody knows are logged as warnings.
         """
         environ = os.environ if environ is None else environ
-        for line in unknown_variables(environ):
-            logging.getLogger(__name__).warning(line)
+        if unknown := unknown_variables(environ):
+            import logging  # as slow to load as the rest of this module, and rarely needed
+
+            for line in unknown:
+                logging.getLogger(__name__).warning(line)
         return cls(**_read(setting_variables(), environ))
 
     def to_env(self) -> dict[str, str]:
@@ -122,16 +121,9 @@ def spec_layer(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """One warning line per OPENLLM_* variable that is in no table, naming the nearest known one."""
-    import difflib  # costs 5 ms at start, needed here only
-
     environ = os.environ if environ is None else environ
-    known = [row.name.removeprefix(PREFIX) for row in all_variables() if row.name.startswith(PREFIX)]
-    lines = []
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
-            near = difflib.get_close_matches(name.removeprefix(PREFIX), known, 1)
-            lines.append(f"Unknown variable {name}." + (f" Did you mean {PREFIX}{near[0]}?" if near else ""))
-    return lines
+    known = [row.name for row in all_variables()]
+    return [_unknown(name, known) for name in sorted(environ) if name.startswith(PREFIX) and name not in known]
 
 
 def process_environment() -> dict[str, str]:
@@ -143,6 +135,14 @@ def foreign_environment(environ: Mapping[str, str] | None = None) -> dict[str, s
     """The environment without OPENLLM_* variables: what a child gets beside `Settings.to_env()` and its own spec."""
     environ = os.environ if environ is None else environ
     return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    import difflib  # for the one who mistyped only
+
+    names = [word.removeprefix(PREFIX) for word in known if word.startswith(PREFIX)]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), names, 1)
+    return f"Unknown variable {name}." + (f" Did you mean {PREFIX}{near[0]}?" if near else "")
 
 
 def _read(rows: tuple[Variable, ...], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def test_defaults_are_the_safe_ones() -> None:
     assert (got.host, got.port, got.max_body_bytes) == ("127.0.0.1", 3000, 32 * 1024**2)
     assert (got.max_n, got.max_stop, got.max_logprobs, got.max_prompts) == (128, 16, 20, 1024)
     assert got.api_key is None
-    assert (got.trust_request_chat_template, got.allow_image_urls, got.access_log) == (False, False, False)
+    assert (got.trust_request_chat_template, got.access_log) == (False, False)
 
 
 def test_spec_rows_are_exactly_the_fields_of_llmspec() -> None:
@@ -54,12 +54,11 @@ def test_typed_values_are_read() -> None:
             "OPENLLM_CORS_ORIGINS": "https://a.example, https://b.example,",
             "OPENLLM_ADAPTER_ROOT": "adapters",
             "BENTOML_HOME": "/srv/bento",
-            "HF_HUB_OFFLINE": "1",
         }
     )
     assert (got.host, got.port, got.max_body_bytes, got.access_log) == ("0.0.0.0", 8080, 3 * 2**19, True)
     assert (got.drain_seconds, got.cors_origins) == (2.5, ("https://a.example", "https://b.example"))
-    assert (got.adapter_root, got.bentoml_home, got.hub_offline) == (Path("adapters"), Path("/srv/bento"), True)
+    assert (got.adapter_root, got.bentoml_home) == (Path("adapters"), Path("/srv/bento"))
 
 
 def test_an_empty_variable_counts_as_unset_but_not_an_empty_device_list() -> None:

@@ -10,7 +10,7 @@ import click
 
 from openllm.cli._output import print_json
 from openllm.errors import ConfigurationError, UnknownFamily
-from openllm.local_store import BENTOS, find_stored
+from openllm.modelstore import is_tag
 from openllm.recipes import find_recipe
 from openllm.resolution import Layers, resolve_model
 from openllm.settings import Settings, spec_layer
@@ -65,7 +65,7 @@ def _written(
 ) -> Sequence[Mapping[str, Any]] | None:
     """The specs of a recipe or Bento, not merged with anything; None when MODEL names neither."""
     if recipe is None and model is not None and explicit.get("model_id") is None:
-        if ":" in model and find_stored(settings.bentoml_home, BENTOS, model) is not None:
+        if _is_bento(model, settings.bentoml_home):
             from openllm.bento.serve import bento_specs
 
             return bento_specs(model)
@@ -75,6 +75,12 @@ def _written(
     from openllm.bento.document import read_document
 
     return read_document(recipe)
+
+
+def _is_bento(tag: str, home: Path) -> bool:
+    """Whether the local Bento store has `name:version` (version may be latest)."""
+    name, _, version = tag.partition(":")
+    return is_tag(tag) and (home / "bentos" / name / version).exists()
 
 
 def _is_family(model: str) -> bool:

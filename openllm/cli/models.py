@@ -9,8 +9,7 @@ import click
 from openllm import models
 from openllm.cli._output import FORMATS, format_option, print_json, print_table, readable_size
 from openllm.config import LLMConfig
-from openllm.local_store import StoredModel, stored_models
-from openllm.settings import Settings
+from openllm.modelstore import StoredModel, list_store
 
 
 @click.command()
@@ -21,7 +20,7 @@ def command(output: str) -> None:
     A family's name stands for its default model: `openllm start llama`. Other models of the family are named by
     --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
     """
-    families, stored = models.families(), stored_models(Settings.from_env().bentoml_home)
+    families, stored = models.families(), list_store()
     if output == "json":
         print_json({"families": [_family(family) for family in families], "stored": [_stored(item) for item in stored]})
         return
