@@ -77,7 +77,7 @@ def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
     """The family of a model id, as far as can be told without the network; None leaves it to the weights."""
     path = Path(model_id).expanduser()
     if path.is_dir():
-        family = models.resolve(str(path.absolute()), _architecture(path))
+        family = models.resolve(str(path.absolute()), read_architecture(path))
     else:
         family = models.resolve(model_id, _stored_architecture(model_id, settings.bentoml_home))
     return None if family.name == models.GENERIC else family
@@ -87,12 +87,12 @@ def _stored_architecture(model_id: str, home: Path) -> str | None:
     if not is_tag(model_id):
         return None
     try:
-        return _architecture(find_tag(model_id, home))
+        return read_architecture(find_tag(model_id, home))
     except WeightsError:  # loading says so
         return None
 
 
-def _architecture(directory: Path) -> str | None:
+def read_architecture(directory: Path) -> str | None:
     """The first architecture that config.json names; None where nothing can be read (loading explains why)."""
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from openllm import models
 from openllm.cli._output import FORMATS, format_option, print_json, print_table, readable_size
 from openllm.config import LLMConfig
 from openllm.modelstore import StoredModel, list_store
+from openllm.resolution import read_architecture
 
 
 @click.command()
@@ -28,7 +29,7 @@ def command(output: str) -> None:
     print_table(head, [_row(family) for family in families])
     click.echo()
     if stored:
-        rows = [(item.tag, _family_of(item), readable_size(item.size)) for item in stored]
+        rows = [(item.tag, _family_of(item) or "-", readable_size(item.size)) for item in stored]
         print_table(("STORED MODEL", "FAMILY", "SIZE"), rows)
     else:
         click.echo("The local store holds no models yet: `openllm build` puts them there.")
@@ -56,8 +57,12 @@ def _family(family: type[LLMConfig]) -> dict[str, Any]:
 
 
 def _stored(item: StoredModel) -> dict[str, Any]:
-    return {"tag": item.tag, "family": _family_of(item), "architecture": item.architecture, "size": item.size}
+    architecture = read_architecture(item.path)
+    return {"tag": item.tag, "family": _family_of(item), "architecture": architecture, "size": item.size}
 
 
-def _family_of(item: StoredModel) -> str:
-    return models.resolve(item.tag, item.architecture).name
+def _family_of(item: StoredModel) -> str | None:
+    """The family of a stored model; None for what is no model of its own: an adapter, or something else's."""
+    if not (item.path / "config.json").is_file():
+        return None
+    return models.resolve(str(item.metadata.get("hub_id") or item.tag), read_architecture(item.path)).name
