@@ -107,7 +107,7 @@ class Assembly:
     def backend(self) -> Backend:
         """The engine, made but not started. Errors: MissingDependency, ConfigurationError."""
         if self._engine is None:
-            kind, self._reason = select_backend(self.spec)
+            kind, self._reason = select_backend(self.spec, sure=True)
             self._engine = kind(self.spec, self.weights_dir)
         return self._engine
 

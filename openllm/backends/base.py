@@ -63,7 +63,12 @@ class Backend(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def unusable(cls, spec: LLMSpec) -> str | None:
-        """Why this backend cannot run here, as one sentence that names the remedy; None when it can."""
+        """Why this backend cannot run here, as one sentence that names the remedy; None when it can. No imports."""
+
+    @classmethod
+    def broken(cls, spec: LLMSpec) -> str | None:
+        """Why the engine's packages do not import, found by importing them; None when they do. Takes seconds."""
+        return None
 
     @abc.abstractmethod
     async def start(self) -> None:

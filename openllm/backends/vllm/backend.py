@@ -20,13 +20,13 @@ from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.vllm.deltas import Wish
 from openllm.backends.vllm.embedding import embed_prompts
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
-from openllm.backends.vllm.launch import Launched, launch
+from openllm.backends.vllm.launch import Launched, engine_args_class, launch
 from openllm.backends.vllm.params import choices_asked, sampling_params
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Sink
 from openllm.backends.vllm.structure import compacted
 from openllm.backends.vllm.usable import unusable
-from openllm.errors import EngineDead, InvalidRequest, Overloaded, UnsupportedFeature
+from openllm.errors import EngineDead, InvalidRequest, MissingDependency, Overloaded, UnsupportedFeature
 from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, TokenDelta
 
@@ -61,6 +61,14 @@ class VLLMBackend(Backend):
     @classmethod
     def unusable(cls, spec: LLMSpec) -> str | None:
         return unusable(spec)
+
+    @classmethod
+    def broken(cls, spec: LLMSpec) -> str | None:
+        try:
+            engine_args_class(spec)
+        except MissingDependency as error:
+            return str(error)
+        return None
 
     async def start(self) -> None:
         if self._launched is not None:

@@ -52,7 +52,7 @@ def start_error(error: BaseException) -> OpenLLMError:
     if isinstance(error, ImportError | OSError) and not isinstance(error, FileNotFoundError):
         return MissingDependency(
             f"vLLM is installed and cannot be imported: {_sentence(error)}",
-            hint="Reinstall it (make install-vllm on a CPU), or use --backend pytorch.",
+            hint="Reinstall it.",
         )
     text = str(error)
     if found := _TOO_LONG.search(text):

@@ -21,7 +21,7 @@ from openllm.backends.vllm.room import Room, check_room, plain_attention
 from openllm.backends.vllm.shape import model_shape
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import Sink, shorten
-from openllm.backends.vllm.usable import find_installation
+from openllm.backends.vllm.usable import Installation, find_installation
 from openllm.errors import ConfigurationError, MissingDependency
 from openllm.settings import Settings
 from openllm.spec import LLMSpec
@@ -60,21 +60,27 @@ def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
     return Launched(engine, config, shorten(engine), _info(engine, config), Adapters(engine, _slots(config)))
 
 
-def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
-    """The engine arguments for `spec` on this machine. Imports vLLM. Errors: MissingDependency, ConfigurationError."""
+def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
+    """vLLM's AsyncEngineArgs, imported with the environment that `spec` needs. Errors: MissingDependency."""
     installation = find_installation()
     if installation is None or installation.fault:
         why = installation.fault if installation else "vLLM is not installed"
-        raise MissingDependency(f"{why}.", hint='pip install "openllm[vllm]", or use --backend pytorch.')
-    _refuse_second_start()
+        raise MissingDependency(f"{why}.", hint='pip install "openllm[vllm]"')
     prepare_environment(installation.platform, spec.device, Settings.from_env().visible_devices)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
     except STARTING as error:
         raise start_error(error) from error
+    return AsyncEngineArgs, installation
+
+
+def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
+    """The engine arguments for `spec` on this machine. Imports vLLM. Errors: MissingDependency, ConfigurationError."""
+    _refuse_second_start()
+    declared, installation = engine_args_class(spec)
     gpus = visible_gpus() if installation.platform == "cuda" else ()
     machine = Machine(installation.platform, len(gpus), free_memory())
-    said = attrs.evolve(spec, engine_args=convert_options(spec.engine_args, AsyncEngineArgs))
+    said = attrs.evolve(spec, engine_args=convert_options(spec.engine_args, declared))
     shape = model_shape(read_config(weights_dir))
     return engine_arguments(said, weights_dir, shape, machine, adapter_ranks(spec.adapters))
 

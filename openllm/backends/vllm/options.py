@@ -44,12 +44,12 @@ def convert_option(key: str, value: Any, fields: Mapping[str, Any], names: Mappi
 
 
 def _resolved(kind: Any, names: Mapping[str, Any]) -> Any:
-    if not isinstance(kind, str):
-        return kind
-    try:
-        return eval(kind, dict(names))  # noqa: S307  vLLM's own annotation, as typing.get_type_hints does
-    except NameError:  # a name that vLLM imports for type checkers only
-        return Any
+    while isinstance(kind, str):
+        try:
+            kind = eval(kind, dict(names))  # noqa: S307  vLLM's own annotation, as typing.get_type_hints does
+        except NameError:  # a name that vLLM imports for type checkers only
+            return Any
+    return kind
 
 
 def _kinds(kind: Any) -> set[Any]:
