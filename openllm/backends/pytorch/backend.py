@@ -1,0 +1,148 @@
+"""The PyTorch engine as a `Backend`: the asyncio side of `Engine`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openllm.backends.base import Backend, BackendInfo, DeltaQueue, Embeddings, EngineStats
+from openllm.backends.pytorch.mounts import Mounts
+from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
+from openllm.spec import LLMSpec
+from openllm.types import EngineRequest, TokenDelta
+
+if TYPE_CHECKING:
+    from openllm.backends.pytorch.loader import LoadedModel
+    from openllm.backends.pytorch.machine import Machine
+
+NEEDED = ("torch", "transformers", "numpy")
+
+
+class PyTorchBackend(Backend):
+    """Continuous batching on transformers; see the package's docstring for its parts."""
+
+    name = "pytorch"
+    supports_adapters = True
+    supports_embeddings = True
+
+    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
+        super().__init__(spec, weights_dir)
+        self._loaded: LoadedModel | None = None
+        self._machine: Machine | None = None
+        self._mounts = Mounts()
+
+    @classmethod
+    def unusable(cls, spec: LLMSpec) -> str | None:
+        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        return f"{missing[0]} is not installed (pip install 'openllm[pt]')." if missing else None
+
+    async def start(self) -> None:
+        if self._machine is None:
+            self._mounts = Mounts()
+            self._machine = await asyncio.to_thread(self._assemble)
+
+    def _assemble(self) -> Machine:
+        from openllm.backends.pytorch.machine import assemble
+
+        return assemble(self.spec, self.weights_dir, self._load())
+
+    def _load(self) -> LoadedModel:
+        from openllm.backends.pytorch.loader import load_model
+
+        if self._loaded is None:
+            self._loaded = load_model(self.spec, self.weights_dir)
+        return self._loaded
+
+    def load_model(self) -> Any:
+        return self._load().model
+
+    @property
+    def info(self) -> BackendInfo:
+        return self._running().info
+
+    def _running(self) -> Machine:
+        if self._machine is None:
+            raise EngineDead("The engine is not running.", hint="Start it first.")
+        return self._machine
+
+    # Generating
+
+    def check(self, request: EngineRequest) -> None:
+        info, params = self._running().info, request.params
+        if self.spec.task == "embed":
+            raise UnsupportedFeature("An embedding model cannot generate text.", hint="Use the embeddings API.")
+        if not request.prompt_token_ids:
+            raise InvalidRequest("The prompt is empty.", param="prompt")
+        ids = [*request.prompt_token_ids, *params.logit_bias, *params.stop_token_ids]
+        if min(ids) < 0 or max(ids) >= info.vocab_size:
+            raise InvalidRequest(f"A token id is outside the vocabulary of {info.vocab_size}.", param="prompt")
+        total = len(request.prompt_token_ids) + (params.max_tokens or 1)
+        if total > info.max_model_len:
+            raise ContextLengthExceeded(
+                f"The prompt and max_tokens make {total} tokens; the model has {info.max_model_len}.",
+                param="max_tokens",
+            )
+        if params.n > info.max_concurrency * 64:
+            raise InvalidRequest(f"n {params.n} is too many choices.", param="n")
+        self._running().check(request)
+
+    async def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+        from openllm.backends.pytorch.sequence import Job
+
+        machine = self._running()
+        self.check(request)
+        with self._mounts.hold(request.adapter) as adapter:
+            grammar = await machine.compile(request.params.structure)
+            job = Job(request, DeltaQueue(), asyncio.get_running_loop(), adapter, grammar)
+            machine.engine.submit(job)
+            try:
+                open_choices = request.params.n
+                while open_choices:
+                    delta = await job.queue.get()
+                    open_choices -= delta.finish_reason is not None
+                    yield delta
+            finally:
+                machine.engine.cancel(job)
+
+    def stop_choice(self, request_id: str, index: int) -> None:
+        if self._machine is not None:
+            self._machine.engine.stop_choice(request_id, index)
+
+    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+        return await self._running().embed(prompts, pooling)
+
+    # Adapters
+
+    async def mount_adapter(self, name: str, path: Path) -> None:
+        """Errors: WeightsError when the files do not fit the model."""
+        from openllm.backends.pytorch.adapters import read_adapter
+
+        machine = self._running()
+        adapter = await asyncio.to_thread(read_adapter, path)
+        key = self._mounts.new_key()
+        await asyncio.wrap_future(machine.engine.call(lambda: machine.adapters.mount(key, adapter)))
+        await self.unmount_adapter(name)
+        self._mounts.add(name, key)
+
+    async def unmount_adapter(self, name: str) -> None:
+        machine = self._running()
+        key = await self._mounts.remove(name)
+        if key is not None:
+            await asyncio.wrap_future(machine.engine.call(lambda: machine.drop_adapter(key)))
+
+    # Health
+
+    def stats(self) -> EngineStats:
+        return self._machine.engine.stats() if self._machine is not None else EngineStats()
+
+    @property
+    def failure(self) -> str | None:
+        return self._machine.engine.failure if self._machine is not None else None
+
+    async def close(self) -> None:
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            await asyncio.to_thread(machine.close)

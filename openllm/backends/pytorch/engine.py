@@ -1,0 +1,295 @@
+"""The engine thread: it alone touches the model; requests join and leave at every step; one callback per step posts."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import attrs
+import torch
+
+from openllm.backends.base import EngineStats, terminal_error
+from openllm.backends.pytorch.adapters import AdapterBank
+from openllm.backends.pytorch.loader import Limits, use_physical_cores
+from openllm.backends.pytorch.runner import Runner
+from openllm.backends.pytorch.sampler import Drawn, Sampler
+from openllm.backends.pytorch.scheduler import Scheduler
+from openllm.backends.pytorch.sequence import Job, Sequence, deliver, expand
+from openllm.backends.pytorch.steps import Outcome, StepComputer
+from openllm.errors import EngineDead, OpenLLMError, Overloaded
+from openllm.types import FinishReason, TokenDelta
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Parts:
+    """What an engine is made of."""
+
+    runner: Runner
+    sampler: Sampler
+    adapters: AdapterBank
+    limits: Limits
+    max_queue: int
+    eos_token_ids: tuple[int, ...]
+    seed: int | None = None
+
+
+class Engine:
+    """Continuous batching over one model. `submit`, `cancel`, `call`, `stats` and `close` may be called anywhere."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._scheduler = Scheduler(parts.runner, parts.limits)
+        self._steps = StepComputer(parts.runner, parts.sampler, parts.adapters)
+        self._eos = frozenset(parts.eos_token_ids)
+        self._random = random.Random(parts.seed)
+        self._orders = itertools.count()
+        self._wake = threading.Condition()
+        self._arrivals: deque[Job] = deque()
+        self._commands: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._jobs: dict[str, Job] = {}
+        self._unbegun: set[Job] = set()
+        self._outbox: list[tuple[Job, TokenDelta]] = []
+        self._leavers = False  # some job was cancelled or some choice stopped since the last step
+        self._closing = False
+        self.failure: str | None = None
+        self._thread = threading.Thread(target=self._run, name="openllm-pytorch", daemon=True)
+        self._thread.start()
+
+    # Called from any thread
+
+    def submit(self, job: Job) -> None:
+        """Queue a request. Errors: Overloaded, EngineDead."""
+        with self._wake:
+            self._require_life()
+            free = max(0, self._parts.limits.max_num_seqs - len(self._scheduler.live))
+            if len(self._unbegun) >= self._parts.max_queue + free:
+                raise Overloaded(f"{len(self._unbegun)} requests are waiting already.", hint="Try again later.")
+            self._unbegun.add(job)
+            self._jobs[job.request.request_id] = job
+            self._arrivals.append(job)
+            self._wake.notify()
+
+    def cancel(self, job: Job) -> None:
+        """Drop a request before the next step; it gets no more deltas."""
+        if job.open_choices() or not job.sequences:
+            with self._wake:
+                job.cancelled = self._leavers = True
+                self._wake.notify()
+
+    def stop_choice(self, request_id: str, index: int) -> None:
+        """End one choice before the next step."""
+        with self._wake:
+            job = self._jobs.get(request_id)
+            if job is not None and index < len(job.sequences):
+                job.sequences[index].stopped = self._leavers = True
+                self._wake.notify()
+
+    def call(self, command: Callable[[], Any]) -> Future[Any]:
+        """Run `command` on the engine's thread between two steps. Errors: EngineDead; the future has the command's."""
+        future: Future[Any] = Future()
+        with self._wake:
+            self._require_life()
+            self._commands.append((future, command))
+            self._wake.notify()
+        return future
+
+    def stats(self) -> EngineStats:
+        live, runner = list(self._scheduler.live), self._parts.runner
+        return EngineStats(
+            running=len(live),
+            waiting=len(self._scheduler.waiting) + sum(job.request.params.n for job in list(self._arrivals)),
+            cache_usage=runner.usage(live),
+            prefix_hits=runner.prefixes.hits,
+            prefix_queries=runner.prefixes.queries,
+            preemptions=self._scheduler.preemptions,
+        )
+
+    def close(self) -> None:
+        """End live requests as cancelled and stop the thread; blocks until it has."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _require_life(self) -> None:
+        if self.failure is not None:
+            raise EngineDead(f"The pytorch engine has stopped: {self.failure}", hint="Restart the service.")
+        if self._closing:
+            raise EngineDead("The engine was closed.", hint="Start it again.")
+
+    # On the engine's thread
+
+    def _run(self) -> None:
+        try:
+            use_physical_cores()
+            with torch.inference_mode():
+                while self._wait_for_work():
+                    self._step()
+            self._end_all("cancelled")
+        finally:
+            if (error := sys.exc_info()[1]) is not None:
+                self._die(error)
+
+    def _step(self) -> None:
+        self._admit_arrivals()
+        self._drop_leavers()
+        self._run_commands()
+        works = self._scheduler.plan()
+        self._note_begun()
+        outcomes = self._steps.compute(works)
+        self._commit(outcomes)
+        for outcome in outcomes:
+            self._advance(outcome)
+        self._post()
+
+    def _wait_for_work(self) -> bool:
+        """Sleep until there is something to do; False once the engine is to close."""
+        with self._wake:
+            while not (
+                self._closing
+                or self._arrivals
+                or self._commands
+                or self._leavers
+                or self._scheduler.live
+                or self._scheduler.waiting
+            ):
+                self._wake.wait()
+            return not self._closing
+
+    def _run_commands(self) -> None:
+        while self._commands:
+            future, command = self._commands.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(command())
+                except (OpenLLMError, RuntimeError, ValueError, TypeError, LookupError) as error:
+                    future.set_exception(error)
+
+    def _admit_arrivals(self) -> None:
+        while self._arrivals:
+            job = self._arrivals.popleft()
+            seed = job.request.params.seed
+            if seed is None:
+                seed = self._random.getrandbits(62)
+            sequences = expand(job, seed, [next(self._orders) for _ in range(job.request.params.n)])
+            self._scheduler.add(sequences)
+
+    def _drop_leavers(self) -> None:
+        if not self._leavers:
+            return
+        self._leavers = False
+        for sequence in [*self._scheduler.live, *self._scheduler.waiting]:
+            if sequence.job.cancelled:
+                self._finish(sequence, reuse=True)
+            elif sequence.stopped:
+                self._outbox.append((sequence.job, TokenDelta([], sequence.index, "cancelled")))
+                self._finish(sequence, reuse=True)
+
+    def _note_begun(self) -> None:
+        if self._unbegun:
+            self._unbegun -= {job for job in self._unbegun if job.begun}
+
+    def _commit(self, outcomes: list[Outcome]) -> None:
+        """Note what is in the cache now; for all rows before any of them ends, for then rows are moved."""
+        for outcome in outcomes:
+            if outcome.error is None:
+                outcome.work.sequence.computed += outcome.work.count
+
+    def _advance(self, outcome: Outcome) -> None:
+        """Take over what a step gave one sequence: prompt logprobs, the new token or the error."""
+        sequence = outcome.work.sequence
+        if outcome.error is not None:
+            self._fail(sequence, outcome.error)
+            return
+        if outcome.prompt_logprobs:
+            sequence.prompt_logprobs = (sequence.prompt_logprobs or [None]) + outcome.prompt_logprobs
+        if outcome.drawn is not None:
+            self._append(sequence, outcome.drawn)
+
+    def _append(self, sequence: Sequence, drawn: Drawn) -> None:
+        token = drawn.token
+        if token is None:
+            self._fail(sequence, "The model's output was not a number (NaN); try another dtype.")
+            return
+        sequence.tokens.append(token)
+        reason, stop = self._ending(sequence, token)
+        first, sequence.posted = not sequence.posted, True
+        delta = TokenDelta(
+            [token],
+            sequence.index,
+            reason,
+            stop,
+            None if drawn.logprob is None else [drawn.logprob],
+            sequence.prompt_logprobs if first and sequence.params.prompt_logprobs is not None else None,
+            sequence.cached if first and sequence.index == 0 else 0,
+        )
+        self._outbox.append((sequence.job, delta))
+        if reason is not None:
+            self._finish(sequence, reuse=True)
+
+    def _ending(self, sequence: Sequence, token: int) -> tuple[FinishReason | None, int | None]:
+        """(finish_reason, stop token) after `token`; the ban before min_tokens was the sampler's."""
+        params = sequence.params
+        ended = sequence.matcher is not None and sequence.matcher.accept(token)
+        if token in params.stop_token_ids and sequence.generated > params.min_tokens:
+            return "stop", token
+        if ended or (token in self._eos and not params.ignore_eos):
+            return "stop", None
+        return ("length", None) if sequence.generated >= (params.max_tokens or 0) else (None, None)
+
+    def _fail(self, sequence: Sequence, message: str) -> None:
+        self._outbox.append((sequence.job, terminal_error(sequence.index, message)))
+        self._finish(sequence, reuse=False)
+
+    def _finish(self, sequence: Sequence, *, reuse: bool) -> None:
+        self._scheduler.remove(sequence, reuse=reuse)
+        job = sequence.job
+        if not job.open_choices():
+            self._unbegun.discard(job)
+            self._jobs.pop(job.request.request_id, None)
+
+    def _post(self) -> None:
+        """One callback per event loop with all deltas of the step."""
+        if not self._outbox:
+            return
+        outbox, self._outbox = self._outbox, []
+        for loop in {job.loop for job, _ in outbox}:
+            mine = [(job, delta) for job, delta in outbox if job.loop is loop]
+            try:
+                loop.call_soon_threadsafe(deliver, mine)
+            except RuntimeError:  # The loop is closed: nobody reads these any more.
+                for job, _ in mine:
+                    job.cancelled = self._leavers = True
+
+    def _end_all(self, reason: FinishReason) -> None:
+        """Give every open choice its terminal delta and give up its place."""
+        self._admit_arrivals()
+        for job in list(self._jobs.values()):
+            for sequence in job.open_choices():
+                self._outbox.append((job, TokenDelta([], sequence.index, reason)))
+                self._finish(sequence, reuse=False)
+        self._post()
+        for future, _ in self._commands:
+            future.cancel()
+
+    def _die(self, error: BaseException) -> None:
+        """The thread ends by `error`: say so to everybody who waits."""
+        with self._wake:
+            self.failure = f"{type(error).__name__} in the engine's thread; see the server's log."
+        log.error("the engine's thread died", exc_info=error)
+        dead = EngineDead(f"The pytorch engine has stopped: {self.failure}", hint="Restart the service.")
+        for job in list(self._jobs.values()):
+            job.loop.call_soon_threadsafe(job.queue.fail, dead)
+        for future, _ in self._commands:
+            future.set_exception(dead)
+        self._scheduler.live.clear()
+        self._scheduler.waiting.clear()

@@ -1,0 +1,110 @@
+"""Choose how a model is run: over slots when a rehearsal gives the model's own logits, else one sequence at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import torch
+
+from openllm.backends.base import DeltaQueue
+from openllm.backends.pytorch.adapters import AdapterBank
+from openllm.backends.pytorch.flat import FlatRunner, layer_windows, probe_geometry
+from openllm.backends.pytorch.loader import Limits, LoadedModel, choose_limits
+from openllm.backends.pytorch.runner import Runner
+from openllm.backends.pytorch.sequence import Job, Sequence, Work
+from openllm.backends.pytorch.solo import SoloRunner
+from openllm.backends.pytorch.steps import STEP_ERRORS
+from openllm.spec import LLMSpec
+from openllm.types import EngineRequest, SamplingParams
+
+log = logging.getLogger(__name__)
+
+REHEARSAL = 12  # prompt tokens
+
+
+def choose_runner(spec: LLMSpec, loaded: LoadedModel) -> tuple[Runner, Limits]:
+    """The runner that suits the model, and the limits it works within. Errors: ConfigurationError."""
+    with torch.inference_mode():
+        reason = _unsuited(spec, loaded)
+        if reason is None:
+            tokens = _rehearsal_tokens(loaded)
+            try:
+                geometry, logits = probe_geometry(loaded, tokens)
+            except STEP_ERRORS as error:
+                reason = f"its cache has another shape ({type(error).__name__})"
+            else:
+                limits = choose_limits(spec, loaded, geometry.token_bytes)
+                runner = FlatRunner(loaded, geometry, layer_windows(loaded.model.config) or (), limits)
+                reason = _rehearse(runner, loaded, tokens, logits)
+                if reason is None:
+                    return runner, limits
+    log.info("this model is run one sequence at a time: %s", reason)
+    limits = choose_limits(spec, loaded, 0)
+    return SoloRunner(loaded, limits), limits
+
+
+def _unsuited(spec: LLMSpec, loaded: LoadedModel) -> str | None:
+    """Why slots cannot hold what this model remembers, from its configuration."""
+    config = loaded.model.config
+    if config.is_encoder_decoder:
+        return "it is an encoder and a decoder"
+    try:
+        windows = layer_windows(config)
+    except STEP_ERRORS as error:
+        return f"its cache is unknown ({type(error).__name__})"
+    if windows is None:
+        return "some layers keep other things than keys and values"
+    text = config.get_text_config(decoder=True)
+    rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+    kinds = {item.get("rope_type") for item in (rope, *rope.values()) if isinstance(item, dict)}
+    original = rope.get("original_max_position_embeddings") or loaded.context
+    if kinds & {"dynamic", "longrope"} and (spec.max_model_len or loaded.context) > original:
+        # Their rotation depends on the longest sequence of the batch, so rows would change each other.
+        return "its positions are scaled by the longest sequence"
+    return None
+
+
+def _rehearsal_tokens(loaded: LoadedModel) -> list[int]:
+    generator = torch.Generator().manual_seed(0)
+    return [int(token) for token in torch.randint(0, loaded.vocab_size, (REHEARSAL,), generator=generator)]
+
+
+def _rehearse(runner: FlatRunner, loaded: LoadedModel, tokens: list[int], expected: torch.Tensor) -> str | None:
+    """Run the tokens in parts, beside a second sequence, and compare with the model's own logits; None when equal."""
+    bank = AdapterBank(loaded.model, loaded.device, loaded.dtype)
+    whole, beside = _sequence(tokens), _sequence(tokens[:5])
+    try:
+        if not (runner.begin(whole) and runner.begin(beside)):
+            return "no slot could be allocated"
+        found = []
+        for count, other in ((5, 3), (REHEARSAL - 6, 1), (1, 1)):
+            logits, spans = runner.forward([Work(whole, count, all_logits=True), Work(beside, other)], bank)
+            found.append(logits[spans[0]])
+            whole.computed += count
+            beside.computed += other
+        found.append(logits[spans[1]])
+    except STEP_ERRORS as error:
+        return f"its attention is not transformers' common one ({type(error).__name__}: {error})"
+    finally:
+        for sequence in (whole, beside):
+            runner.release(sequence, reuse=False)
+    return _compare(torch.cat(found), torch.cat([expected, expected[4:5]]))
+
+
+def _compare(found: torch.Tensor, expected: torch.Tensor) -> str | None:
+    if found.shape != expected.shape:
+        return f"its logits have the shape {tuple(found.shape)}"
+    tolerance = 1e-3 if expected.dtype == torch.float32 else 0.1
+    off = float((found.float() - expected.float()).norm() / expected.float().norm().clamp(min=1e-6))
+    return None if off < tolerance else f"attention over slots is off by {off:.2g}"
+
+
+def _sequence(tokens: list[int]) -> Sequence:
+    request = EngineRequest("rehearsal", tokens, SamplingParams(max_tokens=1))
+    loop: Any = asyncio.new_event_loop()
+    job = Job(request, DeltaQueue(), loop)
+    loop.close()
+    job.sequences = [Sequence(job, 0, list(tokens), len(tokens), 0)]
+    return job.sequences[0]

@@ -1,0 +1,205 @@
+"""Run a step in one forward pass: the tokens of all sequences laid out flat, keys and values in slots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from openllm.backends.pytorch.attention import AttentionSwitch, Chunk, Decode, SlotCache, Stage
+from openllm.backends.pytorch.loader import Limits, LoadedModel
+from openllm.backends.pytorch.runner import PrefixCounts
+from openllm.backends.pytorch.sequence import Sequence, Work
+from openllm.backends.pytorch.slots import Geometry, Row, Slab, SlotStore, common_prefix, slab_lengths
+
+SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
+HEADROOM = 256  # tokens of answer that a row is placed for at first
+LENGTH_STEP = 64  # attention looks at lengths rounded up to this
+
+
+class FlatRunner:
+    """Owns the slots of one decoder model. All methods run on the engine's thread."""
+
+    chunks = True
+
+    def __init__(
+        self, loaded: LoadedModel, geometry: Geometry, windows: tuple[int | None, ...], limits: Limits
+    ) -> None:
+        self.model, self.device, self.limits = loaded.model, loaded.device, limits
+        lengths = slab_lengths(limits.slab_length, limits.max_model_len)
+        self.store = SlotStore(geometry, limits.kv_bytes, lengths, limits.slab_rows)
+        self.prefixes = PrefixCounts()
+        self._cache = SlotCache(windows)
+        self._switch = AttentionSwitch(loaded.model)
+
+    # Places
+
+    def begin(self, sequence: Sequence) -> bool:
+        """Give a waiting sequence a row, filled from a shared prefix if there is one; False: no room now."""
+        donor, shared = self._find_donor(sequence)
+        params = sequence.params
+        need = len(sequence.tokens) + min((params.max_tokens or HEADROOM) - sequence.generated, HEADROOM)
+        need = min(max(need, len(sequence.tokens) + 1), self.limits.max_model_len)
+        adopted = donor is not None and donor.owner is None and shared == donor.valid and need <= donor.slab.length
+        if donor is not None and adopted:
+            donor.slab.revive(donor, sequence)
+            row: Row | None = donor
+        else:
+            row = self.store.place(sequence, need)
+        if row is None:
+            return False
+        # Placing may have evicted the donor: then its row is out of its slab, or its slab is gone.
+        if donor is not None and donor is not row and donor.slab.occupants[donor.slot] is donor:
+            row.slab.copy(donor, row, shared)
+        elif donor is not row:
+            shared = 0
+        sequence.row, sequence.computed = row, shared
+        if sequence.generated == 0:
+            sequence.cached = shared
+        return True
+
+    def _find_donor(self, sequence: Sequence) -> tuple[Row | None, int]:
+        first = sequence.job.sequences[0]
+        if sequence.params.prompt_logprobs is not None and sequence is first:
+            return None, 0
+        if sequence is not first and isinstance(first.row, Row) and first.row.owner is first:
+            limit = min(first.computed, sequence.prompt_length - 1)
+            return first.row, common_prefix(sequence.tokens, first.tokens, limit)
+        if not self.limits.prefix_caching:
+            return None, 0
+        donor, shared = self.store.find_prefix(sequence.tokens, sequence.adapter)
+        if sequence is first:
+            self.prefixes.queries += sequence.prompt_length
+            self.prefixes.hits += shared if shared >= SHORTEST_PREFIX else 0
+        return (donor, shared) if shared >= SHORTEST_PREFIX else (None, 0)
+
+    def extend(self, sequence: Sequence) -> bool:
+        """Make sure that the sequence's next token fits its row; False: no room now."""
+        return sequence.row is None or self.store.grow(sequence.row, len(sequence.tokens))
+
+    def release(self, sequence: Sequence, *, reuse: bool) -> None:
+        """End a sequence's hold on its row; with `reuse` its prefix stays until the place is needed."""
+        row, sequence.row = sequence.row, None
+        if row is None:
+            return
+        if reuse and self.limits.prefix_caching and sequence.computed >= SHORTEST_PREFIX:
+            self.store.park(row)
+        else:
+            row.slab.vacate(row, park=False)
+
+    def forget_adapter(self, adapter: int) -> None:
+        self.store.forget(adapter)
+
+    def usage(self, live: list[Sequence]) -> float:
+        """Share of the memory budget that live sequences hold."""
+        held = sum(sequence.computed for sequence in live) * self.store.geometry.token_bytes
+        return min(1.0, held / self.store.budget)
+
+    # Computing
+
+    def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
+        """Logits `[kept, vocabulary]`, and for each work which of them are its own. Writes keys and values."""
+        layout = _Layout(works, self.device)
+        self._cache.stages = layout.stages
+        kept, spans = layout.kept(works)
+        with self._switch.over_slots(), adapters.applied(layout.adapters):
+            out = self.model(
+                input_ids=torch.tensor([layout.tokens], device=self.device),
+                position_ids=torch.tensor([layout.positions], device=self.device),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=torch.tensor(kept, device=self.device),
+            )
+        logits: torch.Tensor = out.logits[0]
+        return logits, spans
+
+
+class _Layout:
+    """Flat tokens of a step, slab by slab: rows that add one token first, then runs of several."""
+
+    def __init__(self, works: list[Work], device: torch.device) -> None:
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.adapters: list[int] = []
+        self.stages: list[Stage] = []
+        self._begins: dict[int, int] = {}
+        self._device = device
+        slabs: dict[int, tuple[Slab, list[Work]]] = {}
+        for work in works:
+            slab = work.sequence.row.slab
+            slabs.setdefault(id(slab), (slab, []))[1].append(work)
+        for slab, members in slabs.values():
+            self._add_stage(slab, members)
+
+    def _add_stage(self, slab: Slab, works: list[Work]) -> None:
+        begin = len(self.tokens)
+        write: list[int] = []
+        singles = sorted((work for work in works if work.count == 1), key=lambda work: work.sequence.row.slot)
+        chunks = []
+        for work in singles:
+            self._add_tokens(work, write)
+        for work in works:
+            if work.count > 1:
+                chunks.append(Chunk(len(self.tokens), work.count, work.sequence.row.slot, work.sequence.computed))
+                self._add_tokens(work, write)
+        decode = self._decode(begin, singles, slab.length) if singles else None
+        self.stages.append(Stage(slab, begin, len(self.tokens), self._tensor(write), decode, chunks))
+
+    def _add_tokens(self, work: Work, write: list[int]) -> None:
+        sequence, start = work.sequence, work.sequence.computed
+        end, base = start + work.count, sequence.row.slot * sequence.row.slab.length
+        self._begins[id(work)] = len(self.tokens)
+        self.tokens += sequence.tokens[start:end]
+        self.positions += range(start, end)
+        self.adapters += [sequence.adapter] * work.count
+        write += range(base + start, base + end)
+
+    def _decode(self, begin: int, singles: list[Work], longest: int) -> Decode:
+        slots = [work.sequence.row.slot for work in singles]
+        span = slots[-1] + 1
+        positions = [0] * span
+        for slot, work in zip(slots, singles, strict=True):
+            positions[slot] = work.sequence.computed
+        length = min(longest, -(-(max(positions) + 1) // LENGTH_STEP) * LENGTH_STEP)
+        dense = span == len(slots)
+        where = None if dense else self._tensor(slots)
+        return Decode(begin, len(slots), span, length, self._tensor(positions), where)
+
+    def _tensor(self, values: list[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self._device)
+
+    def kept(self, works: list[Work]) -> tuple[list[int], list[slice]]:
+        """Which flat tokens' logits are wanted, in the order of `works`, and each work's slice of them."""
+        kept: list[int] = []
+        spans = []
+        for work in works:
+            begin, first = self._begins[id(work)], len(kept)
+            if work.all_logits:
+                kept += range(begin, begin + work.count)
+            elif work.draws:
+                kept.append(begin + work.count - 1)
+            spans.append(slice(first, len(kept)))
+        # A step of inner chunks alone wants none, but a model is asked for at least one.
+        return kept or [len(self.tokens) - 1], spans
+
+
+def layer_windows(config: Any) -> tuple[int | None, ...] | None:
+    """Per layer its sliding window, or None when some layer keeps other things than keys and values of its own."""
+    layers = DynamicCache(config=config).layers
+    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+        return None
+    text = config.get_text_config(decoder=True)
+    if "chunked_attention" in (getattr(text, "layer_types", None) or ()) or not layers:
+        return None
+    return tuple(getattr(layer, "sliding_window", None) for layer in layers)
+
+
+def probe_geometry(loaded: LoadedModel, tokens: list[int]) -> tuple[Geometry, torch.Tensor]:
+    """The shape of the model's cache, and its own logits `[tokens, vocabulary]` for `tokens`, by one forward pass."""
+    cache = DynamicCache(config=loaded.model.config)
+    ids = torch.tensor([tokens], device=loaded.device)
+    logits = loaded.model(input_ids=ids, past_key_values=cache, use_cache=True).logits[0]
+    shapes = tuple((layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers)
+    return Geometry(shapes, cache.layers[0].keys.dtype, loaded.device), logits

@@ -1,0 +1,277 @@
+"""From a spec and a directory of weights to a model on its device, and the limits the engine works within."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
+from openllm.spec import LLMSpec
+
+OPTIONS = ("prefill_tokens",)  # what engine_args may hold
+DTYPES = {
+    "float32": torch.float32,
+    "float": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "half": torch.float16,
+}
+CPU_CACHE_BYTES = 4 * 2**30
+SOLO_SEQUENCES = 4  # at once, when each has a cache of its own that no budget counts
+
+
+@attrs.frozen
+class LoadedModel:
+    """A model ready to compute, and what its files say of it."""
+
+    model: Any
+    device: torch.device
+    dtype: torch.dtype
+    vocab_size: int  # ids below it may come in
+    context: int  # tokens
+    eos_token_ids: tuple[int, ...]
+
+
+@attrs.frozen
+class Limits:
+    """How much the engine takes on: all from the spec, else from the device."""
+
+    max_model_len: int  # tokens
+    max_num_seqs: int  # choices at once
+    prefill_tokens: int  # prompt tokens computed in one step
+    kv_bytes: int
+    slab_length: int  # tokens of the shortest slab
+    slab_rows: int  # rows of a slab at most
+    prefix_caching: bool
+
+
+def refuse_unsupported(spec: LLMSpec) -> None:
+    """Say at once which options this engine does not have. Errors: UnsupportedCombination, ConfigurationError."""
+    single = {"tensor_parallel_size": spec.tensor_parallel_size, "pipeline_parallel_size": spec.pipeline_parallel_size}
+    for name, size in single.items():
+        if size is not None and size > 1:
+            raise UnsupportedCombination(
+                f"The pytorch backend runs on one device; {name} is {size}.", hint="Use the vllm backend.", param=name
+            )
+    for name in ("speculative_model", "kv_cache_dtype", "distributed_executor"):
+        if getattr(spec, name) not in (None, "auto"):
+            raise UnsupportedCombination(
+                f"The pytorch backend has no {name}.", hint="Use the vllm backend.", param=name
+            )
+    for name, value in spec.engine_args.items():
+        if name not in OPTIONS:
+            hint = f"It has: {', '.join(OPTIONS)}."
+            raise ConfigurationError(f"The pytorch backend has no option {name!r}.", hint=hint, param=name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigurationError(f"engine_args {name} must be a whole number above 0, got {value!r}.", param=name)
+
+
+def choose_device(spec: LLMSpec) -> torch.device:
+    """The spec's device, else cuda, else mps, else cpu. Errors: ConfigurationError."""
+    name = spec.device
+    if name is None or name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    usable = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not usable.get(device.type, False):
+        here = [kind for kind, there in usable.items() if there]
+        raise ConfigurationError(
+            f"There is no device {name!r} here.", hint=f"Usable: {', '.join(here)}.", param="device"
+        )
+    return device
+
+
+def choose_dtype(spec: LLMSpec, stored: torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The spec's dtype; for "auto" the checkpoint's where the device is fast at it.
+
+    On CUDA and MPS a 16-bit checkpoint stays as it is and fp32 becomes bf16 (fp16 where there is no bf16). On a CPU
+    bf16 stays only with AVX512-BF16 or AMX instructions; everything else is fp32. Errors: ConfigurationError.
+    """
+    if spec.dtype != "auto":
+        if spec.dtype not in DTYPES:
+            raise ConfigurationError(
+                f"dtype {spec.dtype!r} is unknown.", hint=f"Use auto or {', '.join(DTYPES)}.", param="dtype"
+            )
+        return DTYPES[spec.dtype]
+    if device.type == "cpu":
+        return torch.bfloat16 if stored == torch.bfloat16 and _has_fast_bf16() else torch.float32
+    if stored in (torch.bfloat16, torch.float16):
+        return stored
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
+
+
+def _has_fast_bf16() -> bool:
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)) is not None)
+
+
+def use_physical_cores() -> None:
+    """Bound torch's threads of the calling thread by the cores there are for us; a smaller OMP_NUM_THREADS stays."""
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), physical_cores())))
+
+
+def physical_cores(system: Path = Path("/sys")) -> int:
+    """Cores without their hyper-threads, within this process's affinity and container limit."""
+    logical = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = set()
+    for cpu in logical:
+        siblings = system / f"devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        cores.add(siblings.read_text().strip() if siblings.is_file() else str(cpu))
+    quota = system / "fs/cgroup/cpu.max"
+    limit, _, period = quota.read_text().partition(" ") if quota.is_file() else ("max", "", "")
+    allowed = max(1, int(limit) // int(period)) if limit.isdigit() and period.strip().isdigit() else len(cores)
+    return min(len(cores), allowed)
+
+
+def quantization_config(name: str | None) -> Any:
+    """transformers' object for a name of spec.QUANTIZATIONS. Errors: MissingDependency, UnsupportedCombination."""
+    if name is None:
+        return None
+    package = "torchao" if name.startswith("torchao") else "bitsandbytes"
+    if importlib.util.find_spec(package) is None:
+        raise MissingDependency(f"Quantization {name!r} needs {package}.", hint=f"Run: pip install {package}")
+    if name == "torchao-int8":
+        from torchao.quantization import Int8WeightOnlyConfig  # type: ignore[import-not-found]  # an optional extra
+        from transformers import TorchAoConfig
+
+        return TorchAoConfig(Int8WeightOnlyConfig())
+    from transformers import BitsAndBytesConfig
+
+    if name == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    kinds = {"nf4": "nf4", "int4": "fp4"}
+    if name not in kinds:
+        raise UnsupportedCombination(f"The pytorch backend has no quantization {name!r}.", param="quantization")
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kinds[name])
+
+
+def read_model_config(weights_dir: Path, spec: LLMSpec) -> Any:
+    """transformers' configuration of the directory. Errors: WeightsError."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(weights_dir, trust_remote_code=spec.trust_remote_code, local_files_only=True)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
+        raise WeightsError(
+            f"The model's configuration cannot be read: {reason}",
+            hint="Check config.json and the transformers version.",
+        ) from error
+
+
+def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
+    """Read weights (safetensors only unless remote code is trusted) onto the device.
+
+    Errors: WeightsError, ConfigurationError, MissingDependency.
+    """
+    refuse_unsupported(spec)
+    config = read_model_config(weights_dir, spec)
+    device = choose_device(spec)
+    quantized = getattr(config, "quantization_config", None)
+    if quantized is not None and spec.quantization is not None:
+        raise UnsupportedCombination(
+            "The checkpoint is quantized already.", hint="Drop quantization.", param="quantization"
+        )
+    text = config.get_text_config(decoder=True)
+    dtype = choose_dtype(spec, getattr(text, "dtype", None) or getattr(config, "dtype", None), device)
+    keywords: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
+    if not spec.trust_remote_code:
+        keywords["use_safetensors"] = True
+    if (quantization := quantization_config(spec.quantization)) is not None:
+        keywords |= {"quantization_config": quantization, "device_map": {"": device}}
+    elif quantized is not None or device.type != "cpu":
+        keywords["device_map"] = {"": device}
+    try:
+        model = _auto_class(spec, config).from_pretrained(weights_dir, config=config, **keywords)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
+        raise WeightsError(f"The weights cannot be loaded: {reason}", hint="Check the directory's files.") from error
+    model.eval()
+    return LoadedModel(model, device, dtype, _vocab_size(model, text), _context(text), _eos_ids(model, text))
+
+
+def _auto_class(spec: LLMSpec, config: Any) -> Any:
+    import transformers
+
+    if spec.task == "embed":
+        return transformers.AutoModel
+    if config.is_encoder_decoder:
+        return transformers.AutoModelForSeq2SeqLM
+    return transformers.AutoModelForCausalLM
+
+
+def _vocab_size(model: Any, text: Any) -> int:
+    embedding = model.get_input_embeddings()
+    return int(getattr(embedding, "num_embeddings", 0) or text.vocab_size)
+
+
+def _context(text: Any) -> int:
+    for name in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
+        if isinstance(length := getattr(text, name, None), int) and length > 0:
+            return length
+    return 4096
+
+
+def _eos_ids(model: Any, text: Any) -> tuple[int, ...]:
+    found: list[int] = []
+    for source in (getattr(model, "generation_config", None), text):
+        value = getattr(source, "eos_token_id", None)
+        found += value if isinstance(value, list) else [] if value is None else [value]
+    return tuple(dict.fromkeys(found))
+
+
+def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limits:
+    """The spec's limits, and defaults that fit the device. `token_bytes`: keys and values of one token, all layers.
+
+    0 stands for a model run one sequence at a time. Errors: ConfigurationError when what is asked for cannot fit.
+    """
+    on_cpu = loaded.device.type == "cpu"
+    longest = spec.max_model_len or loaded.context
+    if longest > loaded.context:
+        raise ConfigurationError(
+            f"max_model_len {longest} is more than the model's context of {loaded.context} tokens.",
+            param="max_model_len",
+        )
+    budget = spec.kv_cache_memory or _default_budget(spec, loaded.device)
+    fits = budget // max(1, token_bytes) // 2 - 8  # a slab has a scratch row beside each
+    if fits < 1 or (spec.max_model_len is not None and fits < longest):
+        need = 2 * (longest + 8) * token_bytes
+        raise ConfigurationError(
+            f"A sequence of {longest} tokens needs {need / 2**20:.0f} MiB of KV cache; there are {budget / 2**20:.0f}.",
+            hint="Lower max_model_len or raise kv_cache_memory.",
+            param="max_model_len",
+        )
+    sequences = spec.max_num_seqs or (SOLO_SEQUENCES if token_bytes == 0 else 32 if on_cpu else 256)
+    return Limits(
+        max_model_len=min(longest, fits),
+        max_num_seqs=sequences,
+        prefill_tokens=spec.engine_args.get("prefill_tokens", 256 if on_cpu else 2048),
+        kv_bytes=budget,
+        slab_length=256 if on_cpu else 2048,
+        slab_rows=min(sequences, 16 if on_cpu else 256),
+        prefix_caching=spec.enable_prefix_caching is not False,
+    )
+
+
+def _default_budget(spec: LLMSpec, device: torch.device) -> int:
+    """Bytes for keys and values: what utilisation leaves on a GPU, else a quarter of free memory, at most 4 GiB."""
+    if device.type == "cuda":
+        free, total = map(int, torch.cuda.mem_get_info(device))
+        taken = total - free
+        return max(0, int(total * (spec.gpu_memory_utilization or 0.9)) - taken - total // 20)
+    pages, page = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return min(CPU_CACHE_BYTES, pages * page // 4)

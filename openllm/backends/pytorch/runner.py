@@ -1,0 +1,43 @@
+"""What the engine needs of something that computes: places for sequences, and logits for a step's work."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+import torch
+
+from openllm.backends.pytorch.sequence import Sequence, Work
+
+
+@attrs.define
+class PrefixCounts:
+    """Prompt tokens looked up in the prefix cache and found there, since start."""
+
+    hits: int = 0
+    queries: int = 0
+
+
+class Runner(Protocol):
+    """`FlatRunner` batches everything in one pass; `SoloRunner` gives each sequence a pass of its own."""
+
+    chunks: bool  # whether a prompt may be computed in parts
+    prefixes: PrefixCounts
+
+    def begin(self, sequence: Sequence) -> bool:
+        """Find a place for a waiting sequence; False when there is no room now."""
+
+    def extend(self, sequence: Sequence) -> bool:
+        """Make room for the sequence's next token; False when there is none now."""
+
+    def release(self, sequence: Sequence, *, reuse: bool) -> None:
+        """Give up the sequence's place; `reuse` lets later prompts start from what it holds."""
+
+    def forget_adapter(self, adapter: int) -> None:
+        """Drop what was computed with an adapter that goes."""
+
+    def usage(self, live: list[Sequence]) -> float:
+        """Share of the memory budget in use, 0..1."""
+
+    def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
+        """Logits `[kept, vocabulary]`, and for each work which of them are its own."""

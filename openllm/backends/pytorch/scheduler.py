@@ -1,0 +1,83 @@
+"""Say what the next step computes: every decoding row, then prompt tokens up to a budget, first come first served."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from openllm.backends.pytorch.loader import Limits
+from openllm.backends.pytorch.runner import Runner
+from openllm.backends.pytorch.sequence import Sequence, Work
+
+LOGITS_AT_ONCE = 256  # prompt positions whose logits are held in memory together
+
+
+class Scheduler:
+    """Who waits, who is live, who gave way. Every method runs on the engine's thread."""
+
+    def __init__(self, runner: Runner, limits: Limits) -> None:
+        self._runner, self._limits = runner, limits
+        self.waiting: deque[Sequence] = deque()
+        self.live: list[Sequence] = []
+        self.preemptions = 0
+
+    def add(self, sequences: list[Sequence]) -> None:
+        self.waiting.extend(sequences)
+
+    def plan(self) -> list[Work]:
+        """The next step's work. Every decoding row is in it unless it had to give up its place."""
+        works = [Work(sequence, 1) for sequence in self._decoding()]
+        budget = self._limits.prefill_tokens
+        for sequence in [sequence for sequence in self.live if sequence.remaining > 1]:
+            budget -= self._add_chunk(works, sequence, budget)
+        while budget > 0 and (newcomer := self._next_waiting()) is not None:
+            budget -= self._add_chunk(works, newcomer, budget)
+        return works
+
+    def remove(self, sequence: Sequence, *, reuse: bool) -> None:
+        """Take a finished or failed sequence out, wherever it is; `reuse` keeps its prefix for later prompts."""
+        sequence.finished = True
+        if sequence in self.live:
+            self.live.remove(sequence)
+            self._runner.release(sequence, reuse=reuse)
+        elif sequence in self.waiting:
+            self.waiting.remove(sequence)
+
+    def _decoding(self) -> list[Sequence]:
+        """Rows with one token to compute, each with room for it; the youngest give way when memory is short."""
+        for sequence in list(self.live):
+            while not self._runner.extend(sequence):
+                self._preempt(self._youngest())
+        return [sequence for sequence in self.live if sequence.remaining == 1]
+
+    def _youngest(self) -> Sequence:
+        return max(self.live, key=lambda sequence: sequence.order)
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Back to the head of the queue; what it has written so far is computed again as part of its prompt."""
+        self.live.remove(sequence)
+        self._runner.release(sequence, reuse=False)
+        sequence.computed = 0
+        self.waiting.appendleft(sequence)
+        self.preemptions += 1
+
+    def _next_waiting(self) -> Sequence | None:
+        """Make the first waiting sequence that may begin live; None when there is none or no room for it."""
+        if len(self.live) >= self._limits.max_num_seqs:
+            return None
+        ready = next((sequence for sequence in self.waiting if not sequence.waits_for_prompt), None)
+        if ready is None or not self._runner.begin(ready):
+            return None
+        self.waiting.remove(ready)
+        self.live.append(ready)
+        ready.job.begun = True
+        return ready
+
+    def _add_chunk(self, works: list[Work], sequence: Sequence, budget: int) -> int:
+        count = min(sequence.remaining, budget if self._runner.chunks else sequence.remaining)
+        if count > 0:
+            wanted = sequence.params.prompt_logprobs is not None and sequence.index == 0
+            unknown = wanted and sequence.computed + 1 < sequence.prompt_length
+            if unknown and self._runner.chunks:
+                count = min(count, LOGITS_AT_ONCE)
+            works.append(Work(sequence, count, all_logits=unknown))
+        return max(count, 0)

@@ -1,0 +1,106 @@
+"""A request inside the engine: one `Job` with its reader's queue, and one `Sequence` per choice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import attrs
+
+from openllm.backends.base import DeltaQueue
+from openllm.types import EngineRequest, SamplingParams, TokenDelta, TokenLogprob
+
+BASE_ADAPTER = 0  # the key of "no adapter"; mounted ones count from 1
+
+
+@attrs.define(eq=False)
+class Sequence:
+    """One choice being decoded. `tokens` is prompt and answer; the KV of `tokens[:computed]` is in the cache."""
+
+    job: Job
+    index: int
+    tokens: list[int]
+    prompt_length: int
+    seed: int
+    order: int = 0  # of arrival, over the engine's life: the oldest is preempted last
+    computed: int = 0
+    cached: int = 0  # prompt tokens taken from the prefix cache
+    row: Any = None  # the runner's own: where the KV lives
+    matcher: Any = None  # the grammar's state, see grammar.py
+    prompt_logprobs: list[TokenLogprob | None] | None = None
+    posted: bool = False  # the first delta is out
+    stopped: bool = False  # the reader wants no more of this choice
+    finished: bool = False
+
+    @property
+    def params(self) -> SamplingParams:
+        return self.job.request.params
+
+    @property
+    def adapter(self) -> int:
+        return self.job.adapter
+
+    @property
+    def generated(self) -> int:
+        return len(self.tokens) - self.prompt_length
+
+    @property
+    def remaining(self) -> int:
+        """Tokens whose KV must be computed before the next token can be drawn."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def below_minimum(self) -> bool:
+        return self.generated < self.params.min_tokens
+
+    @property
+    def waits_for_prompt(self) -> bool:
+        """Whether the first choice is about to compute the very prompt this one needs."""
+        first = self.job.sequences[0]
+        return first is not self and not first.finished and first.computed < self.prompt_length
+
+
+@attrs.define(eq=False)
+class Job:
+    """One request and its way back: deltas are put into `queue` on `loop`."""
+
+    request: EngineRequest
+    queue: DeltaQueue
+    loop: asyncio.AbstractEventLoop
+    adapter: int = BASE_ADAPTER
+    grammar: Any = None  # compiled, shared by the choices
+    sequences: list[Sequence] = attrs.field(factory=list)
+    cancelled: bool = False
+    begun: bool = False  # at least one choice has left the queue
+
+    def open_choices(self) -> list[Sequence]:
+        return [sequence for sequence in self.sequences if not sequence.finished]
+
+
+def expand(job: Job, seed: int, orders: list[int]) -> list[Sequence]:
+    """The choices of a job, one per order of arrival; choice i samples with `seed + i`."""
+    prompt = job.request.prompt_token_ids
+    job.sequences = [
+        Sequence(job, index, list(prompt), len(prompt), seed + index, order) for index, order in enumerate(orders)
+    ]
+    return job.sequences
+
+
+@attrs.frozen
+class Work:
+    """What one step computes of a sequence: `count` tokens from `sequence.computed` on."""
+
+    sequence: Sequence
+    count: int
+    all_logits: bool = False  # for prompt logprobs: the logits of every position, not of the last alone
+
+    @property
+    def draws(self) -> bool:
+        """Whether the step ends with a new token for this sequence."""
+        return self.count == self.sequence.remaining
+
+
+def deliver(outbox: list[tuple[Job, TokenDelta]]) -> None:
+    """Put deltas into their queues; runs on the event loop's thread."""
+    for job, delta in outbox:
+        job.queue.put(delta)

@@ -1,0 +1,242 @@
+"""Where keys and values live: slabs of rows x length, allocated and freed within a memory budget.
+
+A slab is a rectangle: `rows` sequences of at most `length` tokens, all layers. Live rows are always the first ones of
+their slab, so that one view covers a decode step; rows behind them may hold the prompts of finished requests (parked)
+for reuse. A sequence that outgrows its slab moves to one of the next length, so short requests never pay for long ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import attrs
+import torch
+
+from openllm.backends.pytorch.sequence import Sequence
+
+
+@attrs.frozen
+class Geometry:
+    """The shape of one token's keys and values: per layer (heads, key width, value width)."""
+
+    layers: tuple[tuple[int, int, int], ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def token_bytes(self) -> int:
+        width = sum(heads * (key + value) for heads, key, value in self.layers)
+        return width * int(torch.empty((), dtype=self.dtype).element_size())
+
+
+@attrs.define(eq=False)
+class Row:
+    """One sequence's place in a slab. Parked when `owner` is None: `tokens` then say what it still holds."""
+
+    slab: Slab
+    slot: int
+    adapter: int
+    owner: Sequence | None
+    tokens: list[int] = attrs.field(factory=list)
+    used: int = 0  # a tick of the store's clock
+
+    @property
+    def valid(self) -> int:
+        """How many leading tokens have their keys and values here."""
+        return self.owner.computed if self.owner is not None else len(self.tokens)
+
+    def holds(self) -> list[int]:
+        return self.owner.tokens if self.owner is not None else self.tokens
+
+
+class Slab:
+    """Keys and values as `[rows + 1, length, heads, width]` per layer; the last row is scratch for padded steps."""
+
+    def __init__(self, geometry: Geometry, rows: int, length: int) -> None:
+        def empty(heads: int, width: int) -> torch.Tensor:
+            # Zeros, for what is masked out must still be finite.
+            return torch.zeros(rows + 1, length, heads, width, dtype=geometry.dtype, device=geometry.device)
+
+        self.rows, self.length = rows, length
+        self.keys = [empty(heads, key) for heads, key, _ in geometry.layers]
+        self.values = [empty(heads, value) for heads, _, value in geometry.layers]
+        self.occupants: list[Row | None] = [None] * rows
+        self.live = 0
+        self.bytes = (rows + 1) * length * geometry.token_bytes
+
+    def parked(self) -> list[Row]:
+        return [row for row in self.occupants[self.live :] if row is not None]
+
+    def seat(self, owner: Sequence) -> Row:
+        """A new live row; a parked one in its way moves to a free slot, or onto the longest unused one."""
+        slot = self.live
+        parked = self.occupants[slot]
+        if parked is not None:
+            free = [at for at in range(slot, self.rows) if self.occupants[at] is None]
+            target = free[0] if free else min(self.parked(), key=lambda row: row.used).slot
+            if target != slot:
+                self._move(slot, target)
+        row = Row(self, slot, owner.adapter, owner)
+        self.occupants[slot] = row
+        self.live += 1
+        return row
+
+    def revive(self, row: Row, owner: Sequence) -> None:
+        """Make a parked row live again, for a sequence that begins with what it holds."""
+        self._swap(row.slot, self.live)
+        self.live += 1
+        row.owner, row.tokens = owner, []
+
+    def vacate(self, row: Row, *, park: bool) -> None:
+        """End a live row; `park` keeps what it holds for reuse until the place is needed."""
+        last = self.live - 1
+        if park:
+            row.tokens = row.holds()[: row.valid]
+            self._swap(row.slot, last)
+            row.owner = None
+        elif row.slot != last:
+            self._move(last, row.slot)
+        if not park:
+            self.occupants[last] = None
+        self.live = last
+
+    def copy(self, source: Row, target: Row, length: int) -> None:
+        """The first `length` tokens of a row, of this slab or another, into a row of this slab."""
+        for mine, theirs in zip(self.keys + self.values, source.slab.keys + source.slab.values, strict=True):
+            mine[target.slot, :length] = theirs[source.slot, :length]
+
+    def _move(self, source: int, target: int) -> None:
+        row = self.occupants[source]
+        assert row is not None  # noqa: S101 - callers move rows, never holes
+        for tensor in self.keys + self.values:
+            tensor[target, : row.valid] = tensor[source, : row.valid]
+        self.occupants[source], self.occupants[target], row.slot = None, row, target
+
+    def _swap(self, first: int, second: int) -> None:
+        if first == second:
+            return
+        one, two = self.occupants[first], self.occupants[second]
+        length = max(row.valid for row in (one, two) if row is not None)
+        for tensor in self.keys + self.values:
+            held = tensor[first, :length].clone()
+            tensor[first, :length] = tensor[second, :length]
+            tensor[second, :length] = held
+        self.occupants[first], self.occupants[second] = two, one
+        for slot in (first, second):
+            if (row := self.occupants[slot]) is not None:
+                row.slot = slot
+
+
+class SlotStore:
+    """All slabs of one model. Every method runs on the engine's thread."""
+
+    def __init__(self, geometry: Geometry, budget: int, lengths: tuple[int, ...], rows: int) -> None:
+        self.geometry, self.budget, self.lengths, self.rows = geometry, budget, lengths, rows
+        self.slabs: list[Slab] = []
+        self._clock = itertools.count(1)
+
+    def place(self, owner: Sequence, need: int) -> Row | None:
+        """A live row for `need` tokens, or None when the budget has no room for it now."""
+        length = next(length for length in self.lengths if length >= need)
+        slab = self._open_slab(length) or self._allocate(length)
+        if slab is None and self._reclaim(length):
+            slab = self._open_slab(length) or self._allocate(length)
+        return None if slab is None else slab.seat(owner)
+
+    def grow(self, row: Row, need: int) -> bool:
+        """Make room for `need` tokens, moving the row if its slab is too short."""
+        owner = row.owner
+        if need <= row.slab.length or owner is None:
+            return True
+        target = self.place(owner, need)
+        if target is None:
+            return False
+        target.slab.copy(row, target, row.valid)
+        row.slab.vacate(row, park=False)
+        owner.row = target
+        return True
+
+    def find_prefix(self, tokens: list[int], adapter: int) -> tuple[Row | None, int]:
+        """The row, live or parked, that shares the longest prefix with `tokens`; the last token is never counted."""
+        best, longest = None, 0
+        for slab in self.slabs:
+            for row in slab.occupants:
+                if row is not None and row.adapter == adapter:
+                    shared = common_prefix(tokens, row.holds(), min(row.valid, len(tokens) - 1))
+                    if shared > longest:
+                        best, longest = row, shared
+        if best is not None:
+            best.used = next(self._clock)
+        return best, longest
+
+    def park(self, row: Row) -> None:
+        row.used = next(self._clock)
+        row.slab.vacate(row, park=True)
+
+    def forget(self, adapter: int) -> None:
+        """Drop the parked rows of an adapter."""
+        for slab in self.slabs:
+            for row in slab.parked():
+                if row.adapter == adapter:
+                    slab.occupants[row.slot] = None
+
+    def _open_slab(self, length: int) -> Slab | None:
+        """The fullest slab of this length with a seat left, so that others empty out."""
+        fitting = [slab for slab in self.slabs if slab.length == length and slab.live < slab.rows]
+        return max(fitting, key=lambda slab: slab.live, default=None)
+
+    def _allocate(self, length: int) -> Slab | None:
+        used = sum(slab.bytes for slab in self.slabs)
+        share = self.budget // max(2 * len(self.lengths), 4)
+        row_bytes = length * self.geometry.token_bytes
+        rows = max(1, min(self.rows, share // row_bytes - 1))
+        if used + (rows + 1) * row_bytes > self.budget:
+            rows = 1
+        if used + (rows + 1) * row_bytes > self.budget:
+            return None
+        self.slabs.append(Slab(self.geometry, rows, length))
+        return self.slabs[-1]
+
+    def _reclaim(self, length: int) -> bool:
+        """Free slabs without live rows, after moving live ones together; whether anything was freed."""
+        for slab in sorted(self.slabs, key=lambda slab: slab.live):
+            others = [other for other in self.slabs if other is not slab and other.length == slab.length]
+            if 0 < slab.live <= sum(other.rows - other.live for other in others):
+                self._empty(slab, others)
+        kept = [slab for slab in self.slabs if slab.live or slab.length == length]
+        freed = len(kept) < len(self.slabs)
+        self.slabs = kept
+        return freed
+
+    def _empty(self, slab: Slab, others: list[Slab]) -> None:
+        for row in [row for row in slab.occupants[: slab.live] if row is not None]:
+            if row.owner is not None:
+                target = next(other for other in others if other.live < other.rows).seat(row.owner)
+                target.slab.copy(row, target, row.valid)
+                row.owner.row = target
+        slab.occupants, slab.live = [None] * slab.rows, 0
+
+
+def common_prefix(first: list[int], second: list[int], limit: int) -> int:
+    """How many leading items, at most `limit`, two lists share; by halving, on slices, at C speed."""
+    low, high = 0, min(limit, len(first), len(second))
+    if first[:high] == second[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def slab_lengths(base: int, longest: int) -> tuple[int, ...]:
+    """The lengths of slabs: `base`, then four times as long each, and `longest` (both in tokens)."""
+    longest = math.ceil(longest / 8) * 8
+    lengths = []
+    while base < longest:
+        lengths.append(base)
+        base *= 4
+    return (*lengths, longest)

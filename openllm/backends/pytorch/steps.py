@@ -1,0 +1,87 @@
+"""Compute one step's work: forward, draw, describe; when it fails, row by row, so that only the guilty one fails."""
+
+from __future__ import annotations
+
+import logging
+
+import attrs
+import torch
+
+from openllm.backends.pytorch.adapters import AdapterBank
+from openllm.backends.pytorch.logprobs import describe
+from openllm.backends.pytorch.runner import Runner
+from openllm.backends.pytorch.sampler import Drawn, Sampler
+from openllm.backends.pytorch.sequence import Work
+from openllm.types import TokenLogprob
+
+log = logging.getLogger(__name__)
+
+# What a model or a tensor operation raises when it cannot do what a row asks.
+STEP_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+
+
+@attrs.frozen
+class Outcome:
+    """What one step gave one sequence."""
+
+    work: Work
+    drawn: Drawn | None = None
+    prompt_logprobs: list[TokenLogprob | None] | None = None
+    error: str | None = None
+
+
+class StepComputer:
+    """Turns work into outcomes, in the order of the work."""
+
+    def __init__(self, runner: Runner, sampler: Sampler, adapters: AdapterBank) -> None:
+        self._runner, self._sampler, self._adapters = runner, sampler, adapters
+
+    def compute(self, works: list[Work]) -> list[Outcome]:
+        """Errors: only those that mean the device itself is lost."""
+        if not works:
+            return []
+        try:
+            return self._evaluate(works)
+        except STEP_ERRORS as error:
+            self._sampler.forget()
+            if is_fatal(error):
+                raise
+            if len(works) > 1:
+                log.warning("a step of %d rows failed (%s): trying them one by one", len(works), type(error).__name__)
+                return [outcome for work in works for outcome in self.compute([work])]
+            log.warning("a request failed", exc_info=error)
+            return [Outcome(works[0], error=f"The engine failed on this request ({type(error).__name__}).")]
+
+    def _evaluate(self, works: list[Work]) -> list[Outcome]:
+        logits, spans = self._runner.forward(works, self._adapters)
+        drawing = [at for at, work in enumerate(works) if work.draws]
+        drawn: dict[int, Drawn] = {}
+        if drawing:
+            rows = logits if len(drawing) == logits.shape[0] else _last_rows(logits, [spans[at] for at in drawing])
+            sequences = [works[at].sequence for at in drawing]
+            drawn = dict(zip(drawing, self._sampler.sample(rows, sequences), strict=True))
+        return [
+            Outcome(work, drawn.get(at), _describe_prompt(work, logits[spans[at]]) if work.all_logits else None)
+            for at, work in enumerate(works)
+        ]
+
+
+def _last_rows(logits: torch.Tensor, spans: list[slice]) -> torch.Tensor:
+    return logits[torch.tensor([span.stop - 1 for span in spans], device=logits.device)]
+
+
+def _describe_prompt(work: Work, logits: torch.Tensor) -> list[TokenLogprob | None]:
+    """The logprob of each prompt token that the positions of this chunk predict."""
+    sequence = work.sequence
+    begin = sequence.computed + 1
+    targets = sequence.tokens[begin : min(begin + work.count, sequence.prompt_length)]
+    count = sequence.params.prompt_logprobs or 0
+    if not targets:
+        return []
+    return list(describe(logits[: len(targets)], targets, [count] * len(targets)))
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether the device is lost: after such an error every further operation on it fails too."""
+    accelerator = getattr(torch, "AcceleratorError", None)
+    return (accelerator is not None and isinstance(error, accelerator)) or "CUDA error" in str(error)
