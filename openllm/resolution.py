@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import attrs
 
 from openllm import models
+from openllm.checkpoint import architecture
 from openllm.config import LLMConfig
 from openllm.errors import ConfigurationError, UnknownFamily, WeightsError
 from openllm.modelstore import find_tag, is_tag
@@ -76,27 +76,12 @@ def _is_word(model: str) -> bool:
 def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
     """The family of a model id, as far as can be told without the network; None leaves it to the weights."""
     path = Path(model_id).expanduser()
-    if path.is_dir():
-        family = models.resolve(str(path.absolute()), read_architecture(path))
-    else:
-        family = models.resolve(model_id, _stored_architecture(model_id, settings.bentoml_home))
+    try:
+        if path.is_dir():
+            family = models.resolve(str(path.absolute()), architecture(path))
+        else:
+            stored = find_tag(model_id, settings.bentoml_home) if is_tag(model_id) else None
+            family = models.resolve(model_id, architecture(stored) if stored else None)
+    except WeightsError:  # loading explains it
+        return None
     return None if family.name == models.GENERIC else family
-
-
-def _stored_architecture(model_id: str, home: Path) -> str | None:
-    if not is_tag(model_id):
-        return None
-    try:
-        return read_architecture(find_tag(model_id, home))
-    except WeightsError:  # loading says so
-        return None
-
-
-def read_architecture(directory: Path) -> str | None:
-    """The first architecture that config.json names; None where nothing can be read (loading explains why)."""
-    try:
-        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    names = config.get("architectures") if isinstance(config, dict) else None
-    return str(names[0]) if isinstance(names, list) and names else None

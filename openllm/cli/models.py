@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from openllm import models
+from openllm.checkpoint import architecture
 from openllm.cli._output import FORMATS, format_option, print_json, print_table, readable_size
 from openllm.config import LLMConfig
+from openllm.errors import WeightsError
 from openllm.modelstore import StoredModel, list_store
-from openllm.resolution import read_architecture
 
 
 @click.command()
@@ -57,12 +58,18 @@ def _family(family: type[LLMConfig]) -> dict[str, Any]:
 
 
 def _stored(item: StoredModel) -> dict[str, Any]:
-    architecture = read_architecture(item.path)
-    return {"tag": item.tag, "family": _family_of(item), "architecture": architecture, "size": item.size}
+    family, known = _family_of(item), _architecture(item)
+    return {"tag": item.tag, "family": family, "architecture": known, "size": item.size, "path": str(item.path)}
 
 
 def _family_of(item: StoredModel) -> str | None:
     """The family of a stored model; None for what is no model of its own: an adapter, or something else's."""
-    if not (item.path / "config.json").is_file():
+    known = _architecture(item)
+    return models.resolve(str(item.metadata.get("hub_id") or item.tag), known).name if known else None
+
+
+def _architecture(item: StoredModel) -> str | None:
+    try:
+        return architecture(item.path)
+    except WeightsError:
         return None
-    return models.resolve(str(item.metadata.get("hub_id") or item.tag), read_architecture(item.path)).name
