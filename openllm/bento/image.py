@@ -49,6 +49,11 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
             self.build_include(WHEELS)
         return requirements_text(self.backends())
 
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that shapes the image, for the Bento's version."""
+        names = ("base_image", "python_version", "commands", "post_commands")
+        return {**{name: getattr(self, name) for name in names}, "requirements": requirements_text(self.backends())}
+
     def backends(self) -> list[str]:
         """The engines the image must be able to run, sorted; what no spec says is chosen as it is here."""
         return sorted({spec.backend or select_backend(spec)[0].name for spec in self.specs})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,7 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
         from openllm.server import create_app
 
         deployment = self.deploy()
+        logging.getLogger("openllm").setLevel(deployment.settings.log_level.upper())
         llms = [LLM.from_spec(*localise(spec, self._find)) for spec in deployment.specs]
         server = create_app(llms, deployment.settings)
         self.runtime = Runtime(server)
