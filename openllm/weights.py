@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.resources
 import logging
-import re
-from enum import Enum
 from pathlib import Path
 
 from openllm.checkpoint import (
@@ -21,8 +19,9 @@ from openllm.checkpoint import (
     refuse_pickled,
 )
 from openllm.errors import ConfigurationError, WeightsError
-from openllm.hub import SAFE_FILES, cached_snapshot, download_size, is_hub_id, remote_files, require_room, snapshot
-from openllm.modelstore import StoredModel, find_tag, is_tag, list_store
+from openllm.hub import SAFE_FILES, cached_snapshot, download_size, remote_files, require_room, snapshot
+from openllm.modelstore import StoredModel, find_tag, list_store
+from openllm.sources import Origin, origin
 from openllm.spec import LLMSpec
 
 __all__ = [
@@ -41,36 +40,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-DEMO = "demo"
-_PATH = re.compile(r"[./~\\]|[A-Za-z]:[\\/]")  # how a path begins; the last is a Windows drive
-
-
-class Origin(Enum):
-    """Where the weights of a model id come from."""
-
-    DEMO = "demo"
-    DIRECTORY = "directory"
-    STORE = "store"
-    HUB = "hub"
-
-
-def origin(model_id: str) -> Origin:
-    """How `model_id` is read. An existing directory wins over a Hub id of the same name. Errors: ConfigurationError."""
-    if model_id == DEMO:
-        return Origin.DEMO
-    if "://" in model_id:
-        raise ConfigurationError(f"{model_id!r} is a URL.", hint="Name a Hub id (owner/name) or a directory.")
-    if _PATH.match(model_id) or Path(model_id).is_dir():
-        return Origin.DIRECTORY
-    if is_tag(model_id):
-        return Origin.STORE
-    if is_hub_id(model_id):
-        return Origin.HUB
-    raise ConfigurationError(
-        f"{model_id!r} is no directory here, no model-store tag and no Hub id.",
-        hint="Write ./directory, name:version, owner/name, or a family's name (`openllm models`).",
-    )
 
 
 def resolve_weights(spec: LLMSpec) -> Path:
