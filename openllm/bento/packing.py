@@ -9,11 +9,13 @@ import attrs
 
 from openllm import models
 from openllm.backends.select import select_backend
-from openllm.bento.store import Stored, find_model, is_tag, store_directory
-from openllm.errors import BuildError
+from openllm.bento.store import Stored, store_directory
 from openllm.lora import check_adapter, resolve_adapter
+from openllm.sources import Origin, origin
 from openllm.spec import AdapterSpec, LLMSpec
-from openllm.weights import content_digest, read_config, resolve_weights
+from openllm.weights import architecture, content_digest, fetch_weights
+
+_COMMIT_LENGTH = 40  # hexadecimal digits of a Hub commit, the name of its snapshot directory
 
 
 @attrs.frozen
@@ -30,41 +32,32 @@ def pack_spec(spec: LLMSpec) -> Packed:
     Errors: WeightsError, BuildError, ConfigurationError, MissingDependency.
     """
     backend, _ = select_backend(spec)
-    weights_dir = local_weights(spec)
-    weights = _store_weights(spec, weights_dir)
-    draft = _store_draft(spec)
-    adapters = tuple(_store_adapter(adapter, spec, weights_dir) for adapter in spec.adapters)
+    directory = fetch_weights(spec)
+    for adapter in spec.adapters:  # all of them before anything is written
+        check_adapter(resolve_adapter(adapter), directory)
+    weights = _store_weights(spec, directory)
+    draft = _store_weights(_draft(spec), fetch_weights(_draft(spec))) if spec.speculative_model else None
+    adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)
     packed = attrs.evolve(
         spec,
         model_id=weights.tag,
-        name=spec.served_name if not (is_tag(spec.model_id) and spec.name is None) else spec.model_id.partition(":")[0],
+        name=_served_name(spec),
         revision=None,
         backend=spec.backend or backend.name,
-        family=spec.family or _family(spec, weights_dir),
-        speculative_model=draft.tag if draft else spec.speculative_model,
+        family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
+        speculative_model=draft.tag if draft else None,
         adapters=tuple(AdapterSpec(item.name, kept.tag) for item, kept in zip(spec.adapters, adapters, strict=True)),
     )
     return Packed(packed, (weights, *([draft] if draft else []), *adapters))
 
 
-def local_weights(spec: LLMSpec) -> Path:
-    """The directory of `spec`'s weights on this machine; a Hub id may be downloaded. Errors: WeightsError."""
-    if is_tag(spec.model_id):
-        return _stored_path(spec.model_id)
-    return resolve_weights(spec)
-
-
 def check_sources(spec: LLMSpec) -> None:
-    """Everything `spec` names is here (or gets fetched) and is safe to load. Errors: WeightsError, BuildError."""
-    weights_dir = local_weights(spec)
+    """Everything `spec` names is here (or gets fetched) and is safe to load. Errors: WeightsError."""
+    directory = fetch_weights(spec)
     for adapter in spec.adapters:
-        check_adapter(_adapter_dir(adapter), weights_dir)
-
-
-def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
-    """The directories of this machine that `specs` name; a Bento must not mention them."""
-    sources = {source for spec in specs for source in sources_of(spec)}
-    return tuple(path.absolute() for source in sorted(sources) if (path := Path(source).expanduser()).is_dir())
+        check_adapter(resolve_adapter(adapter), directory)
+    if spec.speculative_model:
+        fetch_weights(_draft(spec))
 
 
 def sources_of(spec: LLMSpec) -> tuple[str, ...]:
@@ -73,16 +66,20 @@ def sources_of(spec: LLMSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(source for source in named if source))
 
 
+def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
+    """The directories of this machine that `specs` name; a Bento must not mention them."""
+    sources = {source for spec in specs for source in sources_of(spec)}
+    return tuple(path.absolute() for source in sorted(sources) if (path := Path(source).expanduser()).is_dir())
+
+
 def store_source(source: str, spec: LLMSpec) -> str:
     """Store the one source of `spec` that is called `source`; its tag. Errors: those of `pack_spec`."""
-    if is_tag(source):
-        return source
-    if source == spec.model_id:
-        return _store_weights(spec, resolve_weights(spec)).tag
     for adapter in spec.adapters:
         if adapter.source == source:
-            return _store_adapter(adapter, spec, local_weights(spec)).tag
-    return _store_weights(LLMSpec(model_id=source), resolve_weights(LLMSpec(model_id=source))).tag
+            check_adapter(resolve_adapter(adapter), fetch_weights(spec))
+            return _store_adapter(adapter).tag
+    named = spec if source == spec.model_id else _draft(spec)
+    return _store_weights(named, fetch_weights(named)).tag
 
 
 def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec, Path | None]:
@@ -97,52 +94,41 @@ def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec
     return attrs.evolve(spec, adapters=adapters, speculative_model=draft), paths.get(spec.model_id)
 
 
+def _draft(spec: LLMSpec) -> LLMSpec:
+    """The draft model of `spec`, as a spec of its own."""
+    return LLMSpec(model_id=spec.speculative_model or "", trust_remote_code=spec.trust_remote_code)
+
+
+def _served_name(spec: LLMSpec) -> str:
+    """What requests call the model: said, or the name it had before it was stored."""
+    if spec.name is None and origin(spec.model_id) is Origin.STORE:
+        return spec.model_id.partition(":")[0]
+    return spec.served_name
+
+
 def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
-    if is_tag(spec.model_id):
-        return Stored(spec.model_id, directory)
-    name = attrs.evolve(spec, name=None).served_name
-    return store_directory(directory, name, content_digest(directory), _origin(spec.model_id, spec.revision))
+    if origin(spec.model_id) is Origin.STORE:
+        return _stored_already(directory)
+    name = _served_name(attrs.evolve(spec, name=None))
+    return store_directory(directory, name, content_digest(directory), _provenance(spec.model_id, directory))
 
 
-def _store_draft(spec: LLMSpec) -> Stored | None:
-    if spec.speculative_model is None:
-        return None
-    draft = LLMSpec(model_id=spec.speculative_model, trust_remote_code=spec.trust_remote_code)
-    return _store_weights(draft, local_weights(draft))
+def _store_adapter(adapter: AdapterSpec) -> Stored:
+    directory = resolve_adapter(adapter)
+    if origin(adapter.source) is Origin.STORE:
+        return _stored_already(directory)
+    metadata = {**_provenance(adapter.source, directory), "kind": "lora"}
+    return store_directory(directory, adapter.name, content_digest(directory), metadata)
 
 
-def _store_adapter(adapter: AdapterSpec, spec: LLMSpec, weights_dir: Path) -> Stored:
-    directory = _adapter_dir(adapter)
-    check_adapter(directory, weights_dir)
-    if is_tag(adapter.source):
-        return Stored(adapter.source, directory)
-    return store_directory(
-        directory,
-        adapter.name,
-        content_digest(directory),
-        {**_origin(adapter.source, adapter.revision), "kind": "lora"},
-    )
+def _stored_already(directory: Path) -> Stored:
+    """An entry of the store, by its full tag (the spec may say `name:latest`)."""
+    return Stored(f"{directory.parent.name}:{directory.name}", directory)
 
 
-def _adapter_dir(adapter: AdapterSpec) -> Path:
-    return _stored_path(adapter.source) if is_tag(adapter.source) else resolve_adapter(adapter)
-
-
-def _origin(source: str, revision: str | None) -> dict[str, str]:
-    """Where a model came from, for model.yaml: Hub ids only, paths of this machine say nothing elsewhere."""
-    if Path(source).expanduser().exists() or "/" not in source:
+def _provenance(source: str, directory: Path) -> dict[str, str]:
+    """Where a model came from, for model.yaml: Hub ids only, for a path of this machine says nothing elsewhere."""
+    if origin(source) is not Origin.HUB:
         return {}
-    return {"hub_id": source, **({"revision": revision} if revision else {})}
-
-
-def _family(spec: LLMSpec, weights_dir: Path) -> str:
-    """The family by the id the model came under: in the Bento only the store tag is left of it."""
-    architectures = read_config(weights_dir).get("architectures") or [None]
-    return models.resolve(spec.model_id, architectures[0]).name
-
-
-def _stored_path(tag: str) -> Path:
-    path = find_model(tag)
-    if path is None:
-        raise BuildError(f"{tag} is not in the model store.", hint="`bentoml models list` shows what is.")
-    return path
+    commit = {"commit": directory.name} if len(directory.name) == _COMMIT_LENGTH else {}
+    return {"hub_id": source, **commit}

@@ -7,9 +7,10 @@ from typing import Any, Self
 import attrs
 from bentoml.models import BentoModel
 
-from openllm.bento.packing import local_weights, store_source
-from openllm.bento.store import is_tag
+from openllm.bento.packing import store_source
+from openllm.modelstore import is_tag
 from openllm.spec import LLMSpec
+from openllm.weights import fetch_weights
 
 # The base of BentoML's model references has no public name.
 Reference: type[Any] = BentoModel.__mro__[1]
@@ -42,7 +43,7 @@ class SourceModel(Reference):  # type: ignore[misc]  # bentoml has no types
 
     def resolve(self, base_path: Any = None) -> Any:
         """Called before a service that is in no Bento is served: only sees to it that the weights are here."""
-        return local_weights(self.spec) if self.source == self.spec.model_id else None
+        return fetch_weights(self.spec) if self.source == self.spec.model_id else None
 
     def _stored(self) -> BentoModel:
         return BentoModel(store_source(self.source, self.spec))

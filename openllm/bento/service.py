@@ -18,8 +18,8 @@ from openllm.bento.image import LockedImage
 from openllm.bento.packing import localise, sources_of
 from openllm.bento.references import reference_to
 from openllm.bento.render import render_readme
-from openllm.bento.store import is_tag
 from openllm.errors import OpenLLMError
+from openllm.modelstore import is_tag
 from openllm.settings import Settings, spec_layer
 from openllm.spec import LLMSpec
 

@@ -16,14 +16,12 @@ from bentoml.models import ModelContext
 
 from openllm.bento.files import Placement, bytes_to_copy, explain, place, readable, require_room
 from openllm.bento.render import tag_name
+from openllm.checkpoint import model_files
 
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.yaml"
 VERSION_LENGTH = 20  # hexadecimal digits of the content digest, 80 bits
-# Weights in other formats than safetensors: left behind when the directory has safetensors.
-_OTHER_WEIGHTS = frozenset({".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot", ".gguf", ".pkl"})
-_SKIPPED = frozenset({"__pycache__", MODEL_FILE})
 
 
 @attrs.frozen
@@ -65,28 +63,6 @@ def find_model(tag: str) -> Path | None:
         return Path(bentoml.models.get(tag).path)
     except NotFound:
         return None
-
-
-def is_tag(source: str) -> bool:
-    """Whether a model id or adapter source is a store tag with its version: what a built spec holds."""
-    name, colon, version = source.partition(":")
-    if not colon or len(version) != VERSION_LENGTH:
-        return False
-    try:
-        bentoml.Tag(name, version)
-    except ValueError:
-        return False
-    return name == name.lower()
-
-
-def model_files(directory: Path) -> Iterator[Path]:
-    """What of `directory` belongs to the model, relative to it, sorted; hidden files and other formats do not."""
-    inner = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
-    safe = any(path.suffix == ".safetensors" for path in inner)
-    for path in inner:
-        hidden = any(part.startswith(".") or part in _SKIPPED for part in path.parts)
-        if not hidden and not (safe and path.suffix in _OTHER_WEIGHTS):
-            yield path
 
 
 def _fill(workshop: Path, directory: Path, files: list[Path]) -> Placement:
