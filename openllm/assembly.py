@@ -16,11 +16,12 @@ import attrs
 from openllm import models, settings
 from openllm.backends.select import select_backend
 from openllm.chat import ChatRenderer, load_tokenizer
-from openllm.errors import EngineDead, InvalidRequest, WeightsError
+from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, WeightsError
 from openllm.loops import LoopThread, run_on
-from openllm.lora import AdapterShelf
+from openllm.lora import check_adapter, resolve_adapter
 from openllm.resolution import Layers, resolve_model
-from openllm.spec import LLMSpec
+from openllm.shelf import AdapterShelf
+from openllm.spec import AdapterSpec, LLMSpec
 from openllm.tokens import TokenTable
 from openllm.types import SamplingParams
 from openllm.weights import read_config, resolve_weights
@@ -144,11 +145,35 @@ class Assembly:
                 self._starting = None
 
     async def _start(self) -> None:
-        backend, _ = await asyncio.to_thread(lambda: (self.backend, self.renderer))
+        backend, _, adapters = await asyncio.to_thread(lambda: (self.backend, self.renderer, self._checked_adapters()))
         await backend.start()
-        self._shelf = AdapterShelf(backend, self.spec.max_adapters)
-        for adapter in self.spec.adapters:
-            await self.mount(adapter)
+        shelf = AdapterShelf(backend, self.spec.max_adapters)
+        for name, path in adapters.items():
+            await shelf.add(name, path)
+        self._shelf = shelf
+
+    def _checked_adapters(self) -> dict[str, Path]:
+        """The spec's adapters by name, each found and checked before the engine is started."""
+        return {adapter.name: self._checked(adapter) for adapter in self.spec.adapters}
+
+    def _checked(self, adapter: AdapterSpec) -> Path:
+        if adapter.name == self.name:
+            raise ConfigurationError(f"An adapter cannot have the model's name {self.name!r}.", hint="Rename it.")
+        return check_adapter(resolve_adapter(adapter), self.weights_dir, self.spec.max_lora_rank).path
+
+    async def mount_adapter(self, name: str, source: str | Path, revision: str | None = None) -> None:
+        """Make the LoRA adapter in a directory, on the Hub or in the store usable as `adapter_name=name`.
+
+        Requests in flight see no change. Errors: WeightsError when it does not fit this model, Conflict when the name
+        is taken, UnsupportedFeature when the engine has no LoRA.
+        """
+        await self.start()
+        path = await asyncio.to_thread(self._checked, AdapterSpec(name, str(source), revision))
+        await run_on(self.home, lambda: self.shelf.add(name, path))
+
+    async def unmount_adapter(self, name: str, *, wait: bool = True) -> None:
+        """Forget an adapter once its running requests are done. Errors: AdapterNotFound; Conflict without `wait`."""
+        await run_on(self.home, lambda: self.shelf.remove(name, wait=wait))
 
     @property
     def started(self) -> bool:
