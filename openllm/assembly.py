@@ -17,6 +17,7 @@ from openllm import models, settings
 from openllm.backends.select import select_backend
 from openllm.chat import ChatRenderer, load_tokenizer
 from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, WeightsError
+from openllm.hf_options import translate_options
 from openllm.loops import LoopThread, run_on
 from openllm.lora import check_adapter, resolve_adapter
 from openllm.resolution import Layers, resolve_model
@@ -39,9 +40,10 @@ SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)
 def spec_for(model: str | None, options: Mapping[str, Any]) -> LLMSpec:
     """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family says.
 
-    Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of requests.
-    Errors: ConfigurationError, UnknownFamily.
+    Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of requests; and the
+    names of transformers' `from_pretrained`. Errors: ConfigurationError, UnknownFamily.
     """
+    options = translate_options(options)
     explicit = {key: value for key, value in options.items() if key not in SAMPLING_NAMES}
     sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
     if sampling:
