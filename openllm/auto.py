@@ -113,10 +113,15 @@ class AutoFlaxLLM(_Auto):
     _model_mapping = _Mapping("flax")
 
 
-@cache
 def family_class(family: type[LLMConfig], backend: str) -> type[FamilyLLM]:
     """The one class for a family on a backend. Errors: UnsupportedCombination, naming the backends that go."""
     family.require_backend(backend)
+    return _make_class(family.name, backend)
+
+
+@cache
+def _make_class(family_name: str, backend: str) -> type[FamilyLLM]:
+    family = models.get(family_name)
     name = class_name(family, backend)
     doc = f"{family.title} on {backend}: an `openllm.LLM` with both decided."
     members = {"family": family, "backend_name": backend, "__doc__": doc, "__module__": __name__}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -68,7 +68,7 @@ class Generation:
     ) -> None:
         await self.aclose()
 
-    async def _run(self, hold: AbstractAsyncContextManager[object]) -> AsyncIterator[TextDelta]:  # type: ignore[misc]  # an async generator, so that it has aclose
+    async def _run(self, hold: AbstractAsyncContextManager[object]) -> AsyncGenerator[TextDelta]:
         live = len(self._choices)
         async with hold, aclosing(self._backend.generate(self.request)) as tokens:
             async for token in tokens:

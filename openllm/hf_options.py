@@ -16,8 +16,8 @@ def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """`options` with transformers' names replaced by ours; what is ours already stays as it is.
 
     Knows dtype and torch_dtype (texts or torch dtypes), device_map, attn_implementation, quantization_config,
-    load_in_8bit, load_in_4bit, use_safetensors and low_cpu_mem_usage. Errors: ConfigurationError for a value that cannot
-    be kept, UnsupportedCombination for two that contradict each other.
+    load_in_8bit, load_in_4bit, use_safetensors and low_cpu_mem_usage.
+    Errors: ConfigurationError for a value that cannot be kept, UnsupportedCombination for two that contradict each other.
     """
     ours: dict[str, Any] = {}
     engine_args = dict(options.get("engine_args") or {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,7 +93,7 @@ class Backend(abc.ABC):
         raise UnsupportedFeature(f"The {self.name} backend does not show its model object.")
 
     @abc.abstractmethod
-    def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+    def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         """Yield the deltas of all `params.n` choices; each choice ends with exactly one delta with a finish_reason.
 
         Closing the iterator (or cancelling the task that reads it) cancels the request and frees what it holds.

@@ -7,7 +7,7 @@ engine dies; for rehearsing what a supervisor sees).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class EchoBackend(Backend):
         if request.params.structure is not None:
             raise UnsupportedFeature("The echo backend cannot follow a structure.", param="response_format")
 
-    async def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise AdapterNotFound(f"There is no adapter {request.adapter!r}.")
         if self._waiting >= self.spec.max_queue:
@@ -86,13 +86,12 @@ class EchoBackend(Backend):
             self._running -= request.params.n
             self._rooms.release()
 
-    async def _echo(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+    async def _echo(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         params, prompt = request.params, request.prompt_token_ids
-        last = (
-            params.max_tokens if params.ignore_eos else min(params.max_tokens or 0, max(len(prompt), params.min_tokens))
-        )
+        most = params.max_tokens or 0
+        last = most if params.ignore_eos else min(most, max(len(prompt), params.min_tokens))
         whole = not params.ignore_eos and last >= len(prompt)
-        for at in range(last or 0):
+        for at in range(last):
             await asyncio.sleep(self._delay)
             self._die_if_due(at)
             token = prompt[at % len(prompt)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -152,7 +152,7 @@ class KerasBackend(Backend):
             if any(not 0 <= token_id < size for token_id in token_ids):
                 raise InvalidRequest(f"{param}: a token id is not in [0, {size}).", param=param)
 
-    async def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         self.check(request)
         if self._engine is None:
             raise EngineDead("The engine is not running.", hint="Start it first.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ class VLLMBackend(Backend):
         if config.speculative_config is not None and (params.min_p > 0 or params.logit_bias):
             raise UnsupportedFeature("vLLM cannot do min_p or logit_bias with a speculative model.", param="min_p")
 
-    async def generate(self, request: EngineRequest) -> AsyncIterator[TokenDelta]:
+    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         params = request.params
         left = asked = choices_asked(params)
         launched = self._admit(params.n)
