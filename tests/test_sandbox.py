@@ -13,7 +13,7 @@ import yaml
 from openllm.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
 from openllm.scales import Limits, TemplateLimit
 
-LIMITS = Limits(seconds=0.3, weight=2**20)
+LIMITS = Limits(seconds=0.15, weight=2**20)
 VALUES = {"text": "word " * 1000, "items": list(range(50)), "users": [{"name": "a"}, {"name": "b", "age": 3}]}
 
 
