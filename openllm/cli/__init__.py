@@ -111,6 +111,7 @@ def _debug_option() -> click.Option:
 
 
 @click.group(
+    "openllm",
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,4 +29,5 @@ def command(model: str, text: str, system: str | None, **options: Any) -> None:
 
     (spec,) = read_specs(model, None, given_spec(options), Settings.from_env())
     said = (*([Message("system", system)] if system is not None else []), Message("user", text))
-    click.echo(LLM.from_spec(spec).renderer.render(Conversation(said)))
+    path = Path(spec.model_id).expanduser()  # a directory need not hold weights for this
+    click.echo(LLM.from_spec(spec, path if path.is_dir() else None).renderer.render(Conversation(said)))
