@@ -49,7 +49,8 @@ class Server:
         self.settings = settings
         self.gate = Gate(settings)
         self.metrics = Metrics(self.catalog.llms)
-        self._house = House(settings, self.metrics, self.gate, TokenQueue(settings.max_queued_tokens))
+        self.queue = TokenQueue(settings.max_queued_tokens)
+        self._house = House(settings, self.metrics, self.gate, self.queue)
         self._starting: asyncio.Task[None] | None = None
         protocols = [load_module("openllm.protocols", name) for name in protocol_names()]
         routes: list[Route] = [route for module in protocols for route in module.routes(self.catalog, settings)]

@@ -23,6 +23,7 @@ from tests.tiny import SMALL, write_tokenizer
 
 T = TypeVar("T")
 LONG_WAIT = 20.0  # seconds; how long a test waits for what should come at once
+START_WAIT = 120.0  # seconds; the first start in a process imports transformers
 
 
 def write_echo_model(path: Path, **config: Any) -> Path:
@@ -88,7 +89,7 @@ def serve(*llms: LLM, settings: Settings | None = None, lifespan: bool = True) -
 
     thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
     thread.start()
-    assert up.wait(LONG_WAIT)
+    assert up.wait(START_WAIT)
     try:
         yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", app, loops[0])
     finally:

@@ -6,22 +6,25 @@ sources never tell what the disk holds elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from starlette.routing import Route
 
-from openllm.errors import AdapterNotFound, ConfigurationError, Conflict, InvalidRequest, WeightsError
+from openllm.errors import AdapterNotFound, ConfigurationError, Conflict, InvalidRequest, OpenLLMError, WeightsError
+from openllm.lora import CheckedAdapter, check_mountable
 from openllm.protocols.catalog import Catalog, Target
 from openllm.protocols.fields import Fields, required
 from openllm.protocols.http import Endpoint, Exchange
 from openllm.settings import Settings
 
+if TYPE_CHECKING:
+    from openllm.llm import LLM
+
 PATH = "/v1/adapters"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}:[a-z0-9][a-z0-9._-]{0,127}")
 _PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
 
 
@@ -47,11 +50,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         exchange.model = target.llm.name
         if request.name in (known.name for known in catalog.targets()):
             raise Conflict(f"The name {request.name!r} is taken.", hint="Choose another name.", param="name")
-        source = locate(request.source, settings.adapter_root)
-        try:
-            await target.llm.mount_adapter(request.name, source)
-        except (WeightsError, ConfigurationError) as error:
-            raise InvalidRequest(_told(str(error), request.source, source), param="source") from None
+        await _mount(target.llm, request, settings)
         await exchange.answer_json(_entry(Target(request.name, target.llm, request.name)), status=201)
 
     async def remove_adapter(exchange: Exchange) -> None:
@@ -74,6 +73,15 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     ]
 
 
+async def _mount(llm: LLM, request: AdapterRequest, settings: Settings) -> None:
+    rank = llm.spec.max_lora_rank
+    checked = await asyncio.to_thread(check_mountable, settings.adapter_root, request.source, llm.weights_dir, rank)
+    try:
+        await llm.mount_adapter(request.name, str(checked.path))
+    except (WeightsError, ConfigurationError) as error:
+        raise _told(error, checked, request.source) from None
+
+
 def _entry(target: Target) -> dict[str, Any]:
     return {"id": target.name, "object": "adapter", "parent": target.llm.name}
 
@@ -89,30 +97,6 @@ def read_adapter(fields: Fields) -> AdapterRequest:
     return AdapterRequest(name, source, model)
 
 
-def locate(source: str, root: Path | None) -> str:
-    """`source` as `LLM.mount_adapter` takes it: a tag as it is, or a directory that really lies below `root`.
-
-    Errors: InvalidRequest, the same one whatever the reason, since the difference would describe the disk.
-    """
-    if _TAG.fullmatch(source):
-        return source
-    refused = InvalidRequest(
-        "source must be a model-store tag (name:version) or an adapter directory below the server's adapter root.",
-        param="source",
-    )
-    path = PurePosixPath(source)
-    if root is None or not source or path.is_absolute() or ".." in path.parts or re.search(r"[:\\~\x00-\x1f]", source):
-        raise refused
-    try:
-        base = root.resolve(strict=True)
-        found = (base / path).resolve(strict=True)
-    except (OSError, RuntimeError):
-        raise refused from None
-    if found == base or not found.is_relative_to(base) or not found.is_dir():
-        raise refused
-    return str(found)
-
-
-def _told(message: str, asked: str, located: str) -> str:
-    """`message` with the caller's word for the source in place of the path, and no other path."""
-    return _PATHLIKE.sub("(a file)", message.replace(located, asked))
+def _told(error: OpenLLMError, checked: CheckedAdapter, source: str) -> InvalidRequest:
+    """What a mount failed of, with the caller's word for the source in place of the path, and no other path."""
+    return InvalidRequest(_PATHLIKE.sub("(a file)", str(error).replace(str(checked.path), source)), param="source")

@@ -16,7 +16,9 @@ from tests.serving import Running
 
 PATH = "/v1/chat/completions"
 MESSAGES: Any = [{"role": "user", "content": "hello world, how do I build it?"}]
-ANSWER = "hello world, how do I build it?"  # the echo engine gives the whole rendered prompt; special tokens are left out
+ANSWER = (
+    "hello world, how do I build it?"  # the echo engine gives the whole rendered prompt; special tokens are left out
+)
 
 
 def events(text: str) -> list[dict[str, Any]]:
@@ -61,7 +63,9 @@ def test_a_stream_begins_with_the_role_and_ends_with_a_reason(official: openai.O
 
 def test_usage_comes_last_and_without_choices(official: openai.OpenAI) -> None:
     options: Any = {"include_usage": True}
-    chunks = list(official.chat.completions.create(model="echo", messages=MESSAGES, stream=True, stream_options=options))
+    chunks = list(
+        official.chat.completions.create(model="echo", messages=MESSAGES, stream=True, stream_options=options)
+    )
     whole = official.chat.completions.create(model="echo", messages=MESSAGES)
     assert chunks[-1].choices == []
     assert chunks[-1].usage == whole.usage

@@ -13,7 +13,11 @@ from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.protocols.fields import Fields, check_depth, decode_object, required
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
@@ -78,20 +82,22 @@ READERS = {
 
 @given(st.sampled_from(sorted(READERS)), JSON)
 def test_a_reader_gives_its_type_or_names_the_field(reader: str, value: Any) -> None:
+    refusal, found = None, None
     try:
         found = READERS[reader](Fields({"x": value}, "outer"))
     except InvalidRequest as error:
-        assert error.param == "outer.x"
-        assert "outer.x" in str(error)
-        return
-    if value is not None and reader not in ("object", "texts"):
+        refusal = error
+    if refusal is not None:
+        assert refusal.param == "outer.x"
+        assert "outer.x" in str(refusal)
+    elif value is not None and reader not in ("object", "texts"):
         assert type(found) is type(value)
         assert found == value
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", 2**63, -1, 11])
 def test_integers_are_whole_numbers_within_bounds(value: Any) -> None:
-    with pytest.raises(InvalidRequest, match="^x: must be"):
+    with pytest.raises(InvalidRequest, match=r"^x: must be"):
         Fields({"x": value}).integer("x", 0, 10)
 
 
@@ -120,7 +126,7 @@ def test_an_unknown_field_with_an_endless_name_has_a_short_error() -> None:
 def test_refused_fields_may_say_what_changes_nothing() -> None:
     Fields({"a": None}).refuse("a", "hint")
     Fields({"a": 1}).refuse("a", "hint", 1)
-    with pytest.raises(UnsupportedFeature, match="a is not supported. hint"):
+    with pytest.raises(UnsupportedFeature, match=r"a is not supported\. hint"):
         Fields({"a": True}).refuse("a", "hint", 1)
 
 
