@@ -149,7 +149,7 @@ class Assembly:
     async def _start(self) -> None:
         backend, _, adapters = await asyncio.to_thread(lambda: (self.backend, self.renderer, self._checked_adapters()))
         await backend.start()
-        shelf = AdapterShelf(backend, self.spec.max_adapters)
+        shelf = AdapterShelf(backend, _smaller(self.spec.max_adapters, backend.info.adapter_slots))
         for name, path in adapters.items():
             await shelf.add(name, path)
         self._shelf = shelf
@@ -270,6 +270,12 @@ class Assembly:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _smaller(first: int | None, second: int | None) -> int | None:
+    """The smaller of two bounds, where None is no bound."""
+    bounds = [bound for bound in (first, second) if bound is not None]
+    return min(bounds) if bounds else None
 
 
 def _stop_engine(thread: LoopThread, state: dict[str, Any]) -> None:

@@ -92,6 +92,12 @@ class LLM(Assembly):
 
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""
+        if isinstance(prompt, str) and self.renderer.too_long(prompt, self.max_model_len):
+            raise ContextLengthExceeded(
+                f"This model's context is {self.max_model_len} tokens; the prompt has {len(prompt)} characters.",
+                hint="Shorten the prompt.",
+                param="prompt",
+            )
         quick = len(prompt) <= LONG_PROMPT if isinstance(prompt, str) else not isinstance(prompt, Conversation)
         if quick:
             return self.renderer.encode(prompt, add_special_tokens)

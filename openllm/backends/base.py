@@ -27,6 +27,7 @@ class BackendInfo:
     dtype: str
     device: str
     max_concurrency: int = 0  # requests that can run at once; 0: the engine decides
+    adapter_slots: int | None = None  # adapters that can be mounted at once; None: any number
 
 
 @attrs.frozen

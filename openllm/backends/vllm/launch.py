@@ -15,6 +15,7 @@ from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import Arguments, Machine, engine_arguments
 from openllm.backends.vllm.environment import prepare_environment
 from openllm.backends.vllm.failures import start_error
+from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.machine import free_memory
 from openllm.backends.vllm.options import convert_options
 from openllm.backends.vllm.room import Room, check_room, plain_attention
@@ -41,6 +42,12 @@ class Launched:
     sinks: dict[str, Sink]
     info: BackendInfo
     adapters: Adapters
+    guard: Guard
+
+    def shut_down(self) -> None:
+        """End the engine's processes. Blocks for seconds."""
+        self.engine.shutdown()
+        self.guard.release()
 
 
 def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
@@ -54,10 +61,10 @@ def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
     try:
         config = engine_config(arguments)
         _check_room(config, weights_dir)
-        engine = _start(config, board)
+        engine, guard = _guarded(config, board)
     except STARTING as error:
         raise start_error(error) from error
-    return Launched(engine, config, shorten(engine), _info(engine, config), Adapters(engine, _slots(config)))
+    return Launched(engine, config, shorten(engine), _info(engine, config), Adapters(engine, _slots(config)), guard)
 
 
 def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
@@ -101,6 +108,16 @@ def _refuse_second_start() -> None:
             "The engine's process runs this script again and would start a second engine.",
             hint='Put what the script does below `if __name__ == "__main__":`.',
         )
+
+
+def _guarded(config: Any, board: StatsBoard) -> tuple[Any, Guard]:
+    guard = Guard()
+    try:
+        with guard:
+            return _start(config, board), guard
+    except BaseException:
+        guard.release()
+        raise
 
 
 def _start(config: Any, board: StatsBoard) -> Any:
@@ -150,6 +167,7 @@ def _info(engine: Any, config: Any) -> BackendInfo:
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(config.device_config.device_type),
         max_concurrency=config.scheduler_config.max_num_seqs,
+        adapter_slots=_slots(config),
     )
 
 
