@@ -273,8 +273,8 @@ class Assembly:
 
 
 def _smaller(first: int | None, second: int | None) -> int | None:
-    """The smaller of two bounds, where None is no bound."""
-    bounds = [bound for bound in (first, second) if bound is not None]
+    """The smaller of two bounds. None is no bound, and neither is 0: an engine without slots says so itself."""
+    bounds = [bound for bound in (first, second) if bound]
     return min(bounds) if bounds else None
 
 
