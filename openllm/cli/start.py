@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+import openllm
 from openllm.cli._options import SectionedCommand, given_settings, given_spec, settings_options, spec_options
 from openllm.cli._specs import model_argument, print_specs, read_specs
+from openllm.spec import LLMSpec
 
 
 @click.command(cls=SectionedCommand)
@@ -16,7 +20,11 @@ from openllm.cli._specs import model_argument, print_specs, read_specs
 @spec_options()
 @settings_options
 @click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
-def command(model: str | None, recipe: Path | None, print_spec: bool, **options: Any) -> None:
+@click.option("--reload", is_flag=True, help="Start again when the recipe, the model's files or openllm's code change.")
+@click.pass_context
+def command(
+    ctx: click.Context, /, model: str | None, recipe: Path | None, print_spec: bool, reload: bool, **options: Any
+) -> None:
     """Serve a model over HTTP: OpenAI's API, health, metrics and a chat page on one port.
 
     MODEL is the name of a family (`openllm models`) or recipe (`openllm recipes`), a directory, a Hub id, the tag of
@@ -36,6 +44,18 @@ def command(model: str | None, recipe: Path | None, print_spec: bool, **options:
     if print_spec:
         print_specs(specs)
         return
+    if reload:
+        ctx.exit(_reload(specs, recipe))
     from openllm.bento.serve import serve
 
     serve(specs, settings)
+
+
+def _reload(specs: Sequence[LLMSpec], recipe: Path | None) -> int:
+    """Run this command line without --reload in a child, again and again; the exit code."""
+    from openllm.cli._reload import run_reloading
+
+    models = [path for spec in specs if (path := Path(spec.model_id).expanduser()).is_dir()]
+    watched = [Path(openllm.__file__).parent, *([recipe] if recipe else []), *models]
+    arguments = [part for part in sys.argv[1:] if part != "--reload"]
+    return run_reloading([sys.executable, "-m", "openllm", *arguments], watched)
