@@ -72,8 +72,7 @@ class PyTorchBackend(Backend):
 
     def check(self, request: EngineRequest) -> None:
         info, params = self._running().info, request.params
-        if self.spec.task == "embed":
-            raise UnsupportedFeature("An embedding model cannot generate text.", hint="Use the embeddings API.")
+        self._running().require_engine()
         if not request.prompt_token_ids:
             raise InvalidRequest("The prompt is empty.", param="prompt")
         ids = [*request.prompt_token_ids, *params.logit_bias, *params.stop_token_ids]
@@ -87,17 +86,22 @@ class PyTorchBackend(Backend):
             )
         if params.n > info.max_concurrency * 64:
             raise InvalidRequest(f"n {params.n} is too many choices.", param="n")
-        self._running().check(request)
+        if params.prompt_logprobs is not None and self._is_encoder_decoder():
+            raise UnsupportedFeature("An encoder-decoder model has no prompt logprobs.", param="prompt_logprobs")
+
+    def _is_encoder_decoder(self) -> bool:
+        return self._loaded is not None and bool(self._loaded.model.config.is_encoder_decoder)
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         from openllm.backends.pytorch.sequence import Job
 
         machine = self._running()
         self.check(request)
+        engine = machine.require_engine()
         with self._mounts.hold(request.adapter) as adapter:
-            grammar = await machine.compile(request.params.structure)
-            job = Job(request, DeltaQueue(), asyncio.get_running_loop(), adapter, grammar)
-            machine.engine.submit(job)
+            make_guide = await machine.compile(request.params.structure)
+            job = Job(request, DeltaQueue(), asyncio.get_running_loop(), adapter, make_guide)
+            engine.submit(job)
             try:
                 open_choices = request.params.n
                 while open_choices:
@@ -105,10 +109,10 @@ class PyTorchBackend(Backend):
                     open_choices -= delta.finish_reason is not None
                     yield delta
             finally:
-                machine.engine.cancel(job)
+                engine.cancel(job)
 
     def stop_choice(self, request_id: str, index: int) -> None:
-        if self._machine is not None:
+        if self._machine is not None and self._machine.engine is not None:
             self._machine.engine.stop_choice(request_id, index)
 
     async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
@@ -123,7 +127,7 @@ class PyTorchBackend(Backend):
         machine = self._running()
         adapter = await asyncio.to_thread(read_adapter, path)
         key = self._mounts.new_key()
-        await asyncio.wrap_future(machine.engine.call(lambda: machine.adapters.mount(key, adapter)))
+        await machine.mount(key, adapter)
         await self.unmount_adapter(name)
         self._mounts.add(name, key)
 
@@ -131,16 +135,18 @@ class PyTorchBackend(Backend):
         machine = self._running()
         key = await self._mounts.remove(name)
         if key is not None:
-            await asyncio.wrap_future(machine.engine.call(lambda: machine.drop_adapter(key)))
+            await machine.unmount(key)
 
     # Health
 
     def stats(self) -> EngineStats:
-        return self._machine.engine.stats() if self._machine is not None else EngineStats()
+        engine = self._machine.engine if self._machine is not None else None
+        return engine.stats() if engine is not None else EngineStats()
 
     @property
     def failure(self) -> str | None:
-        return self._machine.engine.failure if self._machine is not None else None
+        engine = self._machine.engine if self._machine is not None else None
+        return engine.failure if engine is not None else None
 
     async def close(self) -> None:
         machine, self._machine = self._machine, None

@@ -15,13 +15,14 @@ from typing import Any
 import attrs
 import torch
 
-from openllm.backends.base import EngineStats, terminal_error
+from openllm.backends.base import EngineStats
 from openllm.backends.pytorch.adapters import AdapterBank
 from openllm.backends.pytorch.loader import Limits, use_physical_cores
+from openllm.backends.pytorch.outbox import Outbox, post_error
 from openllm.backends.pytorch.runner import Runner
 from openllm.backends.pytorch.sampler import Drawn, Sampler
 from openllm.backends.pytorch.scheduler import Scheduler
-from openllm.backends.pytorch.sequence import Job, Sequence, deliver, expand
+from openllm.backends.pytorch.sequence import Job, Sequence, expand
 from openllm.backends.pytorch.steps import Outcome, StepComputer
 from openllm.errors import EngineDead, OpenLLMError, Overloaded
 from openllm.types import FinishReason, TokenDelta
@@ -57,7 +58,7 @@ class Engine:
         self._commands: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._jobs: dict[str, Job] = {}
         self._unbegun: set[Job] = set()
-        self._outbox: list[tuple[Job, TokenDelta]] = []
+        self._outbox = Outbox()
         self._leavers = False  # some job was cancelled or some choice stopped since the last step
         self._closing = False
         self.failure: str | None = None
@@ -101,6 +102,10 @@ class Engine:
             self._commands.append((future, command))
             self._wake.notify()
         return future
+
+    def forget_adapter(self, key: int) -> None:
+        """Drop prefixes computed with an adapter; on the engine's thread (through `call`)."""
+        self._parts.runner.forget_adapter(key)
 
     def stats(self) -> EngineStats:
         live, runner = list(self._scheduler.live), self._parts.runner
@@ -149,7 +154,7 @@ class Engine:
         self._commit(outcomes)
         for outcome in outcomes:
             self._advance(outcome)
-        self._post()
+        self._leavers |= not self._outbox.post()
 
     def _wait_for_work(self) -> bool:
         """Sleep until there is something to do; False once the engine is to close."""
@@ -191,7 +196,7 @@ class Engine:
             if sequence.job.cancelled:
                 self._finish(sequence, reuse=True)
             elif sequence.stopped:
-                self._outbox.append((sequence.job, TokenDelta([], sequence.index, "cancelled")))
+                self._outbox.end(sequence, "cancelled")
                 self._finish(sequence, reuse=True)
 
     def _note_begun(self) -> None:
@@ -220,6 +225,9 @@ class Engine:
         if token is None:
             self._fail(sequence, "The model's output was not a number (NaN); try another dtype.")
             return
+        if sequence.matcher is not None and not sequence.matcher.accept(token):
+            self._fail(sequence, "The structure leaves no way on from here.")
+            return
         sequence.tokens.append(token)
         reason, stop = self._ending(sequence, token)
         first, sequence.posted = not sequence.posted, True
@@ -232,14 +240,14 @@ class Engine:
             sequence.prompt_logprobs if first and sequence.params.prompt_logprobs is not None else None,
             sequence.cached if first and sequence.index == 0 else 0,
         )
-        self._outbox.append((sequence.job, delta))
+        self._outbox.put(sequence, delta)
         if reason is not None:
             self._finish(sequence, reuse=True)
 
     def _ending(self, sequence: Sequence, token: int) -> tuple[FinishReason | None, int | None]:
         """(finish_reason, stop token) after `token`; the ban before min_tokens was the sampler's."""
         params = sequence.params
-        ended = sequence.matcher is not None and sequence.matcher.accept(token)
+        ended = sequence.matcher is not None and sequence.matcher.done
         if token in params.stop_token_ids and sequence.generated > params.min_tokens:
             return "stop", token
         if ended or (token in self._eos and not params.ignore_eos):
@@ -247,7 +255,7 @@ class Engine:
         return ("length", None) if sequence.generated >= (params.max_tokens or 0) else (None, None)
 
     def _fail(self, sequence: Sequence, message: str) -> None:
-        self._outbox.append((sequence.job, terminal_error(sequence.index, message)))
+        self._outbox.fail(sequence, message)
         self._finish(sequence, reuse=False)
 
     def _finish(self, sequence: Sequence, *, reuse: bool) -> None:
@@ -257,27 +265,14 @@ class Engine:
             self._unbegun.discard(job)
             self._jobs.pop(job.request.request_id, None)
 
-    def _post(self) -> None:
-        """One callback per event loop with all deltas of the step."""
-        if not self._outbox:
-            return
-        outbox, self._outbox = self._outbox, []
-        for loop in {job.loop for job, _ in outbox}:
-            mine = [(job, delta) for job, delta in outbox if job.loop is loop]
-            try:
-                loop.call_soon_threadsafe(deliver, mine)
-            except RuntimeError:  # The loop is closed: nobody reads these any more.
-                for job, _ in mine:
-                    job.cancelled = self._leavers = True
-
     def _end_all(self, reason: FinishReason) -> None:
         """Give every open choice its terminal delta and give up its place."""
         self._admit_arrivals()
         for job in list(self._jobs.values()):
             for sequence in job.open_choices():
-                self._outbox.append((job, TokenDelta([], sequence.index, reason)))
+                self._outbox.end(sequence, reason)
                 self._finish(sequence, reuse=False)
-        self._post()
+        self._outbox.post()
         for future, _ in self._commands:
             future.cancel()
 
@@ -287,8 +282,7 @@ class Engine:
             self.failure = f"{type(error).__name__} in the engine's thread; see the server's log."
         log.error("the engine's thread died", exc_info=error)
         dead = EngineDead(f"The pytorch engine has stopped: {self.failure}", hint="Restart the service.")
-        for job in list(self._jobs.values()):
-            job.loop.call_soon_threadsafe(job.queue.fail, dead)
+        post_error(list(self._jobs.values()), dead)
         for future, _ in self._commands:
             future.set_exception(dead)
         self._scheduler.live.clear()

@@ -33,6 +33,7 @@ class LoadedModel:
     device: torch.device
     dtype: torch.dtype
     vocab_size: int  # ids below it may come in
+    logit_width: int  # of what comes out: usually the same
     context: int  # tokens
     eos_token_ids: tuple[int, ...]
 
@@ -201,7 +202,7 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
         raise WeightsError(f"The weights cannot be loaded: {reason}", hint="Check the directory's files.") from error
     model.eval()
-    return LoadedModel(model, device, dtype, _vocab_size(model, text), _context(text), _eos_ids(model, text))
+    return LoadedModel(model, device, dtype, *_widths(model, text), _context(model, text), _eos_ids(model, text))
 
 
 def _auto_class(spec: LLMSpec, config: Any) -> Any:
@@ -214,16 +215,26 @@ def _auto_class(spec: LLMSpec, config: Any) -> Any:
     return transformers.AutoModelForCausalLM
 
 
-def _vocab_size(model: Any, text: Any) -> int:
-    embedding = model.get_input_embeddings()
-    return int(getattr(embedding, "num_embeddings", 0) or text.vocab_size)
+def _widths(model: Any, text: Any) -> tuple[int, int]:
+    """Rows of the embedding, and of the head where there is one."""
+    rows = int(getattr(model.get_input_embeddings(), "num_embeddings", 0) or text.vocab_size)
+    head = model.get_output_embeddings()
+    return rows, int(getattr(head, "out_features", 0) or rows)
 
 
-def _context(text: Any) -> int:
+def _context(model: Any, text: Any) -> int:
     for name in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
         if isinstance(length := getattr(text, name, None), int) and length > 0:
-            return length
+            return length - _reserved_positions(model)
     return 4096
+
+
+def _reserved_positions(model: Any) -> int:
+    """RoBERTa's kin count positions from the padding's index on: those before it hold no token."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.padding_idx) + 1
+    return 0
 
 
 def _eos_ids(model: Any, text: Any) -> tuple[int, ...]:

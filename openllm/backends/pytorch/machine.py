@@ -2,65 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import attrs
 
 from openllm.backends.base import BackendInfo, Embeddings
-from openllm.backends.pytorch.adapters import AdapterBank
+from openllm.backends.pytorch.adapters import Adapter, AdapterBank
+from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
 from openllm.backends.pytorch.fit import choose_runner
-from openllm.backends.pytorch.loader import LoadedModel
-from openllm.backends.pytorch.runner import Runner
+from openllm.backends.pytorch.grammar import GrammarShop, Guide
+from openllm.backends.pytorch.loader import LoadedModel, choose_limits
 from openllm.backends.pytorch.sampler import Sampler
 from openllm.errors import UnsupportedFeature
 from openllm.spec import LLMSpec
-from openllm.types import EngineRequest, Structure
+from openllm.types import Structure
+
+T = TypeVar("T")
 
 
 @attrs.define
 class Machine:
-    """One started model."""
+    """One started model. Without an engine it only embeds."""
 
-    engine: Engine
-    runner: Runner
-    adapters: AdapterBank
     info: BackendInfo
+    embedder: Embedder
+    grammars: GrammarShop
+    adapters: AdapterBank
+    engine: Engine | None
+    _turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
-    def check(self, request: EngineRequest) -> None:
+    def require_engine(self) -> Engine:
         """Errors: UnsupportedFeature."""
+        if self.engine is None:
+            raise UnsupportedFeature("An embedding model cannot generate text.", hint="Use the embeddings API.")
+        return self.engine
 
-    async def compile(self, structure: Structure | None) -> Any:
-        """A grammar for the request's choices. Errors: InvalidRequest, UnsupportedFeature."""
-        if structure is not None:
-            raise UnsupportedFeature("Structured output is not there yet.")
+    async def compile(self, structure: Structure | None) -> Callable[[], Guide] | None:
+        """What makes a guide per choice. Errors: InvalidRequest, Overloaded, UnsupportedFeature."""
+        return None if structure is None else await self.grammars.compile(structure)
 
     async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> Embeddings:
-        raise UnsupportedFeature("Embedding is not there yet.")
+        """Batch by batch, so that decoding goes on in between. Errors: InvalidRequest, UnsupportedFeature."""
+        self.embedder.check(prompts, self.info.vocab_size)
+        vectors: list[list[float]] = [[] for _ in prompts]
+        for batch in self.embedder.batches(prompts):
+            chosen = [prompts[at] for at in batch]
+            for at, vector in zip(
+                batch, await self._run(lambda c=chosen: self.embedder.embed(c, pooling)), strict=True
+            ):
+                vectors[at] = vector
+        return Embeddings(vectors, sum(len(prompt) for prompt in prompts))
 
-    def drop_adapter(self, key: int) -> None:
-        """Forget an adapter and what was computed with it; on the engine's thread."""
-        self.runner.forget_adapter(key)
-        self.adapters.unmount(key)
+    async def mount(self, key: int, adapter: Adapter) -> None:
+        """Errors: WeightsError."""
+        self.require_engine()
+        await self._run(lambda: self.adapters.mount(key, adapter))
+
+    async def unmount(self, key: int) -> None:
+        """Forget an adapter and what was computed with it."""
+        engine = self.require_engine()
+
+        def drop() -> None:
+            engine.forget_adapter(key)
+            self.adapters.unmount(key)
+
+        await self._run(drop)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """Run what touches the model where nothing else does: between two steps of the engine, or in turn."""
+        if self.engine is not None:
+            return await asyncio.wrap_future(self.engine.call(work))
+        async with self._turn:
+            return await asyncio.to_thread(work)
 
     def close(self) -> None:
-        self.engine.close()
+        if self.engine is not None:
+            self.engine.close()
 
 
 def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
     """Build the engine around a loaded model. Errors: ConfigurationError."""
-    runner, limits = choose_runner(spec, loaded)
     adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
-    sampler = Sampler(loaded.vocab_size, loaded.device, loaded.eos_token_ids)
-    parts = Parts(runner, sampler, adapters, limits, spec.max_queue, loaded.eos_token_ids, spec.seed)
+    grammars = GrammarShop(spec, weights_dir, loaded.logit_width, loaded.eos_token_ids)
+    engine = None
+    if spec.task == "embed":
+        limits = choose_limits(spec, loaded, 0)
+    else:
+        runner, limits = choose_runner(spec, loaded)
+        sampler = Sampler(loaded.logit_width, loaded.device, loaded.eos_token_ids)
+        engine = Engine(Parts(runner, sampler, adapters, limits, spec.max_queue, loaded.eos_token_ids, spec.seed))
     info = BackendInfo(
         max_model_len=limits.max_model_len,
-        vocab_size=loaded.vocab_size,
+        vocab_size=min(loaded.vocab_size, loaded.logit_width),
         eos_token_ids=loaded.eos_token_ids,
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
         max_concurrency=limits.max_num_seqs,
     )
-    return Machine(Engine(parts), runner, adapters, info)
+    return Machine(info, Embedder(loaded, weights_dir), grammars, adapters, engine)

@@ -26,14 +26,13 @@ class Drawn:
 class Sampler:
     """Keeps the device tensors of the last batch, for in most steps the same rows come again."""
 
-    def __init__(self, vocab_size: int, device: torch.device, eos_token_ids: tuple[int, ...]) -> None:
-        self.vocab_size, self.device, self.eos = vocab_size, device, eos_token_ids
+    def __init__(self, width: int, device: torch.device, eos_token_ids: tuple[int, ...]) -> None:
+        self.width, self.device, self.eos = width, device, eos_token_ids
         self._batch: _Batch | None = None
 
     def sample(self, logits: torch.Tensor, rows: list[Sequence]) -> list[Drawn]:
         """`logits [rows, vocabulary]` as the model gave them -> one Drawn per row. One transfer to the host."""
         batch = self._batch_of(rows)
-        # Rows of the embedding beyond the tokenizer's vocabulary stay possible: some models use them.
         tokens = batch.choose(logits, rows).tolist()
         batch.count(tokens)
         logprobs = self._describe(logits, tokens, batch)
@@ -74,7 +73,7 @@ class _Batch:
         self._penalised = [at for at, params in enumerate(self.params) if _penalises(params)]
         self._truncated = [at for at, params in enumerate(self.params) if _truncates(params) and not self._greedy[at]]
         self.plain = not (self._edits or self._penalised or self._grammars)
-        self._fill_tensors(rows, owner.vocab_size)
+        self._fill_tensors(rows, owner.width)
 
     def _list_edits(self, rows: list[Sequence], eos: tuple[int, ...]) -> list[tuple[int, int, float]]:
         """(row, token, amount added): logit_bias, and the ban on ends before min_tokens."""
@@ -85,7 +84,7 @@ class _Batch:
                 edits += [(at, token, -math.inf) for token in {*eos, *row.params.stop_token_ids}]
         return edits
 
-    def _fill_tensors(self, rows: list[Sequence], vocab_size: int) -> None:
+    def _fill_tensors(self, rows: list[Sequence], width: int) -> None:
         def column(values: list[float], dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.tensor(values, dtype=dtype, device=self.device)[:, None]
 
@@ -98,7 +97,7 @@ class _Batch:
         if self._truncated:
             chosen = [params[at] for at in self._truncated]
             self._truncated_rows = torch.tensor(self._truncated, device=self.device)
-            top_k = [item.top_k if 0 < item.top_k < vocab_size else vocab_size for item in chosen]
+            top_k = [item.top_k if 0 < item.top_k < width else width for item in chosen]
             self._top_k = column(list(map(float, top_k)), torch.long)
             self._top_p, self._min_p = column([i.top_p for i in chosen]), column([i.min_p for i in chosen])
         if self._edits:
@@ -106,11 +105,11 @@ class _Batch:
             self._edit_at = (torch.tensor(where, device=self.device), torch.tensor(tokens, device=self.device))
             self._edit_by = torch.tensor(amounts, device=self.device)
         if self._penalised:
-            self._fill_counts([rows[at] for at in self._penalised], vocab_size)
+            self._fill_counts([rows[at] for at in self._penalised], width)
 
-    def _fill_counts(self, rows: list[Sequence], vocab_size: int) -> None:
+    def _fill_counts(self, rows: list[Sequence], width: int) -> None:
         def count(tokens: list[int]) -> torch.Tensor:
-            return torch.bincount(torch.tensor(tokens, dtype=torch.long), minlength=vocab_size)
+            return torch.bincount(torch.tensor(tokens, dtype=torch.long), minlength=width)[:width]
 
         self._penalised_rows = torch.tensor(self._penalised, device=self.device)
         answers = torch.stack([count(row.tokens[row.prompt_length :]) for row in rows])
@@ -136,11 +135,12 @@ class _Batch:
             self._counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float32))
 
     def choose(self, logits: torch.Tensor, rows: list[Sequence]) -> torch.Tensor:
-        """Token ids `[rows]` on the device; the vocabulary's size stands for "not a number"."""
+        """Token ids `[rows]` on the device; the vocabulary's size stands for "none: the logits are no numbers"."""
         scores = logits if self.plain else self._edit(logits, rows)
         if self._any_greedy:
             best, coldest = scores.max(-1)
-            coldest = torch.where(torch.isnan(best), logits.shape[-1], coldest)
+            # NaN, or nothing left to choose from.
+            coldest = torch.where(best > float("-inf"), coldest, logits.shape[-1])
             if self._all_greedy:
                 return coldest
         heated = scores.float() / self._temperature

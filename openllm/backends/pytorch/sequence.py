@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from openllm.backends.base import DeltaQueue
-from openllm.types import EngineRequest, SamplingParams, TokenDelta, TokenLogprob
+from openllm.types import EngineRequest, SamplingParams, TokenLogprob
+
+if TYPE_CHECKING:
+    from openllm.backends.pytorch.grammar import Guide
 
 BASE_ADAPTER = 0  # the key of "no adapter"; mounted ones count from 1
 
@@ -26,7 +30,7 @@ class Sequence:
     computed: int = 0
     cached: int = 0  # prompt tokens taken from the prefix cache
     row: Any = None  # the runner's own: where the KV lives
-    matcher: Any = None  # the grammar's state, see grammar.py
+    matcher: Guide | None = None  # where it is in its grammar
     prompt_logprobs: list[TokenLogprob | None] | None = None
     posted: bool = False  # the first delta is out
     stopped: bool = False  # the reader wants no more of this choice
@@ -68,7 +72,7 @@ class Job:
     queue: DeltaQueue
     loop: asyncio.AbstractEventLoop
     adapter: int = BASE_ADAPTER
-    grammar: Any = None  # compiled, shared by the choices
+    make_guide: Callable[[], Guide] | None = None  # of the request's structure
     sequences: list[Sequence] = attrs.field(factory=list)
     cancelled: bool = False
     begun: bool = False  # at least one choice has left the queue
@@ -83,6 +87,9 @@ def expand(job: Job, seed: int, orders: list[int]) -> list[Sequence]:
     job.sequences = [
         Sequence(job, index, list(prompt), len(prompt), seed + index, order) for index, order in enumerate(orders)
     ]
+    if job.make_guide is not None:
+        for sequence in job.sequences:
+            sequence.matcher = job.make_guide()
     return job.sequences
 
 
@@ -98,9 +105,3 @@ class Work:
     def draws(self) -> bool:
         """Whether the step ends with a new token for this sequence."""
         return self.count == self.sequence.remaining
-
-
-def deliver(outbox: list[tuple[Job, TokenDelta]]) -> None:
-    """Put deltas into their queues; runs on the event loop's thread."""
-    for job, delta in outbox:
-        job.queue.put(delta)
