@@ -20,7 +20,7 @@ from openllm.bento.image import LockedImage
 from openllm.bento.packing import Packed, local_source_paths, pack_spec
 from openllm.bento.render import DOCUMENT, check_name, render_readme, render_service, tag_name
 from openllm.bento.scan import scan_bento
-from openllm.bento.store import Stored, publish
+from openllm.bento.store import Stored, publish, workshop
 from openllm.bento.wheel import wheel_record
 from openllm.errors import BuildError
 from openllm.settings import process_environment
@@ -91,26 +91,31 @@ def _assemble(tag: bentoml.Tag, project: Mapping[str, str], options: BuildOption
     for name, text in project.items():
         (folder / name).write_text(text, encoding="utf-8")
     try:
-        bento = _create(tag, folder, options)
-        scan_bento(Path(bento.path), private, process_environment())
-        return publish(Path(bento.path), _bento_store(), tag, MARKER)
+        with workshop() as bench:
+            bento = _create(tag, folder, bench, options)
+            scan_bento(Path(bento.path), private, process_environment())
+            return publish(Path(bento.path), _bento_store(), tag, MARKER)
     except BentoMLException as error:
         raise BuildError(f"BentoML could not build {tag.name}: {str(error).splitlines()[0]}") from error
     except OSError as error:
         raise explain(error, f"Building {tag.name}") from error
 
 
-def _create(tag: bentoml.Tag, folder: Path, options: BuildOptions) -> Any:
-    """A Bento in BentoML's own temporary directory, not in the store yet."""
+def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) -> Any:
+    """A Bento below `bench`, not in the store yet."""
     from bentoml._internal.bento.build_config import BentoBuildConfig
+    from bentoml._internal.configuration.containers import BentoMLContainer
 
     config = BentoBuildConfig(
         service="service:svc", name=str(tag.name), include=[SERVICE, DOCUMENT], labels=dict(options.labels)
     )
+    usual = BentoMLContainer.tmp_bento_store_dir.get()
+    BentoMLContainer.tmp_bento_store_dir.set(str(bench))  # there BentoML leaves what it had when something fails
     sys.modules.pop("service", None)  # of an earlier build in this process
     try:
         return bentoml.Bento.create(config, version=str(tag.version), build_ctx=str(folder))
     finally:
+        BentoMLContainer.tmp_bento_store_dir.set(usual)
         sys.modules.pop("service", None)
 
 

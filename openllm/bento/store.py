@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 import bentoml
-from bentoml.exceptions import NotFound
+from bentoml.exceptions import BentoMLException
 from bentoml.models import ModelContext
 
 from openllm.bento.files import Placement, bytes_to_copy, explain, place, readable, require_room
@@ -46,13 +46,13 @@ def store_directory(directory: Path, name: str, digest: str, metadata: Mapping[s
     files = list(model_files(directory))
     what = f"Storing {tag.name}"
     try:
-        with _workshop() as workshop:
-            needed = bytes_to_copy((directory / inner for inner in files), workshop)
+        with workshop() as bench:
+            needed = bytes_to_copy((directory / inner for inner in files), bench)
             logger.info("%s needs %s on the disk.", what, readable(needed))
-            require_room(needed, workshop, what)
-            placement = _fill(workshop, directory, files)
-            _write_info(workshop, tag, {**metadata, "digest": digest})
-            return Stored(str(tag), publish(workshop, _store_path(), tag, MODEL_FILE), placement, new=True)
+            require_room(needed, bench, what)
+            placement = _fill(bench, directory, files)
+            _write_info(bench, tag, {**metadata, "digest": digest})
+            return Stored(str(tag), publish(bench, _store_path(), tag, MODEL_FILE), placement, new=True)
     except OSError as error:
         raise explain(error, what) from error
 
@@ -61,18 +61,18 @@ def find_model(tag: str) -> Path | None:
     """The directory of a model in the store that is in force: the Bento's own, or this machine's. None if absent."""
     try:
         return Path(bentoml.models.get(tag).path)
-    except NotFound:
+    except BentoMLException:  # also for a directory that something else left behind
         return None
 
 
-def _fill(workshop: Path, directory: Path, files: list[Path]) -> Placement:
+def _fill(bench: Path, directory: Path, files: list[Path]) -> Placement:
     total = Placement()
     for inner in files:
-        total += place(directory / inner, workshop / inner)
+        total += place(directory / inner, bench / inner)
     return total
 
 
-def _write_info(workshop: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> None:
+def _write_info(bench: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> None:
     """model.yaml, by BentoML's own writer."""
     from bentoml._internal.models.model import ModelInfo, ModelOptions
 
@@ -86,12 +86,12 @@ def _write_info(workshop: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -
         signatures={},
         api_version="v1",
     )
-    with (workshop / MODEL_FILE).open("w", encoding="utf-8") as target:
+    with (bench / MODEL_FILE).open("w", encoding="utf-8") as target:
         info.dump(target)
 
 
 @contextmanager
-def _workshop() -> Iterator[Path]:
+def workshop() -> Iterator[Path]:
     """An empty directory on the store's file system; gone afterwards, whatever happens."""
     models = _store_path()
     models.mkdir(parents=True, exist_ok=True)
@@ -99,14 +99,14 @@ def _workshop() -> Iterator[Path]:
     nearby.mkdir(exist_ok=True)
     if nearby.stat().st_dev != models.stat().st_dev:
         nearby = models  # a disk of its own: the one place from which a rename can reach the store
-    workshop = Path(tempfile.mkdtemp(prefix="openllm-", dir=nearby))
+    bench = Path(tempfile.mkdtemp(prefix="openllm-", dir=nearby))
     try:
-        yield workshop
+        yield bench
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(bench, ignore_errors=True)
 
 
-def publish(workshop: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
+def publish(finished: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
     """Move a finished directory to its place in `store` in one step, and let `latest` point at it.
 
     `marker` is a file that a complete entry has. Errors: OSError.
@@ -114,9 +114,9 @@ def publish(workshop: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
     home = store / str(tag.name)
     home.mkdir(parents=True, exist_ok=True)
     target = home / str(tag.version)
-    workshop.chmod(0o755)
+    finished.chmod(0o755)
     try:
-        workshop.rename(target)
+        finished.rename(target)
     except OSError:
         if (target / marker).is_file():
             return target  # somebody else stored the same content a moment ago
