@@ -207,7 +207,7 @@ class VLLMBackend(Backend):
             await launched.engine.abort(held, internal=True)  # each ends with a last output, as cancelled
         if launched.engine.output_handler is not None:
             launched.engine.output_handler.cancel()  # else it reports the end of its engine as a failure
-        await asyncio.to_thread(launched.engine.shutdown)
+        await asyncio.to_thread(launched.shut_down)
 
 
 async def _abort(launched: Launched, live: _Live) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openllm.backends.base import Embeddings
@@ -11,6 +13,34 @@ from openllm.errors import UnsupportedFeature
 
 if TYPE_CHECKING:
     from openllm.backends.vllm.launch import Launched
+
+
+_POOLINGS = {"mean_tokens": "MEAN", "cls_token": "CLS", "lasttoken": "LAST"}
+
+
+def pooling_type(weights_dir: Path, config: Mapping[str, Any]) -> str | None:
+    """How to pool where vLLM would not find out: by 1_Pooling/config.json, else the mean for an encoder.
+
+    None where vLLM knows: sentence-transformers' modules.json, and decoders (the last token).
+    """
+    if (weights_dir / "modules.json").exists():
+        return None
+    try:
+        said = json.loads((weights_dir / "1_Pooling" / "config.json").read_text())
+    except (OSError, ValueError):
+        said = {}
+    for mode, pooling in _POOLINGS.items():
+        if said.get(f"pooling_mode_{mode}"):
+            return pooling
+    decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.get("architectures") or ())
+    return None if decoder else "MEAN"
+
+
+def pooler_config(pooling: str) -> Any:
+    """vLLM's PoolerConfig for one pooling."""
+    from vllm.config import PoolerConfig
+
+    return PoolerConfig(pooling_type=pooling)
 
 
 async def embed_prompts(

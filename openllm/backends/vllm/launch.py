@@ -13,6 +13,7 @@ from openllm.backends.base import BackendInfo
 from openllm.backends.devices import visible_gpus
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import Arguments, Machine, engine_arguments
+from openllm.backends.vllm.embedding import pooler_config, pooling_type
 from openllm.backends.vllm.environment import prepare_environment
 from openllm.backends.vllm.failures import start_error
 from openllm.backends.vllm.guard import Guard
@@ -47,6 +48,8 @@ class Launched:
     def shut_down(self) -> None:
         """End the engine's processes. Blocks for seconds."""
         self.engine.shutdown()
+        # its __del__ would shut down once more, at the interpreter's end with half of the modules gone
+        self.engine.shutdown = lambda *args, **options: None
         self.guard.release()
 
 
@@ -88,8 +91,11 @@ def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
     gpus = visible_gpus() if installation.platform == "cuda" else ()
     machine = Machine(installation.platform, len(gpus), free_memory())
     said = attrs.evolve(spec, engine_args=convert_options(spec.engine_args, declared))
-    shape = model_shape(read_config(weights_dir))
-    return engine_arguments(said, weights_dir, shape, machine, adapter_ranks(spec.adapters))
+    config = read_config(weights_dir)
+    arguments = engine_arguments(said, weights_dir, model_shape(config), machine, adapter_ranks(spec.adapters))
+    if spec.task == "embed" and (pooling := pooling_type(weights_dir, config)):
+        arguments.values.setdefault("pooler_config", pooler_config(pooling))
+    return arguments
 
 
 def engine_config(arguments: Arguments) -> Any:
