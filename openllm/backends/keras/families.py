@@ -43,7 +43,6 @@ FAMILIES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     },
     "gpt2": {
         "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-        "layer_norm_epsilon": (1e-5,),
         "scale_attn_weights": (True,),
         "scale_attn_by_inverse_layer_idx": (False,),
         "add_cross_attention": (False,),
@@ -85,12 +84,14 @@ def full_config(weights_dir: Path) -> dict[str, Any]:
     alone and drops the scaling without a word. Errors: UnsupportedCombination for a variant KerasHub would get wrong.
     """
     model_type = require_family(weights_dir)
+    from huggingface_hub.errors import StrictDataclassError  # what transformers' configurations raise
     from transformers import AutoConfig
 
     try:
         config: dict[str, Any] = AutoConfig.from_pretrained(weights_dir, local_files_only=True).to_dict()
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise WeightsError(f"The config.json in {weights_dir} does not fit a {model_type} model: {error}.") from error
+    except (ValueError, TypeError, KeyError, OSError, StrictDataclassError) as error:
+        why = " ".join(str(error).split())
+        raise WeightsError(f"The config.json in {weights_dir} does not fit a {model_type} model: {why}") from error
     rope = dict(config.pop("rope_parameters", None) or {})
     config["rope_type"] = rope.get("rope_type", "default")
     _check(model_type, config, rope)

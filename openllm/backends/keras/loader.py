@@ -86,15 +86,14 @@ def load_runtime(framework: str, weights_dir: Path, dtype: str, verify: bool = T
 def _load_model(keras_hub: ModuleType, weights_dir: Path, config: Mapping[str, Any], dtype: str) -> Any:
     from safetensors import SafetensorError
 
-    # KerasHub's Llama conversion forgets the epsilon of the norms and takes 1e-6; the others read it.
-    options = {"layer_norm_epsilon": config["rms_norm_eps"]} if config["model_type"] == "llama" else {}
     try:
         with preset(weights_dir, config) as directory:
             stored = _stored_values(directory, config)
-            backbone = keras_hub.models.Backbone.from_preset(str(directory), dtype=dtype, **options)
+            backbone = keras_hub.models.Backbone.from_preset(str(directory), dtype=dtype)
             model = keras_hub.models.CausalLM.from_preset(str(directory), backbone=backbone, preprocessor=None)
     except (ValueError, KeyError, OSError, SafetensorError) as error:
         raise WeightsError(f"KerasHub cannot load {weights_dir}: {error}.", hint=ELSEWHERE) from error
+    _set_epsilon(model, config.get("rms_norm_eps", config.get("layer_norm_epsilon")))
     loaded = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     if loaded != stored:
         raise WeightsError(
@@ -102,6 +101,13 @@ def _load_model(keras_hub: ModuleType, weights_dir: Path, config: Mapping[str, A
             hint=ELSEWHERE,
         )
     return model
+
+
+def _set_epsilon(model: Any, epsilon: Any) -> None:
+    """Give every norm the model's epsilon: KerasHub forgets it in Llama, in Qwen 3's head norms and in GPT-2."""
+    for layer in model._flatten_layers():
+        if hasattr(layer, "epsilon"):
+            layer.epsilon = epsilon
 
 
 def _stored_values(directory: Path, config: Mapping[str, Any]) -> int:

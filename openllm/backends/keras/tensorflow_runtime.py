@@ -27,8 +27,8 @@ class TensorFlowRuntime(Runtime):
         return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
 
     def prefill(self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]) -> tuple[Logits, Any]:
-        logits, cache = self._run(self._prefill_row, cache, token_ids, np.asarray((row, *span), np.int32))
-        return logits.numpy(), cache
+        logits, mine = self._run(self._prefill_row, cache[row : row + 1], token_ids, np.asarray(span, np.int32))
+        return logits.numpy(), tf.tensor_scatter_nd_update(cache, [[row]], mine)
 
     def decode(self, cache: Any, token_ids: TokenIds, positions: TokenIds) -> tuple[Logits, Any]:
         logits, cache = self._run(self._decode_rows, cache, token_ids, positions)
@@ -42,12 +42,10 @@ class TensorFlowRuntime(Runtime):
             self._graphs[key] = tf.function(function).get_concrete_function(*specs)
         return self._graphs[key](*values)
 
-    def _prefill_row(self, cache: Any, token_ids: Any, where: Any) -> tuple[Any, Any]:
-        row, first, last = tf.unstack(where)
-        mine = tf.gather(cache, row[None])
+    def _prefill_row(self, mine: Any, token_ids: Any, span: Any) -> tuple[Any, Any]:
+        first, last = tf.unstack(span)
         logits, _, mine = self.model.call_with_cache(token_ids[None], mine, first)
-        chosen = tf.cast(tf.gather(logits[0], last - first), tf.float32)
-        return chosen, tf.tensor_scatter_nd_update(cache, row[None, None], mine)
+        return tf.cast(tf.gather(logits[0], last - first), tf.float32), mine
 
     def _decode_rows(self, cache: Any, token_ids: Any, positions: Any) -> tuple[Any, Any]:
         def one(row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
