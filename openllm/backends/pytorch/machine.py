@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -50,10 +51,8 @@ class Machine:
         self.embedder.check(prompts, self.info.vocab_size)
         vectors: list[list[float]] = [[] for _ in prompts]
         for batch in self.embedder.batches(prompts):
-            chosen = [prompts[at] for at in batch]
-            for at, vector in zip(
-                batch, await self._run(lambda c=chosen: self.embedder.embed(c, pooling)), strict=True
-            ):
+            work = functools.partial(self.embedder.embed, [prompts[at] for at in batch], pooling)
+            for at, vector in zip(batch, await self._run(work), strict=True):
                 vectors[at] = vector
         return Embeddings(vectors, sum(len(prompt) for prompt in prompts))
 
