@@ -17,7 +17,7 @@ from openllm.errors import AdapterNotFound, ConfigurationError, Conflict, Invali
 from openllm.lora import CheckedAdapter, check_mountable
 from openllm.protocols.catalog import Catalog, Target
 from openllm.protocols.fields import Fields, required
-from openllm.protocols.http import Endpoint, Exchange
+from openllm.protocols.http import Endpoint, Exchange, without_paths
 from openllm.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PATH = "/v1/adapters"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
 
 
 @attrs.frozen
@@ -99,4 +98,4 @@ def read_adapter(fields: Fields) -> AdapterRequest:
 
 def _told(error: OpenLLMError, checked: CheckedAdapter, source: str) -> InvalidRequest:
     """What a mount failed of, with the caller's word for the source in place of the path, and no other path."""
-    return InvalidRequest(_PATHLIKE.sub("(a file)", str(error).replace(str(checked.path), source)), param="source")
+    return InvalidRequest(without_paths(str(error).replace(str(checked.path), source)), param="source")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -33,13 +33,21 @@ class ChatRequest:
     overrides: dict[str, Any]
     stream: StreamOptions
     top_logprobs: int | None = None
+    names: Mapping[str, str] = attrs.field(factory=dict)  # see `Work`
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def chat(exchange: Exchange) -> None:
         request = read_chat(await exchange.fields(), settings)
         target = catalog.running(request.model, "generate")
-        work = Work(target, [request.conversation], request.overrides, request.stream.stream, add_special_tokens=False)
+        work = Work(
+            target,
+            [request.conversation],
+            request.overrides,
+            request.stream.stream,
+            add_special_tokens=False,
+            names=request.names,
+        )
         await respond(exchange, work, ChatWire(request, target, exchange.created))
 
     return [Route(PATH, Endpoint(PATH, chat), methods=["POST"])]
@@ -64,7 +72,8 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     _refuse_others(fields)
     ignore_harmless(fields)
     fields.close()
-    return ChatRequest(model, conversation, overrides, stream, top)
+    names = {"prompt": "messages"} if limit is None else {"prompt": "messages", "max_tokens": "max_completion_tokens"}
+    return ChatRequest(model, conversation, overrides, stream, top, names)
 
 
 def _top_logprobs(fields: Fields, settings: Settings) -> int | None:

@@ -13,7 +13,15 @@ import attrs
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from openllm.errors import InvalidRequest, OpenLLMError, PayloadTooLarge, Retryable
+from openllm.errors import (
+    ConfigurationError,
+    EngineError,
+    InvalidRequest,
+    OpenLLMError,
+    PayloadTooLarge,
+    Retryable,
+    WeightsError,
+)
 from openllm.protocols.fields import Fields, decode_object
 from openllm.settings import Settings
 from openllm.types import new_request_id
@@ -26,6 +34,7 @@ JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
 CLIENT_CLOSED = 499  # what logs and metrics show for a client that left; never sent
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
 _DRAIN_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
 _DRAIN_SECONDS = 2.0
 _STREAM_HEADERS = ((b"content-type", SSE), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -36,8 +45,15 @@ class ClientGone(Exception):
 
 
 def error_object(error: OpenLLMError) -> dict[str, Any]:
-    """`error` in OpenAI's shape."""
-    return {"error": {"message": str(error), "type": error.kind, "param": error.param, "code": error.code}}
+    """`error` in OpenAI's shape. What an engine or the disk had to say is shown without paths and in one line."""
+    inner = isinstance(error, EngineError | WeightsError | ConfigurationError)
+    message = without_paths(str(error)) if inner else str(error)
+    return {"error": {"message": message, "type": error.kind, "param": error.param, "code": error.code}}
+
+
+def without_paths(message: str) -> str:
+    """The first line of `message` with everything that looks like a path of this machine taken out."""
+    return _PATHLIKE.sub("(a file)", message.partition("\n")[0])
 
 
 def sse(value: Any) -> bytes:

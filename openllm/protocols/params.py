@@ -15,6 +15,7 @@ from openllm.types import Structure, StructureKind
 
 MAX_STOP_CHARACTERS = 1024
 MAX_TOKEN_LIST = 1024  # entries of logit_bias and stop_token_ids
+MAX_PROMPT_IDS = 2 * 1024**2  # of one prompt; longer than any context, short enough to be looked at
 MAX_STRUCTURE_CHARACTERS = 256 * 1024
 _MAX_INT = 2**31 - 1
 
@@ -191,7 +192,7 @@ def read_prompts(fields: Fields, name: str, settings: Settings) -> list[str | li
         value = [value]
     elif not isinstance(value, list):
         fields.bad(name, "must be a string, an array of strings, an array of token ids, or an array of those")
-    elif value and all(type(item) is int for item in value):
+    elif value and type(value[0]) is int:
         value = [value]
     if not value:
         fields.bad(name, "must not be empty")
@@ -211,8 +212,9 @@ def _check_prompt(fields: Fields, name: str, item: Any) -> None:
     if isinstance(item, str):
         fields.check_text(name, item)
         return
-    for token in item:
-        if type(token) is not int:
-            fields.bad(name, "token ids must be whole numbers")
+    if len(item) > MAX_PROMPT_IDS:
+        fields.bad(name, f"has {len(item)} token ids; at most {MAX_PROMPT_IDS} are allowed")
+    if set(map(type, item)) != {int}:
+        fields.bad(name, "token ids must be whole numbers")
     if min(item) < 0 or max(item) > _MAX_INT:
         raise InvalidRequest(f"{name}: a token id is out of range.", param=fields.path(name))

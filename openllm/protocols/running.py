@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import attrs
 import msgspec
 
-from openllm.errors import Overloaded
+from openllm.errors import InvalidRequest, Overloaded
 from openllm.generation import Generation, collect, raise_failure
 from openllm.protocols.catalog import Target
 from openllm.protocols.http import Exchange
@@ -49,6 +49,7 @@ class Work:
     overrides: dict[str, Any]  # by the names of SamplingParams
     stream: bool = False
     add_special_tokens: bool = True
+    names: Mapping[str, str] = attrs.field(factory=dict)  # an error's param -> what the protocol calls that field
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
@@ -57,7 +58,7 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     seconds = exchange.settings.request_seconds
     try:
         async with exchange.client_present(), asyncio.timeout(seconds or None), AsyncExitStack() as stack:
-            generations = await _admit(work, stack)
+            generations = await _admitted(work, stack)
             if work.stream:
                 await _stream(exchange, wire, generations)
             else:
@@ -67,6 +68,14 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
         ) from None
+
+
+async def _admitted(work: Work, stack: AsyncExitStack) -> list[Generation]:
+    try:
+        return await _admit(work, stack)
+    except InvalidRequest as error:
+        error.param = work.names.get(error.param or "", error.param)
+        raise
 
 
 async def _admit(work: Work, stack: AsyncExitStack) -> list[Generation]:

@@ -30,6 +30,10 @@ async function listModels() {
   const chosen = ui.model.value;
   try {
     const response = await fetch("v1/models", { headers: headers() });
+    if (response.status === 401) {
+      byId("options").open = true;
+      ui.key.focus();
+    }
     if (!response.ok) throw new Error(await failure(response));
     const { data } = await response.json();
     ui.model.replaceChildren(...data.map((model) => {
