@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,10 @@ from openllm.backends.select import select_backend
 from openllm.chat import ChatRenderer, load_tokenizer
 from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, WeightsError
 from openllm.hf_options import translate_options
-from openllm.loops import LoopThread, run_on
+from openllm.hub import Token
+from openllm.loops import LoopThread, at_shutdown, run_on
 from openllm.lora import check_adapter, resolve_adapter
 from openllm.resolution import Layers, resolve_model
-from openllm.shelf import AdapterShelf
 from openllm.spec import AdapterSpec, LLMSpec
 from openllm.tokens import TokenTable
 from openllm.types import SamplingParams
@@ -30,9 +30,11 @@ from openllm.weights import read_config, resolve_weights
 if TYPE_CHECKING:
     from openllm.backends.base import Backend, BackendInfo, EngineStats
     from openllm.config import LLMConfig
+    from openllm.shelf import Shelf
 
 
 T = TypeVar("T")
+MakeEngine = Callable[[LLMSpec, Path], tuple["Backend", str]]  # what gives an LLM its engine
 # Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
 SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
 
@@ -51,18 +53,26 @@ def spec_for(model: str | None, options: Mapping[str, Any]) -> LLMSpec:
     return resolve_model(model, Layers(explicit, settings.spec_layer()), settings.Settings.from_env())
 
 
+def choose_engine(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:
+    """The engine for `spec` in this process, not started, and one line that says why that one."""
+    kind, reason = select_backend(spec, sure=True)
+    return kind(spec, weights_dir), reason
+
+
 class Assembly:
     """Weights, tokenizer, renderer and engine of one spec. The engine lives on the loop it was started on."""
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path | None = None) -> None:
+    def __init__(self, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None) -> None:
         self.spec = spec
+        self._make_engine = make_engine or choose_engine
+        self._token: Token = None  # for the Hub; kept out of the spec, which is written down
         self.created = int(time.time())
         self._engine: Backend | None = None
         self._reason = ""
         self._home: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
         self._starting: asyncio.Task[None] | None = None
-        self._shelf: AdapterShelf | None = None
+        self._shelf: Shelf | None = None
         if weights_dir is not None:
             self.__dict__["weights_dir"] = weights_dir
 
@@ -74,7 +84,12 @@ class Assembly:
     @cached_property
     def weights_dir(self) -> Path:
         """The local directory of weights and tokenizer. May download a Hub id. Errors: WeightsError."""
-        return resolve_weights(self.spec)
+        return resolve_weights(self.spec, self._token)
+
+    @cached_property
+    def adapter_dirs(self) -> Mapping[str, Path]:
+        """The spec's adapters by name, each found and checked. May download. Errors: WeightsError."""
+        return {adapter.name: self._checked(adapter) for adapter in self.spec.adapters}
 
     @cached_property
     def config(self) -> type[LLMConfig]:
@@ -110,8 +125,9 @@ class Assembly:
     def backend(self) -> Backend:
         """The engine, made but not started. Errors: MissingDependency, ConfigurationError."""
         if self._engine is None:
-            kind, self._reason = select_backend(self.spec, sure=True)
-            self._engine = kind(self.spec, self.weights_dir)
+            adapters = tuple(AdapterSpec(name, str(path)) for name, path in self.adapter_dirs.items())
+            spec = attrs.evolve(self.spec, adapters=adapters)
+            self._engine, self._reason = self._make_engine(spec, self.weights_dir)
         return self._engine
 
     @property
@@ -147,21 +163,19 @@ class Assembly:
                 self._starting = None
 
     async def _start(self) -> None:
-        backend, _, adapters = await asyncio.to_thread(lambda: (self.backend, self.renderer, self._checked_adapters()))
+        backend, _, adapters = await asyncio.to_thread(lambda: (self.backend, self.renderer, self.adapter_dirs))
         await backend.start()
-        shelf = AdapterShelf(backend, _smaller(self.spec.max_adapters, backend.info.adapter_slots))
+        shelf = backend.make_shelf()
         for name, path in adapters.items():
-            await shelf.add(name, path)
+            if name not in shelf.names:  # an engine that serves several processes has them already
+                await shelf.add(name, path)
         self._shelf = shelf
-
-    def _checked_adapters(self) -> dict[str, Path]:
-        """The spec's adapters by name, each found and checked before the engine is started."""
-        return {adapter.name: self._checked(adapter) for adapter in self.spec.adapters}
 
     def _checked(self, adapter: AdapterSpec) -> Path:
         if adapter.name == self.name:
             raise ConfigurationError(f"An adapter cannot have the model's name {self.name!r}.", hint="Rename it.")
-        return check_adapter(resolve_adapter(adapter), self.weights_dir, self.spec.max_lora_rank).path
+        path, uniform = resolve_adapter(adapter, self._token), select_backend(self.spec)[0].uniform_adapters
+        return check_adapter(path, self.weights_dir, self.max_lora_rank, uniform=uniform).path
 
     async def mount_adapter(self, name: str, source: str | Path, revision: str | None = None) -> None:
         """Make the LoRA adapter in a directory, on the Hub or in the store usable as `adapter_name=name`.
@@ -190,7 +204,7 @@ class Assembly:
         return self._home
 
     @property
-    def shelf(self) -> AdapterShelf:
+    def shelf(self) -> Shelf:
         """The mounted adapters. Errors: EngineDead before `start`."""
         if self._shelf is None:
             raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
@@ -200,6 +214,12 @@ class Assembly:
     def adapters(self) -> tuple[str, ...]:
         """The names requests may give as `adapter`."""
         return tuple(self._shelf.names) if self._shelf else ()
+
+    @property
+    def max_lora_rank(self) -> int | None:
+        """The highest rank of an adapter that can be mounted, as far as it is known; None: any."""
+        bounds = (self.spec.max_lora_rank, self.info.adapter_rank if self.started else None)
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     @property
     def failure(self) -> str | None:
@@ -242,7 +262,7 @@ class Assembly:
         except RuntimeError:
             if self._thread is None:
                 self._thread = LoopThread()
-                weakref.finalize(self, _stop_engine, self._thread, self.__dict__)
+                at_shutdown(weakref.finalize(self, _stop_engine, self._thread, self.__dict__))
             return self._thread.run(work)
         work.close()
         raise InvalidRequest("An event loop is running here.", hint="Use `await llm.generate(...)` instead.")
@@ -270,12 +290,6 @@ class Assembly:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _smaller(first: int | None, second: int | None) -> int | None:
-    """The smaller of two bounds. None is no bound, and neither is 0: an engine without slots says so itself."""
-    bounds = [bound for bound in (first, second) if bound]
-    return min(bounds) if bounds else None
 
 
 def _stop_engine(thread: LoopThread, state: dict[str, Any]) -> None:

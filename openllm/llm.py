@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
 import attrs
 
-from openllm.assembly import Assembly, spec_for
+from openllm.assembly import Assembly, MakeEngine, spec_for
 from openllm.embedding import EmbeddingOutput, finish_vectors, token_prompts
 from openllm.errors import AdapterNotFound, ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
 from openllm.generation import Generation, collect, raise_failure
+from openllm.hub import Token
 from openllm.loops import bridge, run_on
-from openllm.sampling import build_params
+from openllm.sampling import build_params, model_defaults
 from openllm.spec import LLMSpec
 from openllm.text import ChoiceAssembler
 from openllm.types import (
@@ -38,7 +39,7 @@ class LLM(Assembly):
 
     `model_id` is a directory, a Hub id, a model-store tag, a family name or "demo"; `options` are `LLMSpec`'s fields
     (`backend`, `dtype`, `max_model_len`, `adapters`, ...). What is not given comes from `OPENLLM_*` variables, then
-    from the model's family. Errors: ConfigurationError for options that cannot work; WeightsError, MissingDependency
+    from the model's family. `token` is shown to the Hub and to nobody else; it is written down nowhere. Errors: ConfigurationError for options that cannot work; WeightsError, MissingDependency
     and the engine's own when it starts.
 
         llm = openllm.LLM("demo")
@@ -46,8 +47,9 @@ class LLM(Assembly):
         answer = await llm.generate("...", max_tokens=64)  # in a coroutine
     """
 
-    def __init__(self, model_id: str = "demo", **options: Any) -> None:
+    def __init__(self, model_id: str = "demo", *, token: Token = None, **options: Any) -> None:
         super().__init__(spec_for(model_id, options))
+        self._token = token
 
     @classmethod
     def from_pretrained(cls, model_id: str, **options: Any) -> Self:
@@ -55,10 +57,13 @@ class LLM(Assembly):
         return cls(model_id, **options)
 
     @classmethod
-    def from_spec(cls, spec: LLMSpec, weights_dir: Path | None = None) -> Self:
-        """An LLM for exactly this spec, without reading the environment; `weights_dir` skips the resolution."""
+    def from_spec(cls, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None) -> Self:
+        """An LLM for exactly this spec, without reading the environment; `weights_dir` skips the resolution.
+
+        `make_engine` gives the engine, such as one in another process; by default it is chosen for this one.
+        """
         llm = cls.__new__(cls)
-        Assembly.__init__(llm, spec, weights_dir)
+        Assembly.__init__(llm, spec, weights_dir, make_engine)
         return llm
 
     def __repr__(self) -> str:
@@ -67,8 +72,16 @@ class LLM(Assembly):
     # One request.
 
     def sampling_params(self, **overrides: Any) -> SamplingParams:
-        """Overrides, then the spec's defaults, then the family's. Errors: InvalidRequest that names the parameter."""
-        return build_params(overrides, self.spec.sampling, self.config.sampling)
+        """Overrides, then the spec's defaults, the model's own (generation_config.json), and the family's.
+
+        Errors: InvalidRequest that names the parameter.
+        """
+        return build_params(overrides, self.spec.sampling, self.model_sampling, self.config.sampling)
+
+    @cached_property
+    def model_sampling(self) -> Mapping[str, Any]:
+        """What the model's directory says requests should be sampled with."""
+        return model_defaults(self.weights_dir)
 
     async def admit(self, request: GenerationRequest) -> Generation:
         """Render, tokenize and check a request; the engine sees it when the result is first iterated.

@@ -23,6 +23,19 @@ class Mountable(Protocol):
     async def unmount_adapter(self, name: str) -> None: ...
 
 
+class Shelf(Protocol):
+    """The adapters that requests may name, as an LLM needs them."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    async def add(self, name: str, path: Path) -> None: ...
+
+    def use(self, name: str | None) -> contextlib.AbstractAsyncContextManager[None]: ...
+
+    async def remove(self, name: str, *, wait: bool = True) -> None: ...
+
+
 @attrs.define(eq=False)
 class _Adapter:
     name: str

@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from openllm.errors import OpenLLMError, UnsupportedFeature
+from openllm.shelf import AdapterShelf, Shelf
 from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, TokenDelta
 
@@ -28,6 +29,7 @@ class BackendInfo:
     device: str
     max_concurrency: int = 0  # requests that can run at once; 0: the engine decides
     adapter_slots: int | None = None  # adapters that can be mounted at once; None: any number
+    adapter_rank: int | None = None  # the highest rank that can be mounted; None: any
 
 
 @attrs.frozen
@@ -56,6 +58,7 @@ class Backend(abc.ABC):
     name: ClassVar[str]
     supports_adapters: ClassVar[bool] = False
     supports_embeddings: ClassVar[bool] = False
+    uniform_adapters: ClassVar[bool] = False  # it knows one rank and one alpha for all layers of an adapter
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
         self.spec = spec
@@ -115,6 +118,11 @@ class Backend(abc.ABC):
     async def unmount_adapter(self, name: str) -> None:
         """Forget an adapter once the requests that use it are done."""
         raise UnsupportedFeature(f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm.")
+
+    def make_shelf(self) -> Shelf:
+        """Which adapters are resident; valid after `start`. An engine that several processes use keeps its own."""
+        slots = [count for count in (self.spec.max_adapters, self.info.adapter_slots) if count]
+        return AdapterShelf(self, min(slots, default=None))
 
     def stats(self) -> EngineStats:
         return EngineStats()

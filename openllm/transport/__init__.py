@@ -1,0 +1,1 @@
+"""One engine in a process of its own, reached over a Unix socket: the `Backend` contract as msgpack frames."""
