@@ -71,7 +71,8 @@ class Running:
 def serve(*llms: LLM, settings: Settings | None = None, lifespan: bool = True) -> Iterator[Running]:
     """Serve `llms`; without `lifespan` the engines are not started."""
     app = create_app(llms, settings or Settings())
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once on these
+    listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, lifespan="on" if lifespan else "off", log_level="warning", access_log=False, timeout_graceful_shutdown=2
     )
