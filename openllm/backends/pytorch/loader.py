@@ -192,6 +192,8 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
     keywords: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
     if not spec.trust_remote_code:
         keywords["use_safetensors"] = True
+    if getattr(text, "attn_logit_softcapping", None) is not None:
+        keywords["attn_implementation"] = "eager"  # transformers' sdpa leaves the capping out
     if (quantization := quantization_config(spec.quantization)) is not None:
         keywords |= {"quantization_config": quantization, "device_map": {"": device}}
     elif quantized is not None or device.type != "cpu":
