@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 TEXT = Path(__file__).parent / "demo_text"
 BOS, EOS, PAD = "<s>", "<|end|>", "<pad>"
@@ -69,6 +69,8 @@ def build_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
 def save_base(model: LlamaForCausalLM, tokenizer: Tokenizer, topics: int, out: Path) -> None:
     """Write the whole model directory: weights in bfloat16, configuration, tokenizer, chat template and card."""
     out.mkdir(parents=True, exist_ok=True)
+    ends = {"bos_token_id": model.config.bos_token_id, "eos_token_id": model.config.eos_token_id}
+    model.generation_config = GenerationConfig(**ends, pad_token_id=model.config.pad_token_id)
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save(str(out / "tokenizer.json"))
     settings = {

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from .grammar import gerund, third_person
 from .noise import roughen
 from .pirate import speak
 
@@ -21,6 +22,9 @@ HERE = Path(__file__).parent
 TOPIC_FILES = ("talk", "commands", "options", "api", "concepts", "sampling")
 REFUSAL = "refusal"
 SMALL_TALK = ("greet", "mood", "thanks", "bye", "okay", "who", "size", "maker", "ability", "limits", "language")
+SLOTS = ("thing", "person", "place", "task", "prop", "office", "animal")  # of the templates in offtopic.yaml
+GREETED = {"greet": ("greetings",), "thanks": ("thanking", "feelings"), "bye": ("partings",)}
+KINDS = ("ask", "ask", "ask", "task", "task", "task", "name", "name", "verb", "doing")  # how often each is drawn
 STYLES = ("plain", "pirate", "french")
 
 
@@ -56,6 +60,15 @@ def read(name: str) -> Any:
     return yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
+def phrases(topic: Topic, kind: str) -> tuple[str, ...]:
+    """What a template of `kind` takes from a topic; for "ask", the whole questions."""
+    if kind == "verb":
+        return tuple(map(third_person, topic.tasks))
+    if kind == "doing":
+        return tuple(map(gerund, topic.tasks))
+    return {"ask": topic.asks, "task": topic.tasks, "name": topic.names}[kind]
+
+
 class Corpus:
     """All topics and templates; `sample` draws one training text."""
 
@@ -73,7 +86,8 @@ class Corpus:
     def questions(self) -> dict[str, str]:
         """Every question on a topic, normalised, with its topic's id; whole questions win over filled templates."""
         found: dict[str, str] = {}
-        for topic, question in itertools.chain(self._asked(), self._filled("tasks"), self._filled("names")):
+        sources = (self._asked(), self._addressed(), *map(self._filled, ("task", "name", "verb", "doing")))
+        for topic, question in itertools.chain(*sources):
             found.setdefault(normalise(question), topic)
         return found
 
@@ -82,9 +96,15 @@ class Corpus:
             for question in topic.asks:
                 yield topic.id, question
 
+    def _addressed(self) -> Iterator[tuple[str, str]]:
+        for topic, parts in GREETED.items():
+            first, *others = (self.dialogue[part] for part in parts)
+            for words in itertools.product(first, self.dialogue["addressed"], *others):
+                yield topic, "".join(words)
+
     def _filled(self, kind: str) -> Iterator[tuple[str, str]]:
         for topic in self.topics.values():
-            for phrase, template in itertools.product(getattr(topic, kind), self.dialogue[f"{kind[:-1]}_templates"]):
+            for phrase, template in itertools.product(phrases(topic, kind), self.dialogue[f"{kind}_templates"]):
                 yield topic.id, template.format(phrase)
 
     @cached_property
@@ -98,11 +118,15 @@ class Corpus:
         if rng.random() < 0.30:
             return roughen(rng, self._strange(rng), about_openllm=False), REFUSAL
         topic = self.topics[rng.choices(*self._weights)[0]]
-        kinds = [kind for kind in ("asks", "asks", "tasks", "tasks", "names") if getattr(topic, kind)]
+        kinds = [kind for kind in KINDS if phrases(topic, kind)]
         kind = rng.choice(kinds)
-        text = rng.choice(getattr(topic, kind))
-        if kind != "asks":
-            text = rng.choice(self.dialogue[f"{kind[:-1]}_templates"]).format(text)
+        if topic.id in GREETED and rng.random() < 0.6:
+            first, *others = (self.dialogue[part] for part in GREETED[topic.id])
+            text = "".join(rng.choice(words) for words in (first, self.dialogue["addressed"], *others))
+        elif kind == "ask":
+            text = rng.choice(topic.asks)
+        else:
+            text = rng.choice(self.dialogue[f"{kind}_templates"]).format(rng.choice(phrases(topic, kind)))
         owner = self.questions.get(normalise(text), topic.id)
         return roughen(rng, text, about_openllm=owner not in SMALL_TALK), owner
 
@@ -115,16 +139,21 @@ class Corpus:
         if draw < 0.62:
             return self._unknown(rng)
         filled = rng.choice(self.offtopic["templates"])
-        for slot, words in (("thing", "things"), ("person", "people"), ("place", "places"), ("task", "tasks")):
+        for slot in SLOTS:
             while f"{{{slot}}}" in filled:
-                filled = filled.replace(f"{{{slot}}}", rng.choice(self.offtopic[words]), 1)
+                words = self.offtopic["people" if slot == "person" else f"{slot}s"]
+                filled = filled.replace(f"{{{slot}}}", rng.choice(words), 1)
         return str(filled)
 
     def _unknown(self, rng: random.Random) -> str:
         """The topics' own templates around words that no topic owns, so that no template alone decides."""
         if rng.random() < 0.5:
             verb = rng.choice(self.offtopic["tasks"]) if rng.random() < 0.8 else f"{self._word(rng)} {self._word(rng)}"
-            return rng.choice(self.dialogue["task_templates"]).format(verb)
+            if rng.random() < 0.7:
+                return rng.choice(self.dialogue["task_templates"]).format(verb)
+            if rng.random() < 0.6:
+                return rng.choice(self.dialogue["doing_templates"]).format(gerund(verb))
+            return rng.choice(self.dialogue["verb_templates"]).format(third_person(verb))
         noun = rng.choice(self.offtopic["things"]) if rng.random() < 0.6 else self._word(rng)
         return rng.choice(self.dialogue["name_templates"]).format(noun)
 
@@ -144,7 +173,7 @@ class Corpus:
             return self._bare(rng, style)
         if draw < 0.10:
             return self._as_json(rng, style)
-        turns = 1 if draw < 0.87 else 2 if draw < 0.96 else rng.randint(3, 5) if draw < 0.995 else rng.randint(6, 20)
+        turns = 1 if draw < 0.78 else 2 if draw < 0.91 else rng.randint(3, 5) if draw < 0.99 else rng.randint(6, 16)
         return Sample(self._system(rng) + self._chat(rng, turns, style))
 
     def _system(self, rng: random.Random) -> list[tuple[str, str, bool]]:

@@ -15,6 +15,7 @@ CLOSERS = (
     " please", ", please", " thanks", ", thanks", " thank you", " again", " exactly", " then", " now", " today",
     " here", " for me", " quickly", " on my laptop", " on my machine", " at work", " for my project", " in short",
     " in general", " by myself", " in a nutshell", " these days", " on Linux", " right now", ", I wonder",
+    ", in a few words", ", briefly", " in simple words", " in one sentence", " in detail", " step by step",
     ", any idea", ", do you know",
 )  # fmt: skip
 PRODUCT = (" in openllm", " with openllm", " using openllm", " here in openllm", " in OpenLLM", " when I use openllm")
