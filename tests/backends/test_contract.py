@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from openllm.backends.base import Backend
 from openllm.backends.select import find_backend
 from openllm.errors import (
     AdapterNotFound,
@@ -23,6 +24,7 @@ from openllm.errors import (
 )
 from openllm.llm import LLM
 from openllm.spec import LLMSpec
+from openllm.transport.process import ChildBackend
 from openllm.types import GenerationRequest, SamplingParams, Structure, StructureKind, TextDelta
 from tests.backends.reference import Reference, model_directory
 
@@ -33,6 +35,7 @@ TEXT = "the quick brown fox jumps over the lazy dog"
 ENGINES = [
     pytest.param("echo", id="echo"),
     pytest.param("pytorch", id="pytorch"),
+    pytest.param("runner", id="runner"),  # the pytorch engine in a process of its own
     pytest.param("vllm", id="vllm", marks=pytest.mark.vllm),
     pytest.param("flax", id="flax", marks=pytest.mark.keras),
     pytest.param("tf", id="tf", marks=pytest.mark.keras),
@@ -51,19 +54,25 @@ def reference(weights: Path) -> Reference:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=ENGINES)
 async def llm(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[LLM]:
+    name = "pytorch" if request.param == "runner" else request.param
     spec = LLMSpec(
         model_id=str(weights),
-        backend=request.param,
+        backend=name,
         dtype="float32",
         max_model_len=CONTEXT,
         max_num_seqs=8,
         max_queue=64,
         engine_args={"delay": 0.002} if request.param == "echo" else {},
     )
-    if why := find_backend(request.param).unusable(spec):
+    if why := find_backend(name).unusable(spec):
         pytest.skip(why)
-    async with LLM.from_spec(spec) as llm:
+    async with LLM.from_spec(spec, make_engine=in_child if request.param == "runner" else None) as llm:
         yield llm
+
+
+def in_child(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:
+    """The engine of `spec` behind a socket."""
+    return ChildBackend(spec, weights_dir), "for this test"
 
 
 def real(llm: LLM) -> None:
@@ -402,7 +411,10 @@ async def test_closing_ends_what_is_live_and_it_starts_again(llm: LLM) -> None:
     if llm.backend.name == "vllm":
         pytest.skip("vLLM on the CPU takes half a minute to start again; tests/backends/vllm has the closing test")
     task = asyncio.create_task(llm.generate(TEXT, max_tokens=200, ignore_eos=True))
-    await asyncio.sleep(0.05)
+    for _ in range(10_000):  # until it runs: a small model is done in a few milliseconds
+        await asyncio.sleep(0)
+        if llm.stats().running:
+            break
     await llm.aclose()
     with pytest.raises(EngineDead):
         await task
