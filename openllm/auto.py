@@ -11,6 +11,7 @@ from openllm import models
 from openllm.assembly import Assembly, spec_for
 from openllm.config import LLMConfig
 from openllm.errors import WeightsError
+from openllm.hub import Token
 from openllm.llm import LLM
 from openllm.weights import fetch_weights, weights_present
 
@@ -24,9 +25,10 @@ class FamilyLLM(LLM):
     family: ClassVar[type[LLMConfig]]
     backend_name: ClassVar[str]
 
-    def __init__(self, model_id: str | None = None, **options: Any) -> None:
+    def __init__(self, model_id: str | None = None, *, token: Token = None, **options: Any) -> None:
         options = {**options, "backend": self.backend_name}
         Assembly.__init__(self, spec_for(self.family.name, {**options, "model_id": model_id}))
+        self._token = token
 
     @classmethod
     def from_pretrained(cls, model_id: str | None = None, **options: Any) -> Self:
@@ -46,7 +48,7 @@ class _Auto:
     def for_model(
         cls, family: str, model_id: str | None = None, *, ensure_available: bool | None = None, **options: Any
     ) -> FamilyLLM:
-        """An LLM of that family on this backend; `options` are `LLMSpec`'s fields and sampling defaults.
+        """An LLM of that family on this backend; `options` are those of `LLM`.
 
         `ensure_available`: True fetches the weights now if this machine lacks them; False raises WeightsError then;
         None leaves it to the first use. Errors: UnknownFamily with near misses, UnsupportedCombination.
@@ -58,7 +60,7 @@ class _Auto:
                     f"The weights of {llm.spec.model_id} are not on this machine.",
                     hint="Pass ensure_available=True to fetch them.",
                 )
-            fetch_weights(llm.spec)
+            fetch_weights(llm.spec, options.get("token"))
         return llm
 
     @classmethod

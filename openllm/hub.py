@@ -32,6 +32,8 @@ SAFE_FILES = (
 )
 # Second copies of the weights, in other programs' layouts.
 _SECOND_COPIES = ("consolidated*", "original/*", "onnx/*", "openvino/*", "gguf/*", "coreml/*", "*.index.fp16.json")
+# What a download may be given: a token, whether to use the stored one (as transformers takes it), or nothing.
+Token = str | bool | None
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.5  # seconds; doubles
@@ -53,38 +55,40 @@ def cached_snapshot(repo: str, revision: str | None = None, files: Sequence[str]
         return None
 
 
-def snapshot(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES) -> Path:
+def snapshot(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES, token: Token = None) -> Path:
     """The directory of a repository's commit in the Hub's cache, downloaded where needed.
 
-    The token is the Hub client's own (HF_TOKEN, or a login). With HF_HUB_OFFLINE, or when the Hub cannot be reached,
-    the cache has to do. Errors: WeightsError, one for each thing that goes wrong.
+    Without a `token` it is the Hub client's own (HF_TOKEN, or a login). With HF_HUB_OFFLINE, or when the Hub cannot be
+    reached, the cache has to do. Errors: WeightsError, one for each thing that goes wrong.
     """
     from huggingface_hub import snapshot_download
 
     def download() -> Path:
-        return Path(snapshot_download(repo, revision=revision, **_selection(files)))
+        return Path(snapshot_download(repo, revision=revision, token=token, **_selection(files)))
 
     with _quiet_unless_terminal():
         return _retried(download, repo, revision)
 
 
-def remote_files(repo: str, revision: str | None = None) -> list[str]:
+def remote_files(repo: str, revision: str | None = None, token: Token = None) -> list[str]:
     """Names of a repository's files, sorted; empty when the Hub does not say."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
 
     try:
-        return sorted(HfApi().list_repo_files(repo, revision=revision))
+        return sorted(HfApi().list_repo_files(repo, revision=revision, token=token))
     except (HTTPError, OfflineModeIsEnabled, OSError):
         return []
 
 
-def download_size(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES) -> int:
+def download_size(
+    repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES, token: Token = None
+) -> int:
     """Bytes that `snapshot` would have to download. Errors: those of `snapshot`."""
     from huggingface_hub import snapshot_download
 
     def plan() -> int:
-        planned: Any = snapshot_download(repo, revision=revision, dry_run=True, **_selection(files))
+        planned: Any = snapshot_download(repo, revision=revision, token=token, dry_run=True, **_selection(files))
         return sum(int(file.file_size) for file in planned if file.will_download)
 
     with _quiet_unless_terminal():

@@ -39,7 +39,8 @@ class LLM(Assembly):
 
     `model_id` is a directory, a Hub id, a model-store tag, a family name or "demo"; `options` are `LLMSpec`'s fields
     (`backend`, `dtype`, `max_model_len`, `adapters`, ...). What is not given comes from `OPENLLM_*` variables, then
-    from the model's family. `token` is shown to the Hub and to nobody else; it is written down nowhere. Errors: ConfigurationError for options that cannot work; WeightsError, MissingDependency
+    from the model's family. `token` is shown to the Hub and to nobody else, and written down nowhere; without it the
+    Hub client's own is used. Errors: ConfigurationError for options that cannot work; WeightsError, MissingDependency
     and the engine's own when it starts.
 
         llm = openllm.LLM("demo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,7 @@ from openllm.checkpoint import (
     tensor_shapes,
 )
 from openllm.errors import AdapterNotFound, ConfigurationError, Forbidden, InvalidRequest, WeightsError
-from openllm.hub import remote_files, snapshot
+from openllm.hub import Token, remote_files, snapshot
 from openllm.modelstore import find_tag, is_tag
 from openllm.shelf import AdapterShelf
 from openllm.sources import Origin, origin
@@ -72,14 +73,15 @@ class CheckedAdapter:
         return content_digest(self.path)
 
 
-def resolve_adapter(adapter: AdapterSpec) -> Path:
+def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
     """The local directory of an adapter: as it is, from the store, or downloaded. `check_adapter` comes next.
 
     Errors: ConfigurationError for a source that means nothing, WeightsError when it is not there.
     """
     kind = origin(adapter.source)
     if kind is Origin.HUB:
-        return _from_hub(adapter)
+        _refuse_bare_tag(adapter)
+        return _from_hub(adapter, token)
     if adapter.revision is not None:
         raise ConfigurationError("A revision goes with a Hub id only.", hint=f"Drop @{adapter.revision}.")
     if kind is Origin.DEMO:
@@ -89,19 +91,32 @@ def resolve_adapter(adapter: AdapterSpec) -> Path:
     return directory.resolve()
 
 
-def _from_hub(adapter: AdapterSpec) -> Path:
-    directory = snapshot(adapter.source, adapter.revision, _FILES)
+def _refuse_bare_tag(adapter: AdapterSpec) -> None:
+    """`name:version` reads as SOURCE:NAME; if the store has that tag it was meant as one."""
+    tag = f"{adapter.source}:{adapter.name}"
+    if not is_tag(tag):
+        return
+    with contextlib.suppress(WeightsError):
+        find_tag(tag)
+        raise ConfigurationError(
+            f"{tag} means {adapter.source} by the name of {adapter.name}.", hint=f"Write {tag}:NAME."
+        )
+
+
+def _from_hub(adapter: AdapterSpec, token: Token) -> Path:
+    directory = snapshot(adapter.source, adapter.revision, _FILES, token)
     missing = not (directory / ADAPTER_WEIGHTS).is_file()
-    if missing and (pickled := pickled_files(remote_files(adapter.source, adapter.revision))):
+    if missing and (pickled := pickled_files(remote_files(adapter.source, adapter.revision, token))):
         raise _pickled(f"{adapter.source}/{pickled[0]}")
     return directory
 
 
-def check_adapter(path: Path, base: Path, max_rank: int | None = None) -> CheckedAdapter:
+def check_adapter(path: Path, base: Path, max_rank: int | None = None, *, uniform: bool = False) -> CheckedAdapter:
     """Check the adapter in `path` against the model in `base`; only headers are read, so it costs milliseconds.
 
     Errors: WeightsError, one line for each reason: not LoRA, a variant no engine can mix in a batch, pickled or broken
-    files, a rank above `max_rank`, layers the base model lacks, shapes that do not fit.
+    files, a rank above `max_rank`, layers the base model lacks, shapes that do not fit; with `uniform`, layers that
+    differ in rank or alpha.
     """
     check_directory(path)
     config = _read_adapter_config(path)
@@ -110,13 +125,19 @@ def check_adapter(path: Path, base: Path, max_rank: int | None = None) -> Checke
     if max_rank is not None and rank > max_rank:
         raise WeightsError(f"{path} has rank {rank}, above the limit of {max_rank}.", hint="Raise --max-lora-rank.")
     _check_fit(path, pairs, base, bool(config.get("fan_in_fan_out")))
+    same = not config.get("rank_pattern") and not config.get("alpha_pattern")
+    if uniform and not same:
+        raise WeightsError(
+            f"{path} sets ranks or alphas layer by layer (rank_pattern, alpha_pattern); this engine knows one for all.",
+            hint="Use the pytorch backend, or train it with one rank and one alpha.",
+        )
     named = config.get("base_model_name_or_path")
     return CheckedAdapter(
         path=path,
         rank=rank,
         targets=tuple(sorted({module.rpartition(".")[2] for module in pairs})),
         base_model=named if isinstance(named, str) and named else None,
-        uniform=not config.get("rank_pattern") and not config.get("alpha_pattern"),
+        uniform=same,
     )
 
 

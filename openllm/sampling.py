@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,6 +15,7 @@ import attrs
 from openllm.errors import InvalidRequest
 from openllm.types import SamplingParams, Structure
 
+logger = logging.getLogger(__name__)
 _MAX_SEED = 2**63 - 1
 # name -> (lowest, highest, lowest itself allowed)
 _NUMBERS: Mapping[str, tuple[float, float, bool]] = {
@@ -32,6 +36,8 @@ _COUNTS: Mapping[str, tuple[int, int]] = {
     "prompt_logprobs": (0, 2**31 - 1),
 }
 _FLAGS = ("include_stop", "ignore_eos", "skip_special_tokens")
+# What a model's own generation_config.json may set.
+_MODEL_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _ALIASES = {"max_new_tokens": "max_tokens"}
 
 
@@ -47,6 +53,28 @@ def build_params(*layers: Mapping[str, Any]) -> SamplingParams:
     if params.max_tokens is not None and params.min_tokens > params.max_tokens:
         raise _bad("min_tokens", f"{params.min_tokens} is more than max_tokens ({params.max_tokens})")
     return params
+
+
+def model_defaults(directory: Path) -> dict[str, Any]:
+    """What the generation_config.json in a model's directory says, of what `vllm serve` takes from it but the length.
+
+    A file that is missing or broken says nothing; a value out of range is left out with a warning.
+    """
+    try:
+        said = json.loads((directory / "generation_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    found = {name: said[name] for name in _MODEL_NAMES if said.get(name) is not None} if isinstance(said, dict) else {}
+    return {name: value for name, value in found.items() if _fits(name, value)}
+
+
+def _fits(name: str, value: Any) -> bool:
+    try:
+        _checked(name, value)
+    except InvalidRequest as error:
+        logger.warning("generation_config.json is not followed: %s", error)
+        return False
+    return True
 
 
 def _checked(name: str, value: Any) -> Any:

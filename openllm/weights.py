@@ -19,7 +19,7 @@ from openllm.checkpoint import (
     refuse_pickled,
 )
 from openllm.errors import ConfigurationError, WeightsError
-from openllm.hub import SAFE_FILES, cached_snapshot, download_size, remote_files, require_room, snapshot
+from openllm.hub import SAFE_FILES, Token, cached_snapshot, download_size, remote_files, require_room, snapshot
 from openllm.modelstore import StoredModel, find_tag, list_store
 from openllm.sources import Origin, origin
 from openllm.spec import LLMSpec
@@ -42,14 +42,15 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-def resolve_weights(spec: LLMSpec) -> Path:
+def resolve_weights(spec: LLMSpec, token: Token = None) -> Path:
     """The local directory that `spec.model_id` stands for, checked; a Hub id may be downloaded, nothing else may.
 
+    `token` is for the Hub alone; None: the Hub client's own.
     Errors: ConfigurationError for an id that means nothing; WeightsError for what is missing, broken or unsafe.
     """
     kind = origin(spec.model_id)
     if kind is Origin.HUB:
-        return _from_hub(spec)
+        return _from_hub(spec, token)
     directory = _local(spec, kind)
     check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
     return directory
@@ -70,13 +71,13 @@ def weights_present(spec: LLMSpec) -> bool:
     return True
 
 
-def fetch_weights(spec: LLMSpec) -> Path:
+def fetch_weights(spec: LLMSpec, token: Token = None) -> Path:
     """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the disk has room."""
     if origin(spec.model_id) is Origin.HUB and not weights_present(spec):
-        size = download_size(spec.model_id, spec.revision, _wanted(spec))
+        size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
         require_room(spec.model_id, size)
         logger.info("Fetching %s from the Hub: %.2f GB.", spec.model_id, size / 1e9)
-    return resolve_weights(spec)
+    return resolve_weights(spec, token)
 
 
 def _local(spec: LLMSpec, kind: Origin) -> Path:
@@ -96,17 +97,17 @@ def _wanted(spec: LLMSpec) -> tuple[str, ...]:
     return (*SAFE_FILES, "*.py") if spec.trust_remote_code else SAFE_FILES
 
 
-def _from_hub(spec: LLMSpec) -> Path:
-    directory = snapshot(spec.model_id, spec.revision, _wanted(spec))
+def _from_hub(spec: LLMSpec, token: Token) -> Path:
+    directory = snapshot(spec.model_id, spec.revision, _wanted(spec), token)
     if not any(iter_weight_files(directory)):
-        _refuse_or_fetch_pickled(spec, directory)
+        _refuse_or_fetch_pickled(spec, directory, token)
     check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
     return directory
 
 
-def _refuse_or_fetch_pickled(spec: LLMSpec, directory: Path) -> None:
+def _refuse_or_fetch_pickled(spec: LLMSpec, directory: Path, token: Token) -> None:
     """The commit has no safetensors: if it has pickled weights, they are refused by name, or fetched when trusted."""
-    pickled = pickled_files(remote_files(spec.model_id, spec.revision))
+    pickled = pickled_files(remote_files(spec.model_id, spec.revision, token))
     if pickled and not (directory / pickled[0]).is_file():
         refuse_pickled(f"{spec.model_id}/{pickled[0]}", spec.trust_remote_code)
-        snapshot(spec.model_id, directory.name, (*_wanted(spec), *(f"*{suffix}" for suffix in PICKLED)))
+        snapshot(spec.model_id, directory.name, (*_wanted(spec), *(f"*{suffix}" for suffix in PICKLED)), token)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
 
+import openllm
 from openllm.errors import WeightsError
 from openllm.weights import fetch_weights, read_config, resolve_weights, weights_present
 from tests.checkpoints import CONFIG, FILES, spec
 from tests.hub import FakeHub
+from tests.tiny import write_adapter, write_llama
 
 
 @pytest.fixture
@@ -159,3 +162,22 @@ def test_a_process_of_its_own_says_nothing_on_stderr(hub, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.strip() in hub.repositories["org/model"].commits
     assert done.stderr == ""
+
+
+def test_a_token_given_in_code_reaches_the_downloads_and_nothing_else(hub, tmp_path, caplog):
+    base = write_llama(tmp_path / "base")
+    hub.add("org/private", base)
+    hub.add("org/pirate", write_adapter(tmp_path / "pirate", base))
+    for repository in hub.repositories.values():
+        repository.token = "hf_given"
+    options = {"backend": "echo", "adapters": ["org/pirate:arr"]}
+    with pytest.raises(WeightsError, match="does not show it"):
+        asyncio.run(openllm.LLM("org/private", **options).start())
+    with caplog.at_level("DEBUG"):
+        llm = openllm.LLM.from_pretrained("org/private", token="hf_given", **options)
+        assert asyncio.run(llm.generate("hello", adapter_name="arr", max_tokens=2)).usage.completion_tokens == 2
+    llm.close()
+    family = openllm.AutoLLM.for_model("llama", "org/private", ensure_available=True, token="hf_given")
+    assert family.weights_dir == llm.weights_dir
+    shown = (repr(llm), str(llm.spec), llm.spec.to_json(), str(llm.backend.spec), caplog.text)
+    assert not any("hf_given" in text for text in shown)

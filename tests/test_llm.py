@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +52,15 @@ def test_a_script_calls_it_like_a_function(weights: Path) -> None:
         assert answer.usage.completion_tokens == 4
         assert str(answer) == answer.outputs[0].text
         assert llm(TEXT, max_tokens=4).outputs == answer.outputs
+
+
+@pytest.mark.parametrize("backend", ["echo", "pytorch"])
+def test_a_script_that_forgets_to_close_ends_cleanly(weights: Path, backend: str) -> None:
+    code = f"import openllm; print(openllm.LLM({str(weights)!r}, backend={backend!r})('hi', max_tokens=2).usage)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert "completion_tokens=2" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_a_text_called_like_a_function_is_one_turn_of_a_chat(weights: Path) -> None:
@@ -172,3 +183,14 @@ def test_options_follow_the_one_precedence(weights: Path, monkeypatch: pytest.Mo
     assert LLM(str(weights), max_model_len=33).spec.max_model_len == 33
     with pytest.raises(ConfigurationError, match="max_model_len"):
         LLM(str(weights), max_modle_len=3)
+
+
+def test_a_models_own_defaults_stand_between_the_spec_and_the_family(weights: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(weights, model)
+    written = json.loads((model / "generation_config.json").read_text()) | {"temperature": 0.3, "top_k": 7}
+    (model / "generation_config.json").write_text(json.dumps(written))
+    llm = echo(model, family="llama", top_k=3)
+    params = llm.sampling_params(min_p=0.1)
+    assert (params.temperature, params.top_k, params.top_p, params.min_p) == (0.3, 3, 0.9, 0.1)
+    assert llm.sampling_params(temperature=1.0).temperature == 1.0

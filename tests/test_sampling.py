@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openllm.errors import InvalidRequest
-from openllm.sampling import build_params
+from openllm.sampling import build_params, model_defaults
 from openllm.types import SamplingParams, Structure, StructureKind
 
 LAYER = st.dictionaries(
@@ -99,3 +101,14 @@ def test_what_is_right_is_kept() -> None:
 def test_min_tokens_beyond_max_tokens_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="min_tokens"):
         build_params({"min_tokens": 5, "max_tokens": 4})
+
+
+def test_a_model_says_how_it_is_sampled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert model_defaults(tmp_path) == {}
+    said = {"temperature": 0.3, "top_p": None, "top_k": 5, "min_p": 7.0, "eos_token_id": 2, "max_new_tokens": 9}
+    (tmp_path / "generation_config.json").write_text(json.dumps(said))
+    assert model_defaults(tmp_path) == {"temperature": 0.3, "top_k": 5}
+    assert "min_p" in caplog.text
+    for broken in ("{", "[1]", "\udcff"):
+        (tmp_path / "generation_config.json").write_bytes(broken.encode("utf-8", "surrogateescape"))
+        assert model_defaults(tmp_path) == {}

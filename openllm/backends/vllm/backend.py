@@ -48,6 +48,7 @@ class VLLMBackend(Backend):
 
     name = "vllm"
     supports_adapters = True
+    uniform_adapters = True
     supports_embeddings = True
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:

@@ -174,6 +174,7 @@ def _info(engine: Any, config: Any) -> BackendInfo:
         device=str(config.device_config.device_type),
         max_concurrency=config.scheduler_config.max_num_seqs,
         adapter_slots=_slots(config),
+        adapter_rank=config.lora_config.max_lora_rank if config.lora_config is not None else None,
     )
 
 
