@@ -100,10 +100,10 @@ class ServerProcess:
         first = psutil.Process(self.process.pid)
         return [first, *first.children(recursive=True)]
 
-    def listening_ports(self) -> set[int]:
-        """TCP ports that any process of the family listens on."""
+    def listening_ports(self, *members: psutil.Process) -> set[int]:
+        """TCP ports that any of `members` (default: the family) listens on."""
         found = set()
-        for member in self.family():
+        for member in members or self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 found |= {item.laddr.port for item in member.net_connections("tcp") if item.status == "LISTEN"}
         return found

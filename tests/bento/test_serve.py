@@ -30,6 +30,7 @@ def stream_slowly(server: ServerProcess, tokens: int, begun: threading.Event, fo
     """Read a stream to its end; `found` gets each chunk's finish_reason or error, and what ended it."""
     body = {"prompt": PROMPT, "max_tokens": tokens, "stream": True, "ignore_eos": True}
     with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=STOP_WAIT) as answer:
+        answer.raise_for_status()
         for line in answer.iter_lines():
             if line.startswith("data: {"):
                 begun.set()
