@@ -131,6 +131,11 @@ def process_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def restrict_devices(devices: str) -> None:
+    """Let this process see these GPUs only; to be called before an engine's packages are imported."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices
+
+
 def foreign_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment without OPENLLM_* variables: what a child gets beside `Settings.to_env()` and its own spec."""
     environ = os.environ if environ is None else environ

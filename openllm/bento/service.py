@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException
-from bentoml.models import BentoModel
 
 import openllm
 from openllm.bento.document import merge_document, read_document
+from openllm.bento.engines import EngineDependency, address_of, connect, find_source, make_engine_service
 from openllm.bento.image import LockedImage
 from openllm.bento.packing import localise, sources_of
 from openllm.bento.references import reference_to
 from openllm.bento.render import render_readme
 from openllm.errors import OpenLLMError
-from openllm.modelstore import is_tag
 from openllm.settings import Settings, spec_layer
 from openllm.spec import LLMSpec
 
@@ -35,6 +35,8 @@ def create_service(name: str, file: str, document: str) -> LLMService:
     """The service of the specs in `document`, a file beside `file`. Errors: ConfigurationError."""
     baked = read_document(Path(file).parent / document)
     specs = merge_document(baked, {})
+    identifier = name.replace(".", "_").replace("-", "_")
+    workers = Settings.from_env().api_workers
 
     class Deployed(Worker):
         @bentoml.on_deployment  # type: ignore[untyped-decorator]  # bentoml has no types
@@ -42,18 +44,25 @@ def create_service(name: str, file: str, document: str) -> LLMService:
         def check() -> None:
             service.check()
 
+    engines = []
+    if len(specs) > 1 or workers > 1:
+        in_force = merge_document(baked, spec_layer())
+        engines = [make_engine_service(f"{identifier}_engine_{at}", in_force, at) for at in range(len(in_force))]
+        for engine in engines:
+            setattr(Deployed, engine.name, EngineDependency(engine))
     service: LLMService = bentoml.service(
-        name=name.replace(".", "_").replace("-", "_"),
+        name=identifier,
         service_class=LLMService,
         image=LockedImage.for_specs(specs),
         description=render_readme(name, specs),
         labels={"openllm": openllm.__version__, "openai_endpoint": OPENAI_ENDPOINT},
-        workers=1,
+        workers=workers,
         traffic={"timeout": LONGEST_ANSWER_SECONDS},
         metrics={"enabled": False},  # ours are at /metrics
         logging={"access": {"enabled": False}},
     )(Deployed)
     service.baked = baked
+    service.engines = tuple(engine.name for engine in engines)
     service.sources = tuple((source, reference_to(source, spec)) for spec in specs for source in sources_of(spec))
     service.models = [reference for _, reference in service.sources]
     return service
@@ -89,6 +98,7 @@ class Deployment:
 
     specs: tuple[LLMSpec, ...]
     settings: Settings
+    engines: tuple[Path, ...] = ()  # sockets of the specs' engines, where those have processes of their own
 
 
 @attrs.define(eq=False, slots=False)
@@ -96,6 +106,7 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
     """A BentoML service whose HTTP application is openllm's own."""
 
     baked: tuple[Mapping[str, Any], ...] = attrs.field(init=False, default=())
+    engines: tuple[str, ...] = attrs.field(init=False, default=())  # services of the engines, where they are apart
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
     deployment: Deployment | None = attrs.field(init=False, default=None)  # `start` sets it; else the environment rules
     runtime: Runtime = attrs.field(init=False, default=None)
@@ -119,21 +130,22 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""
         from openllm.bento.front import Front
         from openllm.bento.runtime import Runtime
-        from openllm.llm import LLM
         from openllm.server import create_app
 
         deployment = self.deploy()
         logging.getLogger("openllm").setLevel(deployment.settings.log_level.upper())
-        llms = [LLM.from_spec(*localise(spec, self._find)) for spec in deployment.specs]
+        llms = [
+            connect(*localise(spec, self._find), address)
+            for spec, address in zip_longest(deployment.specs, deployment.engines or map(address_of, self.engines))
+        ]
         server = create_app(llms, deployment.settings)
         self.runtime = Runtime(server)
         return Front(super().to_asgi(is_main), server)
 
+    def on_load_bento(self, bento: Any) -> None:
+        """Called by BentoML: the Bento may have been built for another number of workers, without the engines."""
+        for service in self.all_services().values():
+            service.bento = bento
+
     def _find(self, source: str) -> Path | None:
-        """The directory of a source that the Bento, or the store, has; None leaves it to `openllm.weights`."""
-        references = dict(self.sources)
-        if self.bento is not None:
-            kept = next(info for info in self.bento.info.services if info.name == self.name).models
-            references = {name: BentoModel(info.tag) for (name, _), info in zip(self.sources, kept, strict=True)}
-        reference = references.get(source) or (BentoModel(source) if is_tag(source) else None)
-        return Path(reference.resolve().path) if isinstance(reference, BentoModel) else None
+        return find_source(self, self.sources, source)

@@ -28,6 +28,7 @@ class EngineServer:
         self.address = address
         self.users: set[User] = set()
         self.dead: asyncio.Future[str] | None = None  # set when the engine stops by itself, to the reason
+        self._unused = asyncio.Event()
         self._hello: Hello | None = None
         self._status: Status | None = None
         self._server: asyncio.AbstractServer | None = None
@@ -75,6 +76,15 @@ class EngineServer:
 
     def leave(self, user: User) -> None:
         self.users.discard(user)
+        if not self.users:
+            self._unused.set()
+
+    async def wait_unused(self, seconds: float) -> None:
+        """Return once nobody is connected any more, or after `seconds`."""
+        self._unused.clear()
+        if self.users:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._unused.wait(), seconds)
 
     def announce(self) -> None:
         """Tell everybody how the engine is, if that has changed."""
