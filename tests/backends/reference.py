@@ -1,16 +1,15 @@
-"""What an engine's tokens are held against: transformers in float32, one request at a time."""
+"""What an engine's tokens are held against: transformers in float32, or plain numpy where there is no torch."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import pytest
+import numpy as np
 
 MARGIN = 1e-3  # two logits nearer than this may come in either order
-DEMO = Path(__file__).parents[2] / "openllm" / "demo"
 
 
 def has_torch() -> bool:
@@ -18,36 +17,40 @@ def has_torch() -> bool:
 
 
 def model_directory(path: Path) -> Path:
-    """A tiny random model written to `path`; the demo model where there is no torch to write one."""
-    if not has_torch():
-        return DEMO
-    from tests.tiny import write_llama
+    """A tiny random model with a tokenizer, written to `path`."""
+    from tests.tiny import VOCAB_SIZE, write_llama, write_tokenizer
 
-    write_llama(path)
-    return path
+    if has_torch():
+        return write_llama(path)
+    from tests.backends.keras.checkpoints import write_checkpoint
+
+    write_checkpoint(path, "llama", vocab_size=VOCAB_SIZE, max_position_embeddings=512)
+    return write_tokenizer(path)
 
 
 class Reference:
-    """The model in `path` through transformers. A test that needs it skips where torch is missing."""
+    """The model in `path`, one request at a time, by code that shares nothing with the engines' loops."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @cached_property
-    def _model(self) -> Any:
+    def _logits(self) -> Callable[[list[int]], np.ndarray]:
+        """Token ids -> logits (tokens, vocabulary) after each."""
         if not has_torch():
-            pytest.skip("comparing with transformers needs torch: pip install torch")
+            from tests.backends.keras.reference import NumpyModel
+
+            return NumpyModel(self._path).logits
         import torch
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_pretrained(self._path, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(self._path, dtype=torch.float32).eval()
 
-    def _logits(self, token_ids: list[int]) -> Any:
-        model = self._model
-        import torch
+        def logits(token_ids: list[int]) -> np.ndarray:
+            with torch.inference_mode():
+                return model(torch.tensor([token_ids])).logits[0].float().numpy()
 
-        with torch.inference_mode():
-            return model(torch.tensor([token_ids])).logits[0].float()
+        return logits
 
     def assert_greedy(self, prompt: list[int], answer: list[int]) -> None:
         """Every token of `answer` is the best one after what stands before it, or as good as the best."""
@@ -58,5 +61,7 @@ class Reference:
 
     def logprobs(self, prompt: list[int], answer: list[int]) -> list[float]:
         """The log probability of each token of `answer` after `prompt`."""
-        rows = self._logits([*prompt, *answer]).log_softmax(-1)
-        return [float(rows[len(prompt) + at - 1, token]) for at, token in enumerate(answer)]
+        rows = self._logits([*prompt, *answer])[len(prompt) - 1 : -1].astype(np.float64)
+        rows -= rows.max(-1, keepdims=True)
+        rows -= np.log(np.exp(rows).sum(-1, keepdims=True))
+        return [float(row[token]) for row, token in zip(rows, answer, strict=True)]

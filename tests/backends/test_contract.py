@@ -22,6 +22,7 @@ from openllm.errors import (
     Overloaded,
     UnsupportedFeature,
 )
+from openllm.generation import collect
 from openllm.llm import LLM
 from openllm.spec import LLMSpec
 from openllm.transport.process import ChildBackend
@@ -381,9 +382,9 @@ async def test_an_unknown_adapter_is_refused(llm: LLM) -> None:
 
 
 async def test_a_full_queue_is_a_typed_error_and_accepted_requests_finish(llm: LLM) -> None:
-    results = await asyncio.gather(
-        *(llm.generate(TEXT, max_tokens=3, ignore_eos=True) for _ in range(200)), return_exceptions=True
-    )
+    params = llm.sampling_params(max_tokens=3, ignore_eos=True)  # admitted first, so that they all come at once
+    admitted = [await llm.admit(GenerationRequest(TEXT, params)) for _ in range(200)]
+    results = await asyncio.gather(*map(collect, admitted), return_exceptions=True)
     refused = [r for r in results if isinstance(r, Overloaded)]
     assert refused
     assert refused[0].retry_after >= 1

@@ -75,7 +75,8 @@ def write_checkpoint(path: Path, name: str, **overrides: Any) -> Path:
     config["architectures"] = [ARCHITECTURES.get(config["model_type"], "LlamaForCausalLM")]
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(config))
-    save_file(random_weights(CONFIGS[name]), path / "model.safetensors", metadata={"format": "pt"})
+    weights = random_weights({**CONFIGS[name], "vocab_size": config["vocab_size"]})
+    save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
     return path
 
 
@@ -96,9 +97,12 @@ def norm_scale(name: str) -> bool:
 def decoder_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     width, inner = config["hidden_size"], config["intermediate_size"]
     head = config.get("head_dim", width // HEADS)
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCAB, width), "model.norm.weight": (width,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (config["vocab_size"], width),
+        "model.norm.weight": (width,),
+    }
     if not config["tie_word_embeddings"]:
-        shapes["lm_head.weight"] = (VOCAB, width)
+        shapes["lm_head.weight"] = (config["vocab_size"], width)
     for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}."
         for part, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
@@ -117,7 +121,7 @@ def decoder_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def gpt2_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     width = config["n_embd"]
     shapes: dict[str, tuple[int, ...]] = {
-        "transformer.wte.weight": (VOCAB, width),
+        "transformer.wte.weight": (config["vocab_size"], width),
         "transformer.wpe.weight": (config["n_positions"], width),
         "transformer.ln_f.weight": (width,),
         "transformer.ln_f.bias": (width,),

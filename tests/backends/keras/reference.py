@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +23,8 @@ class NumpyModel:
     """The causal language model in `path`, one sequence at a time, no cache."""
 
     def __init__(self, path: Path) -> None:
+        with contextlib.suppress(ImportError):  # teaches numpy bfloat16; jax and tensorflow bring it
+            importlib.import_module("ml_dtypes")
         self.config: dict[str, Any] = json.loads((path / "config.json").read_text())
         self.weights: Weights = {
             name: value.astype(np.float64)
