@@ -8,6 +8,7 @@ const ui = {
   maxTokens: byId("max-tokens"), log: byId("log"), empty: byId("empty"), form: byId("form"), input: byId("input"),
   send: byId("send"), stop: byId("stop"), clear: byId("clear"),
 };
+const API = new URL("v1/", location.origin + location.pathname); // not relative: the page's own URL may hold a key
 const KEY = "openllm-api-key"; // in session storage: gone with the tab
 const conversation = [];
 let running = null; // the AbortController of the answer that is being written
@@ -29,7 +30,7 @@ async function failure(response) {
 async function listModels() {
   const chosen = ui.model.value;
   try {
-    const response = await fetch("v1/models", { headers: headers() });
+    const response = await fetch(new URL("models", API), { headers: headers() });
     if (response.status === 401) {
       byId("options").open = true;
       ui.key.focus();
@@ -102,7 +103,7 @@ async function* events(response) {
 }
 
 async function readAnswer(turn, answer) {
-  const response = await fetch("v1/chat/completions", {
+  const response = await fetch(new URL("chat/completions", API), {
     method: "POST", headers: headers(), body: requestBody(), signal: running.signal,
   });
   if (!response.ok) throw new Error(await failure(response));
