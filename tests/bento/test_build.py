@@ -216,7 +216,13 @@ def test_bentoml_s_own_build_gives_the_same_contents(home: Path, echo_model: Pat
     assert [str(model.tag) for model in bento.info.all_models] == [stored.tag for stored in ours.models]
 
 
-def test_the_bentofile_at_the_root_builds_the_demo() -> None:
-    config = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
-    assert config["service"] == "service:svc"
-    assert all((ROOT / name).is_file() for name in config["include"])
+def test_bentoml_build_at_the_root_packs_the_demo(home: Path) -> None:
+    bento = bentoml.bentos.build_bentofile(str(ROOT / "bentofile.yaml"), build_ctx=str(ROOT))
+    source = Path(bento.path) / "src"
+    files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
+    assert files == {"service.py", "bentos/demo.yaml", "bentofile.yaml", f"wheels/{wheel_name()}"}
+    ours = build(LLMSpec(model_id="demo", backend="pytorch"))
+    assert bento.tag.name == ours.tag.partition(":")[0] == "demo"
+    assert [str(model.tag) for model in bento.info.all_models] == [stored.tag for stored in ours.models]
+    locked = "env/python/requirements.txt"
+    assert (Path(bento.path) / locked).read_bytes() == (ours.path / locked).read_bytes()
