@@ -77,7 +77,7 @@ class Stage:
     slab: Slab
     begin: int
     end: int
-    write: torch.Tensor  # [end - begin]: row * length + position
+    write: torch.Tensor  # [end - begin]: row * slab length + position
     decode: Decode | None
     chunks: list[Chunk]
 
@@ -156,10 +156,9 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not f
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
         """Write `[1, heads, tokens, width]` to the rows of the step and return the view that attends to them."""
         for stage in self.cache.stages:
-            stored = (stage.slab.keys[self.layer], stage.slab.values[self.layer])
-            for tensor, new in zip(stored, (key_states, value_states), strict=True):
-                flat = tensor.view(-1, *tensor.shape[2:])
-                flat.index_copy_(0, stage.write, new[0, :, stage.begin : stage.end].transpose(0, 1).to(tensor.dtype))
+            stored = (stage.slab.key_tokens[self.layer], stage.slab.value_tokens[self.layer])
+            for tokens, new in zip(stored, (key_states, value_states), strict=True):
+                tokens.index_copy_(0, stage.write, new[0, :, stage.begin : stage.end].transpose(0, 1).to(tokens.dtype))
         view = LayerView(self.cache.stages, self.layer, self.window)
         return view, view
 

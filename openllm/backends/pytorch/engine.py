@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import torch
 from openllm.backends.base import EngineStats
 from openllm.backends.pytorch.adapters import AdapterBank
 from openllm.backends.pytorch.loader import Limits, use_physical_cores
-from openllm.backends.pytorch.outbox import Outbox, post_error
+from openllm.backends.pytorch.outbox import Outbox, post_error, telling
 from openllm.backends.pytorch.runner import Runner
 from openllm.backends.pytorch.sampler import Drawn, Sampler
 from openllm.backends.pytorch.scheduler import Scheduler
@@ -134,15 +133,12 @@ class Engine:
     # On the engine's thread
 
     def _run(self) -> None:
-        try:
+        with telling(self._die):
             use_physical_cores()
             with torch.inference_mode():
                 while self._wait_for_work():
                     self._step()
             self._end_all("cancelled")
-        finally:
-            if (error := sys.exc_info()[1]) is not None:
-                self._die(error)
 
     def _step(self) -> None:
         self._admit_arrivals()
@@ -279,8 +275,9 @@ class Engine:
     def _die(self, error: BaseException) -> None:
         """The thread ends by `error`: say so to everybody who waits."""
         with self._wake:
-            self.failure = f"{type(error).__name__} in the engine's thread; see the server's log."
-        log.error("the engine's thread died", exc_info=error)
+            self.failure = f"{type(error).__name__} in the engine's thread."
+        log.error("the engine's thread died: %s", type(error).__name__)
+        log.debug("how it died", exc_info=error)
         dead = EngineDead(f"The pytorch engine has stopped: {self.failure}", hint="Restart the service.")
         post_error(list(self._jobs.values()), dead)
         for future, _ in self._commands:

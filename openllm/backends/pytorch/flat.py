@@ -15,7 +15,7 @@ from openllm.backends.pytorch.sequence import Sequence, Work
 from openllm.backends.pytorch.slots import Geometry, Row, Slab, SlotStore, common_prefix, slab_lengths
 
 SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
-HEADROOM = 256  # tokens of answer that a row is placed for at first
+HEADROOM = 64  # tokens of answer that a row is placed for at first; moving it later is cheap
 LENGTH_STEP = 64  # attention looks at lengths rounded up to this
 
 
@@ -56,8 +56,10 @@ class FlatRunner:
         elif donor is not row:
             shared = 0
         sequence.row, sequence.computed = row, shared
-        if sequence.generated == 0:
+        if sequence.generated == 0 and sequence.index == 0 and self.limits.prefix_caching:
             sequence.cached = shared
+            self.prefixes.queries += sequence.prompt_length
+            self.prefixes.hits += shared
         return True
 
     def _find_donor(self, sequence: Sequence) -> tuple[Row | None, int]:
@@ -70,9 +72,6 @@ class FlatRunner:
         if not self.limits.prefix_caching:
             return None, 0
         donor, shared = self.store.find_prefix(sequence.tokens, sequence.adapter)
-        if sequence is first:
-            self.prefixes.queries += sequence.prompt_length
-            self.prefixes.hits += shared if shared >= SHORTEST_PREFIX else 0
         return (donor, shared) if shared >= SHORTEST_PREFIX else (None, 0)
 
     def extend(self, sequence: Sequence) -> bool:

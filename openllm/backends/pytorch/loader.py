@@ -260,9 +260,9 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
             param="max_model_len",
         )
     budget = spec.kv_cache_memory or _default_budget(spec, loaded.device)
-    fits = budget // max(1, token_bytes) // 2 - 8  # a slab has a scratch row beside each
+    fits = budget // max(1, token_bytes) // 8 * 8 - 8  # slabs are multiples of 8 and have a token of scratch
     if fits < 1 or (spec.max_model_len is not None and fits < longest):
-        need = 2 * (longest + 8) * token_bytes
+        need = (longest + 16) * token_bytes
         raise ConfigurationError(
             f"A sequence of {longest} tokens needs {need / 2**20:.0f} MiB of KV cache; there are {budget / 2**20:.0f}.",
             hint="Lower max_model_len or raise kv_cache_memory.",

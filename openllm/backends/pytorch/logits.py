@@ -68,7 +68,7 @@ def _lowest_kept(best: torch.Tensor, total: torch.Tensor, top_k: torch.Tensor, t
     total = torch.where(top_k <= count, torch.logsumexp(limited, -1, keepdim=True), total)
     shares = torch.exp(limited - total)
     before = shares.cumsum(-1) - shares
-    kept = ((before < top_p) & (limited > float("-inf"))).sum(-1, keepdim=True).clamp(min=1)
+    kept = (((before < top_p) | (top_p >= 1)) & (limited > float("-inf"))).sum(-1, keepdim=True).clamp(min=1)
     return best.gather(-1, kept - 1)
 
 

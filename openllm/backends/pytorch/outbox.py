@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from openllm.backends.base import terminal_error
 from openllm.backends.pytorch.sequence import Job, Sequence
 from openllm.errors import OpenLLMError
@@ -45,6 +48,21 @@ def post_error(jobs: list[Job], error: OpenLLMError) -> None:
     for job in jobs:
         if not job.loop.is_closed():
             job.loop.call_soon_threadsafe(job.queue.fail, error)
+
+
+class telling:  # noqa: N801 - read as a verb, like contextlib.suppress
+    """Hands whatever ends the thread to `tell`, and keeps it from the interpreter's own hook."""
+
+    def __init__(self, tell: Callable[[BaseException], None]) -> None:
+        self._tell = tell
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        if error is not None:
+            self._tell(error)
+        return True
 
 
 def _deliver(deltas: list[tuple[Job, TokenDelta]]) -> None:

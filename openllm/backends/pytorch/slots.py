@@ -51,19 +51,25 @@ class Row:
 
 
 class Slab:
-    """Keys and values as `[rows + 1, length, heads, width]` per layer; the last row is scratch for padded steps."""
+    """Keys and values of `rows` sequences of at most `length` tokens.
+
+    Per layer `keys` and `values` are views `[rows, length, heads, width]` of `key_tokens` and `value_tokens`
+    `[rows * length + 1, heads, width]`; the last token is scratch, for what padded steps write.
+    """
 
     def __init__(self, geometry: Geometry, rows: int, length: int) -> None:
         def empty(heads: int, width: int) -> torch.Tensor:
             # Zeros, for what is masked out must still be finite.
-            return torch.zeros(rows + 1, length, heads, width, dtype=geometry.dtype, device=geometry.device)
+            return torch.zeros(rows * length + 1, heads, width, dtype=geometry.dtype, device=geometry.device)
 
         self.rows, self.length = rows, length
-        self.keys = [empty(heads, key) for heads, key, _ in geometry.layers]
-        self.values = [empty(heads, value) for heads, _, value in geometry.layers]
+        self.key_tokens = [empty(heads, key) for heads, key, _ in geometry.layers]
+        self.value_tokens = [empty(heads, value) for heads, _, value in geometry.layers]
+        self.keys = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.key_tokens]
+        self.values = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.value_tokens]
         self.occupants: list[Row | None] = [None] * rows
         self.live = 0
-        self.bytes = (rows + 1) * length * geometry.token_bytes
+        self.bytes = slab_bytes(rows, length, geometry.token_bytes)
 
     def parked(self) -> list[Row]:
         return [row for row in self.occupants[self.live :] if row is not None]
@@ -152,6 +158,7 @@ class SlotStore:
         target = self.place(owner, need)
         if target is None:
             return False
+        row = owner.row  # Placing may have moved it.
         target.slab.copy(row, target, row.valid)
         row.slab.vacate(row, park=False)
         owner.row = target
@@ -189,11 +196,11 @@ class SlotStore:
     def _allocate(self, length: int) -> Slab | None:
         used = sum(slab.bytes for slab in self.slabs)
         share = self.budget // max(2 * len(self.lengths), 4)
-        row_bytes = length * self.geometry.token_bytes
-        rows = max(1, min(self.rows, share // row_bytes - 1))
-        if used + (rows + 1) * row_bytes > self.budget:
+        token_bytes = self.geometry.token_bytes
+        rows = max(1, min(self.rows, share // (length * token_bytes)))
+        if used + slab_bytes(rows, length, token_bytes) > self.budget:
             rows = 1
-        if used + (rows + 1) * row_bytes > self.budget:
+        if used + slab_bytes(rows, length, token_bytes) > self.budget:
             return None
         self.slabs.append(Slab(self.geometry, rows, length))
         return self.slabs[-1]
@@ -216,6 +223,10 @@ class SlotStore:
                 target.slab.copy(row, target, row.valid)
                 row.owner.row = target
         slab.occupants, slab.live = [None] * slab.rows, 0
+
+
+def slab_bytes(rows: int, length: int, token_bytes: int) -> int:
+    return (rows * length + 1) * token_bytes
 
 
 def common_prefix(first: list[int], second: list[int], limit: int) -> int:

@@ -49,7 +49,8 @@ class StepComputer:
             if len(works) > 1:
                 log.warning("a step of %d rows failed (%s): trying them one by one", len(works), type(error).__name__)
                 return [outcome for work in works for outcome in self.compute([work])]
-            log.warning("a request failed", exc_info=error)
+            log.warning("a request failed: %s", type(error).__name__)
+            log.debug("how it failed", exc_info=error)
             return [Outcome(works[0], error=f"The engine failed on this request ({type(error).__name__}).")]
 
     def _evaluate(self, works: list[Work]) -> list[Outcome]:
