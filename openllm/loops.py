@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401 - its own shutdown hook must be older than ours: hooks run newest first
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
@@ -38,6 +39,15 @@ class LoopThread:
             self._thread.join(timeout=5)
             if not self._thread.is_alive():
                 self.loop.close()
+
+
+def at_shutdown(work: Callable[[], object]) -> None:
+    """Call `work` when the main thread ends, while threads can still be started.
+
+    `atexit` is too late for that: the executors that an engine's `close` needs are shut down by then. This is the hook
+    that concurrent.futures itself uses; it has no public name.
+    """
+    threading._register_atexit(work)  # type: ignore[attr-defined]  # see above
 
 
 async def run_on(home: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
