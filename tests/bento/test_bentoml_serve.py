@@ -13,12 +13,17 @@ import pytest
 from openllm.bento.build import BuildResult, build
 from openllm.spec import LLMSpec
 from tests.bento.conftest import STOP_WAIT, running
+from tests.bento.models import write_echo_adapter
 from tests.bento.test_serve import stream_slowly
 
 
 @pytest.fixture
-def bento(home: Path, echo_model: Path) -> BuildResult:
-    return build(LLMSpec(model_id=str(echo_model), backend="echo", engine_args={"delay": 0.02}))
+def bento(home: Path, echo_model: Path, tmp_path: Path) -> BuildResult:
+    adapter = write_echo_adapter(tmp_path / "pirate")
+    spec = LLMSpec(
+        model_id=str(echo_model), backend="echo", engine_args={"delay": 0.02}, adapters=[f"{adapter}:pirate"]
+    )
+    return build(spec)
 
 
 def command(target: str) -> list[str]:
@@ -31,8 +36,10 @@ def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
         supervisor, *workers = server.family()  # BentoML's supervisor has two more, on the loopback address
         assert server.listening_ports(*workers) == {server.port}
         client = server.openai()
-        (model,) = client.models.list()
+        model, adapter = client.models.list()
         assert (model.id, model.max_model_len) == ("parrot", 199)  # type: ignore[attr-defined]  # a field of ours
+        assert (adapter.id, adapter.parent) == ("pirate", "parrot")  # type: ignore[attr-defined]  # a field of ours
+        assert client.completions.create(model="pirate", prompt="ahoy there", max_tokens=2).choices[0].text
         messages = [{"role": "user", "content": "hello"}]
         whole = client.chat.completions.create(model="parrot", messages=messages, max_tokens=5)  # type: ignore[call-overload]  # plain dicts do
         parts = client.chat.completions.create(model="parrot", messages=messages, max_tokens=5, stream=True)  # type: ignore[call-overload]  # plain dicts do
@@ -82,9 +89,11 @@ def test_in_a_container_the_weights_come_from_the_bento_and_a_dead_engine_ends_i
     in_container: Path, tmp_path: Path
 ) -> None:
     assert list(in_container.glob("models/parrot/*/model.safetensors"))
+    assert list(in_container.glob("models/pirate/*/adapter_model.safetensors"))
     environment = {"OPENLLM_ENGINE_ARGS": '{"die_after": 3}'}
     with running(command(str(in_container)), tmp_path / "log", **environment) as server:
         server.wait_ready()
+        assert [model.id for model in server.openai().models.list()] == ["parrot", "pirate"]
         begun, found = threading.Event(), list[str]()
         stream_slowly(server, 10, begun, found)
         assert "error" in found

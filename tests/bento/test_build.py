@@ -21,7 +21,7 @@ from openllm.bento.render import render_readme, render_service
 from openllm.bento.wheel import wheel_name, wheel_record
 from openllm.errors import BuildError, ConfigurationError, OpenLLMError, WeightsError
 from openllm.spec import LLMSpec
-from tests.bento.models import write_echo_weights
+from tests.bento.models import write_echo_adapter, write_echo_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,6 +167,31 @@ def test_two_models_in_one_bento(home: Path, echo_model: Path, tmp_path: Path) -
     assert [str(model.tag) for model in bentoml.bentos.get(result.tag).info.all_models] == [
         stored.tag for stored in result.models
     ]
+
+
+def test_adapters_and_a_draft_model_go_in_the_same_way(home: Path, echo_model: Path, tmp_path: Path) -> None:
+    adapter, draft = write_echo_adapter(tmp_path / "pirate"), write_echo_weights(tmp_path / "sparrow")
+    result = build(parrot(echo_model, adapters=[f"{adapter}:ahoy"], speculative_model=str(draft)))
+    weights, small, lora = (stored.tag for stored in result.models)
+    (spec,) = result.specs
+    assert (spec.model_id, spec.speculative_model) == (weights, small)
+    assert [(item.name, item.source) for item in spec.adapters] == [("ahoy", lora)]
+    assert small.startswith("sparrow:")
+    assert bentoml.models.get(lora).info.metadata["kind"] == "lora"
+    assert [str(model.tag) for model in bentoml.bentos.get(result.tag).info.all_models] == [weights, small, lora]
+    again = build(
+        parrot(Path(weights), name="parrot", adapters=[f"{lora.partition(':')[0]}:latest"], speculative_model=small)
+    )
+    assert [stored.tag for stored in again.models] == [weights, small, lora]
+
+
+def test_an_adapter_that_does_not_fit_leaves_nothing(home: Path, echo_model: Path, tmp_path: Path) -> None:
+    adapter = write_echo_adapter(tmp_path / "pirate")
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(WeightsError) as error:
+        build(parrot(echo_model, adapters=[str(adapter)]))
+    assert "\n" not in str(error.value)
+    assert snapshot(home) == {}
 
 
 def test_what_is_wrong_with_a_model_is_one_line_and_leaves_nothing(home: Path, tmp_path: Path) -> None:
