@@ -23,6 +23,7 @@ from openllm.settings import Settings
 
 if TYPE_CHECKING:
     from openllm.llm import LLM
+    from openllm.transport.peers import Peers
 
 log = logging.getLogger("openllm.server")
 
@@ -51,6 +52,7 @@ class Server:
         self.metrics = Metrics(self.catalog.llms)
         self.queue = TokenQueue(settings.max_queued_tokens)
         self._house = House(settings, self.metrics, self.gate, self.queue)
+        self.peers: Peers | None = None  # the other processes behind the same port, where there are any
         self._starting: asyncio.Task[None] | None = None
         protocols = [load_module("openllm.protocols", name) for name in protocol_names()]
         routes: list[Route] = [route for module in protocols for route in module.routes(self.catalog, settings)]
@@ -67,6 +69,8 @@ class Server:
     async def _start(self) -> None:
         for llm in self.catalog.llms:
             await llm.start()
+        if self.peers is not None:
+            await self.peers.join()
         gc.collect()
         gc.freeze()  # what is there now stays: no need to look at it again and again under load
 
@@ -77,8 +81,9 @@ class Server:
 
     @property
     def ready(self) -> bool:
-        """Whether every engine is up and new requests are taken."""
-        return self.alive and not self.gate.draining and all(llm.started for llm in self.catalog.llms)
+        """Whether every engine is up, for every process behind this port, and new requests are taken."""
+        up = all(llm.started for llm in self.catalog.llms) and (self.peers is None or self.peers.complete)
+        return self.alive and not self.gate.draining and up
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Refuse new requests and let the live ones finish, for `seconds` at most (default: the setting).
@@ -167,7 +172,8 @@ class Server:
             await exchange.answer_json({"status": self._state()}, 200 if self.ready else 503)
 
         async def metrics(exchange: Exchange) -> None:
-            await exchange.answer(200, self.metrics.render(), CONTENT_TYPE)
+            others = await self.peers.reports() if self.peers is not None else ()
+            await exchange.answer(200, self.metrics.render(others), CONTENT_TYPE)
 
         handlers = {"/livez": livez, "/readyz": readyz, "/health": readyz, "/metrics": metrics}
         return [Route(path, Endpoint(path, handler), methods=["GET"]) for path, handler in handlers.items()]

@@ -1,31 +1,34 @@
-"""`openllm start`: renders the service.py a Bento would have and runs it, in this process and on one port."""
+"""`openllm start`: renders the service.py a Bento would have and runs it on one port.
+
+One model and one API worker need one process: this one. Else every engine and every API worker gets its own, and this
+one watches them.
+"""
 
 from __future__ import annotations
 
 import errno
 import logging
-import signal
 import socket
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from openllm.backends.select import select_backend
-from openllm.bento.document import read_document, write_document
+from openllm.bento.document import read_document
+from openllm.bento.hosting import configure_logging, load_project, run_service, write_project
 from openllm.bento.packing import check_sources
-from openllm.bento.render import DOCUMENT, render_service, tag_name
-from openllm.bento.service import Deployment, LLMService
-from openllm.errors import ConfigurationError, ServeError
+from openllm.bento.render import DOCUMENT
+from openllm.bento.service import Deployment
+from openllm.bento.supervisor import Fleet, supervise
+from openllm.errors import ServeError
 from openllm.settings import Settings
 from openllm.spec import LLMSpec
 
 logger = logging.getLogger("openllm")
 
 BACKLOG = 2048
-KEEP_ALIVE_SECONDS = 75  # longer than a load balancer keeps an idle connection
 
 
 def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
@@ -35,15 +38,19 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
     (WeightsError), a backend that cannot run (ConfigurationError, MissingDependency). An engine that fails later ends
     it with ServeError.
     """
-    if settings.api_workers != 1:
-        raise ConfigurationError("api_workers must be 1 here.", hint="Start several servers behind a balancer.")
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
-    _configure_logging(settings.log_level)
+    configure_logging(settings.log_level)
     with closing(_bind(settings.host, settings.port)) as listener, TemporaryDirectory(prefix="openllm-") as folder:
         for spec in wanted:
             check_sources(spec)
             select_backend(spec)
-        _run(_load(Path(folder), wanted, settings), listener)
+        write_project(Path(folder), wanted)
+        host, port = listener.getsockname()[:2]
+        logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        if len(wanted) == 1 and settings.api_workers == 1:
+            run_service(load_project(Path(folder), Deployment(wanted, settings)), listener)
+        else:
+            supervise(Fleet(Path(folder), wanted, settings), listener)
 
 
 def bento_specs(tag: str) -> tuple[dict[str, Any], ...]:
@@ -84,65 +91,3 @@ def _unusable(error: OSError, host: str, port: int) -> ServeError:
     if error.errno == errno.EACCES:
         return ServeError(f"Port {port} needs more rights.", hint="Take one from 1024 up.")
     return ServeError(f"Cannot listen on {host}:{port}: {error.strerror}.", hint="Try --host 127.0.0.1.")
-
-
-def _load(folder: Path, specs: tuple[LLMSpec, ...], settings: Settings) -> LLMService:
-    """The service of a service.py rendered into `folder`, as BentoML loads any; it serves exactly `specs`."""
-    from bentoml import load
-
-    (folder / "service.py").write_text(render_service(tag_name(specs[0].served_name)), encoding="utf-8")
-    (folder / DOCUMENT).write_text(write_document(specs), encoding="utf-8")
-    sys.modules.pop("service", None)
-    service: LLMService = load("service:svc", working_dir=str(folder))
-    service.deployment = Deployment(specs, settings)
-    return service
-
-
-def _run(service: LLMService, listener: socket.socket) -> None:
-    """What BentoML's worker does with the same service, without its supervisor process."""
-    import uvicorn
-
-    app = service.to_asgi()
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        lifespan="on",
-    )
-    host, port = listener.getsockname()[:2]
-    logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    with _signals_answered():
-        uvicorn.Server(config).run(sockets=[listener])
-    if service.runtime.failure:
-        raise ServeError(service.runtime.failure)
-
-
-@contextmanager
-def _signals_answered() -> Iterator[None]:
-    """uvicorn raises the signals it was stopped by once more after a clean stop; here they have done their work."""
-    before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore(number: int, frame: Any) -> None:
-    """The handler of a signal that needs no more answer."""
-
-
-def _configure_logging(level: str) -> None:
-    """Short lines on stderr: ours from `level` up, the libraries' from warnings up."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
-    logging.getLogger().handlers = [handler]
-    logging.getLogger("openllm").setLevel(level.upper())
-    import bentoml._internal.log  # noqa: F401  sets up its own handlers when it is imported
-
-    logging.getLogger("bentoml").handlers = []
-    for name in ("bentoml", "uvicorn", "uvicorn.error"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger(name).propagate = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from openllm.bento.render import render_readme
 from openllm.errors import OpenLLMError
 from openllm.settings import Settings, spec_layer
 from openllm.spec import LLMSpec
+from openllm.transport.peers import Peers
 
 if TYPE_CHECKING:
     from openllm.bento.runtime import Runtime
@@ -134,11 +134,15 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
 
         deployment = self.deploy()
         logging.getLogger("openllm").setLevel(deployment.settings.log_level.upper())
+        apart = deployment.engines or tuple(address_of(name) for name in self.engines)
+        addresses = apart or (None,) * len(deployment.specs)
         llms = [
             connect(*localise(spec, self._find), address)
-            for spec, address in zip_longest(deployment.specs, deployment.engines or map(address_of, self.engines))
+            for spec, address in zip(deployment.specs, addresses, strict=True)
         ]
         server = create_app(llms, deployment.settings)
+        if None not in addresses:
+            server.peers = Peers(llms, deployment.settings.api_workers, server.metrics.report)
         self.runtime = Runtime(server)
         return Front(super().to_asgi(is_main), server)
 

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from openllm.protocols.gate import Ticket
+from openllm.protocols.scrape import merge_pages
 from openllm.types import TextDelta, Usage
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Metrics:
     """One server's registry. Label `model` holds names of base models only, so that callers cannot make new ones."""
 
     def __init__(self, llms: Sequence[LLM]) -> None:
-        self.registry = registry = CollectorRegistry()
+        registry = self._own = CollectorRegistry()
+        self._engines = CollectorRegistry()
         self.gaps = {llm.name: TokenGaps() for llm in llms}
         self.requests = Counter(
             "openllm_requests", "Requests answered.", ("model", "route", "status"), registry=registry
@@ -120,24 +122,29 @@ class Metrics:
             registry=registry,
             buckets=REQUEST_SECONDS,
         )
-        registry.register(_EngineFigures(llms, self.gaps))
+        registry.register(_Gaps(self.gaps))
+        self._engines.register(_EngineFigures(llms))
 
     def finished(self, model: str, route: str, status: int, seconds: float) -> None:
         """A request has been answered."""
         self.requests.labels(model, route, str(status)).inc()
         self.request_seconds.labels(model, route).observe(seconds)
 
-    def render(self) -> bytes:
-        """The page that Prometheus scrapes."""
-        return generate_latest(self.registry)
+    def report(self) -> bytes:
+        """What this process has counted; the engines' own figures are not in it."""
+        return generate_latest(self._own)
+
+    def render(self, others: Sequence[bytes] = ()) -> bytes:
+        """The page that Prometheus scrapes; `others` are the reports of the processes that share the port."""
+        own = self.report()
+        return (merge_pages([own, *others]) if others else own) + generate_latest(self._engines)
 
 
 class _EngineFigures(Collector):
     """Reads the engines when asked; an engine that has not started has no figures."""
 
-    def __init__(self, llms: Sequence[LLM], gaps: dict[str, TokenGaps]) -> None:
+    def __init__(self, llms: Sequence[LLM]) -> None:
         self._llms = llms
-        self._gaps = gaps
 
     def collect(self) -> Iterator[Metric]:
         readings = [(llm.name, llm.stats()) for llm in self._llms if llm.started]
@@ -147,13 +154,22 @@ class _EngineFigures(Collector):
             for model, stats in readings:
                 family.add_metric([model], float(getattr(stats, field)))
             yield family
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: registering must not read the engines."""
+        return iter(())
+
+
+class _Gaps(Collector):
+    """The times between tokens, kept in plain lists."""
+
+    def __init__(self, gaps: dict[str, TokenGaps]) -> None:
+        self._gaps = gaps
+
+    def collect(self) -> Iterator[Metric]:
         histogram = HistogramMetricFamily(
             "openllm_inter_token_seconds", "Between two tokens of one choice.", labels=["model"]
         )
         for model, gaps in self._gaps.items():
             histogram.add_metric([model], gaps.buckets(), gaps.total)
         yield histogram
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing: registering must not read the engines."""
-        return iter(())

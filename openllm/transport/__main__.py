@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import threading
@@ -46,7 +47,10 @@ async def _serve(plan: EnginePlan) -> int:
     server = EngineServer(llm, Path(plan.address))
     await server.listen()
     try:
-        return await _live(server, stop)
+        code = await _live(server, stop)
+        if code == 0:
+            await server.wait_unused(plan.drain_seconds)
+        return code
     except OpenLLMError as error:
         log.error("%s", error)
         await asyncio.sleep(LAST_WORDS_SECONDS)
@@ -75,7 +79,7 @@ async def _live(server: EngineServer, stop: asyncio.Event) -> int:
 
 def _wait_orphaned(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """The parent keeps our standard input open for as long as it lives."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(sys.stdin.fileno(), 4096):  # not its buffer: a thread must not hold that while the interpreter ends
         pass
     if not loop.is_closed():
         loop.call_soon_threadsafe(stop.set)

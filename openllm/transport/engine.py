@@ -73,6 +73,7 @@ class EngineServer:
             user.send(self._hello)
         if self._status is not None:
             user.send(self._status)
+            self.announce()
 
     def leave(self, user: User) -> None:
         self.users.discard(user)
@@ -88,7 +89,7 @@ class EngineServer:
 
     def announce(self) -> None:
         """Tell everybody how the engine is, if that has changed."""
-        status = Status(self.llm.stats(), self.llm.failure, self.llm.adapters)
+        status = Status(self.llm.stats(), self.llm.failure, self.llm.adapters, len(self.users))
         if status == self._status:
             return
         self._status = status

@@ -123,6 +123,7 @@ class Status(Frame, tag=22):
     stats: EngineStats
     failure: str | None = None
     adapters: tuple[str, ...] = ()
+    users: int = 0  # processes that use it
 
 
 class Done(Frame, tag=23):

@@ -27,6 +27,7 @@ class EnginePlan:
     address: str  # of its socket
     weights_dir: str | None = None  # None: found by the spec
     log_level: str = "INFO"
+    drain_seconds: float = 5.0  # that its users get to leave when it is asked to stop
 
 
 class EngineProcess:
@@ -53,11 +54,17 @@ class EngineProcess:
         """None while it runs."""
         return self._child.poll()
 
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return self._child.wait()
+
+    def terminate(self) -> None:
+        """Ask it to end once its users are gone."""
+        self._child.terminate()
+
     def stop(self, seconds: float = STOP_SECONDS) -> int:
         """Ask it to end, then make it; its exit code."""
-        if self._child.stdin is not None:
-            self._child.stdin.close()
-        self._child.terminate()
+        self.terminate()
         try:
             return self._child.wait(seconds)
         except subprocess.TimeoutExpired:

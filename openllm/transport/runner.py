@@ -146,6 +146,11 @@ class RunnerBackend(Backend):
         return self._link.status.stats if self._link is not None else EngineStats()
 
     @property
+    def users(self) -> int:
+        """Processes that use the engine, this one among them."""
+        return self._link.status.users if self._link is not None else 0
+
+    @property
     def failure(self) -> str | None:
         return self._link.failure if self._link is not None else None
 
