@@ -238,6 +238,25 @@ class LLM(Assembly):
 
         return await run_on(self.home, work)
 
+    def prepare_for_training(
+        self,
+        *,
+        rank: int = 8,
+        alpha: int | None = None,
+        dropout: float = 0.0,
+        targets: Sequence[str] = (),
+        gradient_checkpointing: bool = False,
+    ) -> tuple[Any, Any]:
+        """A new `peft.PeftModel` of these weights with untrained LoRA matrices, and the tokenizer; for any trainer.
+
+        `alpha` None is twice the rank; `targets` are the last names of layers ("q_proj"), by default every linear one.
+        What it saves can be mounted. The engine is neither needed nor touched. Errors: MissingDependency, WeightsError.
+        """
+        from openllm.backends.pytorch.training import LoraPlan, prepare_model
+
+        plan = LoraPlan(rank, alpha, dropout, tuple(targets), gradient_checkpointing)
+        return prepare_model(self.spec, self.weights_dir, plan), self.tokenizer
+
     # Tokens as text, for logprobs.
 
     def token_text(self, token_id: int) -> str:
