@@ -34,7 +34,7 @@ def pack_spec(spec: LLMSpec) -> Packed:
     backend, _ = select_backend(spec)
     directory = fetch_weights(spec)
     for adapter in spec.adapters:  # all of them before anything is written
-        check_adapter(resolve_adapter(adapter), directory)
+        check_adapter(resolve_adapter(adapter), directory, spec.max_lora_rank, uniform=backend.uniform_adapters)
     weights = _store_weights(spec, directory)
     draft = _store_weights(_draft(spec), fetch_weights(_draft(spec))) if spec.speculative_model else None
     adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)

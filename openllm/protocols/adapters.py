@@ -1,7 +1,8 @@
 """GET, POST and DELETE /v1/adapters: LoRA adapters mounted and removed while serving, with the admin key only.
 
 A source is a model-store tag (`name:version`) or a directory below the operator's adapter root. Answers about
-sources never tell what the disk holds elsewhere.
+sources never tell what the disk holds elsewhere. A removal waits for the requests that use the adapter; new ones get
+404 from then on.
 """
 
 from __future__ import annotations
@@ -73,8 +74,9 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
 
 async def _mount(llm: LLM, request: AdapterRequest, settings: Settings) -> None:
-    rank = llm.spec.max_lora_rank
-    checked = await asyncio.to_thread(check_mountable, settings.adapter_root, request.source, llm.weights_dir, rank)
+    checked = await asyncio.to_thread(
+        check_mountable, settings.adapter_root, request.source, llm.weights_dir, llm.max_lora_rank
+    )
     try:
         await llm.mount_adapter(request.name, str(checked.path))
     except (WeightsError, ConfigurationError) as error:
