@@ -19,6 +19,7 @@ from openllm.bento.files import explain
 from openllm.bento.image import LockedImage
 from openllm.bento.packing import Packed, local_source_paths, pack_spec
 from openllm.bento.render import DOCUMENT, check_name, render_readme, render_service, tag_name
+from openllm.bento.resources import Resources
 from openllm.bento.scan import scan_bento
 from openllm.bento.store import Stored, publish, workshop
 from openllm.bento.wheel import wheel_record
@@ -37,6 +38,7 @@ class BuildOptions:
 
     name: str | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
+    resources: Resources = attrs.field(factory=Resources)
 
 
 @attrs.frozen
@@ -62,7 +64,7 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     packed = [pack_spec(spec) for spec in merge_document([spec.to_dict() for spec in wanted], {})]
     ready = tuple(item.spec for item in packed)
     name = check_name(options.name or tag_name(ready[0].served_name))
-    project = {SERVICE: render_service(name), DOCUMENT: write_document(ready)}
+    project = {SERVICE: render_service(name), DOCUMENT: write_document(ready, options.resources)}
     tag = bentoml.Tag(name, _version(name, project, ready, options))
     path = _find(tag)
     new = path is None

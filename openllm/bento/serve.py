@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from openllm.backends.select import select_backend
-from openllm.bento.document import read_document
 from openllm.bento.hosting import configure_logging, load_project, run_service, write_project
 from openllm.bento.packing import check_sources
 from openllm.bento.render import DOCUMENT
-from openllm.bento.service import Deployment
+from openllm.bento.llm_service import Deployment
 from openllm.bento.supervisor import Fleet, supervise
 from openllm.errors import ServeError
 from openllm.settings import Settings
@@ -53,8 +51,8 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
             supervise(Fleet(Path(folder), wanted, settings), listener)
 
 
-def bento_specs(tag: str) -> tuple[dict[str, Any], ...]:
-    """The specs baked into a Bento of the store, one layer for `resolve_spec` each. Errors: ServeError."""
+def bento_document(tag: str) -> Path:
+    """The spec file of a Bento of the store. Errors: ServeError."""
     import bentoml
     from bentoml.exceptions import BentoMLException
 
@@ -65,7 +63,7 @@ def bento_specs(tag: str) -> tuple[dict[str, Any], ...]:
     document = next((path for name in (DOCUMENT, "bentos/*.yaml") for path in sorted(project.glob(name))), None)
     if document is None:
         raise ServeError(f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}")
-    return read_document(document)
+    return document
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +15,9 @@ from openllm.recipes import find_recipe
 from openllm.resolution import Layers, resolve_model
 from openllm.settings import Settings, spec_layer
 from openllm.spec import LLMSpec
+
+if TYPE_CHECKING:
+    from openllm.bento.resources import Resources
 
 F = TypeVar("F", bound=Callable[..., Any])
 # What names one model and so cannot be said once for several.
@@ -64,17 +67,34 @@ def _written(
     model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
 ) -> Sequence[Mapping[str, Any]] | None:
     """The specs of a recipe or Bento, not merged with anything; None when MODEL names neither."""
-    if recipe is None and model is not None and explicit.get("model_id") is None:
-        if _is_bento(model, settings.bentoml_home):
-            from openllm.bento.serve import bento_specs
-
-            return bento_specs(model)
-        recipe = None if _is_family(model) else find_recipe(model)
-    if recipe is None:
+    path = _document(model, recipe, explicit, settings)
+    if path is None:
         return None
     from openllm.bento.document import read_document
 
-    return read_document(recipe)
+    return read_document(path)
+
+
+def read_resources(
+    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
+) -> Resources:
+    """The GPUs that a recipe or Bento asks for; none said where MODEL names neither. Errors: ConfigurationError."""
+    from openllm.bento import document
+    from openllm.bento.resources import Resources
+
+    path = _document(model, recipe, explicit, settings)
+    return document.read_resources(path) if path else Resources()
+
+
+def _document(model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings) -> Path | None:
+    """The file of a recipe or Bento; None when MODEL names neither."""
+    if recipe is not None or model is None or explicit.get("model_id") is not None:
+        return recipe
+    if _is_bento(model, settings.bentoml_home):
+        from openllm.bento.serve import bento_document
+
+        return bento_document(model)
+    return None if _is_family(model) else find_recipe(model)
 
 
 def _is_bento(tag: str, home: Path) -> bool:

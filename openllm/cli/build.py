@@ -9,7 +9,7 @@ import click
 
 from openllm.cli._options import SectionedCommand, given_spec, parse_pairs, spec_options
 from openllm.cli._output import format_option, note, print_json, readable_size
-from openllm.cli._specs import model_argument, print_specs, read_specs
+from openllm.cli._specs import model_argument, print_specs, read_resources, read_specs
 from openllm.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,14 +40,15 @@ def command(
     openllm build -f recipe.yaml
     """
     labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}
-    specs = read_specs(model, recipe, given_spec(options), Settings.from_env())
+    named = (model, recipe, given_spec(options), Settings.from_env())
+    specs = read_specs(*named)
     if print_spec:
         print_specs(specs)
         return
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
     from openllm.bento.build import BuildOptions, build
 
-    _print(build(specs, BuildOptions(name=bento_name, labels=labels)), output)
+    _print(build(specs, BuildOptions(name=bento_name, labels=labels, resources=read_resources(*named))), output)
 
 
 def _print(result: BuildResult, output: str) -> None:

@@ -23,14 +23,28 @@ def command(output: str) -> None:
     if output == "json":
         print_json(recipes)
         return
-    rows = [(item["name"], ", ".join(spec["model_id"] for spec in item["specs"]), item["title"]) for item in recipes]
-    print_table(("RECIPE", "MODELS", "WHAT IT IS"), rows)
+    rows = [(item["name"], _models(item), _gpus(item["resources"]), item["title"]) for item in recipes]
+    print_table(("RECIPE", "MODELS", "GPUS", "WHAT IT IS"), rows)
+
+
+def _models(recipe: dict[str, Any]) -> str:
+    return ", ".join(spec["model_id"] for spec in recipe["specs"])
+
+
+def _gpus(resources: dict[str, Any]) -> str:
+    count, kind = resources.get("gpu"), resources.get("gpu_type", "")
+    return f"{count} x {kind}".removesuffix(" x ") if count else "-"
 
 
 def _read(name: str) -> dict[str, Any]:
-    from openllm.bento.document import read_document
+    from openllm.bento.document import read_document, read_resources
 
     path = find_recipe(name)
     if path is None:  # removed since it was listed
         raise FileNotFoundError(name)
-    return {"name": name, "title": recipe_title(path), "specs": read_document(path)}
+    return {
+        "name": name,
+        "title": recipe_title(path),
+        "specs": read_document(path),
+        "resources": read_resources(path).to_dict(),
+    }

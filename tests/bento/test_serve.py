@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from openllm.bento.build import build
-from openllm.bento.serve import bento_specs, serve
+from openllm.bento.document import read_document
+from openllm.bento.serve import bento_document, serve
 from openllm.errors import ConfigurationError, OpenLLMError, ServeError, WeightsError
 from openllm.settings import Settings
 from openllm.spec import LLMSpec
@@ -143,7 +144,7 @@ def test_bad_input_is_found_before_anything_is_served(home: Path, spec: LLMSpec,
 
 def test_a_built_bento_can_be_started(echo_model: Path, home: Path, tmp_path: Path) -> None:
     result = build(LLMSpec(model_id=str(echo_model), backend="echo", max_model_len=100))
-    assert bento_specs(result.tag) == (result.specs[0].to_dict(),)
+    assert read_document(bento_document(result.tag)) == (result.specs[0].to_dict(),)
     with running(["openllm", "start", result.tag, "--max-model-len", "90"], tmp_path / "log") as server:
         server.wait_ready()
         card = httpx.get(f"{server.url}/v1/models").json()["data"][0]
@@ -152,4 +153,4 @@ def test_a_built_bento_can_be_started(echo_model: Path, home: Path, tmp_path: Pa
 
 def test_a_bento_that_is_not_there_is_one_line(home: Path) -> None:
     with pytest.raises(ServeError, match=r"There is no Bento 'parrot:x'\. `bentoml list`"):
-        bento_specs("parrot:x")
+        bento_document("parrot:x")
