@@ -60,7 +60,7 @@ test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
 	$(PYTEST) -m vllm
 
 test-keras: install-keras  ## only the suites of the tf and flax backends
-	$(KERAS_PYTEST) -m keras tests/backends
+	$(KERAS_PYTEST) -m keras tests/backends/keras tests/backends/test_contract.py
 
 demo: install  ## build the demo Bento, serve it, ask it a question
 	$(BIN)/python scripts/demo.py
