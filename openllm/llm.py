@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
 from openllm.assembly import Assembly, MakeEngine, spec_for
+from openllm.discovery import load_module
 from openllm.embedding import EmbeddingOutput, finish_vectors, token_prompts
 from openllm.errors import AdapterNotFound, ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
 from openllm.generation import Generation, collect, raise_failure
@@ -30,6 +31,9 @@ from openllm.types import (
     SamplingParams,
     Usage,
 )
+
+if TYPE_CHECKING:
+    from openllm.bento.runner import Runner
 
 LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event loop
 
@@ -256,6 +260,18 @@ class LLM(Assembly):
 
         plan = LoraPlan(rank, alpha, dropout, tuple(targets), gradient_checkpointing)
         return prepare_model(self.spec, self.weights_dir, plan), self.tokenizer
+
+    # BentoML. Its package stands above this one, hence the late imports.
+
+    def to_runner(self, **options: Any) -> Runner:
+        """This model as a `bentoml.legacy.Runner`; `options` are that class's own. Errors: ConfigurationError."""
+        runner: Runner = load_module("openllm.bento", "runner").Runner.from_llm(self, **options)
+        return runner
+
+    @cached_property
+    def runner(self) -> Runner:
+        """`to_runner()`, made once."""
+        return self.to_runner()
 
     # Tokens as text, for logprobs.
 

@@ -14,8 +14,8 @@ import msgspec
 
 from openllm.bento.document import merge_document, read_document
 from openllm.bento.hosting import configure_logging, load_project, run_service
+from openllm.bento.llm_service import Deployment
 from openllm.bento.render import DOCUMENT
-from openllm.bento.service import Deployment
 from openllm.bento.supervisor import WorkerPlan
 from openllm.errors import OpenLLMError
 from openllm.settings import Settings

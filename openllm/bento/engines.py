@@ -35,9 +35,10 @@ Dependency: type[Any] = bentoml.Dependency
 
 logger = logging.getLogger("openllm")
 
-_CONFIG: Mapping[str, Any] = {
-    "workers": 1,
+# Of every service of ours. BentoCloud's gateway goes by the timeout; here nothing cuts a long answer off.
+SHARED_CONFIG: Mapping[str, Any] = {
     "traffic": {"timeout": 24 * 3600},
+    "workers": 1,
     "metrics": {"enabled": False},
     "logging": {"access": {"enabled": False}},
 }
@@ -77,11 +78,11 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of the engine's process: nothing but its lifespan and health."""
-        spec, devices = self.choose()
+        _, devices = self.choose()
         if devices is not None:
             restrict_devices(devices)
         logging.getLogger("openllm").setLevel(Settings.from_env().log_level.upper())
-        self._served = LLM.from_spec(*localise(spec, lambda source: find_source(self, self.sources, source)))
+        self._served = LLM.from_spec(*localised(self))
         host = super().to_asgi(is_main)
 
         async def health(scope: Any, receive: Any, send: Any) -> None:
@@ -117,7 +118,7 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
 
 def make_engine_service(name: str, specs: Sequence[LLMSpec], at: int, **config: Any) -> EngineService:
     """The service of `specs[at]`, one of those that are served together; `config` is BentoML's."""
-    service: EngineService = bentoml.service(name=name, service_class=EngineService, **{**_CONFIG, **config})(
+    service: EngineService = bentoml.service(name=name, service_class=EngineService, **{**SHARED_CONFIG, **config})(
         type("EngineOf" + name, (EngineWorker,), {})
     )
     service.choose = lambda: (specs[at], share_devices(specs, visible_devices())[at])
@@ -152,9 +153,13 @@ class LLMDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
 
 def remote_llm(service: EngineService) -> LLM:
     """An LLM over the engine that `service` stands for."""
+    return connect(*localised(service), address_of(service.name))
+
+
+def localised(service: EngineService) -> tuple[LLMSpec, Path | None]:
+    """The spec in force with directories in place of store tags, and where its weights are."""
     spec, _ = service.choose()
-    local = localise(spec, lambda source: find_source(service, service.sources, source))
-    return connect(*local, address_of(service.name))
+    return localise(spec, lambda source: find_source(service, service.sources, source))
 
 
 def connect(spec: LLMSpec, weights_dir: Path | None, address: Path | None) -> LLM:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from openllm.bento.document import write_document
+from openllm.bento.llm_service import Deployment, LLMService
 from openllm.bento.render import DOCUMENT, render_service, tag_name
-from openllm.bento.service import Deployment, LLMService
 from openllm.errors import ServeError
 from openllm.spec import LLMSpec
 

@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 
 from openllm.backends.select import select_backend
 from openllm.bento.hosting import configure_logging, load_project, run_service, write_project
+from openllm.bento.llm_service import Deployment
 from openllm.bento.packing import check_sources
 from openllm.bento.render import DOCUMENT
-from openllm.bento.llm_service import Deployment
 from openllm.bento.supervisor import Fleet, supervise
 from openllm.errors import ServeError
 from openllm.settings import Settings

@@ -134,8 +134,9 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
 
         deployment = self.deploy()
         logging.getLogger("openllm").setLevel(deployment.settings.log_level.upper())
-        apart = deployment.engines or tuple(address_of(name) for name in self.engines)
-        addresses = apart or (None,) * len(deployment.specs)
+        addresses: tuple[Path | None, ...] = (None,) * len(deployment.specs)
+        if deployment.engines or self.engines:
+            addresses = deployment.engines or tuple(address_of(name) for name in self.engines)
         llms = [
             connect(*localise(spec, self._find), address)
             for spec, address in zip(deployment.specs, addresses, strict=True)

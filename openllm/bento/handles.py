@@ -1,0 +1,131 @@
+"""What a Runner's methods do: refuse before it is initialised, call the LLM here, or ask BentoML's runner process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+from bentoml._internal.context import server_context
+from bentoml._internal.runner.runner_handle import DummyRunnerHandle, RunnerHandle
+from bentoml._internal.runner.runner_handle.remote import RemoteRunnerClient
+from bentoml.exceptions import BentoMLException, InvalidArgument
+
+from openllm.errors import ConfigurationError, EngineDead, OpenLLMError
+from openllm.loops import LoopThread
+from openllm.transport.frames import Trouble, from_trouble, to_trouble
+from openllm.types import GenerationOutput
+
+START_HINT = "Call runner.init_local(), or put it into the service: Service(..., runners=[runner])."
+UNIX_HINT = "Serve it on Linux or macOS, or make the runner embedded=True."
+
+
+class NoHandle(DummyRunnerHandle):  # type: ignore[misc]  # bentoml has no types
+    """Of a Runner that nobody has initialised."""
+
+    def __init__(self, runner: Any) -> None:
+        self._name = runner.name
+
+    def _refuse(self) -> EngineDead:
+        return EngineDead(f"The runner {self._name!r} has not been initialised.", hint=START_HINT)
+
+    def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Errors: EngineDead always."""
+        raise self._refuse()
+
+    async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Errors: EngineDead always."""
+        raise self._refuse()
+
+    def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Errors: EngineDead always."""
+        raise self._refuse()
+
+
+class LocalHandle(RunnerHandle):  # type: ignore[misc]  # bentoml has no types
+    """The LLM lives in this process, on an event loop of its own."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runnable = runner.runnable_class()
+        self._thread: LoopThread = self._runnable.thread
+        self._serves = server_context.service_type == "runner"  # this process answers BentoML's API server
+
+    async def is_ready(self, timeout: int) -> bool:  # noqa: ASYNC109  BentoML's signature
+        """Whether the engine lives."""
+        return self._runnable.llm.failure is None
+
+    def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Wait for the answer."""
+        return self._thread.run(getattr(self._runnable, method.name)(*args, **kwargs))
+
+    async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Any number of these run at once. Errors: the LLM's own; a runner process hands them on."""
+        try:
+            return await getattr(self._runnable, method.name)(*args, **kwargs)
+        except OpenLLMError as error:
+            if not self._serves:
+                raise
+            if method.config.batchable:  # several callers' inputs: BentoML's own way is the only one
+                raise (InvalidArgument if error.status == 400 else BentoMLException)(str(error)) from None
+            return to_trouble(error)
+
+    def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        """The method's items; in a runner process one line of JSON for each, since BentoML carries text there."""
+        items = getattr(self._runnable, method.name)(*args, **kwargs)
+        return _as_lines(items) if self._serves else items
+
+    def close(self) -> None:
+        """Stop the engine, if this handle has started it."""
+        self._runnable.close()
+
+
+class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no types
+    """The LLM lives in a process of BentoML's, behind a Unix socket."""
+
+    def _get_conn(self) -> Any:
+        url = str(self._remote_runner_server_map.get(self._runner.name, ""))
+        if url.startswith("tcp"):
+            raise ConfigurationError("Runners are reached over Unix sockets only.", hint=UNIX_HINT)
+        return super()._get_conn()
+
+    async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Errors: the LLM's own."""
+        answer = await super().async_run_method(method, *args, **kwargs)
+        if isinstance(answer, Trouble):
+            raise from_trouble(answer)
+        return answer
+
+    async def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        """The items of the LLM's own method. Errors: the LLM's own."""
+        pieces = super().async_stream_method(method, *args, **kwargs)
+        waiting = ""
+        try:
+            async for piece in pieces:
+                *lines, waiting = (waiting + piece).split("\n")
+                for line in lines:
+                    yield _from_line(line)
+        finally:
+            await pieces.aclose()
+
+
+async def _as_lines(items: AsyncGenerator[GenerationOutput, None]) -> AsyncGenerator[str, None]:
+    try:
+        async for item in items:
+            yield _line(item)
+    except OpenLLMError as error:
+        yield _line(to_trouble(error))
+    finally:
+        await items.aclose()
+
+
+def _line(value: GenerationOutput | Trouble) -> str:
+    """ASCII only: BentoML decodes whatever pieces it reads, and they may end inside a character."""
+    return json.dumps(msgspec.to_builtins(value)) + "\n"
+
+
+def _from_line(line: str) -> GenerationOutput:
+    """Errors: what the other process raised."""
+    if line.startswith("["):
+        raise from_trouble(msgspec.json.decode(line, type=Trouble))
+    return msgspec.json.decode(line, type=GenerationOutput)
