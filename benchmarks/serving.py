@@ -1,8 +1,8 @@
 """Engines and servers side by side under the same load: tokens/s, time to first token, gaps between tokens, errors.
 
-    python -m benchmarks.serving                       # one GPU: AsyncLLM in-process, openllm start, vllm serve
-    python -m benchmarks.serving --tiny                # the same on a CPU, small
-    python -m benchmarks.serving --systems echo-llm echo          # our serving layer alone, no engine
+    python -m benchmarks.serving                              # one GPU: AsyncLLM here, openllm start, vllm serve
+    python -m benchmarks.serving --tiny                       # the same on a CPU, small
+    python -m benchmarks.serving --systems echo-llm echo      # our serving layer alone, no engine
     python -m benchmarks.serving --systems pytorch --streams 1 32
 
 Every system gets the same random prompts (128 token ids) and answers 256 tokens, end of sequence ignored; --list
@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,10 @@ from typing import Any
 import attrs
 
 from benchmarks.loadgen import Figures, Load, run
+from benchmarks.report import Outcome, report, row
 from benchmarks.shapes import ROOT, ensure_model
+from openllm.backends.devices import visible_gpus
+from openllm.backends.vllm.environment import ALWAYS, ON_CPU
 
 ROUNDS = {1: 4, 8: 4, 32: 6, 256: 3, 512: 2}  # requests of each stream, one after the other
 CPU_CACHE = 256 << 20
@@ -48,14 +51,6 @@ SYSTEMS = {
     "pytorch-llm": "openllm's LLM on PyTorch in this process",
     "pytorch": "openllm start --backend pytorch",
 }
-RATIOS = (
-    ("openllm", "asyncllm"),
-    ("openllm", "vllm"),
-    ("backend", "asyncllm"),
-    ("llm", "asyncllm"),
-    ("echo", "echo-llm"),
-    ("pytorch", "pytorch-llm"),
-)
 
 
 @attrs.frozen
@@ -89,16 +84,6 @@ class Plan:
             return {**fields, "max_num_seqs": 1024}
         cpu = {"dtype": "float32", "kv_cache_memory": CPU_CACHE} if self.cpu else {}
         return {**fields, "max_num_seqs": 64, **cpu} if engine == "pytorch" and self.cpu else {**fields, **cpu}
-
-
-@attrs.define
-class Outcome:
-    """What came of one system."""
-
-    system: str
-    ready: float = 0.0  # seconds from start to ready
-    levels: list[Figures] = attrs.field(factory=list)
-    error: str = ""
 
 
 def measure_inside(system: str, plan: Plan) -> Outcome:
@@ -164,22 +149,13 @@ def vllm_command(plan: Plan, port: int, servers: int) -> list[str]:
     if plan.cpu:
         options += ["--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE)]
     if servers > 1:  # only the command itself can start several
-        return [
-            sys.executable,
-            "-m",
-            "vllm.entrypoints.cli.main",
-            "serve",
-            *options,
-            "--api-server-count",
-            str(servers),
-        ]
+        command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(plan.model), *options[2:]]
+        return [*command, "--api-server-count", str(servers)]
     return [sys.executable, "-m", module, *options]
 
 
 def environment(plan: Plan) -> dict[str, str]:
     """The same for every system: ours and vLLM's caches shared, nothing asked of the network."""
-    from openllm.backends.vllm.environment import ALWAYS, ON_CPU
-
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     fixed = {**ALWAYS, **(ON_CPU if plan.cpu else {}), "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     return {**fixed, **os.environ, "PYTHONPATH": path}
@@ -196,6 +172,13 @@ def server(command: list[str], plan: Plan, log: Any) -> Iterator[subprocess.Pope
                 os.killpg(process.pid, sign)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(patience)
+
+
+def wait_for_memory(patience: float = 30.0) -> None:
+    """Until the GPUs are free of the system before: what its processes held goes back a moment after they ended."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and any(gpu.free < 0.95 * gpu.total for gpu in visible_gpus()):
+        time.sleep(0.5)
 
 
 @contextlib.contextmanager
@@ -224,32 +207,6 @@ def answers(port: int, path: str) -> bool:
         return False
 
 
-HEAD = (
-    f"{'system':<12}{'streams':>8}{'tokens/s':>10}{'TTFT p50':>10}{'p99 ms':>9}{'gap p50':>9}{'tok/event':>10} errors"
-)
-
-
-def row(system: str, level: Figures) -> str:
-    line = f"{system:<12}{level.streams:>8}{level.tokens_per_second:>10,.0f}{1e3 * level.ttft_p50:>10.1f}"
-    line += f"{1e3 * level.ttft_p99:>9.1f}{1e3 * level.inter_token_p50:>9.2f}{level.tokens_per_event:>10.2f}"
-    return f"{line}{level.errors:>7}" + (f"  {level.error}" if level.error else "")
-
-
-def report(outcomes: Sequence[Outcome]) -> str:
-    """The table, then one system's tokens/s over another's at each level."""
-    lines = [HEAD]
-    for outcome in outcomes:
-        lines += [row(outcome.system, level) for level in outcome.levels]
-        lines.append(f"{outcome.system:<12}" + (outcome.error or f"ready after {outcome.ready:.1f} s"))
-    speeds = {o.system: {level.streams: level.tokens_per_second for level in o.levels} for o in outcomes}
-    for one, other in RATIOS:
-        shared = [n for n in speeds.get(one, {}) if speeds.get(other, {}).get(n)]
-        if shared:
-            parts = ", ".join(f"{n}: {speeds[one][n] / speeds[other][n]:.2f}" for n in shared)
-            lines.append(f"{one} / {other} by streams: {parts}")
-    return "\n".join(lines)
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["asyncllm", "openllm", "vllm"])
@@ -276,7 +233,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         prompt=args.prompt or (32 if args.tiny else 128),
         answer=args.answer or (32 if args.tiny else 256),
         processes=args.processes or (2 if args.tiny else 8),
-        cpu=args.tiny,
+        cpu=not visible_gpus(),
         workers=args.workers,
         startup=args.startup,
     )
@@ -292,6 +249,7 @@ def main() -> None:
     out = args.out or (Path(os.environ["OUT"]) / "serving.json" if os.environ.get("OUT") else None)
     for system in args.systems:
         measured = measure_inside if system in ENGINE_OF and system not in ("pytorch", "echo") else measure_server
+        wait_for_memory()
         outcomes.append(measured(system, plan))
         if out is not None:  # after each one, so that a run that is cut short leaves what it has
             out.write_text(json.dumps([attrs.asdict(outcome) for outcome in outcomes], indent=1))
