@@ -33,12 +33,16 @@ HOMES = {
     "StructureKind": "openllm.types",
 }
 
+SUBPACKAGES = ("bento", "client", "errors", "models")  # reached as attributes without being imported first
+
 __all__ = sorted(HOMES)  # noqa: PLE0605 - names the stub file spells out
 
 
 def __getattr__(name: str) -> Any:
     if name in HOMES:
         return getattr(importlib.import_module(HOMES[name]), name)
+    if name in SUBPACKAGES:
+        return importlib.import_module(f"openllm.{name}")
     if name.startswith("_") or not name[:1].isupper():
         raise AttributeError(f"module 'openllm' has no attribute {name!r}")
     return getattr(importlib.import_module("openllm.auto"), name)
@@ -47,4 +51,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     from openllm.auto import class_names
 
-    return sorted([*HOMES, *class_names(), "__version__"])
+    return sorted([*HOMES, *SUBPACKAGES, *class_names(), "__version__"])

@@ -1,9 +1,14 @@
 """Written by scripts/write_stubs.py; do not edit."""
 
+from openllm import bento as bento
+from openllm import client as client
+from openllm import errors as errors
+from openllm import models as models
 from openllm.auto import AutoFlaxLLM as AutoFlaxLLM
 from openllm.auto import AutoLLM as AutoLLM
 from openllm.auto import AutoTFLLM as AutoTFLLM
 from openllm.auto import AutoVLLM as AutoVLLM
+from openllm.auto import FamilyLLM as FamilyLLM
 from openllm.bento.runner import Runner as Runner
 from openllm.config import LLMConfig as LLMConfig
 from openllm.embedding import EmbeddingOutput as EmbeddingOutput
@@ -18,10 +23,10 @@ from openllm.types import Message as Message
 from openllm.types import SamplingParams as SamplingParams
 from openllm.types import Structure as Structure
 from openllm.types import StructureKind as StructureKind
-from openllm.auto import FamilyLLM
 
 __version__: str
 HOMES: dict[str, str]
+SUBPACKAGES: tuple[str, ...]
 
 class Bert(FamilyLLM): ...
 class Demo(FamilyLLM): ...

@@ -16,10 +16,11 @@ TARGET = Path(openllm.__file__).with_suffix(".pyi")
 
 def render() -> str:
     """The stub file's text."""
+    homes = [*openllm.HOMES.items(), ("FamilyLLM", "openllm.auto")]
     lines = ['"""Written by scripts/write_stubs.py; do not edit."""', ""]
-    homes = sorted((home, name) for name, home in openllm.HOMES.items())
-    lines += [f"from {home} import {name} as {name}" for home, name in homes]
-    lines += ["from openllm.auto import FamilyLLM", "", "__version__: str", "HOMES: dict[str, str]", ""]
+    lines += [f"from openllm import {name} as {name}" for name in sorted(openllm.SUBPACKAGES)]
+    lines += [f"from {home} import {name} as {name}" for name, home in sorted(homes, key=lambda pair: pair[::-1])]
+    lines += ["", "__version__: str", "HOMES: dict[str, str]", "SUBPACKAGES: tuple[str, ...]", ""]
     for name in sorted(class_names()):
         lines.append(f"class {name}(FamilyLLM): ...")
     return "\n".join(lines) + "\n"
