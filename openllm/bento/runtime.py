@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -32,6 +33,7 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_http: Callable[[], None] | None = None  # makes the HTTP server leave its loop
+        self._supervisor = os.getppid() if _is_bentoml_worker() else None  # None: nobody would restart this process
 
     @property
     def alive(self) -> bool:
@@ -72,12 +74,19 @@ class Runtime:
         await self._watch()
 
     async def _watch(self) -> None:
-        llms = self.server.catalog.llms
-        while not (dead := [llm for llm in llms if llm.failure]):  # noqa: ASYNC110  engines have no event for it
+        while (why := self._why_to_end()) is None:  # noqa: ASYNC110  engines and parents have no event for it
             await asyncio.sleep(WATCH_SECONDS)
-        self._fail(f"The engine of {dead[0].name} has stopped: {dead[0].failure}")
+        self._fail(why)
         await self.server.drain(LAST_WORDS_SECONDS)
         await self._end()
+
+    def _why_to_end(self) -> str | None:
+        for llm in self.server.catalog.llms:
+            if llm.failure:
+                return f"The engine of {llm.name} has stopped: {llm.failure}"
+        if self._supervisor is not None and os.getppid() != self._supervisor:
+            return "The process that supervised this worker is gone."
+        return None
 
     async def _drain(self) -> None:
         logger.info("Draining: %d requests are being answered.", self.server.gate.live)
@@ -124,3 +133,9 @@ class Runtime:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.drain)
+
+
+def _is_bentoml_worker() -> bool:
+    """Whether `bentoml serve` started this process; its end, however sudden, is then the end of this one."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name.startswith("_bentoml_impl.worker")

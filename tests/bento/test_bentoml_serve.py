@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from openllm.bento.build import BuildResult, build
@@ -68,6 +69,16 @@ def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
         assert not [member for member in members if member.is_running()]
     assert "Backend echo: it was asked for." in server.text()
     assert "Traceback" not in server.text()
+
+
+def test_a_worker_does_not_outlive_its_supervisor(bento: BuildResult, tmp_path: Path) -> None:
+    with running(command(bento.tag), tmp_path / "log") as server:
+        server.wait_ready()
+        supervisor, *workers = server.family()
+        supervisor.kill()
+        assert server.wait() == -signal.SIGKILL
+        _, left = psutil.wait_procs([one for one in workers if "_bentoml_impl" in " ".join(one.cmdline())], STOP_WAIT)
+        assert not left
 
 
 @pytest.fixture
