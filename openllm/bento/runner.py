@@ -16,6 +16,7 @@ import bentoml
 import bentoml.legacy
 
 from openllm.assembly import spec_for
+from openllm.backends.base import EngineStats
 from openllm.bento.gpus import gpus_needed
 from openllm.bento.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
 from openllm.bento.render import tag_name
@@ -68,6 +69,11 @@ def make_runnable(llm: LLM) -> type[Any]:
         async def adapters(self) -> tuple[str, ...]:
             """The names that `adapter_name` may have."""
             return llm.adapters
+
+        @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+        async def stats(self) -> EngineStats:
+            """How busy the engine is."""
+            return llm.stats()
 
         def close(self) -> None:
             """Stop the engine if it was started for this."""
