@@ -32,7 +32,17 @@ OPENAI_ENDPOINT = "/v1"
 
 
 def create_service(name: str, file: str, document: str) -> LLMService:
-    """The service of the specs in `document`, a file beside `file`. Errors: ConfigurationError."""
+    """The service of the specs in `document`, a file beside `file`.
+
+    Errors: BentoMLException, which BentoML's commands show as its one line.
+    """
+    try:
+        return _make_service(name, file, document)
+    except OpenLLMError as error:
+        raise BentoMLException(str(error)) from None
+
+
+def _make_service(name: str, file: str, document: str) -> LLMService:
     baked = read_document(Path(file).parent / document)
     specs = merge_document(baked, {})
     identifier = name.replace(".", "_").replace("-", "_")
