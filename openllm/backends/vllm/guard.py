@@ -16,8 +16,9 @@ from openllm.settings import process_environment
 MARK = "_OPENLLM_ENGINE"
 _SCRIPT = """
 cat >/dev/null
-for place in /proc/[0-9]*; do
-  if tr '\\0' '\\n' <"$place/environ" 2>/dev/null | grep -qxF "$1"; then kill -9 "${place#/proc/}"; fi
+for found in $(grep -lsF "$1" /proc/[0-9]*/environ); do
+  place=${found%/environ}
+  kill -9 "${place#/proc/}"
 done
 """
 
