@@ -1,1 +1,0 @@
-"""Talks HTTP only."""

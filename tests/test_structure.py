@@ -1,0 +1,33 @@
+"""The page that tells how the code is laid out names what is there, and files keep to the house's size."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "structure.md").read_text()
+
+
+def test_every_module_at_the_top_is_on_the_page() -> None:
+    inside = [path for path in (ROOT / "openllm").iterdir() if not path.name.startswith((".", "_"))]
+    names = [f"{path.name}/" for path in inside if path.is_dir() and any(path.glob("*.py"))]
+    names += [path.name for path in inside if path.suffix == ".py"]
+    missing = [name for name in names if not re.search(rf"\b{re.escape(name)}", PAGE)]
+    assert missing == []
+
+
+def test_the_page_names_nothing_that_is_gone() -> None:
+    tree = PAGE.partition("```\n")[2].partition("```")[0]
+    named = re.findall(r"^  (\w+(?:\.py|/)) ", tree, re.MULTILINE)
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / "openllm" / name).exists()] == []
+
+
+def test_files_have_at_most_300_lines() -> None:
+    long = {
+        str(path.relative_to(ROOT)): size
+        for path in (ROOT / "openllm").rglob("*.py")
+        if (size := len(path.read_text().splitlines())) > 300
+    }
+    assert long == {}
