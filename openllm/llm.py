@@ -17,6 +17,7 @@ from openllm.errors import AdapterNotFound, ContextLengthExceeded, EngineDead, I
 from openllm.generation import Generation, collect, raise_failure
 from openllm.hub import Token
 from openllm.loops import bridge, run_on
+from openllm.prompts import as_prompts, conversation
 from openllm.sampling import build_params, model_defaults
 from openllm.spec import LLMSpec
 from openllm.text import ChoiceAssembler
@@ -236,7 +237,7 @@ class LLM(Assembly):
         await self.start()
 
         async def work() -> EmbeddingOutput:
-            prompts = await asyncio.to_thread(token_prompts, self.renderer, _inputs(texts), self.max_model_len)
+            prompts = await asyncio.to_thread(token_prompts, self.renderer, as_prompts(texts), self.max_model_len)
             found = await self.backend.embed(prompts, pooling)
             return EmbeddingOutput(finish_vectors(found.vectors, normalize, dimensions), Usage(found.prompt_tokens, 0))
 
@@ -282,27 +283,3 @@ class LLM(Assembly):
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that one token adds to a text."""
         return self.token_table.data(token_id)
-
-
-def conversation(messages: Sequence[Message | Mapping[str, Any]]) -> Conversation:
-    """Messages as a prompt. Errors: InvalidRequest for none, or for one without a role."""
-    if not messages:
-        raise InvalidRequest("There are no messages.", hint="Send at least one.", param="messages")
-    return Conversation(tuple(item if isinstance(item, Message) else _message(item) for item in messages))
-
-
-def _message(item: Mapping[str, Any]) -> Message:
-    try:
-        return Message(**item)
-    except TypeError:
-        raise InvalidRequest(
-            f"A message has {sorted(item)}; it needs role and content.", hint="See openllm.Message.", param="messages"
-        ) from None
-
-
-def _inputs(texts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """One prompt or several, as several."""
-    if isinstance(texts, str | Conversation):
-        return [texts]
-    items: list[Any] = list(texts)
-    return [items] if items and all(isinstance(item, int) for item in items) else items

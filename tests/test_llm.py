@@ -14,7 +14,8 @@ import pytest
 
 import openllm
 from openllm.errors import ConfigurationError, ContextLengthExceeded, EngineDead, InvalidRequest
-from openllm.llm import LLM, conversation
+from openllm.llm import LLM
+from openllm.prompts import conversation
 from tests.tiny import write_llama
 
 TEXT = "hello world, how do I build and serve a model"
