@@ -47,7 +47,9 @@ def command(
         return
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
     from openllm.bento.build import BuildOptions, build
+    from openllm.bento.hosting import configure_logging
 
+    configure_logging("info")  # what is fetched, and how much room the disk needs, is said before it happens
     _print(build(specs, BuildOptions(name=bento_name, labels=labels, resources=read_resources(*named))), output)
 
 
