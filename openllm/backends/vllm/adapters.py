@@ -11,6 +11,7 @@ from typing import Any
 
 from openllm.backends.vllm.failures import translate
 from openllm.errors import AdapterNotFound, Conflict, OpenLLMError, UnsupportedFeature, WeightsError
+from openllm.lora import resolve_adapter
 from openllm.spec import AdapterSpec
 
 
@@ -76,13 +77,13 @@ def _load_error(request: Any, name: str, error: BaseException) -> OpenLLMError:
 
 
 def adapter_ranks(adapters: Sequence[AdapterSpec]) -> list[int]:
-    """The ranks of those adapters that are directories on this machine; the engine's buffers follow from them."""
-    ranks = []
-    for adapter in adapters:
-        try:
-            config = json.loads((Path(adapter.source).expanduser() / "adapter_config.json").read_text())
-        except (OSError, ValueError):
-            continue  # not a directory: its rank shows when it is mounted
-        patterns = config.get("rank_pattern") or {}
-        ranks.append(max([config.get("r") or 0, *patterns.values()]))
-    return ranks
+    """The ranks of these adapters; the engine's buffers follow from them. What cannot be read is left out."""
+    return [rank for adapter in adapters if (rank := _rank(adapter)) is not None]
+
+
+def _rank(adapter: AdapterSpec) -> int | None:
+    try:
+        config = json.loads((resolve_adapter(adapter) / "adapter_config.json").read_text())
+        return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {"": 0}).values()))
+    except (OpenLLMError, OSError, ValueError, TypeError, KeyError):
+        return None  # mounting it says what is wrong with it

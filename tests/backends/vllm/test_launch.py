@@ -112,7 +112,8 @@ def test_an_embedding_model_gets_the_pooling_runner(tmp_path: Path) -> None:
 
 def test_adapters_on_disk_set_the_rank(weights: Path, tmp_path: Path) -> None:
     write_adapter(tmp_path / "wide", weights, rank=20)
-    made = plan_arguments(LLMSpec(model_id=str(weights), adapters=(str(tmp_path / "wide"), "org/other:b")), weights)
+    gone = str(tmp_path / "gone")  # mounting it will say so
+    made = plan_arguments(LLMSpec(model_id=str(weights), adapters=(str(tmp_path / "wide"), gone)), weights)
     assert made.values["max_lora_rank"] == 32
     assert made.values["max_loras"] == 3
 
