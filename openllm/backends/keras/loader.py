@@ -20,8 +20,8 @@ from openllm.discovery import load_module
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
 
 INSTALL: Mapping[str, str] = {
-    "jax": "pip install 'openllm[keras]' jax",
-    "tensorflow": "pip install 'openllm[keras]' tensorflow",
+    "jax": "pip install keras-hub safetensors jax",
+    "tensorflow": "pip install keras-hub safetensors tensorflow",
 }
 DTYPES: Mapping[str, str] = {"auto": "float32", "float32": "float32", "bfloat16": "bfloat16"}
 # Largest difference of logits from transformers' in float32, as a share of the largest logit.

@@ -78,7 +78,7 @@ class GrammarShop:
     async def compile(self, structure: Structure) -> Callable[[], Guide]:
         """What makes a fresh Guide per choice. Errors: InvalidRequest, Overloaded, UnsupportedFeature."""
         if importlib.util.find_spec("xgrammar") is None:
-            raise UnsupportedFeature("Structured output needs xgrammar.", hint="Run: pip install 'openllm[pt]'")
+            raise UnsupportedFeature("Structured output needs xgrammar.", hint="Run: pip install xgrammar")
         if structure.kind is not StructureKind.CHOICE:
             check_size(structure.value)
         compiled = self._done.get(structure)

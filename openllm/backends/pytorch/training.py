@@ -37,7 +37,7 @@ def prepare_model(spec: LLMSpec, weights_dir: Path, plan: LoraPlan) -> Any:
     names no path of this machine. Errors: MissingDependency, WeightsError, ConfigurationError.
     """
     if importlib.util.find_spec("peft") is None:
-        raise MissingDependency("Training an adapter needs peft.", hint="Run: pip install 'openllm[pt]'")
+        raise MissingDependency("Training an adapter needs peft.", hint="Run: pip install peft")
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     from openllm.backends.pytorch.loader import choose_device, load_model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
         logger.info(line)
     try:
         config = engine_config(arguments)
+        _let_streams_finish(config, arguments)
         _check_room(config, weights_dir)
         engine, guard = _guarded(config, board)
     except STARTING as error:
@@ -75,7 +77,7 @@ def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
     installation = find_installation()
     if installation is None or installation.fault:
         why = installation.fault if installation else "vLLM is not installed"
-        raise MissingDependency(f"{why}.", hint='pip install "openllm[vllm]"')
+        raise MissingDependency(f"{why}.", hint="Run: pip install vllm")
     prepare_environment(installation.platform, spec.device, Settings.from_env().visible_devices)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -105,6 +107,15 @@ def engine_config(arguments: Arguments) -> Any:
 
     # batch sizes follow from the usage context: without it an engine takes a fraction of the requests at once
     return AsyncEngineArgs(**arguments.values).create_engine_config(UsageContext.OPENAI_API_SERVER)
+
+
+def _let_streams_finish(config: Any, arguments: Arguments) -> None:
+    """Give the engine's process the time to drain that the server has.
+
+    Ctrl+C, and BentoML's supervisor, signal that process too; by vLLM's default it then aborts every live request.
+    """
+    if hasattr(config, "shutdown_timeout") and "shutdown_timeout" not in arguments.values:
+        config.shutdown_timeout = math.ceil(Settings.from_env().drain_seconds)
 
 
 def _refuse_second_start() -> None:

