@@ -17,7 +17,7 @@ def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
     Knows dtype and torch_dtype (texts or torch dtypes), device_map, attn_implementation, quantization_config,
     load_in_8bit, load_in_4bit, use_safetensors and low_cpu_mem_usage.
-    Errors: ConfigurationError for a value that cannot be kept, UnsupportedCombination for two that contradict each other.
+    Errors: ConfigurationError for a value that cannot be kept, UnsupportedCombination for two that contradict.
     """
     ours: dict[str, Any] = {}
     engine_args = dict(options.get("engine_args") or {})

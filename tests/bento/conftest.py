@@ -118,7 +118,7 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def running(command: list[str], log: Path, **environment: str) -> Iterator[ServerProcess]:
-    """Run `command` with a port; whatever is left of its process group is killed afterwards."""
+    """Run `command` with a port; it and all its descendants, in whatever session, are killed afterwards."""
     port = free_port()
     env = {**os.environ, "BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", **environment}
     with log.open("w") as output:
@@ -131,9 +131,16 @@ def running(command: list[str], log: Path, **environment: str) -> Iterator[Serve
             cwd=log.parent,
             start_new_session=True,
         )
+        server = ServerProcess(process, port, log)
         try:
-            yield ServerProcess(process, port, log)
+            yield server
         finally:
+            family: list[psutil.Process] = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family = server.family()
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(STOP_WAIT)
