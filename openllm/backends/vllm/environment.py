@@ -8,7 +8,7 @@ from collections.abc import Mapping
 ALWAYS: Mapping[str, str] = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",  # its warnings are about choices that are made here
     # the engine is a process of its own; a fork of a process that has threads can hang
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }

@@ -78,7 +78,10 @@ def _sentence(error: BaseException) -> str:
     """The first line of what `error` says: pydantic's first complaint, vLLM's text without what was sent."""
     details = getattr(error, "errors", None)
     if callable(details):
-        text = str(details()[0]["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        first = details()[0]
+        text = str(first["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        if first["type"] not in ("value_error", "assertion_error"):
+            text = f"{'.'.join(map(str, first['loc']))}: {text}, got {first['input']!r}"
     else:
         text = _EXTRAS.sub("", str(error))
     line = " ".join(text.split()) or type(error).__name__

@@ -13,7 +13,7 @@ import attrs
 from openllm.backends.base import BackendInfo
 from openllm.backends.devices import visible_gpus
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
-from openllm.backends.vllm.arguments import Arguments, Machine, engine_arguments
+from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
 from openllm.backends.vllm.embedding import pooler_config, pooling_type
 from openllm.backends.vllm.environment import prepare_environment
 from openllm.backends.vllm.failures import start_error
@@ -95,6 +95,8 @@ def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
     said = attrs.evolve(spec, engine_args=convert_options(spec.engine_args, declared))
     config = read_config(weights_dir)
     arguments = engine_arguments(said, weights_dir, model_shape(config), machine, adapter_ranks(spec.adapters))
+    named = {name: arguments.values[name] for name in NAMES.values() if name in arguments.values}
+    arguments.values.update(convert_options(named, declared))
     if spec.task == "embed" and (pooling := pooling_type(weights_dir, config)):
         arguments.values.setdefault("pooler_config", pooler_config(pooling))
     return arguments

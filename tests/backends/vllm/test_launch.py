@@ -127,6 +127,9 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("512 tokens", "--kv-cache-memory", "1MiB"),
     ),
     "unknown quantization": ({"quantization": "fp3"}, ("fp3",)),
+    "unknown dtype": ({"dtype": "float33"}, ("dtype", "one of", "float32", "float33")),
+    "unknown cache dtype": ({"kv_cache_dtype": "fp9"}, ("kv_cache_dtype", "fp8", "fp9")),
+    "heads that do not divide": ({"tensor_parallel_size": 4}, ("heads (2)", "(4)")),
 }
 
 
