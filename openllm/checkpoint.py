@@ -182,13 +182,28 @@ def model_files(directory: Path) -> Iterator[Path]:
 
 def content_digest(directory: Path) -> str:
     """SHA-256 (hexadecimal) over names and contents of the model's files; times, owners and links do not matter."""
+    return join_digests(file_digests(directory))
+
+
+def file_digests(directory: Path) -> dict[str, str]:
+    """SHA-256 (hexadecimal) of each of the model's files, by its name in `directory`, sorted."""
+    return {inner.as_posix(): file_digest(directory / inner) for inner in model_files(directory)}
+
+
+def join_digests(digests: Mapping[str, str]) -> str:
+    """The digest of a whole model from those of its files."""
     import hashlib  # OpenSSL is slow to load, and listing a store needs none of it
 
     whole = hashlib.sha256()
-    for inner in model_files(directory):
-        with (directory / inner).open("rb") as file:
-            whole.update(f"{inner.as_posix()}\0{_file_digest(file)}\n".encode())
+    for name, digest in digests.items():
+        whole.update(f"{name}\0{digest}\n".encode())
     return whole.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hexadecimal) of a file. Errors: OSError."""
+    with path.open("rb") as file:
+        return _file_digest(file)
 
 
 def _file_digest(file: BinaryIO) -> str:

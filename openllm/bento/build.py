@@ -14,6 +14,7 @@ import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
+from openllm.bento.contents import complete_bento
 from openllm.bento.document import merge_document, write_document
 from openllm.bento.files import explain
 from openllm.bento.image import LockedImage
@@ -53,6 +54,16 @@ class BuildResult:
     new: bool  # False: it was there already, and nothing was written
 
 
+@attrs.frozen
+class Plan:
+    """A Bento that is about to be made: `project` is what BentoML is given, by file name."""
+
+    tag: bentoml.Tag
+    project: Mapping[str, str]
+    packed: tuple[Packed, ...]
+    options: BuildOptions
+
+
 def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = None) -> BuildResult:
     """Pack `specs` into one Bento in BentoML's store.
 
@@ -70,7 +81,8 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     new = path is None
     if path is None:
         with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
-            path = _assemble(tag, project, options, (Path(folder), *local_source_paths(wanted)))
+            private = (Path(folder), *local_source_paths(wanted))
+            path = _assemble(Plan(tag, project, tuple(packed), options), private)
     return _result(tag, path, packed, new)
 
 
@@ -87,14 +99,15 @@ def _version(name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:VERSION_LENGTH]
 
 
-def _assemble(tag: bentoml.Tag, project: Mapping[str, str], options: BuildOptions, private: tuple[Path, ...]) -> Path:
+def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
     """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and keep it."""
-    folder = private[0]
-    for name, text in project.items():
+    folder, tag = private[0], plan.tag
+    for name, text in plan.project.items():
         (folder / name).write_text(text, encoding="utf-8")
     try:
         with workshop() as bench:
-            bento = _create(tag, folder, bench, options)
+            bento = _create(tag, folder, bench, plan.options)
+            complete_bento(Path(bento.path), str(tag), plan.packed)
             scan_bento(Path(bento.path), private, process_environment())
             return publish(Path(bento.path), _bento_store(), tag, MARKER)
     except BentoMLException as error:

@@ -11,8 +11,8 @@ import attrs
 from bentoml.images import Image
 
 from openllm.backends.select import select_backend
-from openllm.bento.lock import lock_requirements
-from openllm.bento.wheel import wheel_name, write_wheel
+from openllm.bento.lock import add_hashes, lock_requirements
+from openllm.bento.wheel import wheel_digest, wheel_name, write_wheel
 from openllm.spec import LLMSpec
 
 WHEELS = "wheels"  # below the Bento's src/
@@ -60,5 +60,8 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
 
 
 def requirements_text(backends: Sequence[str]) -> str:
-    """requirements.txt of a Bento: exact pins and the wheel beside it."""
-    return "\n".join([*lock_requirements(backends), f"./{WHEELS}/{wheel_name()}", ""])
+    """requirements.txt of a Bento: exact pins and the wheel beside it; all with hashes, where all of them are known."""
+    pins, wheel = lock_requirements(backends), f"./{WHEELS}/{wheel_name()}"
+    hashed = add_hashes(pins)
+    lines = [*pins, wheel] if hashed is None else [*hashed, f"{wheel} --hash=sha256:{wheel_digest()}"]
+    return "\n".join([*lines, ""])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -49,6 +50,34 @@ def lock_requirements(backends: Iterable[str]) -> list[str]:
         pins[key[0]] = _pin(found)
         todo += [(child, False) for child in _needs(found, ("", *sorted(requirement.extras)))]
     return sorted(set(pins.values()))
+
+
+def add_hashes(pins: Iterable[str]) -> list[str] | None:
+    """Each pin with the SHA-256 of the archive it was installed from; None unless that is known of every one.
+
+    Installers want hashes for all packages or for none. Only what was installed from a file or URL left its hash behind
+    (direct_url.json, PEP 610); what came from an index did not, and asking one is not for a build.
+    """
+    hashed = []
+    for pin in pins:
+        found = _installed(pin.partition("==")[0]) if "==" in pin else None
+        digest = _archive_digest(found) if found else None
+        if digest is None:
+            return None
+        hashed.append(f"{pin} --hash=sha256:{digest}")
+    return hashed
+
+
+def _archive_digest(found: importlib.metadata.Distribution) -> str | None:
+    """SHA-256 of the archive of an installed distribution; None where it is not known, or the pin means another one."""
+    if "+" in found.version:  # the pin leaves the local version off, so it names another archive
+        return None
+    try:
+        archive = json.loads(found.read_text("direct_url.json") or "{}").get("archive_info") or {}
+    except ValueError:
+        return None
+    digest = (archive.get("hashes") or {}).get("sha256") or str(archive.get("hash", "")).removeprefix("sha256=")
+    return digest if re.fullmatch(r"[0-9a-f]{64}", digest) else None
 
 
 def our_distribution() -> importlib.metadata.Distribution:

@@ -10,10 +10,11 @@ import attrs
 from openllm import models
 from openllm.backends.select import select_backend
 from openllm.bento.store import Stored, store_directory
+from openllm.checkpoint import file_digests
 from openllm.lora import check_adapter, resolve_adapter
 from openllm.sources import Origin, origin
 from openllm.spec import AdapterSpec, LLMSpec
-from openllm.weights import architecture, content_digest, fetch_weights
+from openllm.weights import architecture, fetch_weights
 
 _COMMIT_LENGTH = 40  # hexadecimal digits of a Hub commit, the name of its snapshot directory
 
@@ -110,7 +111,7 @@ def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
         return _stored_already(directory)
     name = _served_name(attrs.evolve(spec, name=None))
-    return store_directory(directory, name, content_digest(directory), _provenance(spec.model_id, directory))
+    return store_directory(directory, name, file_digests(directory), _provenance(spec.model_id, directory))
 
 
 def _store_adapter(adapter: AdapterSpec) -> Stored:
@@ -118,7 +119,7 @@ def _store_adapter(adapter: AdapterSpec) -> Stored:
     if origin(adapter.source) is Origin.STORE:
         return _stored_already(directory)
     metadata = {**_provenance(adapter.source, directory), "kind": "lora"}
-    return store_directory(directory, adapter.name, content_digest(directory), metadata)
+    return store_directory(directory, adapter.name, file_digests(directory), metadata)
 
 
 def _stored_already(directory: Path) -> Stored:

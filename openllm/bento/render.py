@@ -11,7 +11,7 @@ import jinja2
 
 import openllm
 from openllm.errors import BuildError
-from openllm.spec import LLMSpec
+from openllm.spec import TASKS, LLMSpec
 
 DOCUMENT = "spec.json"
 _NAME = re.compile(r"[a-z0-9](?:[-._a-z0-9]*[a-z0-9])?")
@@ -28,11 +28,16 @@ def render_service(name: str, document: str = DOCUMENT) -> str:
 
 def render_readme(name: str, specs: Sequence[LLMSpec]) -> str:
     """The README for the users of a Bento."""
-    served = [_plain(spec.served_name) for spec in specs]
+    served = {task: [_plain(spec.served_name) for spec in specs if spec.task == task] for task in TASKS}
     adapters = [_plain(adapter.name) for spec in specs for adapter in spec.adapters]
     engines = sorted({spec.backend or "chosen at start" for spec in specs})
     return _template("bento_readme.md.jinja").render(
-        name=check_name(name), title=_plain(name), models=served, adapters=adapters, engines=engines
+        name=check_name(name),
+        title=_plain(name),
+        models=served["generate"],
+        embedders=served["embed"],
+        adapters=adapters,
+        engines=engines,
     )
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import attrs
 import bentoml
+import yaml
 from bentoml.exceptions import BentoMLException
 from bentoml.models import ModelContext
 
 from openllm.bento.files import Placement, bytes_to_copy, explain, place, readable, require_room
 from openllm.bento.render import tag_name
-from openllm.checkpoint import model_files
+from openllm.checkpoint import join_digests, model_files
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +33,20 @@ class Stored:
     path: Path
     placement: Placement = attrs.field(factory=Placement)
     new: bool = False
+    digests: Mapping[str, str] | None = None  # of its files, where they had to be read anyway
 
 
-def store_directory(directory: Path, name: str, digest: str, metadata: Mapping[str, str]) -> Stored:
+def store_directory(directory: Path, name: str, digests: Mapping[str, str], metadata: Mapping[str, str]) -> Stored:
     """Bring `directory` into the store as `name:digest`; a second time nothing is written.
 
+    `digests` are those of its files (`checkpoint.file_digests`).
     Links in the directory (a Hub cache) are followed to the real files. `metadata` goes into model.yaml.
     Errors: BuildError when the disk has no room or refuses.
     """
+    digest = join_digests(digests)
     tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
     if (found := find_model(str(tag))) is not None:
-        return Stored(str(tag), found)
+        return Stored(str(tag), found, digests=digests)
     files = list(model_files(directory))
     what = f"Storing {tag.name}"
     try:
@@ -52,7 +56,8 @@ def store_directory(directory: Path, name: str, digest: str, metadata: Mapping[s
             require_room(needed, bench, what)
             placement = _fill(bench, directory, files)
             _write_info(bench, tag, {**metadata, "digest": digest})
-            return Stored(str(tag), publish(bench, _store_path(), tag, MODEL_FILE), placement, new=True)
+            kept = publish(bench, _store_path(), tag, MODEL_FILE)
+            return Stored(str(tag), kept, placement, new=True, digests=digests)
     except OSError as error:
         raise explain(error, what) from error
 
@@ -63,6 +68,13 @@ def find_model(tag: str) -> Path | None:
         return Path(bentoml.models.get(tag).path)
     except BentoMLException:  # also for a directory that something else left behind
         return None
+
+
+def hub_source(path: Path) -> dict[str, str]:
+    """Where a stored model came from, as far as model.yaml knows: `hub_id` and `commit`."""
+    info = yaml.safe_load((path / MODEL_FILE).read_text(encoding="utf-8"))
+    metadata = info.get("metadata") or {}
+    return {key: str(metadata[key]) for key in ("hub_id", "commit") if key in metadata}
 
 
 def _fill(bench: Path, directory: Path, files: list[Path]) -> Placement:

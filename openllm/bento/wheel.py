@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,12 @@ def write_wheel(directory: Path) -> Path:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, data)
     return target
+
+
+def wheel_digest() -> str:
+    """SHA-256 (hexadecimal) of the wheel that `write_wheel` makes."""
+    with tempfile.TemporaryDirectory(prefix="openllm-wheel-") as folder:
+        return hashlib.sha256(write_wheel(Path(folder)).read_bytes()).hexdigest()
 
 
 def _contents() -> Iterator[tuple[str, bytes]]:

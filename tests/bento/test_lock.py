@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from openllm.bento import lock
-from openllm.bento.lock import lock_requirements
+from openllm.bento.lock import add_hashes, lock_requirements
 from openllm.errors import BuildError
 
 
@@ -70,3 +70,36 @@ def test_without_an_installed_openllm_there_is_no_bento(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
     with pytest.raises(BuildError, match="runs from its source tree"):
         lock_requirements(["echo"])
+
+
+def _installed_from(monkeypatch: pytest.MonkeyPatch, version: str, origin: str | None) -> None:
+    """Let every distribution be of `version`, with `origin` as its direct_url.json."""
+
+    class Installed:
+        def __init__(self, name: str) -> None:
+            self.name, self.version = name, version
+
+        def read_text(self, name: str) -> str | None:
+            return origin if name == "direct_url.json" else None
+
+    monkeypatch.setattr(importlib.metadata, "distribution", Installed)
+
+
+ARCHIVE = '{"url": "file:///x.whl", "archive_info": {"hashes": {"sha256": "' + "a" * 64 + '"}}}'
+
+
+def test_pins_get_hashes_where_all_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    _installed_from(monkeypatch, "1.0", ARCHIVE)
+    assert add_hashes(["a==1.0", "b==1.0"]) == [f"{name}==1.0 --hash=sha256:{'a' * 64}" for name in "ab"]
+    assert add_hashes(["a==1.0", "b>=1"]) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "origin"),
+    [("1.0", None), ("1.0+cpu", ARCHIVE), ("1.0", "{"), ("1.0", '{"dir_info": {"editable": true}}')],
+)
+def test_without_a_hash_for_one_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, version: str, origin: str | None
+) -> None:
+    _installed_from(monkeypatch, version, origin)
+    assert add_hashes(["a==1.0"]) is None

@@ -53,6 +53,13 @@ def test_the_readme_names_model_and_adapters() -> None:
     assert "bentoml serve demo:latest" in text
 
 
+def test_the_readme_shows_how_to_embed() -> None:
+    text = render_readme("pair", [LLMSpec(model_id="demo"), LLMSpec(model_id="a/b", name="vectors", task="embed")])
+    assert "/v1/chat/completions" in text
+    assert 'client.embeddings.create(model="vectors"' in text
+    assert "/v1/chat/completions" not in render_readme("alone", [LLMSpec(model_id="a/b", task="embed")])
+
+
 def test_the_readme_defuses_what_a_name_may_hold() -> None:
     text = render_readme("demo", [LLMSpec(model_id="demo", name="a`$(x)`'; {{ 7 }} <b>")])
     for mark in ("$(", "{{", "<b>", "'; "):

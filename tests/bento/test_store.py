@@ -14,6 +14,7 @@ import pytest
 
 from openllm.bento import store
 from openllm.bento.store import find_model, store_directory
+from openllm.checkpoint import file_digests
 from openllm.errors import BuildError
 from openllm.spec import LLMSpec
 from openllm.weights import content_digest, resolve_weights
@@ -21,7 +22,7 @@ from tests.bento.models import write_echo_weights
 
 
 def keep(directory: Path) -> store.Stored:
-    return store_directory(directory, directory.name, content_digest(directory), {"hub_id": "org/name"})
+    return store_directory(directory, directory.name, file_digests(directory), {"hub_id": "org/name"})
 
 
 def entries(home: Path) -> list[str]:
