@@ -33,7 +33,7 @@ HOMES = {
     "StructureKind": "openllm.types",
 }
 
-SUBPACKAGES = ("bento", "client", "errors", "models")  # reached as attributes without being imported first
+SUBPACKAGES = ("bento", "errors", "models")  # reached as attributes without being imported first
 
 __all__ = sorted(HOMES)  # noqa: PLE0605 - names the stub file spells out
 

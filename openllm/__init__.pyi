@@ -1,7 +1,6 @@
 """Written by scripts/write_stubs.py; do not edit."""
 
 from openllm import bento as bento
-from openllm import client as client
 from openllm import errors as errors
 from openllm import models as models
 from openllm.auto import AutoFlaxLLM as AutoFlaxLLM
