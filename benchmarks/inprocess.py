@@ -107,8 +107,11 @@ async def measure(kind: str, spec: LLMSpec, levels: list[Load]) -> None:
         gc.freeze()
         for load in levels:
             asked = prompts(load, range(load.streams)).values()
+            spent = time.process_time()
             answers = await asyncio.gather(*(client(ask, load, requests) for requests in asked))
+            spent = time.process_time() - spent
             figures = summed(load, [answer for stream in answers for answer in stream])
+            figures = attrs.evolve(figures, cpu_per_token=spent / max(figures.tokens, 1))
             print(json.dumps(attrs.asdict(figures)), flush=True)
 
 

@@ -68,6 +68,7 @@ class Figures:
     inter_token_p50: float
     tokens_per_event: float
     error: str = ""  # the first one
+    cpu_per_token: float = 0.0  # seconds of the process that answers, its children left out
 
     @property
     def tokens_per_second(self) -> float:

@@ -17,7 +17,8 @@ RATIOS = (
     ("pytorch", "pytorch-llm"),
 )
 HEAD = (
-    f"{'system':<12}{'streams':>8}{'tokens/s':>10}{'TTFT p50':>10}{'p99 ms':>9}{'gap p50':>9}{'tok/event':>10} errors"
+    f"{'system':<12}{'streams':>8}{'tokens/s':>10}{'TTFT p50':>10}{'p99 ms':>9}{'gap p50':>9}{'tok/event':>10}"
+    f"{'CPU us/tok':>11} errors"
 )
 
 
@@ -34,6 +35,7 @@ class Outcome:
 def row(system: str, level: Figures) -> str:
     line = f"{system:<12}{level.streams:>8}{level.tokens_per_second:>10,.0f}{1e3 * level.ttft_p50:>10.1f}"
     line += f"{1e3 * level.ttft_p99:>9.1f}{1e3 * level.inter_token_p50:>9.2f}{level.tokens_per_event:>10.2f}"
+    line += f"{1e6 * level.cpu_per_token:>11.1f}"
     return f"{line}{level.errors:>7}" + (f"  {level.error}" if level.error else "")
 
 

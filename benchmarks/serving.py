@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import psutil
 
 from benchmarks.loadgen import Figures, Load, run
 from benchmarks.report import Outcome, report, row
@@ -119,7 +120,10 @@ def measure_server(system: str, plan: Plan) -> Outcome:
         warm, *levels = plan.levels(port)
         run(warm)
         for load in levels:
-            outcome.levels.append(run(load))
+            spent = cpu_seconds(process.pid)
+            figures = run(load)
+            spent = cpu_seconds(process.pid) - spent
+            outcome.levels.append(attrs.evolve(figures, cpu_per_token=spent / max(figures.tokens, 1)))
             print(row(system, outcome.levels[-1]), flush=True)
     return outcome
 
@@ -191,6 +195,12 @@ def log_file(system: str) -> Iterator[Any]:
 def last_line(path: str) -> str:
     lines = [line for line in Path(path).read_text(errors="replace").splitlines() if line.strip()]
     return f"{lines[-1][:300] if lines else 'no output'} (log: {path})"
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of one process so far: the engine's own process is not in it."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def free_port() -> int:
