@@ -3,7 +3,8 @@
     python examples/finetune.py                     # trains, saves ./bakery, asks both: a minute or two on two cores
     openllm start demo --adapter-id ./bakery        # serves both
 
-Needs openllm's PyTorch engine and peft (`make install` brings both). Each line of the data is one conversation that ends with the answer to learn.
+Needs openllm's PyTorch engine and peft (`make install` brings both). Each line of the data is one conversation that
+ends with the answer to learn.
 """
 
 from __future__ import annotations

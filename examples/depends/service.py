@@ -1,7 +1,7 @@
 """A model as a dependency of a service that is otherwise entirely your own: no endpoint but the ones below.
 
-    cd examples/depends && bentoml serve
-    curl localhost:3000/classify -H 'Content-Type: application/json' -d '{"text": "I like it"}'
+cd examples/depends && bentoml serve
+curl localhost:3000/classify -H 'Content-Type: application/json' -d '{"text": "I like it"}'
 """
 
 from __future__ import annotations

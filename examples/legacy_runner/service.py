@@ -1,7 +1,7 @@
 """A model as a Runner in a service of BentoML's first kind.
 
-    cd examples/legacy_runner && bentoml serve service.py:svc
-    curl localhost:3000/ask -H 'Content-Type: text/plain' -d 'What is a Bento?'
+cd examples/legacy_runner && bentoml serve service.py:svc
+curl localhost:3000/ask -H 'Content-Type: text/plain' -d 'What is a Bento?'
 """
 
 from __future__ import annotations
