@@ -160,8 +160,11 @@ class AdapterBank:
             if self._mask is None:
                 return None
             down, up = self._stacks[name]
-            delta = ((inputs[0].to(down.dtype) @ down) * self._mask) @ up
-            return output + delta.to(output.dtype)
+            hidden = torch.mm(inputs[0].flatten(0, -2).to(down.dtype), down).mul_(self._mask)
+            if output.dtype != up.dtype or not output.is_contiguous():
+                return output + (hidden @ up).to(output.dtype).view_as(output)
+            output.view(-1, output.shape[-1]).addmm_(hidden, up)  # added in place: nobody else has seen it yet
+            return None
 
         return add_delta
 
