@@ -27,9 +27,11 @@ def start(model: Path | str, *options: str) -> list[str]:
     return ["openllm", "start", str(model), "--backend", "echo", *options]
 
 
-def stream_slowly(server: ServerProcess, tokens: int, begun: threading.Event, found: list[str]) -> None:
+def stream_slowly(
+    server: ServerProcess, tokens: int, begun: threading.Event, found: list[str], model: str | None = None
+) -> None:
     """Read a stream to its end; `found` gets each chunk's finish_reason or error, and what ended it."""
-    body = {"prompt": PROMPT, "max_tokens": tokens, "stream": True, "ignore_eos": True}
+    body = {"prompt": PROMPT, "max_tokens": tokens, "stream": True, "ignore_eos": True, "model": model}
     with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=STOP_WAIT) as answer:
         answer.raise_for_status()
         for line in answer.iter_lines():
