@@ -80,6 +80,8 @@ def test_patterns_raise_the_rank_and_are_told(tmp_path, base):
     assert (checked.rank, checked.uniform) == (16, False)
     with pytest.raises(WeightsError, match="rank 16, above the limit of 8"):
         check_adapter(adapter, base, max_rank=8)
+    with pytest.raises(WeightsError, match="rank_pattern"):
+        check_adapter(adapter, base, uniform=True)
 
 
 def test_transposed_layers_fit(tmp_path):
@@ -206,6 +208,9 @@ def test_an_adapter_in_the_store(store, base):
     assert check_adapter(resolve_adapter(AdapterSpec("a", "pirate:abcd")), base).rank == 4
     with pytest.raises(WeightsError, match="no pirate:9"):
         resolve_adapter(AdapterSpec("a", "pirate:9"))
+    assert resolve_adapter(AdapterSpec.parse("pirate:abcd:a")).name == "abcd"
+    with pytest.raises(ConfigurationError, match="Write pirate:abcd:NAME"):  # it reads as SOURCE:NAME
+        resolve_adapter(AdapterSpec.parse("pirate:abcd"))
 
 
 def test_an_adapter_on_the_hub(tmp_path, made, base, monkeypatch):
