@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openllm.bento.engines import LLMDependency, make_engine_service
 from openllm.bento.runner import Runner
+from openllm.errors import ConfigurationError
 from openllm.llm import LLM
 from openllm.spec import LLMSpec
 
@@ -49,6 +50,11 @@ def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
     from openllm.bento.ownservice import make_own_service
 
     specs = tuple(_spec(model) for model in models)
+    names = [spec.served_name for spec in specs]
+    if not names:
+        raise ConfigurationError("There is no model to serve.", hint="Name at least one.")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(f"Two models are called {twice[0]!r}.", hint="Give one of them another name.")
     services = [make_engine_service(_service_name(spec), specs, at) for at, spec in enumerate(specs)]
     return lambda inner: make_own_service(inner, services, config)
 
