@@ -131,8 +131,7 @@ async def test_rows_of_all_kinds_join_and_leave(llm: LLM, world: World) -> None:
             await asyncio.wait((task,))
         return name, await ask(llm, name, f"{at} {TEXT} {'again ' * (at % 4)}", tokens=3 + at % 11)
 
-    count = 15 if llm.backend.name == "vllm" else 40  # vLLM is slow on a CPU
-    for name, output in await asyncio.gather(*(come(at) for at in range(count))):
+    for name, output in await asyncio.gather(*(come(at) for at in range(40))):
         world.check(name, output)
 
 
@@ -151,7 +150,7 @@ async def test_more_adapters_than_places_all_answer(llm: LLM, world: World) -> N
 async def test_many_short_requests_while_adapters_come_and_go(llm: LLM, world: World) -> None:
     """`grey` and `red` are removed and added again with other files; each answer is that of one whole adapter."""
     chance = random.Random(5)
-    count = 60 if llm.backend.name == "vllm" else 1000
+    count = 200 if llm.backend.name == "vllm" else 1000
     versions = {"grey": ("grey", "other"), "red": ("red", "other"), "green": ("green",), "blue": ("blue",)}
     answered: list[tuple[str, GenerationOutput]] = []
     turns = {"grey": 0, "red": 0}
