@@ -99,6 +99,7 @@ class Exchange:
         self.model = ""  # what the request was routed to
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.streaming = False
+        self._finished = False  # the last bytes of the answer are on their way
         self._receive = receive
 
     def require_admin(self) -> None:
@@ -136,7 +137,7 @@ class Exchange:
 
     def client_present(self) -> _ClientWatch:
         """A block that is cancelled, and raises ClientGone, when the client leaves. Begin it after the body is read."""
-        return _ClientWatch(self._receive)
+        return _ClientWatch(self._receive, lambda: self._finished)
 
     async def answer_json(self, value: Any, status: int = 200) -> None:
         """Answer with `value` as JSON."""
@@ -148,6 +149,7 @@ class Exchange:
         """Answer with `body`, whole."""
         own = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
         await self._begin(status, own)
+        self._finished = True
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def begin_stream(self) -> None:
@@ -157,6 +159,7 @@ class Exchange:
 
     async def end_stream(self, last: bytes) -> None:
         """Send the last bytes of the stream."""
+        self._finished = True
         await self.send({"type": "http.response.body", "body": last})
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
@@ -203,8 +206,9 @@ class Exchange:
 class _ClientWatch:
     """Cancels the task that entered it once the client has left; the same bookkeeping as asyncio.timeout."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, answered: Callable[[], bool]) -> None:
         self._receive = receive
+        self._answered = answered  # after the last byte the server reports a disconnect too, and it means nothing
         self._gone = False
 
     async def __aenter__(self) -> Self:
@@ -218,8 +222,9 @@ class _ClientWatch:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone = True
-        self._task.cancel()
+        if not self._answered():
+            self._gone = True
+            self._task.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

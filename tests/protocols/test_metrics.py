@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openllm.protocols.metrics import TokenGaps
+from openllm.server import create_app
+from openllm.settings import Settings
 from tests.protocols.conftest import echo_llm
 from tests.serving import Running, serve
 
@@ -103,3 +107,32 @@ def test_gaps_are_counted_in_their_buckets() -> None:
     assert buckets["3.2"] == 11
     assert buckets["+Inf"] == 12
     assert gaps.total == pytest.approx(100.044)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_hangs_up_after_the_last_byte_was_answered(echo_model: Path, stream: bool) -> None:
+    """HTTP servers report a disconnect as soon as an answer is complete, while it is still being tidied up."""
+    server = create_app([echo_llm(echo_model)], Settings())
+    await server.start()
+    body = msgspec.json.encode({"prompt": "hello", "max_tokens": 2, "stream": stream})
+    incoming = [{"type": "http.request", "body": body, "more_body": False}]
+    complete = asyncio.Event()
+
+    async def receive() -> Any:
+        if incoming:
+            return incoming.pop()
+        await complete.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            complete.set()
+            for _ in range(5):
+                await asyncio.sleep(0)  # whoever waits for the disconnect hears of it now
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"", "headers": []}
+    await server(scope, receive, send)
+    await server.close()
+    report = server.metrics.report().decode()
+    assert 'status="200"' in report
+    assert 'status="499"' not in report
