@@ -60,7 +60,8 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         async with exchange.client_present(), asyncio.timeout(seconds or None), AsyncExitStack() as stack:
             generations = await _admitted(work, stack)
             if work.stream:
-                await _stream(exchange, wire, generations)
+                # a task of its own: each token would wake it through a dozen callers, a third of what a token costs
+                await asyncio.create_task(_stream(exchange, wire, generations))
             else:
                 outputs = await _drain(exchange, generations)
                 await exchange.answer(200, wire.answer(outputs))
