@@ -19,7 +19,7 @@ from openllm.chat import ChatRenderer, load_tokenizer
 from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, WeightsError
 from openllm.hf_options import translate_options
 from openllm.hub import Token
-from openllm.loops import LoopThread, at_shutdown, run_on
+from openllm.loops import LoopThread, at_shutdown, in_event_loop, run_on
 from openllm.lora import check_adapter, resolve_adapter
 from openllm.resolution import Layers, resolve_model
 from openllm.spec import AdapterSpec, LLMSpec
@@ -257,15 +257,13 @@ class Assembly:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of this LLM to its end. Errors: InvalidRequest inside a running event loop."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            if self._thread is None:
-                self._thread = LoopThread()
-                at_shutdown(weakref.finalize(self, _stop_engine, self._thread, self.__dict__))
-            return self._thread.run(work)
-        work.close()
-        raise InvalidRequest("An event loop is running here.", hint="Use `await llm.generate(...)` instead.")
+        if in_event_loop():
+            work.close()
+            raise InvalidRequest("An event loop is running here.", hint="Use `await llm.generate(...)` instead.")
+        if self._thread is None:
+            self._thread = LoopThread()
+            at_shutdown(weakref.finalize(self, _stop_engine, self._thread, self.__dict__))
+        return self._thread.run(work)
 
     def close(self) -> None:
         """The synchronous `aclose`."""

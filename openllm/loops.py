@@ -41,6 +41,15 @@ class LoopThread:
                 self.loop.close()
 
 
+def in_event_loop() -> bool:
+    """Whether the caller runs inside an event loop, where waiting would stop it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def at_shutdown(work: Callable[[], object]) -> None:
     """Call `work` when the main thread ends, while threads can still be started.
 

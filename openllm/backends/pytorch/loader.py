@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,13 @@ from typing import Any
 import attrs
 import torch
 
-from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
+from openllm.backends.pytorch.quantization import CONFIG, quantization_config
+from openllm.backends.pytorch.quiet import no_progress_bar
+from openllm.errors import ConfigurationError, UnsupportedCombination, WeightsError
 from openllm.spec import LLMSpec
 
-OPTIONS = ("prefill_tokens",)  # what engine_args may hold
+ATTENTION = "attn_implementation"
+OPTIONS = ("prefill_tokens", ATTENTION, CONFIG)  # what engine_args may hold
 DTYPES = {
     "float32": torch.float32,
     "float": torch.float32,
@@ -68,7 +70,11 @@ def refuse_unsupported(spec: LLMSpec) -> None:
         if name not in OPTIONS:
             hint = f"It has: {', '.join(OPTIONS)}."
             raise ConfigurationError(f"The pytorch backend has no option {name!r}.", hint=hint, param=name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if name == ATTENTION and value != "sdpa" and spec.task != "embed":
+            raise UnsupportedCombination(
+                f"The pytorch backend decodes with attention of its own, over sdpa; {name} is {value!r}.", param=name
+            )
+        if name == "prefill_tokens" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ConfigurationError(f"engine_args {name} must be a whole number above 0, got {value!r}.", param=name)
 
 
@@ -138,28 +144,6 @@ def physical_cores(system: Path = Path("/sys")) -> int:
     return min(len(cores), allowed)
 
 
-def quantization_config(name: str | None) -> Any:
-    """transformers' object for a name of spec.QUANTIZATIONS. Errors: MissingDependency, UnsupportedCombination."""
-    if name is None:
-        return None
-    package = "torchao" if name.startswith("torchao") else "bitsandbytes"
-    if importlib.util.find_spec(package) is None:
-        raise MissingDependency(f"Quantization {name!r} needs {package}.", hint=f"Run: pip install {package}")
-    if name == "torchao-int8":
-        from torchao.quantization import Int8WeightOnlyConfig  # type: ignore[import-not-found]  # an optional extra
-        from transformers import TorchAoConfig
-
-        return TorchAoConfig(Int8WeightOnlyConfig())
-    from transformers import BitsAndBytesConfig
-
-    if name == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    kinds = {"nf4": "nf4", "int4": "fp4"}
-    if name not in kinds:
-        raise UnsupportedCombination(f"The pytorch backend has no quantization {name!r}.", param="quantization")
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kinds[name])
-
-
 def read_model_config(weights_dir: Path, spec: LLMSpec) -> Any:
     """transformers' configuration of the directory. Errors: WeightsError."""
     from transformers import AutoConfig
@@ -183,7 +167,7 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
     config = read_model_config(weights_dir, spec)
     device = choose_device(spec)
     quantized = getattr(config, "quantization_config", None)
-    if quantized is not None and spec.quantization is not None:
+    if quantized is not None and (spec.quantization is not None or CONFIG in spec.engine_args):
         raise UnsupportedCombination(
             "The checkpoint is quantized already.", hint="Drop quantization.", param="quantization"
         )
@@ -192,14 +176,17 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
     keywords: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
     if not spec.trust_remote_code:
         keywords["use_safetensors"] = True
+    if ATTENTION in spec.engine_args:
+        keywords[ATTENTION] = spec.engine_args[ATTENTION]
     if getattr(text, "attn_logit_softcapping", None) is not None:
         keywords["attn_implementation"] = "eager"  # transformers' sdpa leaves the capping out
-    if (quantization := quantization_config(spec.quantization)) is not None:
+    if (quantization := quantization_config(spec)) is not None:
         keywords |= {"quantization_config": quantization, "device_map": {"": device}}
     elif quantized is not None or device.type != "cpu":
         keywords["device_map"] = {"": device}
     try:
-        model = _auto_class(spec, config).from_pretrained(weights_dir, config=config, **keywords)
+        with no_progress_bar():
+            model = _auto_class(spec, config).from_pretrained(weights_dir, config=config, **keywords)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
         raise WeightsError(f"The weights cannot be loaded: {reason}", hint="Check the directory's files.") from error
