@@ -124,6 +124,7 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             "models": _stored(llm.spec),
             **options,
         }
+        _restore_runner_defaults()
         super().__init__(make_runnable(llm), **chosen)
         object.__setattr__(self, "llm", llm)
         object.__setattr__(self, "_runner_handle", NoHandle(self))
@@ -159,3 +160,13 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
 def _stored(spec: LLMSpec) -> list[Any]:
     """What a Bento with this runner has to carry: the model, where it is in the store."""
     return [bentoml.models.get(spec.model_id)] if is_tag(spec.model_id) else []
+
+
+def _restore_runner_defaults() -> None:
+    """A new-style service in the same process replaces BentoML's configuration by one that knows no runners."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from bentoml._internal.configuration.helpers import get_default_config
+
+    config = BentoMLContainer.config.get()
+    if "runners" not in config:
+        config["runners"] = get_default_config(version=1)["runners"]

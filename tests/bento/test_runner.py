@@ -160,3 +160,13 @@ def test_each_worker_gets_its_gpus(
     count = strategy.get_worker_count(kind, resources, share)
     found = [strategy.get_worker_env(kind, resources, share, at)["CUDA_VISIBLE_DEVICES"] for at in range(count)]
     assert found == expected
+
+
+def test_a_service_of_the_new_style_in_the_same_process_does_no_harm(
+    echo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    config = {key: value for key, value in BentoMLContainer.config.get().items() if key != "runners"}
+    monkeypatch.setattr(BentoMLContainer.config, "_override", config)  # what such a service leaves behind
+    assert Runner.from_llm(LLM(str(echo_model), backend="echo")).name
