@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,11 +164,18 @@ def test_each_worker_gets_its_gpus(
     assert found == expected
 
 
-def test_a_service_of_the_new_style_in_the_same_process_does_no_harm(
-    echo_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from bentoml._internal.configuration.containers import BentoMLContainer
+BESIDE = """
+import sys, bentoml, openllm
 
-    config = {key: value for key, value in BentoMLContainer.config.get().items() if key != "runners"}
-    monkeypatch.setattr(BentoMLContainer.config, "_override", config)  # what such a service leaves behind
-    assert Runner.from_llm(LLM(str(echo_model), backend="echo")).name
+@bentoml.service
+class Other:
+    pass
+
+Other.inject_config()  # what BentoML does when it serves or builds one
+print(openllm.Runner(sys.argv[1], backend="echo").name)
+"""
+
+
+def test_a_service_of_the_new_style_in_the_same_process_does_no_harm(echo_model: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", BESIDE, str(echo_model)], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "parrot", done.stderr
