@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openllm.backends.pytorch.machine import Machine
 
 NEEDED = ("torch", "transformers", "numpy")
+INSTALL = "pip install torch transformers accelerate peft xgrammar"
 
 
 class PyTorchBackend(Backend):
@@ -37,7 +38,7 @@ class PyTorchBackend(Backend):
     @classmethod
     def unusable(cls, spec: LLMSpec) -> str | None:
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-        return f"{missing[0]} is not installed (pip install 'openllm[pt]')." if missing else None
+        return f"{missing[0]} is not installed ({INSTALL})." if missing else None
 
     async def start(self) -> None:
         if self._machine is None:
@@ -125,6 +126,7 @@ class PyTorchBackend(Backend):
         from openllm.backends.pytorch.adapters import read_adapter
 
         machine = self._running()
+        machine.require_engine()
         adapter = await asyncio.to_thread(read_adapter, path)
         key = self._mounts.new_key()
         await machine.mount(key, adapter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from openllm.errors import InvalidRequest, Overloaded, UnsupportedFeature
+from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Overloaded, UnsupportedFeature
 from openllm.spec import LLMSpec
 from openllm.types import Structure, StructureKind
 
@@ -108,18 +109,21 @@ class GrammarShop:
             raise Overloaded("All grammar compilers are busy.", hint="Try again later.", retry_after=5) from None
         loop, outcome = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
 
-        def settle(result: Any, error: Exception | None) -> None:
+        def settle(result: Any, error: OpenLLMError | None) -> None:
             self._slots.release()
             if not outcome.done():
                 outcome.set_result(result) if error is None else outcome.set_exception(error)
 
         def work() -> None:
-            result, error = None, None
+            result: Any = None
+            error: OpenLLMError | None = EngineError("The grammar compiler failed.")
             try:
-                result = self._build(structure)
-            except (InvalidRequest, UnsupportedFeature) as problem:
+                result, error = self._build(structure), None
+            except OpenLLMError as problem:
                 error = problem
-            loop.call_soon_threadsafe(settle, result, error)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    loop.call_soon_threadsafe(settle, result, error)
 
         threading.Thread(target=work, name="openllm-grammar", daemon=True).start()
         try:

@@ -33,7 +33,8 @@ class Mounts:
         key = self._keys.pop(name, None)
         if key is not None and self._users[key]:
             self._waiters[key] = asyncio.get_running_loop().create_future()
-            await self._waiters.pop(key)
+            await self._waiters[key]
+            del self._waiters[key]
         return key
 
     @contextlib.contextmanager
