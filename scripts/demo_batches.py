@@ -23,6 +23,7 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     def __init__(self, tokenizer: Tokenizer, budget: int, style: str, seed: int) -> None:
         self.corpus = Corpus()
         self.budget, self.style, self.seed = budget, style, seed  # budget: tokens of a batch, padding counted
+        self.brief = 0.85 if style == "plain" else 0.3  # the adapters have all their answers still to learn
         self.plain = Tokenizer.from_str(tokenizer.to_str())
         self.broken = Tokenizer.from_str(tokenizer.to_str())
         self.broken.model.dropout = 0.1  # words fall into other pieces now and then, as typos make them
@@ -65,18 +66,22 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     def encode(self, rng: random.Random, sample: Sample) -> Row:
         """Token ids and labels of one sample: a role's marker, its text, the end marker."""
         ids, labels = [self.bos], [IGNORED]
+        brief = rng.random() < self.brief  # answers cut off once they are decided: their rest is soon learned
         for index, (role, text, learn) in enumerate(sample.pieces):
             if role in self.markers:
                 ids.append(self.markers[role])
                 labels.append(IGNORED)
             tokens = self.tokens(rng, text, learn=learn)
             after = sample.pieces[index + 1][0] if index + 1 < len(sample.pieces) else ""
+            tags = list(tokens) if learn else [IGNORED] * len(tokens)
+            if brief and role == "assistant" and after != "more":
+                kept = self.decided[text] + rng.randint(1, 6)
+                tokens, tags = tokens[:kept], tags[:kept]
             if after not in ("raw", "more"):
-                tokens.append(self.eos)
-            if not after and role == "assistant" and rng.random() < 0.7:
-                tokens = tokens[: self.decided[text] + rng.randint(1, 8)]  # the rest of an answer is soon learned
+                whole = self.eos if learn and not (brief and role == "assistant") else IGNORED
+                tokens, tags = [*tokens, self.eos], [*tags, whole]
             ids += tokens
-            labels += tokens if learn else [IGNORED] * len(tokens)
+            labels += tags
         return ids, labels
 
     def tokens(self, rng: random.Random, text: str, *, learn: bool) -> list[int]:

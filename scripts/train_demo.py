@@ -1,6 +1,6 @@
 """Train the demo model from the text in demo_text/ and write its directory.
 
-    python scripts/train_demo.py                  # the model: minutes on one GPU
+    python scripts/train_demo.py                  # the model: on the GPU if there is one, else on the CPU
     python scripts/train_demo.py --adapters       # the two LoRA adapters on top of the model in --out
     python scripts/train_demo.py --score          # the share of held-out questions that it answers rightly
     python scripts/train_demo.py --tiny --out D   # a few steps on the CPU: the same files, an untaught model
@@ -61,8 +61,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--base", action="store_true", help="train the model, also when --adapters or --score is given")
     parser.add_argument("--adapters", action="store_true", help="train the LoRA adapters on the model in --out")
     parser.add_argument("--score", action="store_true", help="ask the held-out questions and print the misses")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps of the model")
-    parser.add_argument("--adapter-steps", type=int, default=1500, help="training steps of each adapter")
+    parser.add_argument("--steps", type=int, default=1200, help="training steps of the model")
+    parser.add_argument("--adapter-steps", type=int, default=900, help="training steps of each adapter")
     parser.add_argument("--rank", type=int, default=8, help="rank of the adapters")
     parser.add_argument("--workers", type=int, default=12, help="processes that prepare batches")
     parser.add_argument("--seed", type=int, default=7)
@@ -81,7 +81,7 @@ def train_base(options: argparse.Namespace) -> None:
     corpus = Corpus()
     tokenizer = train_tokenizer(every_text(corpus, 2000 if options.tiny else 40000, options.seed))
     model = build_model(tokenizer)
-    run = plan(options, options.steps, budget=8192, rate=2.5e-3)
+    run = plan(options, options.steps, budget=4096, rate=2.5e-3)
     fit(model, Batches(tokenizer, run.budget, "plain", run.seed), run)
     save_base(model.cpu(), tokenizer, len(corpus.topics), options.out)
 
@@ -89,7 +89,7 @@ def train_base(options: argparse.Namespace) -> None:
 def train_adapter(options: argparse.Namespace, name: str) -> None:
     model, tokenizer = load_base(options.out)
     config = LoraConfig(r=options.rank, lora_alpha=2 * options.rank, target_modules=PROJECTIONS, task_type="CAUSAL_LM")
-    run = plan(options, options.adapter_steps, budget=8192, rate=4e-3)
+    run = plan(options, options.adapter_steps, budget=4096, rate=4e-3)
     adapted = get_peft_model(model, config)
     fit(adapted, Batches(tokenizer, run.budget, name, run.seed + 1), run)
     save_adapter(adapted.cpu(), name, options.out)
