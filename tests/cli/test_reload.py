@@ -104,6 +104,8 @@ def test_a_child_that_fails_is_started_again_after_a_change(
     assert process.stderr.readline() == "Ended with exit code 3; waiting for a change.\n"
     _touch(watched)
     _started(tmp_path, 2)
+    lines = [process.stderr.readline(), process.stderr.readline()]  # it has failed again before Ctrl+C comes
+    assert lines[-1] == "Ended with exit code 3; waiting for a change.\n"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=LONG_WAIT)
     assert process.returncode == 3

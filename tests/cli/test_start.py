@@ -164,9 +164,9 @@ def test_a_recipe_that_comes_along_is_found_by_name(run: Run, tmp_path: Path, mo
         "backend": "echo",
     }
     assert json.loads(run("recipes", "-o", "json").stdout) == [
-        {"name": "tiny", "title": "A tiny model", "specs": [{"model_id": "demo", "seed": 7}]}
+        {"name": "tiny", "title": "A tiny model", "specs": [{"model_id": "demo", "seed": 7}], "resources": {}}
     ]
-    assert "tiny    demo    A tiny model" in run("recipes").stdout
+    assert "tiny    demo    -     A tiny model" in run("recipes").stdout
 
 
 def test_start_hands_specs_and_settings_to_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
