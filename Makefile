@@ -66,8 +66,9 @@ demo: install  ## build the demo Bento, serve it, ask it a question
 	$(BIN)/python scripts/demo.py
 
 bench: install  ## the benchmarks that run on a CPU, short
-	$(BIN)/python -m benchmarks.engine --quick
-	$(BIN)/python -m benchmarks.serving --tiny
+	$(BIN)/python -m benchmarks.startup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine --rounds 1
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.serving --tiny --systems echo-llm echo pytorch-llm pytorch
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venv-keras build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
