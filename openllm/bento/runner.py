@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import bentoml
 import bentoml.legacy
@@ -31,57 +31,60 @@ from openllm.types import GenerationOutput, Prompt
 RUNNER_OPTIONS = ("name", "embedded", "max_batch_size", "max_latency_ms", "method_configs", "scheduling_strategy")
 
 
-def make_runnable(llm: LLM) -> type[Any]:
-    """A `bentoml.legacy.Runnable` class around `llm`: made, it has loaded the model and mounted the adapters."""
+class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has no types
+    """A runnable around `source`: made, it has loaded the model and mounted the adapters."""
 
-    class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has no types
-        SUPPORTED_RESOURCES = (NVIDIA, AMD, CPU)
-        SUPPORTS_CPU_MULTI_THREADING = True
-        GPUS = gpus_needed(llm.spec)  # that one worker cannot do without
+    SUPPORTED_RESOURCES = (NVIDIA, AMD, CPU)
+    SUPPORTS_CPU_MULTI_THREADING = True
+    GPUS: ClassVar[int]  # that one worker cannot do without
+    source: ClassVar[LLM]
 
-        def __init__(self) -> None:
-            self.llm = llm
-            self.thread = LoopThread()
-            self._ours = not llm.started
-            self.thread.run(llm.start())
+    def __init__(self) -> None:
+        llm = self.llm = self.source
+        self.thread = LoopThread()
+        self._ours = not llm.started
+        self.thread.run(llm.start())
 
-        @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
-        async def generate(self, prompt: Prompt, **options: Any) -> GenerationOutput:
-            """`LLM.generate`: `adapter_name` and sampling parameters by name."""
-            return await llm.generate(prompt, **options)
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def generate(self, prompt: Prompt, **options: Any) -> GenerationOutput:
+        """`LLM.generate`: `adapter_name` and sampling parameters by name."""
+        return await self.llm.generate(prompt, **options)
 
-        @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
-        async def generate_iterator(self, prompt: Prompt, **options: Any) -> AsyncGenerator[GenerationOutput, None]:
-            """`LLM.generate_iterator`: what is new, as it comes; closing it cancels."""
-            items: Any = llm.generate_iterator(prompt, **options)
-            try:
-                async for item in items:
-                    yield item
-            finally:
-                await items.aclose()
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def generate_iterator(self, prompt: Prompt, **options: Any) -> AsyncGenerator[GenerationOutput, None]:
+        """`LLM.generate_iterator`: what is new, as it comes; closing it cancels."""
+        items: Any = self.llm.generate_iterator(prompt, **options)
+        try:
+            async for item in items:
+                yield item
+        finally:
+            await items.aclose()
 
-        @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]  # as above
-        async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-            """One vector of length 1 per text; BentoML joins the texts of callers that come together."""
-            return (await llm.embed(list(texts))).vectors
+    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]  # as above
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector of length 1 per text; BentoML joins the texts of callers that come together."""
+        return (await self.llm.embed(list(texts))).vectors
 
-        @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
-        async def adapters(self) -> tuple[str, ...]:
-            """The names that `adapter_name` may have."""
-            return llm.adapters
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def adapters(self) -> tuple[str, ...]:
+        """The names that `adapter_name` may have."""
+        return self.llm.adapters
 
-        @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
-        async def stats(self) -> EngineStats:
-            """How busy the engine is."""
-            return llm.stats()
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def stats(self) -> EngineStats:
+        """How busy the engine is."""
+        return self.llm.stats()
 
-        def close(self) -> None:
-            """Stop the engine if it was started for this."""
-            if self._ours:
-                self.thread.run(llm.aclose())
-            self.thread.stop()
+    def close(self) -> None:
+        """Stop the engine if it was started for this."""
+        if self._ours:
+            self.thread.run(self.llm.aclose())
+        self.thread.stop()
 
-    return LLMRunnable
+
+def make_runnable(llm: LLM) -> type[LLMRunnable]:
+    """The runnable class of `llm`."""
+    return type("LLMRunnable", (LLMRunnable,), {"GPUS": gpus_needed(llm.spec), "source": llm})
 
 
 class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no types
