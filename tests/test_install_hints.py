@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PLACES = ("openllm", "docs", "examples", "templates", "bentos", "scripts", "requirements", "README.md", "Makefile")
-BY_NAME = re.compile(r"(?:pip|uv|pipx) +(?:pip +)?(?:install|add)[^\n]*\bopenllm(?:\[|\b(?![/.]))", re.IGNORECASE)
+BY_NAME = re.compile(r"(?:pip|uv|pipx) +(?:pip +)?(?:install|add)[^\n`#]*\bopenllm(?:\[|\b(?![/.]))", re.IGNORECASE)
 
 
 def test_no_text_installs_openllm_by_name() -> None:
