@@ -40,6 +40,7 @@ class BuildOptions:
     name: str | None = None
     labels: Mapping[str, str] = attrs.field(factory=dict)
     resources: Resources = attrs.field(factory=Resources)
+    by_reference: bool = False  # the weights stay on the Hub, named by their commit
 
 
 @attrs.frozen
@@ -72,7 +73,8 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     """
     options = options or BuildOptions()
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
-    packed = [pack_spec(spec) for spec in merge_document([spec.to_dict() for spec in wanted], {})]
+    merged = merge_document([spec.to_dict() for spec in wanted], {})
+    packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
     name = check_name(options.name or tag_name(ready[0].served_name))
     project = {SERVICE: render_service(name), DOCUMENT: write_document(ready, options.resources)}

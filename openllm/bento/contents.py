@@ -9,6 +9,7 @@ from pathlib import Path
 from openllm.bento.licence import licence_texts, model_licence
 from openllm.bento.manifest import Manifest, ModelEntry
 from openllm.bento.packing import Packed
+from openllm.bento.pinning import Pinned
 from openllm.bento.render import tag_name
 from openllm.bento.sbom import write_sbom
 from openllm.bento.store import Stored, hub_source
@@ -36,14 +37,31 @@ def _models(packed: Sequence[Packed]) -> Iterator[tuple[ModelEntry, Path | None]
     """Every model once, and where it lies."""
     seen = set()
     for item in packed:
+        if item.pinned:
+            yield _pinned_entry(item, item.pinned), item.pinned.directory
         for at, stored in enumerate(item.stored):
             if stored.tag not in seen:
                 seen.add(stored.tag)
                 yield _entry(item, at, stored), stored.path
 
 
+def _pinned_entry(item: Packed, pinned: Pinned) -> ModelEntry:
+    """Weights that are fetched at start: the commit stands for their content."""
+    return ModelEntry(
+        tag=f"{pinned.hub_id}@{pinned.commit}",
+        kind="weights",
+        files={},
+        size=0,
+        licence=model_licence(pinned.directory, pinned.hub_id, item.spec.family),
+        source={"hub_id": pinned.hub_id, "commit": pinned.commit},
+        inside=False,
+    )
+
+
 def _entry(item: Packed, at: int, stored: Stored) -> ModelEntry:
-    kind = "weights" if at == 0 else "draft" if at == 1 and item.spec.speculative_model else "adapter"
+    kinds = [] if item.pinned else ["weights"]
+    kinds += ["draft"] if item.spec.speculative_model else []
+    kind = kinds[at] if at < len(kinds) else "adapter"
     digests = stored.digests if stored.digests is not None else file_digests(stored.path)
     source = hub_source(stored.path)
     family = item.spec.family if kind == "weights" else None

@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse
 
 from openllm.bento.front import Front
 from openllm.bento.gpus import share_devices, visible_devices
-from openllm.bento.packing import localise, sources_of
+from openllm.bento.packing import inside_sources, localise
 from openllm.bento.references import reference_to
 from openllm.errors import ConfigurationError, OpenLLMError
 from openllm.llm import LLM
@@ -122,7 +122,7 @@ def make_engine_service(name: str, specs: Sequence[LLMSpec], at: int, **config: 
         type("EngineOf" + name, (EngineWorker,), {})
     )
     service.choose = lambda: (specs[at], share_devices(specs, visible_devices())[at])
-    service.sources = tuple((source, reference_to(source, specs[at])) for source in sources_of(specs[at]))
+    service.sources = tuple((source, reference_to(source, specs[at])) for source in inside_sources(specs[at]))
     service.models = [reference for _, reference in service.sources]
     return service
 

@@ -15,7 +15,7 @@ import openllm
 from openllm.bento.document import merge_document, read_document
 from openllm.bento.engines import EngineDependency, address_of, connect, find_source, make_engine_service
 from openllm.bento.image import LockedImage
-from openllm.bento.packing import localise, sources_of
+from openllm.bento.packing import inside_sources, localise
 from openllm.bento.references import reference_to
 from openllm.bento.render import render_readme
 from openllm.errors import OpenLLMError
@@ -73,7 +73,7 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
     )(Deployed)
     service.baked = baked
     service.engines = tuple(engine.name for engine in engines)
-    service.sources = tuple((source, reference_to(source, spec)) for spec in specs for source in sources_of(spec))
+    service.sources = tuple((source, reference_to(source, spec)) for spec in specs for source in inside_sources(spec))
     service.models = [reference for _, reference in service.sources]
     return service
 

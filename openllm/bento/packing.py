@@ -9,6 +9,7 @@ import attrs
 
 from openllm import models
 from openllm.backends.select import select_backend
+from openllm.bento.pinning import Pinned, is_pinned, pin_weights
 from openllm.bento.store import Stored, store_directory
 from openllm.checkpoint import file_digests
 from openllm.lora import check_adapter, resolve_adapter
@@ -25,31 +26,35 @@ class Packed:
 
     spec: LLMSpec
     stored: tuple[Stored, ...]
+    pinned: Pinned | None = None  # the weights, where they stay on the Hub
 
 
-def pack_spec(spec: LLMSpec) -> Packed:
+def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     """Store everything `spec` names, and settle what was left open: backend, family and the name requests use.
+
+    `by_reference` leaves the weights on the Hub and names their commit; adapters and a draft model go in all the same.
 
     Errors: WeightsError, BuildError, ConfigurationError, MissingDependency.
     """
     backend, _ = select_backend(spec)
-    directory = fetch_weights(spec)
-    for adapter in spec.adapters:  # all of them before anything is written
+    pinned = pin_weights(spec) if by_reference else None
+    directory = pinned.directory if pinned else fetch_weights(spec)
+    for adapter in spec.adapters if pinned is None else ():  # all of them before anything is written
         check_adapter(resolve_adapter(adapter), directory, spec.max_lora_rank, uniform=backend.uniform_adapters)
-    weights = _store_weights(spec, directory)
+    weights = None if pinned else _store_weights(spec, directory)
     draft = _store_weights(_draft(spec), fetch_weights(_draft(spec))) if spec.speculative_model else None
     adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)
     packed = attrs.evolve(
         spec,
-        model_id=weights.tag,
+        model_id=weights.tag if weights else spec.model_id,
         name=_served_name(spec),
-        revision=None,
+        revision=pinned.commit if pinned else None,
         backend=spec.backend or backend.name,
         family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
         speculative_model=draft.tag if draft else None,
         adapters=tuple(AdapterSpec(item.name, kept.tag) for item, kept in zip(spec.adapters, adapters, strict=True)),
     )
-    return Packed(packed, (weights, *([draft] if draft else []), *adapters))
+    return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
 
 
 def check_sources(spec: LLMSpec) -> None:
@@ -65,6 +70,14 @@ def sources_of(spec: LLMSpec) -> tuple[str, ...]:
     """What `spec` names on disk, store or Hub: weights, draft model, adapters; each once."""
     named = [spec.model_id, spec.speculative_model, *(adapter.source for adapter in spec.adapters)]
     return tuple(dict.fromkeys(source for source in named if source))
+
+
+def inside_sources(spec: LLMSpec) -> tuple[str, ...]:
+    """Those of `sources_of` that a Bento carries: without what is named by its commit on the Hub."""
+    pinned = {adapter.source for adapter in spec.adapters if is_pinned(adapter.source, adapter.revision)}
+    if is_pinned(spec.model_id, spec.revision):
+        pinned.add(spec.model_id)
+    return tuple(source for source in sources_of(spec) if source not in pinned)
 
 
 def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:

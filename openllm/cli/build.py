@@ -23,10 +23,23 @@ if TYPE_CHECKING:
 @click.option(
     "--label", "labels", multiple=True, callback=parse_pairs, metavar="KEY=VALUE", help="A label; repeatable."
 )
+@click.option(
+    "--weights",
+    type=click.Choice(("inside", "reference")),
+    default="inside",
+    show_default=True,
+    help="Whether the Bento carries the weights, or names their commit on the Hub and fetches them at start.",
+)
 @click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
 @format_option("text", "tag", "json")
 def command(
-    model: str | None, recipe: Path | None, bento_name: str | None, print_spec: bool, output: str, **options: Any
+    model: str | None,
+    recipe: Path | None,
+    bento_name: str | None,
+    weights: str,
+    print_spec: bool,
+    output: str,
+    **options: Any,
 ) -> None:
     """Pack a model and its service into a Bento, and print the Bento's tag.
 
@@ -50,7 +63,10 @@ def command(
     from openllm.bento.hosting import configure_logging
 
     configure_logging("info")  # what is fetched, and how much room the disk needs, is said before it happens
-    _print(build(specs, BuildOptions(name=bento_name, labels=labels, resources=read_resources(*named))), output)
+    wanted = BuildOptions(
+        name=bento_name, labels=labels, resources=read_resources(*named), by_reference=weights == "reference"
+    )
+    _print(build(specs, wanted), output)
 
 
 def _print(result: BuildResult, output: str) -> None:
