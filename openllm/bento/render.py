@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,11 @@ def render_readme(name: str, specs: Sequence[LLMSpec]) -> str:
         adapters=adapters,
         engines=engines,
     )
+
+
+def render_text(template: str, values: Mapping[str, Any]) -> str:
+    """The text of any other template; the caller has checked every value."""
+    return _template(template).render(values)
 
 
 def check_name(name: str) -> str:

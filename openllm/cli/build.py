@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from openllm.cli._container import container_options, given_container
 from openllm.cli._options import SectionedCommand, given_spec, parse_pairs, spec_options
 from openllm.cli._output import format_option, note, print_json, readable_size
 from openllm.cli._specs import model_argument, print_specs, read_resources, read_specs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether the Bento carries the weights, or names their commit on the Hub and fetches them at start.",
 )
+@container_options
 @click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
 @format_option("text", "tag", "json")
 def command(
@@ -51,7 +53,9 @@ def command(
     openllm build ./my-model --bento-name my-model -o tag
     openllm build llama --model-id meta-llama/Llama-3.2-3B-Instruct --backend vllm
     openllm build -f recipe.yaml
+    openllm build demo --containerize -t my/demo:1
     """
+    container = given_container(options)
     labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}
     named = (model, recipe, given_spec(options), Settings.from_env())
     specs = read_specs(*named)
@@ -66,7 +70,13 @@ def command(
     wanted = BuildOptions(
         name=bento_name, labels=labels, resources=read_resources(*named), by_reference=weights == "reference"
     )
-    _print(build(specs, wanted), output)
+    result = build(specs, wanted)
+    _print(result, output)
+    if container is not None:
+        from openllm.bento.container import containerize
+
+        note(f"Making an image of {result.tag} ...")
+        note(f"Made the image {containerize(result.tag, container)}.")
 
 
 def _print(result: BuildResult, output: str) -> None:

@@ -1,0 +1,32 @@
+"""`build --containerize`: wrong fields and a missing engine are found before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("-t", "x:1"), 2, "--image-tag goes with --containerize."),
+        (("--containerize", "-t", "$(x)"), 1, "'$(x)' cannot be an image's name."),
+        (("--containerize", "--base-image", "a;b"), 1, "'a;b' cannot be a base image."),
+        (("--containerize", "--system-packages", "curl,{{ 7 }}"), 1, "'{{ 7 }}' cannot be a system package."),
+        (("--containerize", "--dockerfile-part", "top=/dev/null"), 1, "The Dockerfile has no part 'top'."),
+        (("--containerize", "--engine", "lxc"), 1, "There is no container engine 'lxc' here."),
+        (("--containerize",), 1, "No container engine is installed. Install one of docker, podman, buildah"),
+    ],
+)
+def test_it_is_one_line_and_nothing_is_built(
+    run: Run, tmp_path: Path, args: tuple[str, ...], code: int, says: str
+) -> None:
+    result = run("build", "demo", *args, PATH=str(tmp_path))
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith("Error: ")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list((tmp_path / "bentoml").rglob("bento.yaml"))
