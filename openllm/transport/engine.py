@@ -52,6 +52,7 @@ class EngineServer:
         except OpenLLMError as error:
             self._greet(Hello(VERSION, trouble=to_trouble(error)))
             raise
+        self.announce()  # before the greeting: who is greeted must know which adapters there are
         self._greet(Hello(VERSION, self.llm.info, self.llm.backend.name, self.llm.backend_reason))
         self._watch = asyncio.create_task(self._report())
 
@@ -69,11 +70,11 @@ class EngineServer:
 
     def join(self, user: User) -> None:
         self.users.add(user)
-        if self._hello is not None:
-            user.send(self._hello)
         if self._status is not None:
             user.send(self._status)
             self.announce()
+        if self._hello is not None:
+            user.send(self._hello)
 
     def leave(self, user: User) -> None:
         self.users.discard(user)

@@ -184,6 +184,41 @@ async def test_an_engine_that_cannot_start_tells_why(
     await server.close()
 
 
+class Listener:
+    """Stands for a connected user; keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def send(self, frame: Any) -> None:
+        self.heard.append(frame)
+
+    def hang_up(self) -> None: ...
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_who_is_greeted_knows_the_adapters(
+    spec: LLMSpec, weights: Path, address: Path, tmp_path: Path, early: bool
+) -> None:
+    """Else it would mount those of the spec once more, which is a conflict."""
+    import attrs
+
+    adapted = attrs.evolve(spec, adapters=[f"{write_echo_adapter(tmp_path / 'pirate')}:pirate"])
+    server, listener = EngineServer(LLM.from_spec(adapted, weights), address), Listener()
+    await server.listen()
+    if early:
+        server.join(listener)  # type: ignore[arg-type]  # all that the server uses of one
+    await server.start()
+    if not early:
+        server.join(listener)  # type: ignore[arg-type]  # all that the server uses of one
+    *before, hello = listener.heard[
+        : 1 + next(at for at, x in enumerate(listener.heard) if isinstance(x, frames.Hello))
+    ]
+    assert hello.trouble is None
+    assert [status.adapters for status in before][-1:] == [("pirate",)]
+    await server.close()
+
+
 async def test_adapters_are_everybodys(first: LLM, second: LLM, tmp_path: Path) -> None:
     adapter = write_echo_adapter(tmp_path / "pirate")
     await first.mount_adapter("pirate", adapter)
