@@ -1,12 +1,15 @@
-"""The options that make an image of a Bento, read into one value."""
+"""The options that make something of a built Bento: an image, manifests for Kubernetes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
+from openllm.cli._output import note
 from openllm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,6 +38,12 @@ def container_options(function: F) -> F:
                 "--system-packages", metavar="PACKAGE,...", help="Debian packages to install, separated by commas."
             ),
             click.option(
+                "--k8s",
+                type=click.Path(file_okay=False, path_type=Path),
+                metavar="DIRECTORY",
+                help="Write Kubernetes manifests for the image of this Bento there.",
+            ),
+            click.option(
                 "--dockerfile-part",
                 "dockerfile_parts",
                 multiple=True,
@@ -47,16 +56,47 @@ def container_options(function: F) -> F:
     return function
 
 
-def given_container(options: dict[str, Any]) -> ContainerOptions | None:
-    """Take the options out of `options`; None without --containerize.
+@attrs.frozen
+class Artefacts:
+    """What is to be made of a Bento once it is built: an image, and manifests that name one."""
+
+    container: ContainerOptions | None
+    folder: Path | None
+    image: str | None
+
+
+def given_artefacts(options: dict[str, Any]) -> Artefacts:
+    """Take the options of an image and of manifests out of `options`.
 
     Everything that can be known beforehand is checked: a build takes long. Errors: ConfigurationError, BuildError.
     """
     values = {name: options.pop(name) for name in _FLAGS}
-    if not options.pop("containerize"):
-        if stray := [flag for name, flag in _FLAGS.items() if values[name]]:
-            raise ConfigurationError(f"{stray[0]} goes with --containerize.", hint="Add it.")
-        return None
+    wanted, folder, image = options.pop("containerize"), options.pop("k8s"), values["image_name"]
+    alone = {"image_name"} if folder is not None else set()
+    if not wanted and (stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]):
+        raise ConfigurationError(f"{stray[0]} goes with --containerize.", hint="Add it.")
+    if image is not None:
+        from openllm.bento.containerfile import check_image
+
+        check_image(image, "an image's name")
+    return Artefacts(_container(values) if wanted else None, folder, image)
+
+
+def make_artefacts(tag: str, artefacts: Artefacts) -> None:
+    """Make them of the Bento `tag`. Errors: BuildError."""
+    if artefacts.container is not None:
+        from openllm.bento.container import containerize
+
+        note(f"Making an image of {tag} ...")
+        note(f"Made the image {containerize(tag, artefacts.container)}.")
+    if artefacts.folder is not None:
+        from openllm.bento.kubernetes import write_manifests
+
+        for path in write_manifests(tag, artefacts.image or tag, artefacts.folder):
+            note(f"Wrote {path}.")
+
+
+def _container(values: dict[str, Any]) -> ContainerOptions:
     from openllm.bento.container import find_engine
     from openllm.bento.containerfile import ContainerOptions, read_part
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openllm.cli._container import container_options, given_container
+from openllm.cli._container import container_options, given_artefacts, make_artefacts
 from openllm.cli._options import SectionedCommand, given_spec, parse_pairs, spec_options
 from openllm.cli._output import format_option, note, print_json, readable_size
 from openllm.cli._specs import model_argument, print_specs, read_resources, read_specs
@@ -54,8 +54,9 @@ def command(
     openllm build llama --model-id meta-llama/Llama-3.2-3B-Instruct --backend vllm
     openllm build -f recipe.yaml
     openllm build demo --containerize -t my/demo:1
+    openllm build demo --k8s manifests/ -t my/demo:1
     """
-    container = given_container(options)
+    artefacts = given_artefacts(options)
     labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}
     named = (model, recipe, given_spec(options), Settings.from_env())
     specs = read_specs(*named)
@@ -72,11 +73,7 @@ def command(
     )
     result = build(specs, wanted)
     _print(result, output)
-    if container is not None:
-        from openllm.bento.container import containerize
-
-        note(f"Making an image of {result.tag} ...")
-        note(f"Made the image {containerize(result.tag, container)}.")
+    make_artefacts(result.tag, artefacts)
 
 
 def _print(result: BuildResult, output: str) -> None:

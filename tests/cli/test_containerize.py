@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.bento.conftest import echo_model, home
 from tests.cli.conftest import Run
+
+__all__ = ["echo_model", "home"]
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,16 @@ def test_it_is_one_line_and_nothing_is_built(
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
     assert not list((tmp_path / "bentoml").rglob("bento.yaml"))
+
+
+def test_manifests_are_written_without_an_engine(run: Run, home: Path, echo_model: Path, tmp_path: Path) -> None:
+    args = ["build", str(echo_model), "--backend", "echo", "--k8s", str(tmp_path / "out")]
+    result = run(*args, "-t", "my/parrot:1")
+    assert (result.exit_code, result.stdout.splitlines()[0].split()[0]) == (0, "Built")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "autoscaler.yaml",
+        "deployment.yaml",
+        "service.yaml",
+    ]
+    assert "image: my/parrot:1" in (tmp_path / "out/deployment.yaml").read_text()
+    assert run(*args, "-t", "a;b").stderr.startswith("Error: 'a;b' cannot be an image's name.")
