@@ -16,7 +16,7 @@ import torch
 
 from openllm.backends.base import EngineStats
 from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.loader import Limits, use_physical_cores
+from openllm.backends.pytorch.loader import Limits, LoadedModel, prepare_thread
 from openllm.backends.pytorch.outbox import Outbox, post_error, telling
 from openllm.backends.pytorch.runner import Runner
 from openllm.backends.pytorch.sampler import Drawn, Sampler
@@ -38,7 +38,7 @@ class Parts:
     adapters: AdapterBank
     limits: Limits
     max_queue: int
-    eos_token_ids: tuple[int, ...]
+    loaded: LoadedModel
     seed: int | None = None
 
 
@@ -49,7 +49,7 @@ class Engine:
         self._parts = parts
         self._scheduler = Scheduler(parts.runner, parts.limits)
         self._steps = StepComputer(parts.runner, parts.sampler, parts.adapters)
-        self._eos = frozenset(parts.eos_token_ids)
+        self._eos = frozenset(parts.loaded.eos_token_ids)
         self._random = random.Random(parts.seed)
         self._orders = itertools.count()
         self._wake = threading.Condition()
@@ -134,7 +134,7 @@ class Engine:
 
     def _run(self) -> None:
         with telling(self._die):
-            use_physical_cores()
+            prepare_thread(self._parts.loaded.device)
             with torch.inference_mode():
                 while self._wait_for_work():
                     self._step()

@@ -9,6 +9,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from openllm.backends.pytorch.attention import AttentionSwitch, Chunk, Decode, SlotCache, Stage
+from openllm.backends.pytorch.graphs import DecodeGraphs, Recorder
 from openllm.backends.pytorch.loader import Limits, LoadedModel
 from openllm.backends.pytorch.runner import PrefixCounts
 from openllm.backends.pytorch.sequence import Sequence, Work
@@ -33,6 +34,13 @@ class FlatRunner:
         self.prefixes = PrefixCounts()
         self._cache = SlotCache(windows)
         self._switch = AttentionSwitch(loaded.model)
+        self.graphs: DecodeGraphs | None = None
+
+    def record_steps(self, record: Recorder, adapters: Any) -> None:
+        """From now on replay recorded decode steps; the usual ones are recorded at once."""
+        self.graphs = DecodeGraphs(self._call, self.device, record)
+        if (slab := self.store.first_slab()) is not None:
+            self.graphs.record_ahead(slab, adapters)
 
     # Places
 
@@ -100,19 +108,27 @@ class FlatRunner:
 
     def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
         """Logits `[kept, vocabulary]`, and for each work which of them are its own. Writes keys and values."""
+        if self.graphs is not None and (steady := self.graphs.run(works, adapters)) is not None:
+            return steady, [slice(at, at + 1) for at in range(len(works))]
         layout = _Layout(works, self.device)
-        self._cache.stages = layout.stages
         kept, spans = layout.kept(works)
-        with self._switch.over_slots(), adapters.applied(layout.adapters):
+        ids = torch.tensor([layout.tokens], device=self.device)
+        positions = torch.tensor([layout.positions], device=self.device)
+        with adapters.applied(layout.adapters):
+            logits = self._call(ids, positions, layout.stages, torch.tensor(kept, device=self.device))
+        return logits, spans
+
+    def _call(
+        self, ids: torch.Tensor, positions: torch.Tensor, stages: list[Stage], kept: torch.Tensor | int = 0
+    ) -> torch.Tensor:
+        """One forward pass; logits `[kept, vocabulary]`, of all tokens when `kept` is 0."""
+        self._cache.stages = stages
+        with self._switch.over_slots():
             out = self.model(
-                input_ids=torch.tensor([layout.tokens], device=self.device),
-                position_ids=torch.tensor([layout.positions], device=self.device),
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=torch.tensor(kept, device=self.device),
+                input_ids=ids, position_ids=positions, past_key_values=self._cache, use_cache=True, logits_to_keep=kept
             )
         logits: torch.Tensor = out.logits[0]
-        return logits, spans
+        return logits
 
 
 class _Layout:

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import torch
+from safetensors import SafetensorError
 
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
@@ -126,9 +127,14 @@ def _has_fast_bf16() -> bool:
     return any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)) is not None)
 
 
-def use_physical_cores() -> None:
-    """Bound torch's threads of the calling thread by the cores there are for us; a smaller OMP_NUM_THREADS stays."""
+def prepare_thread(device: torch.device) -> None:
+    """Set up the calling thread for computing: its CUDA device, and torch's threads bounded by the cores for us.
+
+    A smaller OMP_NUM_THREADS stays, for torch has read it by itself.
+    """
     torch.set_num_threads(max(1, min(torch.get_num_threads(), physical_cores())))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
 
 
 def physical_cores(system: Path = Path("/sys")) -> int:
@@ -187,7 +193,7 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
     try:
         with no_progress_bar():
             model = _auto_class(spec, config).from_pretrained(weights_dir, config=config, **keywords)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
         raise WeightsError(f"The weights cannot be loaded: {reason}", hint="Check the directory's files.") from error
     model.eval()

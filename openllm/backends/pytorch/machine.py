@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import attrs
+import torch
 
 from openllm.backends.base import BackendInfo, Embeddings
 from openllm.backends.pytorch.adapters import Adapter, AdapterBank
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
 from openllm.backends.pytorch.fit import choose_runner
+from openllm.backends.pytorch.flat import FlatRunner
 from openllm.backends.pytorch.grammar import GrammarShop, Guide
-from openllm.backends.pytorch.loader import LoadedModel, choose_limits
+from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
+from openllm.backends.pytorch.loader import LoadedModel, choose_limits, prepare_thread
 from openllm.backends.pytorch.sampler import Sampler
 from openllm.errors import UnsupportedFeature
 from openllm.spec import LLMSpec
@@ -85,6 +88,7 @@ class Machine:
 
 def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
     """Build the engine around a loaded model. Errors: ConfigurationError."""
+    prepare_thread(loaded.device)
     adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
     grammars = GrammarShop(spec, weights_dir, loaded.logit_width, loaded.eos_token_ids)
     engine = None
@@ -92,8 +96,12 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
         limits = choose_limits(spec, loaded, 0)
     else:
         runner, limits = choose_runner(spec, loaded)
+        recorder = choose_recorder(spec, loaded)
+        if recorder is not None and isinstance(runner, FlatRunner):
+            with torch.inference_mode():
+                runner.record_steps(recorder, adapters)
         sampler = Sampler(loaded.logit_width, loaded.device, loaded.eos_token_ids)
-        engine = Engine(Parts(runner, sampler, adapters, limits, spec.max_queue, loaded.eos_token_ids, spec.seed))
+        engine = Engine(Parts(runner, sampler, adapters, limits, spec.max_queue, loaded, spec.seed))
     info = BackendInfo(
         max_model_len=limits.max_model_len,
         vocab_size=min(loaded.vocab_size, loaded.logit_width),
@@ -103,3 +111,8 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
         max_concurrency=limits.max_num_seqs,
     )
     return Machine(info, Embedder(loaded, weights_dir), grammars, adapters, engine)
+
+
+def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:
+    """What records decode steps: CUDA graphs where there is CUDA, unless the spec wants every step eager."""
+    return CudaRecorder() if loaded.device.type == "cuda" and not spec.enforce_eager else None

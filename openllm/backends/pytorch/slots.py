@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import attrs
 import torch
@@ -68,6 +69,7 @@ class Slab:
         self.keys = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.key_tokens]
         self.values = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.value_tokens]
         self.occupants: list[Row | None] = [None] * rows
+        self.recordings: dict[Any, Any] = {}  # of graphs.py: they hold this slab's addresses, and go with it
         self.live = 0
         self.bytes = slab_bytes(rows, length, geometry.token_bytes)
 
@@ -187,6 +189,10 @@ class SlotStore:
             for row in slab.parked():
                 if row.adapter == adapter:
                     slab.occupants[row.slot] = None
+
+    def first_slab(self) -> Slab | None:
+        """A slab of the shortest length, allocated if need be; None when the budget has no room for one."""
+        return self._open_slab(self.lengths[0]) or self._allocate(self.lengths[0])
 
     def _open_slab(self, length: int) -> Slab | None:
         """The fullest slab of this length with a seat left, so that others empty out."""

@@ -1,0 +1,134 @@
+"""From spec and files to a model: what is chosen, and what is refused in one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from openllm.backends.pytorch import BACKEND, loader
+from openllm.errors import ConfigurationError, OpenLLMError, UnsupportedCombination, WeightsError
+from openllm.spec import LLMSpec
+from tests import tiny
+from tests.backends.pytorch.conftest import ask, prompt_of, started
+
+CPU = torch.device("cpu")
+
+
+def spec_of(path: Path, **fields: Any) -> LLMSpec:
+    return LLMSpec(**{"model_id": str(path), "backend": "pytorch", "device": "cpu", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "says"),
+    [
+        ({"tensor_parallel_size": 2}, UnsupportedCombination, "tensor_parallel_size"),
+        ({"pipeline_parallel_size": 2}, UnsupportedCombination, "pipeline_parallel_size"),
+        ({"speculative_model": "x"}, UnsupportedCombination, "speculative_model"),
+        ({"kv_cache_dtype": "fp8"}, UnsupportedCombination, "kv_cache_dtype"),
+        ({"dtype": "float7"}, ConfigurationError, "float7"),
+        ({"device": "cuda:9"}, ConfigurationError, "cuda:9"),
+        ({"device": "toaster"}, ConfigurationError, "toaster"),
+        ({"engine_args": {"unheard_of": 1}}, ConfigurationError, "unheard_of"),
+        ({"engine_args": {"prefill_tokens": 0}}, ConfigurationError, "prefill_tokens"),
+        ({"engine_args": {"prefill_tokens": True}}, ConfigurationError, "prefill_tokens"),
+        ({"max_model_len": 513}, ConfigurationError, "512"),
+    ],
+)
+async def test_what_the_engine_cannot_do_is_refused_at_start(llama: Path, fields: Any, error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        async with started(llama, **fields):
+            pass
+
+
+@pytest.mark.parametrize(
+    "damage", ["no config", "unknown architecture", "no weights", "cut weights", "pickled weights"]
+)
+async def test_a_damaged_directory_is_one_clear_error(llama: Path, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(llama, path)
+    weights = path / "model.safetensors"
+    if damage == "no config":
+        (path / "config.json").unlink()
+    elif damage == "unknown architecture":
+        config = json.loads((path / "config.json").read_text()) | {"model_type": "nonesuch"}
+        (path / "config.json").write_text(json.dumps(config))
+    elif damage == "cut weights":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        if damage == "pickled weights":
+            torch.save({}, path / "pytorch_model.bin")
+        weights.unlink()
+    with pytest.raises(WeightsError) as refused:
+        async with started(path):
+            pass
+    assert str(tmp_path) not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_dtype_auto_follows_the_checkpoint_and_the_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    monkeypatch.setattr(loader, "_has_fast_bf16", lambda: False)
+    assert loader.choose_dtype(spec, torch.bfloat16, CPU) == torch.float32
+    monkeypatch.setattr(loader, "_has_fast_bf16", lambda: True)
+    assert loader.choose_dtype(spec, torch.bfloat16, CPU) == torch.bfloat16
+    assert loader.choose_dtype(spec, torch.float16, CPU) == torch.float32
+    assert loader.choose_dtype(spec, None, CPU) == torch.float32
+    assert loader.choose_dtype(spec, torch.float16, torch.device("mps")) == torch.float16
+    assert loader.choose_dtype(spec, torch.float32, torch.device("mps")) == torch.bfloat16
+    assert loader.choose_dtype(spec_of(tmp_path, dtype="half"), None, CPU) == torch.float16
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+async def test_sixteen_bits_run(llama: Path, dtype: str) -> None:
+    async with started(llama, dtype=dtype) as backend:
+        assert backend.info.dtype == dtype
+        answer = await ask(backend, prompt_of(40), temperature=1.0, top_p=0.9, logprobs=1, max_tokens=10)
+        assert len(answer.tokens) == 10
+
+
+async def test_what_a_started_engine_knows(llama: Path) -> None:
+    async with started(llama, max_model_len=100, max_num_seqs=3) as backend:
+        info = backend.info
+        assert (info.max_model_len, info.max_concurrency, info.vocab_size) == (100, 3, tiny.VOCAB_SIZE)
+        assert (info.eos_token_ids, info.dtype, info.device) == ((tiny.EOS,), "float32", "cpu")
+
+
+async def test_closing_twice_and_starting_again(llama: Path) -> None:
+    backend = BACKEND(spec_of(llama), llama)
+    assert backend.load_model() is backend.load_model()
+    for _ in range(2):
+        await backend.start()
+        assert (await ask(backend, prompt_of(3))).reason == "length"
+        await backend.close()
+        await backend.close()
+    with pytest.raises(OpenLLMError, match="not running"):
+        await ask(backend, prompt_of(3))
+
+
+def test_cores_are_counted_without_hyperthreads_and_within_the_containers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for cpu in range(8):
+        topology = tmp_path / f"devices/system/cpu/cpu{cpu}/topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    assert loader.physical_cores(tmp_path) == 4
+    (tmp_path / "fs/cgroup").mkdir(parents=True)
+    (tmp_path / "fs/cgroup/cpu.max").write_text("250000 100000\n")
+    assert loader.physical_cores(tmp_path) == 2
+    (tmp_path / "fs/cgroup/cpu.max").write_text("max 100000\n")
+    assert loader.physical_cores(tmp_path) == 4
+
+
+def test_reading_what_is_usable_imports_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from openllm.backends.pytorch import BACKEND; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
