@@ -12,7 +12,7 @@ KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
 VLLM ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && echo 1 || echo 0)
 KERAS ?= $(VLLM)
 
-.PHONY: help install install-vllm install-keras check format test test-vllm test-keras demo bench clean
+.PHONY: help install install-vllm install-keras check format test test-vllm test-keras test-container demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,10 @@ test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
 
 test-keras: install-keras  ## only the suites of the tf and flax backends
 	$(KERAS_PYTEST) -m keras tests/backends/keras tests/backends/test_contract.py
+
+test-container: install  ## build and run images with podman and buildah (root on Debian)
+	scripts/container_base.sh
+	$(PYTEST) -s -m container tests/container
 
 demo: install  ## build the demo Bento, serve it, ask it a question
 	$(BIN)/python scripts/demo.py

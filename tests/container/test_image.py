@@ -1,0 +1,103 @@
+"""An image as an operator runs it: read-only, without rights, with the variables of the environment, and stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from openllm.bento.build import BuildResult, build
+from openllm.bento.container import containerize
+from openllm.bento.containerfile import BENTO, USER, ContainerOptions
+from openllm.errors import BuildError
+from openllm.spec import LLMSpec
+from tests.bento.models import write_echo_adapter
+from tests.container.conftest import BASE, Container
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(1500)]
+READY_SECONDS = 180.0
+NAME = "localhost/openllm-test:1"
+
+
+@pytest.fixture
+def bento(home: Path, echo_model: Path, tmp_path: Path) -> BuildResult:
+    adapter = write_echo_adapter(tmp_path / "pirate")
+    return build(LLMSpec(model_id=str(echo_model), backend="echo", adapters=[f"{adapter}:ahoy"]))
+
+
+def wait_ready(container: Container) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            if httpx.get(f"{container.url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            assert container.state()["Running"], container.logs()
+        assert time.monotonic() < end, container.logs()
+        time.sleep(0.5)
+
+
+def size(image: str) -> int:
+    command = ["podman", "image", "inspect", "--format", "{{.Size}}", image]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_an_image_is_built_and_run(bento: BuildResult, configuration: Path, start: Any) -> None:
+    options = ContainerOptions(name=NAME, engine="buildah", base_image=BASE)
+    assert containerize(bento.tag, options) == NAME
+    container = start(NAME, OPENLLM_MAX_MODEL_LEN="77", OPENLLM_API_KEY="sk-test-key")
+    wait_ready(container)
+
+    client = openai.OpenAI(base_url=f"{container.url}/v1", api_key="sk-test-key", max_retries=0)
+    models = {model.id: model for model in client.models.list()}
+    assert set(models) == {"parrot", "ahoy"}
+    assert models["parrot"].max_model_len == 77  # type: ignore[attr-defined]  # a field of ours
+    assert client.completions.create(model="ahoy", prompt="hello there", max_tokens=2).choices[0].text
+    assert httpx.get(f"{container.url}/v1/models").status_code == 401
+
+    assert container.execute("id", "-u").stdout.strip() == str(USER)
+    owned = container.execute("find", BENTO, "/app", "-not", "-user", "0", "-print", "-quit")
+    assert (owned.returncode, owned.stdout) == (0, "")
+    writable = container.execute("find", BENTO, "/app", "-writable", "-not", "-type", "l", "-print", "-quit")
+    assert writable.stdout == ""
+    health = container.podman("healthcheck", "run", container.name)
+    assert health.returncode == 0, health.stdout + health.stderr
+
+    stopped = container.podman("stop", "--time", "60", container.name)
+    assert stopped.returncode == 0, stopped.stderr
+    assert container.state()["ExitCode"] == 0, container.logs()
+    environment = size_of_venv(container)
+    print(f"image {size(NAME):,} bytes: base {size(BASE):,}, packages {environment:,}, Bento {bento.size:,}")
+    assert size(NAME) <= 1.3 * (size(BASE) + environment)
+
+
+def size_of_venv(container: Container) -> int:
+    command = [
+        "run",
+        "--rm",
+        "--pull",
+        "never",
+        "--entrypoint",
+        "du",
+        NAME,
+        "-s",
+        "-B1",
+        "--apparent-size",
+        "/app/.venv",
+    ]
+    return int(container.podman(*command).stdout.split()[0])
+
+
+def test_a_base_image_that_does_not_exist_is_one_line(bento: BuildResult, configuration: Path) -> None:
+    for engine in ("buildah", "podman"):
+        options = ContainerOptions(name="localhost/openllm-none:1", engine=engine, base_image="localhost/no/base:1")
+        with pytest.raises(BuildError, match=rf"{engine} could not build localhost/openllm-none:1: ") as error:
+            containerize(bento.tag, options)
+        assert "\n" not in str(error.value)
+        found = subprocess.run(["podman", "image", "exists", "localhost/openllm-none:1"])
+        assert found.returncode == 1
