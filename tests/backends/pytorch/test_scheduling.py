@@ -122,8 +122,7 @@ async def test_one_choice_can_be_stopped(llama: Path) -> None:
         answers = [Answer(), Answer()]
         async for delta in backend.generate(asked):
             answers[delta.index].add(delta)
-            if len(answers[1].tokens) >= 3:
-                backend.stop_choice(asked.request_id, 1)
+            backend.stop_choice(asked.request_id, 1)  # with the first delta: a busy reader may see 300 tokens at once
         assert (answers[0].reason, answers[1].reason) == ("length", "cancelled")
         assert len(answers[0].tokens) == 300
         assert len(answers[1].tokens) < 300
