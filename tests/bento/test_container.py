@@ -197,6 +197,14 @@ def test_a_build_that_fails_is_one_line(
     assert "Traceback" not in caplog.text
 
 
+def test_what_pip_says_is_shown_rather_than_where_it_was_said(
+    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(record, monkeypatch, end="echo 'ERROR: No matching distribution' >&2; echo 'Error: at STEP 7' >&2; exit 1")
+    with pytest.raises(BuildError, match=r": ERROR: No matching distribution$"):
+        containerize(built.tag)
+
+
 def test_bentoml_still_swallows_a_failed_build(
     built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,3 +103,17 @@ def test_without_a_hash_for_one_there_is_none(
 ) -> None:
     _installed_from(monkeypatch, version, origin)
     assert add_hashes(["a==1.0"]) is None
+
+
+def test_a_local_version_stays_where_a_package_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Installed:
+        def __init__(self, name: str) -> None:
+            versions = {"openllm": "1", "torch": "2.0+cpu", "engine": "3"}
+            if name not in versions:
+                raise importlib.metadata.PackageNotFoundError(name)
+            needs = {"openllm": ["torch>=2", "engine"], "engine": ["torch==2.0+cpu"]}
+            self.name, self.version, self.requires = name, versions[name], needs.get(name, [])
+
+    monkeypatch.setattr(importlib.metadata, "distribution", Installed)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: Installed(name).version)
+    assert lock_requirements([]) == ["engine==3", "torch==2.0+cpu"]
