@@ -16,7 +16,8 @@ import torch
 
 from openllm.backends.base import EngineStats
 from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.loader import Limits, LoadedModel, prepare_thread
+from openllm.backends.pytorch.hardware import prepare_thread
+from openllm.backends.pytorch.loader import Limits, LoadedModel
 from openllm.backends.pytorch.outbox import Outbox, post_error, telling
 from openllm.backends.pytorch.runner import Runner
 from openllm.backends.pytorch.sampler import Drawn, Sampler

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import attrs
 import torch
 from safetensors import SafetensorError
 
+from openllm.backends.pytorch.hardware import free_memory
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
 from openllm.errors import ConfigurationError, UnsupportedCombination, WeightsError
@@ -24,7 +24,7 @@ DTYPES = {
     "float16": torch.float16,
     "half": torch.float16,
 }
-CPU_CACHE_BYTES = 4 * 2**30
+CPU_CACHE_BYTES, LEAST_CACHE_BYTES = 4 * 2**30, 64 * 2**20
 SOLO_SEQUENCES = 4  # at once, when each has a cache of its own that no budget counts
 
 
@@ -125,29 +125,6 @@ def choose_dtype(spec: LLMSpec, stored: torch.dtype | None, device: torch.device
 def _has_fast_bf16() -> bool:
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)) is not None)
-
-
-def prepare_thread(device: torch.device) -> None:
-    """Set up the calling thread for computing: its CUDA device, and torch's threads bounded by the cores for us.
-
-    A smaller OMP_NUM_THREADS stays, for torch has read it by itself.
-    """
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), physical_cores())))
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-
-
-def physical_cores(system: Path = Path("/sys")) -> int:
-    """Cores without their hyper-threads, within this process's affinity and container limit."""
-    logical = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    cores = set()
-    for cpu in logical:
-        siblings = system / f"devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-        cores.add(siblings.read_text().strip() if siblings.is_file() else str(cpu))
-    quota = system / "fs/cgroup/cpu.max"
-    limit, _, period = quota.read_text().partition(" ") if quota.is_file() else ("max", "", "")
-    allowed = max(1, int(limit) // int(period)) if limit.isdigit() and period.strip().isdigit() else len(cores)
-    return min(len(cores), allowed)
 
 
 def read_model_config(weights_dir: Path, spec: LLMSpec) -> Any:
@@ -279,5 +256,4 @@ def _default_budget(spec: LLMSpec, device: torch.device) -> int:
         free, total = map(int, torch.cuda.mem_get_info(device))
         taken = total - free
         return max(0, int(total * (spec.gpu_memory_utilization or 0.9)) - taken - total // 20)
-    pages, page = os.sysconf("SC_AVPHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return min(CPU_CACHE_BYTES, pages * page // 4)
+    return max(LEAST_CACHE_BYTES, min(CPU_CACHE_BYTES, free_memory() // 4))

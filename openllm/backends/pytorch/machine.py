@@ -19,7 +19,8 @@ from openllm.backends.pytorch.fit import choose_runner
 from openllm.backends.pytorch.flat import FlatRunner
 from openllm.backends.pytorch.grammar import GrammarShop, Guide
 from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
-from openllm.backends.pytorch.loader import LoadedModel, choose_limits, prepare_thread
+from openllm.backends.pytorch.hardware import prepare_thread
+from openllm.backends.pytorch.loader import LoadedModel, choose_limits
 from openllm.backends.pytorch.sampler import Sampler
 from openllm.errors import UnsupportedFeature
 from openllm.spec import LLMSpec

@@ -110,22 +110,6 @@ async def test_closing_twice_and_starting_again(llama: Path) -> None:
         await ask(backend, prompt_of(3))
 
 
-def test_cores_are_counted_without_hyperthreads_and_within_the_containers_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loader.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    for cpu in range(8):
-        topology = tmp_path / f"devices/system/cpu/cpu{cpu}/topology"
-        topology.mkdir(parents=True)
-        (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
-    assert loader.physical_cores(tmp_path) == 4
-    (tmp_path / "fs/cgroup").mkdir(parents=True)
-    (tmp_path / "fs/cgroup/cpu.max").write_text("250000 100000\n")
-    assert loader.physical_cores(tmp_path) == 2
-    (tmp_path / "fs/cgroup/cpu.max").write_text("max 100000\n")
-    assert loader.physical_cores(tmp_path) == 4
-
-
 def test_reading_what_is_usable_imports_no_torch() -> None:
     import subprocess
     import sys
