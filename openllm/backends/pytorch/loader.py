@@ -80,7 +80,7 @@ def refuse_unsupported(spec: LLMSpec) -> None:
 
 
 def choose_device(spec: LLMSpec) -> torch.device:
-    """The spec's device, else cuda, else mps, else cpu. Errors: ConfigurationError."""
+    """The spec's device, else cuda, else mps, else cpu; of several GPUs, one by its number. Errors: ConfigurationError."""
     name = spec.device
     if name is None or name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -98,7 +98,8 @@ def choose_device(spec: LLMSpec) -> torch.device:
         raise ConfigurationError(
             f"There is no device {name!r} here.", hint=f"Usable: {', '.join(here)}.", param="device"
         )
-    return device
+    # torch.cuda.set_device does not take a device without a number
+    return torch.device("cuda", 0) if device.type == "cuda" and device.index is None else device
 
 
 def choose_dtype(spec: LLMSpec, stored: torch.dtype | None, device: torch.device) -> torch.dtype:

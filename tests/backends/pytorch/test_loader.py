@@ -116,3 +116,11 @@ def test_reading_what_is_usable_imports_no_torch() -> None:
 
     code = "import sys; from openllm.backends.pytorch import BACKEND; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("asked", "got"), [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+def test_a_gpu_is_named_by_its_number(asked: str | None, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.cuda.set_device`, which every thread of the engine calls, refuses a bare "cuda"."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert loader.choose_device(LLMSpec(model_id="any", device=asked)) == torch.device(got)

@@ -42,7 +42,7 @@ def test_only_the_matrices_of_the_adapter_are_trained(weights: Path) -> None:
     assert {weight.dtype for weight in trained.values()} == {torch.float32}
     config = model.peft_config["default"]
     assert (config.r, config.lora_alpha) == (3, 6)
-    ids = torch.tensor([tokenizer.encode("hello world")])
+    ids = torch.tensor([tokenizer.encode("hello world")], device=model.device)
     model(input_ids=ids, labels=ids).loss.backward()
     assert all(weight.grad is not None for weight in trained.values())
 
