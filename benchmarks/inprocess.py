@@ -1,7 +1,8 @@
 """An engine under load in its own process, without HTTP: what the servers are held against.
 
 KIND is `asyncllm` (vLLM's AsyncLLM.generate, with text), `backend` (openllm's Backend.generate, token deltas), or `llm`
-(openllm's LLM, text deltas: all of a request but HTTP). Prints one JSON object per level of load.
+(openllm's LLM, text deltas: all of a request but HTTP). Reads one level of load per line of its input, as JSON, and
+prints what came of it.
 """
 
 from __future__ import annotations
@@ -98,14 +99,20 @@ async def client(ask: Ask, load: Load, requests: list[list[int]]) -> list[Answer
     return answers
 
 
-async def measure(kind: str, spec: LLMSpec, levels: list[Load]) -> None:
+async def orders() -> AsyncIterator[Load]:
+    """What standard input asks for, until it ends."""
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        yield Load(**json.loads(line))
+
+
+async def measure(kind: str, spec: LLMSpec) -> None:
     begun = time.monotonic()
     fronts = {"asyncllm": asyncllm, "backend": backend, "llm": llm}
     async with fronts[kind](spec) as ask:
         print(json.dumps({"ready": time.monotonic() - begun}), flush=True)
         gc.collect()
         gc.freeze()
-        for load in levels:
+        async for load in orders():
             asked = prompts(load, range(load.streams)).values()
             spent = time.process_time()
             answers = await asyncio.gather(*(client(ask, load, requests) for requests in asked))
@@ -119,8 +126,7 @@ def main() -> None:
     import uvloop
 
     order = json.loads(sys.argv[1])
-    levels = [Load(**level) for level in order["levels"]]
-    uvloop.run(measure(order["kind"], LLMSpec.from_dict(order["spec"]), levels))
+    uvloop.run(measure(order["kind"], LLMSpec.from_dict(order["spec"])))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from benchmarks.loadgen import Figures
 RATIOS = (
     ("openllm", "asyncllm"),
     ("openllm", "vllm"),
+    ("openllm4", "asyncllm"),
+    ("openllm4", "vllm4"),
     ("backend", "asyncllm"),
     ("llm", "asyncllm"),
     ("echo", "echo-llm"),
@@ -35,7 +37,7 @@ class Outcome:
 def row(system: str, level: Figures) -> str:
     line = f"{system:<12}{level.streams:>8}{level.tokens_per_second:>10,.0f}{1e3 * level.ttft_p50:>10.1f}"
     line += f"{1e3 * level.ttft_p99:>9.1f}{1e3 * level.inter_token_p50:>9.2f}{level.tokens_per_event:>10.2f}"
-    line += f"{1e6 * level.cpu_per_token:>11.1f}"
+    line += f"{1e6 * level.cpu_per_token:>11.1f}" if level.cpu_per_token else f"{'-':>11}"
     return f"{line}{level.errors:>7}" + (f"  {level.error}" if level.error else "")
 
 

@@ -25,7 +25,7 @@ import psutil
 import uvloop
 
 from benchmarks import loadgen
-from benchmarks.serving import answers, free_port
+from benchmarks.systems import answers, free_port
 from openllm.backends.base import Backend
 from openllm.llm import LLM
 from openllm.spec import LLMSpec
