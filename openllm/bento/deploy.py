@@ -15,10 +15,10 @@ from bentoml.exceptions import NotFound
 from openllm.bento.cloud import Account, conversation
 from openllm.bento.inspection import find_bento
 from openllm.bento.push import Say
+from openllm.bento.render import LONGEST_LABEL, dns_label
 from openllm.errors import DeployError, ServeError
 
-LONGEST_NAME = 63  # of a DNS label (RFC 1035), which the server asks for
-_LABEL = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?")
+_LABEL = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?")  # RFC 1035; Yatai, BentoCloud's open ancestor, asks for it
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[A-Za-z0-9](?:[-._A-Za-z0-9]*[A-Za-z0-9])?")
 
@@ -90,18 +90,12 @@ class Deployed:
 
 def check_label(name: str) -> str:
     """`name` if a deployment may be called so. Errors: DeployError."""
-    if len(name) > LONGEST_NAME or not _LABEL.fullmatch(name):
+    if len(name) > LONGEST_LABEL or not _LABEL.fullmatch(name):
         raise DeployError(
             f"A deployment cannot be called {name[:80]!r}.",
-            hint=f"Take up to {LONGEST_NAME} lower-case letters, digits and -, a letter first.",
+            hint=f"Take up to {LONGEST_LABEL} lower-case letters, digits and -, a letter first.",
         )
     return name
-
-
-def make_label(tag: str) -> str:
-    """A deployment's name made of a Bento's: `3b.chat:1` -> `llm-3b-chat`."""
-    name = re.sub(r"[^a-z0-9]+", "-", tag.partition(":")[0].lower()).strip("-")
-    return (name if name[:1].isalpha() else f"llm-{name}")[:LONGEST_NAME].rstrip("-")
 
 
 def read_envs(texts: Sequence[str]) -> dict[str, str]:
@@ -155,7 +149,7 @@ def configure(target: Target, options: DeployOptions) -> dict[str, Any]:
     if options.instance_type is not None:
         service["instance_type"] = options.instance_type
     found: dict[str, Any] = {
-        "name": options.name or make_label(target.tag),
+        "name": options.name or dns_label(target.tag.partition(":")[0]),
         "bento": target.tag,
         "cluster": options.cluster,
         "access_authorization": options.access_token,

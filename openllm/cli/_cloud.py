@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from openllm.cli._output import print_json, print_table, readable_size
+from openllm.cli._output import note, print_json, print_table, readable_size
 from openllm.errors import DeployError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SECONDS = 3600.0
+API_KEY = "OPENLLM_API_KEY"
 
 
 def cloud_options(function: F) -> F:
@@ -67,7 +68,7 @@ def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
 
     if not 0 < options["timeout"] < float("inf"):
         raise DeployError(f"Nobody can wait {options['timeout']:g} seconds.", hint="Give --timeout more than 0.")
-    return DeployOptions(
+    wanted = DeployOptions(
         name=options["name"],
         cluster=options["cluster"],
         instance_type=options["instance_type"],
@@ -76,6 +77,9 @@ def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
         scaling=Scaling.read(options["scaling_min"], options["scaling_max"]),
         access_token=options["access_token"],
     )
+    if wanted.access_token and API_KEY in wanted.envs:
+        note(f"{API_KEY} and BentoCloud's token come in one header, and one fits in: consider --no-access-token.")
+    return wanted
 
 
 def print_config(config: Mapping[str, Any], output: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.bento.deploy import DeployOptions, Scaling, Target, check_label, configure, make_label, read_envs
+from openllm.bento.deploy import DeployOptions, Scaling, Target, check_label, configure, read_envs
+from openllm.bento.render import dns_label
 from openllm.errors import DeployError
 
 NAMES = st.from_regex(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
@@ -16,12 +17,12 @@ NAMES = st.from_regex(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
     ("tag", "name"), [("demo:1", "demo"), ("qwen3-0.6b:1", "qwen3-0-6b"), ("3b_chat:1", "llm-3b-chat")]
 )
 def test_a_deployment_is_called_like_its_bento(tag: str, name: str) -> None:
-    assert make_label(tag) == name
+    assert configure(Target(tag, "service", local=True), DeployOptions())["name"] == name
 
 
 @given(NAMES)
 def test_of_every_bento_a_valid_name_can_be_made(name: str) -> None:
-    assert check_label(make_label(f"{name}:1"))
+    assert check_label(dns_label(name))
 
 
 @pytest.mark.parametrize(

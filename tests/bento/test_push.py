@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +87,22 @@ def test_a_push_that_was_cut_off_goes_on_with_what_is_missing(cloud: FakeCloud, 
     sent = cloud.asked("PUT", "/storage/model/.*")
     assert _send(built)[0] == f"{built.models[0].tag} is on BentoCloud already."
     assert cloud.asked("PUT", "/storage/model/.*") == sent
+    _check_all_there(cloud, built)
+
+
+def test_ctrl_c_leaves_what_a_second_push_completes(cloud: FakeCloud, built: BuildResult) -> None:
+    cloud.refuse("PUT", "/storage/bento/.*", 0, "", times=1, delay=1)
+    command = [sys.executable, "-m", "openllm", "deploy", built.tag]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not cloud.asked("PUT", "/storage/bento/.*") and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, cloud.deployments) == (130, "", {})
+    assert "Traceback" not in stderr
+    assert cloud.archive("bento", built.tag).status == "uploading"
+    assert _send(built)[0] == f"{built.models[0].tag} is on BentoCloud already."
     _check_all_there(cloud, built)
 
 

@@ -103,6 +103,15 @@ def test_a_dry_run_without_an_account_leaves_the_machine_to_bentocloud(run: Run,
     assert "instance_type" not in json.loads(result.stdout)["services"]["parrot"]
 
 
+def test_two_keys_for_one_header_are_pointed_out(run: Run, built: BuildResult) -> None:
+    args = ["deploy", built.tag, "--dry-run", "--instance-type", "cpu.2", "--env", f"OPENLLM_API_KEY={SECRET_VALUE}"]
+    told = run(*args)
+    assert told.exit_code == 0
+    assert told.stderr.startswith("OPENLLM_API_KEY and BentoCloud's token come in one header")
+    assert SECRET_VALUE not in told.stderr
+    assert run(*args, "--no-access-token").stderr == ""
+
+
 def test_the_configuration_is_one_that_bentomls_own_command_takes(
     run: Run, cloud: FakeCloud, built: BuildResult, tmp_path: Path
 ) -> None:
