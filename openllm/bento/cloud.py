@@ -38,11 +38,17 @@ class Account:
 
     def quote(self, text: str) -> str:
         """What the server said, in one line: the message of a JSON body, or the text; without what is hidden."""
-        line = _message(text)
-        for secret in sorted(self.hidden, key=len, reverse=True):
-            if len(secret) >= _SHORTEST_SECRET:
-                line = line.replace(secret, "***")
+        line = _one_line(self._hide(_message(text)))
+        line = self._hide(line).rstrip(".")
         return (line[:_LONGEST_QUOTE] + " ...") if len(line) > _LONGEST_QUOTE else line or "no reason given"
+
+    def _hide(self, text: str) -> str:
+        """`text` without the secrets, as they are, as JSON writes them, or with their white space joined."""
+        written = {form for secret in self.hidden for form in (secret, json.dumps(secret)[1:-1], _one_line(secret))}
+        for secret in sorted(written, key=len, reverse=True):
+            if len(secret.strip()) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
 
 
 def connect(seconds: float = REQUEST_SECONDS, hidden: Iterable[str] = ()) -> Account:
@@ -119,7 +125,11 @@ def _message(text: str) -> str:
         body = None
     if isinstance(body, dict):
         text = next((str(body[key]) for key in ("error", "message", "msg", "detail") if body.get(key)), text)
-    return " ".join(text.split()).rstrip(".")
+    return text
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 @contextmanager
