@@ -54,7 +54,7 @@ def waiting_options(function: F) -> F:
         "--timeout",
         type=float,
         default=DEFAULT_SECONDS,
-        show_default=True,
+        show_default=f"{DEFAULT_SECONDS:g}",
         metavar="SECONDS",
         help="How long to wait until it runs; no single answer may take longer either.",
     )

@@ -16,7 +16,6 @@ from openllm.cli._cloud import (
     print_types,
     waiting_options,
 )
-from openllm.cli._options import SectionedCommand
 from openllm.cli._output import format_option, note
 from openllm.cli._specs import is_bento, model_argument, read_resources, read_specs
 from openllm.errors import DeployError, WeightsError
@@ -40,7 +39,7 @@ class Request:
     output: str
 
 
-@click.command(cls=SectionedCommand)
+@click.command()
 @model_argument
 @cloud_options
 @waiting_options
