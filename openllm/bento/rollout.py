@@ -28,7 +28,7 @@ FAILED: Mapping[str, str] = {
 POLL_SECONDS = 3.0
 REASON_SECONDS = 10.0  # that asking for a reason may take
 PATIENCE = 3  # failing answers one after the other before the waiting ends
-_TRANSIENT = ("401", "403", "404")  # codes that do not pass by themselves are not waited out
+_LASTING = ("401", "403", "404")  # codes that do not pass by themselves, so are not waited out
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ def wait(account: Account, deployed: Deployed, seconds: float, say: Say) -> Outc
             failures = 0
         except DeployError as error:
             failures += 1
-            if failures == PATIENCE or error.code in _TRANSIENT or time.monotonic() >= end:
+            if failures == PATIENCE or error.code in _LASTING or time.monotonic() >= end:
                 raise DeployError(error.message, hint=_left(deployed), code=error.code) from None
             found = Outcome(before, ())
         if found.status != before:
