@@ -22,6 +22,7 @@ OpenLLMError
 ├── WeightsError                   weights, tokenizer or adapter files are missing, unsafe or do not fit
 ├── MissingDependency              an extra is not installed
 ├── BuildError                     packing a Bento failed
+├── DeployError                    BentoCloud refused, failed or is out of reach, or the request cannot be
 └── ServeError                     serving could not begin: port in use, service did not come up
 """
 
@@ -165,6 +166,10 @@ class MissingDependency(OpenLLMError):
 
 
 class BuildError(OpenLLMError):
+    pass
+
+
+class DeployError(OpenLLMError):
     pass
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 
 from openllm.bento.containerfile import USER, check_image
 from openllm.bento.inspection import inspect_bento
+from openllm.bento.render import dns_label
 from openllm.bento.resources import Resources
 from openllm.bento.runtime import BACKSTOP_SECONDS, LAST_WORDS_SECONDS
 from openllm.errors import BuildError
@@ -24,8 +24,6 @@ LOADING_SECONDS = 1800  # a large model may take so long to load before Kubernet
 NOTICE_SECONDS = 5  # until load balancers have seen that a pod is going
 WAITING_PER_POD = "4"  # requests in the queue of a pod above which another one is started
 METRIC = "openllm_requests_waiting"
-_LABEL = re.compile(r"[^a-z0-9]+")
-_LONGEST_LABEL = 63  # characters (RFC 1123)
 _GIB = 2**30
 
 
@@ -62,7 +60,7 @@ def make_manifests(tag: str, image: str, replicas: Replicas) -> dict[str, dict[s
     check_image(image, "an image's name")
     specs = [LLMSpec.from_dict(spec) for spec in found.specs]
     resources = Resources.read(found.resources)
-    name = _label(found.tag.partition(":")[0])
+    name = dns_label(found.tag.partition(":")[0])
     gib = math.ceil(sum(found.sizes.values()) / _GIB)
     container = _container(name, image, resources.gpus(specs), gib)
     return {
@@ -172,9 +170,3 @@ def _grace_seconds() -> int:
 
 def _labels(name: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "openllm"}
-
-
-def _label(text: str) -> str:
-    """`text` as the name of a Service: it begins with a letter (RFC 1035)."""
-    name = _LABEL.sub("-", text.lower()).strip("-")
-    return (name if name[:1].isalpha() else f"llm-{name}")[:_LONGEST_LABEL].rstrip("-")

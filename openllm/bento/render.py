@@ -17,6 +17,7 @@ DOCUMENT = "spec.json"
 _NAME = re.compile(r"[a-z0-9](?:[-._a-z0-9]*[a-z0-9])?")
 _DOCUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*\.(?:json|yaml)")
 _LONGEST_NAME = 63  # of a BentoML tag
+LONGEST_LABEL = 63  # characters of a DNS label
 
 
 def render_service(name: str, document: str = DOCUMENT) -> str:
@@ -59,6 +60,12 @@ def tag_name(text: str) -> str:
     if not slug:
         raise BuildError(f"No tag name can be made of {text!r}.", hint="Give the model a name of letters and digits.")
     return slug[:_LONGEST_NAME].rstrip("-._")
+
+
+def dns_label(text: str) -> str:
+    """A DNS label that begins with a letter (RFC 1035), made of `text`: `3b.chat` -> `llm-3b-chat`."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return (name if name[:1].isalpha() else f"llm-{name}")[:LONGEST_LABEL].rstrip("-")
 
 
 def _checked(value: str, pattern: re.Pattern[str], what: str) -> str:

@@ -1,4 +1,4 @@
-"""The options that make something of a built Bento: an image, manifests for Kubernetes."""
+"""The options that make something of a built Bento: an image, manifests for Kubernetes, a copy on BentoCloud."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from openllm.cli._output import note
 from openllm.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from openllm.bento.cloud import Account
     from openllm.bento.containerfile import ContainerOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,6 +51,7 @@ def container_options(function: F) -> F:
                 metavar="BLOCK=FILE",
                 help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
             ),
+            click.option("--push", is_flag=True, help="Send the Bento and its models to BentoCloud."),
         )
     ):
         function = option(function)
@@ -58,20 +60,23 @@ def container_options(function: F) -> F:
 
 @attrs.frozen
 class Artefacts:
-    """What is to be made of a Bento once it is built: an image, and manifests that name one."""
+    """What is to be made of a Bento once it is built: an image, manifests that name one, a copy for an account."""
 
     container: ContainerOptions | None
     folder: Path | None
     image: str | None
+    account: Account | None = None
 
 
 def given_artefacts(options: dict[str, Any]) -> Artefacts:
-    """Take the options of an image and of manifests out of `options`.
+    """Take the options of an image, of manifests and of a push out of `options`.
 
-    Everything that can be known beforehand is checked: a build takes long. Errors: ConfigurationError, BuildError.
+    Everything that can be known beforehand is checked, a token too: a build takes long.
+    Errors: ConfigurationError, BuildError, DeployError.
     """
     values = {name: options.pop(name) for name in _FLAGS}
     wanted, folder, image = options.pop("containerize"), options.pop("k8s"), values["image_name"]
+    push = options.pop("push")
     alone = {"image_name"} if folder is not None else set()
     if not wanted and (stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]):
         raise ConfigurationError(f"{stray[0]} goes with --containerize.", hint="Add it.")
@@ -79,11 +84,11 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
         from openllm.bento.containerfile import check_image
 
         check_image(image, "an image's name")
-    return Artefacts(_container(values) if wanted else None, folder, image)
+    return Artefacts(_container(values) if wanted else None, folder, image, _account() if push else None)
 
 
 def make_artefacts(tag: str, artefacts: Artefacts) -> None:
-    """Make them of the Bento `tag`. Errors: BuildError."""
+    """Make them of the Bento `tag`. Errors: BuildError, DeployError."""
     if artefacts.container is not None:
         from openllm.bento.container import containerize
 
@@ -94,6 +99,17 @@ def make_artefacts(tag: str, artefacts: Artefacts) -> None:
 
         for path in write_manifests(tag, artefacts.image or tag, artefacts.folder):
             note(f"Wrote {path}.")
+    if artefacts.account is not None:
+        from openllm.bento.push import push
+
+        push(artefacts.account, tag, note)
+        note(f"Pushed {tag} to {artefacts.account.endpoint}.")
+
+
+def _account() -> Account:
+    from openllm.bento.cloud import connect
+
+    return connect()
 
 
 def _container(values: dict[str, Any]) -> ContainerOptions:

@@ -90,14 +90,14 @@ def _document(model: str | None, recipe: Path | None, explicit: Mapping[str, Any
     """The file of a recipe or Bento; None when MODEL names neither."""
     if recipe is not None or model is None or explicit.get("model_id") is not None:
         return recipe
-    if _is_bento(model, settings.bentoml_home):
+    if is_bento(model, settings.bentoml_home):
         from openllm.bento.serve import bento_document
 
         return bento_document(model)
     return None if _is_family(model) else find_recipe(model)
 
 
-def _is_bento(tag: str, home: Path) -> bool:
+def is_bento(tag: str, home: Path) -> bool:
     """Whether the local Bento store has `name:version` (version may be latest)."""
     name, _, version = tag.partition(":")
     return is_tag(tag) and (home / "bentos" / name / version).exists()

@@ -55,6 +55,7 @@ def command(
     openllm build -f recipe.yaml
     openllm build demo --containerize -t my/demo:1
     openllm build demo --k8s manifests/ -t my/demo:1
+    openllm build demo --push
     """
     artefacts = given_artefacts(options)
     labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}

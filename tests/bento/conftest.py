@@ -42,6 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "tmp_bento_store_dir": str(parts["tmp"]),
         "bento_store": BentoStore(parts["bentos"]),
         "model_store": ModelStore(parts["models"]),
+        "cloud_config": place / ".yatai.yaml",
     }
     monkeypatch.setenv("BENTOML_HOME", str(place))
     for name, value in values.items():

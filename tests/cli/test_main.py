@@ -21,7 +21,7 @@ from openllm.discovery import module_names
 from openllm.errors import ConfigurationError, EngineDead, WeightsError
 from tests.cli.conftest import Run
 
-COMMANDS = ["adapters", "ask", "build", "env", "inspect", "models", "prompt", "recipes", "start", "verify"]
+COMMANDS = ["adapters", "ask", "build", "deploy", "env", "inspect", "models", "prompt", "recipes", "start", "verify"]
 HEAVY = (
     "torch",
     "transformers",
