@@ -80,7 +80,7 @@ def refuse_unsupported(spec: LLMSpec) -> None:
 
 
 def choose_device(spec: LLMSpec) -> torch.device:
-    """The spec's device, else cuda, else mps, else cpu; of several GPUs, one by its number. Errors: ConfigurationError."""
+    """The spec's device, else cuda, else mps, else cpu; a GPU always by its number. Errors: ConfigurationError."""
     name = spec.device
     if name is None or name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -118,7 +118,9 @@ def test_reading_what_is_usable_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(("asked", "got"), [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+@pytest.mark.parametrize(
+    ("asked", "got"), [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")]
+)
 def test_a_gpu_is_named_by_its_number(asked: str | None, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`torch.cuda.set_device`, which every thread of the engine calls, refuses a bare "cuda"."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
