@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
@@ -22,7 +23,7 @@ from openllm.hub import Token
 from openllm.loops import LoopThread, at_shutdown, in_event_loop, run_on
 from openllm.lora import check_adapter, resolve_adapter
 from openllm.resolution import Layers, resolve_model
-from openllm.spec import AdapterSpec, LLMSpec
+from openllm.spec import AdapterSpec, LLMSpec, is_path
 from openllm.tokens import TokenTable
 from openllm.types import SamplingParams
 from openllm.weights import read_config, resolve_weights
@@ -34,23 +35,34 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+ModelId = str | os.PathLike[str]  # as callers may write it
 MakeEngine = Callable[[LLMSpec, Path], tuple["Backend", str]]  # what gives an LLM its engine
 # Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
 SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
 
 
-def spec_for(model: str | None, options: Mapping[str, Any]) -> LLMSpec:
+def spec_for(model: ModelId | None, options: Mapping[str, Any]) -> LLMSpec:
     """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family says.
 
     Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of requests; and the
     names of transformers' `from_pretrained`. Errors: ConfigurationError, UnknownFamily.
     """
-    options = translate_options(options)
+    options = {key: _text(value) if key == "model_id" else value for key, value in translate_options(options).items()}
     explicit = {key: value for key, value in options.items() if key not in SAMPLING_NAMES}
     sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
     if sampling:
         explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
-    return resolve_model(model, Layers(explicit, settings.spec_layer()), settings.Settings.from_env())
+    return resolve_model(_text(model), Layers(explicit, settings.spec_layer()), settings.Settings.from_env())
+
+
+def _text(model: ModelId | None) -> str | None:
+    """A path as text. Errors: ConfigurationError for what is neither."""
+    if model is None or isinstance(model, str):
+        return model
+    if not isinstance(model, os.PathLike):
+        raise ConfigurationError(f"A model cannot be {model!r}.", hint="Name a directory, a Hub id or a family.")
+    path = os.fspath(model)
+    return path if is_path(path) else f"./{path}"  # a Path("gpt2") is no Hub id
 
 
 def choose_engine(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:

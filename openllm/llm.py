@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from openllm.assembly import Assembly, MakeEngine, spec_for
+from openllm.assembly import Assembly, MakeEngine, ModelId, spec_for
 from openllm.discovery import load_module
 from openllm.embedding import EmbeddingOutput, finish_vectors, token_prompts
 from openllm.errors import AdapterNotFound, ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
@@ -53,12 +53,12 @@ class LLM(Assembly):
         answer = await llm.generate("...", max_tokens=64)  # in a coroutine
     """
 
-    def __init__(self, model_id: str = "demo", *, token: Token = None, **options: Any) -> None:
+    def __init__(self, model_id: ModelId = "demo", *, token: Token = None, **options: Any) -> None:
         super().__init__(spec_for(model_id, options))
         self._token = token
 
     @classmethod
-    def from_pretrained(cls, model_id: str, **options: Any) -> Self:
+    def from_pretrained(cls, model_id: ModelId, **options: Any) -> Self:
         """The same as `LLM(model_id, **options)`, by the name users of transformers know."""
         return cls(model_id, **options)
 
@@ -73,7 +73,7 @@ class LLM(Assembly):
         return llm
 
     def __repr__(self) -> str:
-        return f"LLM({self.spec.model_id!r}, backend={self.spec.backend!r})"
+        return f"{type(self).__name__}({self.spec.model_id!r}, backend={self.spec.backend!r})"
 
     # One request.
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import bentoml
 import bentoml.legacy
 
-from openllm.assembly import spec_for
+from openllm.assembly import ModelId, spec_for
 from openllm.backends.base import EngineStats
 from openllm.bento.gpus import gpus_needed
 from openllm.bento.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
@@ -101,7 +101,7 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
     llm: LLM
 
     def __init__(
-        self, model: str = "demo", model_id: str | None = None, *, backend: str | None = None, **options: Any
+        self, model: ModelId = "demo", model_id: ModelId | None = None, *, backend: str | None = None, **options: Any
     ) -> None:
         given = {"model_id": model_id, "backend": backend, **options}
         self._wrap(
