@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from openllm import models
-from openllm.assembly import Assembly, ModelId, spec_for
+from openllm.assembly import Assembly
 from openllm.config import LLMConfig
 from openllm.errors import UnsupportedCombination, WeightsError
 from openllm.hub import Token
 from openllm.llm import LLM
+from openllm.naming import ModelId, spec_for
 from openllm.weights import can_be_fetched, fetch_weights, weights_present
 
 # A class name is its backend's prefix and its family's name: Llama, VLLMLlama, TFLlama, FlaxLlama.

@@ -40,9 +40,7 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
     family = models.get(str(known["family"])) if "family" in known else None
     model_id = known.get("model_id", family.default_id if family else DEMO)
     if model_id is None:
-        raise ConfigurationError(
-            f"The family {known['family']} has no default model.", hint="Add --model-id (model_id in code)."
-        )
+        raise ConfigurationError(f"The family {known['family']} has no default model.", hint="Add --model-id.")
     family = family or _recognise(str(model_id), settings)
     weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}
     spec = resolve_spec(said, layers.environment, layers.recipe, weakest)

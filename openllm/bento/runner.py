@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 import bentoml
 import bentoml.legacy
 
-from openllm.assembly import ModelId, spec_for
 from openllm.backends.base import EngineStats
 from openllm.bento.gpus import gpus_needed
 from openllm.bento.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
@@ -25,6 +24,7 @@ from openllm.errors import ConfigurationError
 from openllm.llm import LLM
 from openllm.loops import LoopThread
 from openllm.modelstore import is_tag
+from openllm.naming import ModelId, spec_for
 from openllm.spec import LLMSpec
 from openllm.types import GenerationOutput, Prompt
 
