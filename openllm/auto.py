@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from openllm import models
 from openllm.assembly import Assembly
+from openllm.checkpoint import architecture
 from openllm.config import LLMConfig
 from openllm.errors import UnsupportedCombination, WeightsError
 from openllm.hub import Token
 from openllm.llm import LLM
 from openllm.naming import ModelId, spec_for
-from openllm.weights import can_be_fetched, fetch_weights, weights_present
+from openllm.weights import can_be_fetched, fetch_weights, resolve_weights, weights_present
 
 # A class name is its backend's prefix and its family's name: Llama, VLLMLlama, TFLlama, FlaxLlama.
 PREFIXES: Mapping[str, str] = {"pytorch": "", "vllm": "VLLM", "tf": "TF", "flax": "Flax"}
@@ -32,6 +34,20 @@ class FamilyLLM(LLM):
         options = _decided(name, options, backend=self.backend_name, family=self.family.name)
         Assembly.__init__(self, spec_for(self.family.name, {**options, "model_id": model_id}))
         self._token = token
+
+    @cached_property
+    def weights_dir(self) -> Path:
+        """As of any LLM. Errors: WeightsError, also where the directory holds another family's model."""
+        directory = resolve_weights(self.spec, self._token)
+        found = architecture(directory)
+        other = models.find(found) if found and found not in self.family.architectures else None
+        if other is not None:
+            raise WeightsError(
+                f"{self.spec.model_id} holds a {other.title} model ({found}), and {type(self).__name__} is for "
+                f"{self.family.title}.",
+                hint=f"Take the {other.name} family's class, or openllm.LLM.",
+            )
+        return directory
 
     @classmethod
     def from_pretrained(cls, model_id: ModelId | None = None, **options: Any) -> Self:

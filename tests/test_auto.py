@@ -20,7 +20,7 @@ from openllm.errors import (
     WeightsError,
 )
 from openllm.llm import LLM
-from tests.tiny import write_llama
+from tests.tiny import write_encoder, write_llama
 
 AUTOS = {
     "pytorch": openllm.AutoLLM,
@@ -146,6 +146,13 @@ def test_a_backend_that_a_models_family_does_not_run_on(tmp_path: Path) -> None:
     for make in (openllm.AutoFlaxLLM.from_pretrained, lambda path: openllm.LLM(path, backend="flax")):
         with pytest.raises(UnsupportedCombination, match="Mistral does not run on flax"):
             make(tmp_path)
+
+
+def test_a_directory_of_another_family(tmp_path: Path) -> None:
+    write_encoder(tmp_path / "bert")
+    for kind in (openllm.Llama, openllm.VLLMLlama):
+        with pytest.raises(WeightsError, match=r"holds a BERT model.*openllm\.LLM"):
+            kind.from_pretrained(tmp_path / "bert")("hello")
 
 
 def test_weights_that_nothing_can_fetch() -> None:

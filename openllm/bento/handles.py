@@ -12,8 +12,9 @@ from bentoml._internal.runner.runner_handle import DummyRunnerHandle, RunnerHand
 from bentoml._internal.runner.runner_handle.remote import RemoteRunnerClient
 from bentoml.exceptions import BentoMLException, InvalidArgument
 
-from openllm.errors import ConfigurationError, EngineDead, OpenLLMError
+from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, OpenLLMError
 from openllm.loops import LoopThread
+from openllm.prompts import require_items
 from openllm.transport.frames import Trouble, from_trouble, to_trouble
 from openllm.types import GenerationOutput
 
@@ -29,6 +30,10 @@ class NoHandle(DummyRunnerHandle):  # type: ignore[misc]  # bentoml has no types
 
     def _refuse(self) -> EngineDead:
         return EngineDead(f"The runner {self._name!r} has not been initialised.", hint=START_HINT)
+
+    async def is_ready(self, timeout: int) -> bool:  # noqa: ASYNC109  BentoML's signature
+        """Never."""
+        return False
 
     def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Errors: EngineDead always."""
@@ -56,11 +61,14 @@ class LocalHandle(RunnerHandle):  # type: ignore[misc]  # bentoml has no types
         return self._runnable.llm.failure is None
 
     def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        """Wait for the answer."""
-        return self._thread.run(getattr(self._runnable, method.name)(*args, **kwargs))
+        """Wait for the answer; the items of a stream come as they are made."""
+        _require_batch(method, args, kwargs)
+        work = getattr(self._runnable, method.name)(*args, **kwargs)
+        return self._thread.iterate(work) if method.config.is_stream else self._thread.run(work)
 
     async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Any number of these run at once. Errors: the LLM's own; a runner process hands them on."""
+        _require_batch(method, args, kwargs)
         try:
             return await getattr(self._runnable, method.name)(*args, **kwargs)
         except OpenLLMError as error:
@@ -91,6 +99,7 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
 
     async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Errors: the LLM's own."""
+        _require_batch(method, args, kwargs)
         answer = await super().async_run_method(method, *args, **kwargs)
         if isinstance(answer, Trouble):
             raise from_trouble(answer)
@@ -107,6 +116,14 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
                     yield _from_line(line)
         finally:
             await pieces.aclose()
+
+
+def _require_batch(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """BentoML joins and splits what callers pass to a batchable method, so it is one list. Errors: InvalidRequest."""
+    if method.config.batchable:
+        if kwargs or len(args) != 1:
+            raise InvalidRequest(f"A runner's {method.name} takes one list.", hint="For more, use the LLM's own.")
+        require_items(args[0], f"What a runner's {method.name} takes", "Pass a list of texts.")
 
 
 async def _as_lines(items: AsyncGenerator[GenerationOutput, None]) -> AsyncGenerator[str, None]:
