@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import msgspec
 from bentoml._internal.context import server_context
 from bentoml._internal.runner.runner_handle import DummyRunnerHandle, RunnerHandle
 from bentoml._internal.runner.runner_handle.remote import RemoteRunnerClient
-from bentoml.exceptions import BentoMLException, InvalidArgument
 
 from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, OpenLLMError
 from openllm.loops import LoopThread
@@ -74,9 +74,18 @@ class LocalHandle(RunnerHandle):  # type: ignore[misc]  # bentoml has no types
         except OpenLLMError as error:
             if not self._serves:
                 raise
-            if method.config.batchable:  # several callers' inputs: BentoML's own way is the only one
-                raise (InvalidArgument if error.status == 400 else BentoMLException)(str(error)) from None
-            return to_trouble(error)
+            return await self._one_by_one(method, args[0]) if method.config.batchable else to_trouble(error)
+
+    async def _one_by_one(self, method: Any, items: Iterable[Any]) -> list[Any]:
+        """A batch holds several callers' items: only those that are wrong get the error."""
+
+        async def one(item: Any) -> Any:
+            try:
+                return (await getattr(self._runnable, method.name)([item]))[0]
+            except OpenLLMError as error:
+                return to_trouble(error)
+
+        return await asyncio.gather(*map(one, items))
 
     def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         """The method's items; in a runner process one line of JSON for each, since BentoML carries text there."""
@@ -101,8 +110,9 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
         """Errors: the LLM's own."""
         _require_batch(method, args, kwargs)
         answer = await super().async_run_method(method, *args, **kwargs)
-        if isinstance(answer, Trouble):
-            raise from_trouble(answer)
+        for item in answer if method.config.batchable else (answer,):
+            if isinstance(item, Trouble):
+                raise from_trouble(item)
         return answer
 
     async def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,19 @@ def test_embeddings(call: Call) -> None:
     first, second, third = call("embed", texts=["one", "two", "one"]).json()
     assert first == third != second
     assert sum(value * value for value in first) == pytest.approx(1)
+
+
+def test_a_wrong_text_in_a_batch_harms_nobody_else(server: ServerProcess) -> None:
+    """BentoML joins what callers send at the same time."""
+
+    def embed(text: str) -> int:
+        return httpx.post(f"{server.url}/embed", json={"texts": [text]}, timeout=STOP_WAIT).status_code
+
+    texts = ["good", "too long " * 2000] * 12
+    with ThreadPoolExecutor(len(texts)) as pool:
+        codes = list(pool.map(embed, texts))
+    assert codes[::2] == [200] * 12, server.text()
+    assert 200 not in codes[1::2]
 
 
 def test_no_port_but_the_services_own(server: ServerProcess) -> None:

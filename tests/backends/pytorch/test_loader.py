@@ -84,7 +84,7 @@ async def test_weights_that_would_be_made_up_are_refused(tmp_path: Path) -> None
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 async def test_a_library_that_a_quantization_config_needs(llama: Path) -> None:
     wanted = {"quantization_config": {"load_in_4bit": True}}
-    with pytest.raises(MissingDependency, match="pip install .*bitsandbytes"):
+    with pytest.raises(MissingDependency, match=r"pip install .*bitsandbytes"):
         await BACKEND(spec_of(llama, engine_args=wanted), llama).start()
 
 
