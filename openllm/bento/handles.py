@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Any
 
+import anyio.from_thread
 import msgspec
 from bentoml._internal.context import server_context
 from bentoml._internal.runner.runner_handle import DummyRunnerHandle, RunnerHandle
@@ -106,6 +107,12 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
             raise ConfigurationError("Runners are reached over Unix sockets only.", hint=UNIX_HINT)
         return super()._get_conn()
 
+    def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """For synchronous APIs: the answer, or a stream's items as they come. Errors: the LLM's own."""
+        if method.config.is_stream:
+            return _drawn(self.async_stream_method(method, *args, **kwargs))
+        return super().run_method(method, *args, **kwargs)
+
     async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Errors: the LLM's own."""
         _require_batch(method, args, kwargs)
@@ -134,6 +141,19 @@ def _require_batch(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         if kwargs or len(args) != 1:
             raise InvalidRequest(f"A runner's {method.name} takes one list.", hint="For more, use the LLM's own.")
         require_items(args[0], f"What a runner's {method.name} takes", "Pass a list of texts.")
+
+
+def _drawn(items: AsyncGenerator[Any, None]) -> Iterator[Any]:
+    """The items, for a thread that BentoML has lent to a synchronous API."""
+
+    async def step() -> Any:
+        return await anext(items, None)
+
+    try:
+        while (item := anyio.from_thread.run(step)) is not None:
+            yield item
+    finally:
+        anyio.from_thread.run(items.aclose)
 
 
 async def _as_lines(items: AsyncGenerator[GenerationOutput, None]) -> AsyncGenerator[str, None]:

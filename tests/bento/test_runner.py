@@ -198,6 +198,21 @@ def test_each_worker_gets_its_gpus(
     assert found == expected
 
 
+@pytest.mark.parametrize("wanted", ["two", 3, -1, [2], [-1], ["x"], {}])
+def test_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    runner = LLM.from_spec(LLMSpec(model_id="./m")).to_runner()
+    with pytest.raises(ConfigurationError, match="CUDA_VISIBLE_DEVICES"):
+        runner.scheduling_strategy.get_worker_count(runner.runnable_class, {"nvidia.com/gpu": wanted}, 1)
+
+
+def test_too_few_gpus_for_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    runner = LLM.from_spec(LLMSpec(model_id="./m", tensor_parallel_size=4)).to_runner()
+    with pytest.raises(ConfigurationError, match="needs 4 GPUs and the runner has 2"):
+        runner.scheduling_strategy.get_worker_count(runner.runnable_class, None, 1)
+
+
 BESIDE = """
 import sys, bentoml, openllm
 

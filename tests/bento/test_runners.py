@@ -93,6 +93,11 @@ def test_streams_come_in_pieces(server: ServerProcess, expected: dict[str | None
     assert "".join(stream(server, model="tiny", text=TEXT)) == expected[None]
 
 
+def test_a_synchronous_api_streams_too(call: Call, expected: dict[str | None, str]) -> None:
+    assert call("plainly", model="tiny", text=TEXT).text == expected[None]
+    assert call("whole", model="tiny", text=TEXT).text == expected[None]
+
+
 def test_leaving_a_stream_cancels_it(server: ServerProcess, call: Call) -> None:
     pieces = stream(server, model="parrot", text="hello there", max_tokens=400)  # eight seconds of it
     next(pieces)
