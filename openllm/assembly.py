@@ -143,6 +143,9 @@ class Assembly:
                 self._home.starting = None
 
     async def _start(self) -> None:
+        if self._make_engine is choose_engine:
+            # Imports the engine. Errors that are kept meanwhile keep their stack, which must not hold this LLM.
+            await asyncio.to_thread(select_backend, self.spec, sure=True)
         backend, _, adapters = await asyncio.to_thread(lambda: (self.backend, self.renderer, self.adapter_dirs))
         if not self._watched:
             self._watched = True
