@@ -17,7 +17,9 @@ from bentoml.exceptions import BentoMLException, NotFound
 from openllm.bento.contents import complete_bento
 from openllm.bento.document import merge_document, write_document
 from openllm.bento.files import explain
-from openllm.bento.image import LockedImage
+from openllm.bento.hashes import fetch_hashes, write_hashes
+from openllm.bento.image import HASHES, LockedImage
+from openllm.bento.lock import lock_requirements
 from openllm.bento.packing import Packed, local_source_paths, pack_spec
 from openllm.bento.render import DOCUMENT, check_name, render_readme, render_service, tag_name
 from openllm.bento.resources import Resources
@@ -41,6 +43,7 @@ class BuildOptions:
     labels: Mapping[str, str] = attrs.field(factory=dict)
     resources: Resources = attrs.field(factory=Resources)
     by_reference: bool = False  # the weights stay on the Hub, named by their commit
+    hashes: bool = False  # the lock gets the hash of every package, asked of pip's index
 
 
 @attrs.frozen
@@ -78,6 +81,9 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     ready = tuple(item.spec for item in packed)
     name = check_name(options.name or tag_name(ready[0].served_name))
     project = {SERVICE: render_service(name), DOCUMENT: write_document(ready, options.resources)}
+    if options.hashes:
+        pins = lock_requirements(LockedImage.for_specs(ready).backends()).pins
+        project[HASHES] = write_hashes(fetch_hashes(pins))
     tag = bentoml.Tag(name, _version(name, project, ready, options))
     path = _find(tag)
     new = path is None
@@ -124,7 +130,7 @@ def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) 
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     config = BentoBuildConfig(
-        service="service:svc", name=str(tag.name), include=[SERVICE, DOCUMENT], labels=dict(options.labels)
+        service="service:svc", name=str(tag.name), include=[SERVICE, DOCUMENT, HASHES], labels=dict(options.labels)
     )
     usual = BentoMLContainer.tmp_bento_store_dir.get()
     BentoMLContainer.tmp_bento_store_dir.set(str(bench))  # there BentoML leaves what it had when something fails

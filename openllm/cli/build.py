@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether the Bento carries the weights, or names their commit on the Hub and fetches them at start.",
 )
+@click.option("--hashes", is_flag=True, help="Lock every package with its SHA-256, asked of pip's package index.")
 @container_options
 @click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
 @format_option("text", "tag", "json")
@@ -39,6 +40,7 @@ def command(
     recipe: Path | None,
     bento_name: str | None,
     weights: str,
+    hashes: bool,
     print_spec: bool,
     output: str,
     **options: Any,
@@ -69,7 +71,11 @@ def command(
 
     configure_logging("info")  # what is fetched, and how much room the disk needs, is said before it happens
     wanted = BuildOptions(
-        name=bento_name, labels=labels, resources=read_resources(*named), by_reference=weights == "reference"
+        name=bento_name,
+        labels=labels,
+        resources=read_resources(*named),
+        by_reference=weights == "reference",
+        hashes=hashes,
     )
     result = build(specs, wanted)
     _print(result, output)

@@ -14,6 +14,7 @@ import pytest
 from openllm.bento.build import BuildResult, build
 from openllm.bento.container import containerize
 from openllm.bento.containerfile import BENTO, USER, ContainerOptions
+from openllm.bento.imagesize import ImageSize
 from openllm.errors import BuildError
 from openllm.spec import LLMSpec
 from tests.bento.models import write_echo_adapter
@@ -21,6 +22,7 @@ from tests.container.conftest import BASE, Container
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1500)]
 READY_SECONDS = 180.0
+LARGEST_RATIO = 1.3  # of the image to its base and the locked packages
 NAME = "localhost/openllm-test:1"
 
 
@@ -42,14 +44,10 @@ def wait_ready(container: Container) -> None:
         time.sleep(0.5)
 
 
-def size(image: str) -> int:
-    command = ["podman", "image", "inspect", "--format", "{{.Size}}", image]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
 def test_an_image_is_built_and_run(bento: BuildResult, configuration: Path, start: Any) -> None:
     options = ContainerOptions(name=NAME, engine="buildah", base_image=BASE)
-    assert containerize(bento.tag, options) == NAME
+    made = containerize(bento.tag, options)
+    assert made.name == NAME
     container = start(NAME, OPENLLM_MAX_MODEL_LEN="77", OPENLLM_API_KEY="sk-test-key")
     wait_ready(container)
 
@@ -71,26 +69,14 @@ def test_an_image_is_built_and_run(bento: BuildResult, configuration: Path, star
     stopped = container.podman("stop", "--time", "60", container.name)
     assert stopped.returncode == 0, stopped.stderr
     assert container.state()["ExitCode"] == 0, container.logs()
-    environment = size_of_venv(container)
-    print(f"image {size(NAME):,} bytes: base {size(BASE):,}, packages {environment:,}, Bento {bento.size:,}")
-    assert size(NAME) <= 1.3 * (size(BASE) + environment)
+    check_size(made.size)
 
 
-def size_of_venv(container: Container) -> int:
-    command = [
-        "run",
-        "--rm",
-        "--pull",
-        "never",
-        "--entrypoint",
-        "du",
-        NAME,
-        "-s",
-        "-B1",
-        "--apparent-size",
-        "/app/.venv",
-    ]
-    return int(container.podman(*command).stdout.split()[0])
+def check_size(size: ImageSize | None) -> None:
+    assert size is not None
+    print("\n" + ", ".join(f"{part.strip()} {count:,}" for part, count in size.rows()), f"ratio {size.ratio:.2f}")
+    assert size.ratio <= LARGEST_RATIO
+    assert 0 <= size.rest <= 0.1 * size.total
 
 
 def test_a_base_image_that_does_not_exist_is_one_line(bento: BuildResult, configuration: Path) -> None:
