@@ -1,6 +1,6 @@
-"""How long a built Bento takes from the start of its process to its first token, as its image starts it, and where it goes.
+"""How long a built Bento takes from the start of its process to its first token, as its image starts it, and why.
 
-python -m benchmarks.container_start [TAG] [--runs 7] [--beside CHECKOUT]   # the same with the openllm of another checkout
+python -m benchmarks.container_start [TAG] [--runs 7] [--beside CHECKOUT]   # and with the openllm of another checkout
 python -m benchmarks.container_start --image my/demo:1 [--image other:1]    # containers instead, in podman
 """
 

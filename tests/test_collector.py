@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator
 
@@ -18,9 +19,9 @@ def as_before() -> Iterator[None]:
 
 
 def test_it_is_off_inside_and_on_again_after_an_error() -> None:
-    with pytest.raises(ValueError, match="x"), collection_paused():
+    with contextlib.suppress(ValueError), collection_paused():
         assert not gc.isenabled()
-        raise ValueError("x")
+        raise ValueError
     assert gc.isenabled()
 
 
