@@ -106,6 +106,7 @@ def test_without_the_index_nothing_is_kept(index: Path, home: Path, echo_model: 
     with pytest.raises(BuildError, match="pip found no hashes"):
         build(LLMSpec(model_id=str(echo_model), backend="echo"), BuildOptions(hashes=True))
     assert bentoml.bentos.list() == []
+    assert bentoml.models.list() == []
 
 
 def _installed_from(monkeypatch: pytest.MonkeyPatch, version: str, origin: str | None) -> None:
