@@ -250,24 +250,6 @@ def test_what_pip_says_is_shown_rather_than_where_it_was_said(
         containerize(built.tag)
 
 
-def test_bentoml_still_swallows_a_failed_build(
-    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When this fails, upstream has mended it, and `container._failures` can go."""
-    import bentoml.container
-
-    install(record, monkeypatch, end="exit 125")
-    monkeypatch.setattr(bentoml.container.get_backend("podman"), "binary", str(record.parent / "bin/podman"))
-    assert bentoml.container.build(built.tag, backend="podman", image_tag=("x:1",)) is None
-
-
-def test_bentoml_s_own_image_still_lets_the_service_change_its_code(built: BuildResult) -> None:
-    """When this fails, upstream has mended it, and our Dockerfile has one reason less."""
-    text = (built.path / "env/docker/Dockerfile").read_text()
-    assert "COPY --chown=bentoml:bentoml . ./" in text
-    assert "HEALTHCHECK" not in text
-
-
 def test_no_such_bento_is_one_line(home: Path, record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(record, monkeypatch)
     with pytest.raises(ServeError, match="There is no Bento"):
