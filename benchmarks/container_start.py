@@ -119,7 +119,8 @@ def show(title: str, rounds: list[dict[str, float]]) -> None:
     medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     lowest = min(each["all"] for each in rounds)
     print(
-        f"{title:24}" + "  ".join(f"{name} {value:.2f} s" for name, value in medians.items()), f" (best {lowest:.2f} s)"
+        f"{title:30} " + "  ".join(f"{name} {value:.2f} s" for name, value in medians.items()),
+        f" (best {lowest:.2f} s)",
     )
 
 
