@@ -40,7 +40,6 @@ def command(
     recipe: Path | None,
     bento_name: str | None,
     weights: str,
-    hashes: bool,
     print_spec: bool,
     output: str,
     **options: Any,
@@ -59,6 +58,7 @@ def command(
     openllm build demo --k8s manifests/ -t my/demo:1
     """
     artefacts = given_artefacts(options)
+    hashes = options.pop("hashes")
     labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}
     named = (model, recipe, given_spec(options), Settings.from_env())
     specs = read_specs(*named)
@@ -70,14 +70,7 @@ def command(
     from openllm.bento.hosting import configure_logging
 
     configure_logging("info")  # what is fetched, and how much room the disk needs, is said before it happens
-    wanted = BuildOptions(
-        name=bento_name,
-        labels=labels,
-        resources=read_resources(*named),
-        by_reference=weights == "reference",
-        hashes=hashes,
-    )
-    result = build(specs, wanted)
+    result = build(specs, BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes))
     _print(result, output)
     make_artefacts(result.tag, artefacts)
 
