@@ -64,7 +64,7 @@ def start_error(error: BaseException) -> OpenLLMError:
             f"vLLM does not support {found[1]}.", hint="PyTorch would serve it: --backend pytorch.", param="backend"
         )
     if isinstance(error, config_errors()):
-        return WeightsError(f"The model's config.json cannot be used: {_sentence(error)}", hint="Fetch it again.")
+        return WeightsError(f"The model's config.json cannot be used: {_sentence(error)}.", hint="Fetch it again.")
     if isinstance(error, ValueError | TypeError | KeyError | NotImplementedError | AssertionError):
         return ConfigurationError(f"vLLM refuses this configuration: {_sentence(error)}")
     return EngineDead(f"The vLLM engine did not start: {_sentence(error)}", hint="Its log above says why.")

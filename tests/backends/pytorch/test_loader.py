@@ -70,6 +70,13 @@ async def test_a_damaged_directory_is_one_clear_error(llama: Path, tmp_path: Pat
     assert "\n" not in str(refused.value)
 
 
+def test_a_config_of_wrong_types_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "num_attention_heads": "two"}')
+    with pytest.raises(WeightsError, match="configuration cannot be read: .*num_attention_heads") as caught:
+        loader.read_model_config(tmp_path, spec_of(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
 def test_dtype_auto_follows_the_checkpoint_and_the_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     monkeypatch.setattr(loader, "_has_fast_bf16", lambda: False)

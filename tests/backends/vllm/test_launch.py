@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,27 @@ def test_the_comparison_sees_a_difference(weights: Path) -> None:
     mine = ours(weights, kv_cache_memory=64 << 20, max_num_seqs=6)
     theirs = served("--model", str(weights), *CPU, *CACHE)
     assert [line for line in differences(mine, theirs) if ".max_num_seqs" in line]
+
+
+def test_what_openllm_adds_by_itself_is_all_that_it_adds(weights: Path, tmp_path: Path) -> None:
+    """Nothing is said but the model: what vLLM gets beyond it could be said to `vllm serve` as well."""
+    small = write_llama(tmp_path / "small", max_position_embeddings=512, num_hidden_layers=1)
+    long = write_llama(tmp_path / "long", max_position_embeddings=1 << 30)
+    added: dict[str, tuple[LLMSpec, tuple[str, ...]]] = {
+        "nothing": (LLMSpec(model_id=str(weights)), CACHE),
+        "a context that does not fit": (LLMSpec(model_id=str(long)), ("--max-model-len", "--kv-cache-memory-bytes")),
+        "a draft": (
+            LLMSpec(model_id=str(weights), speculative_model=str(small)),
+            (*CACHE, "--speculative-config", json.dumps({"model": str(small), "num_speculative_tokens": 4})),
+        ),
+    }
+    for case, (spec, options) in added.items():
+        made = plan_arguments(spec, Path(spec.model_id))
+        if case == "a context that does not fit":  # the numbers follow from this machine's memory
+            options = tuple(part for name in options for part in (name, str(made.values[name[2:].replace("-", "_")])))
+        theirs = served("--model", spec.model_id, *CPU, *options)
+        found = differences(engine_config(made), theirs)
+        assert [line for line in found if not line.partition(":")[0].endswith(OWN)] == [], case
 
 
 def test_an_embedding_model_gets_the_pooling_runner(tmp_path: Path) -> None:
