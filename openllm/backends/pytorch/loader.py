@@ -133,9 +133,10 @@ def read_model_config(weights_dir: Path, spec: LLMSpec) -> Any:
     """transformers' configuration of the directory. Errors: WeightsError."""
     from transformers import AutoConfig
 
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, AttributeError, TypeError)
     try:
         return AutoConfig.from_pretrained(weights_dir, trust_remote_code=spec.trust_remote_code, local_files_only=True)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, *config_errors()) as error:
+    except expected + config_errors() as error:
         reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
         raise WeightsError(
             f"The model's configuration cannot be read: {reason}",

@@ -36,7 +36,16 @@ from openllm.weights import read_config, resolve_weights
 
 logger = logging.getLogger(__name__)
 # What vLLM raises while it reads its configuration and brings the engine up.
-STARTING = (ImportError, OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError)
+STARTING: tuple[type[Exception], ...] = (
+    ImportError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    NotImplementedError,
+    AssertionError,
+)
 
 
 @attrs.define
@@ -73,7 +82,7 @@ def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
         _let_streams_finish(config, arguments)
         _check_room(config, weights_dir)
         engine, guard = _guarded(config, board)
-    except (*STARTING, *config_errors()) as error:
+    except STARTING + config_errors() as error:
         raise start_error(error) from error
     return Launched(engine, config, shorten(engine), _info(engine, config), Adapters(engine, _slots(config)), guard)
 
