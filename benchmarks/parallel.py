@@ -2,9 +2,9 @@
 
     python -m benchmarks.parallel [--prompts 32] [--answer 64]
 
-Greedy answers in bf16, of two engines that run at once in processes of their own (the single one on the last GPU). Two kernels round differently, so
-where the answers part, the two best tokens must have been as good as equal (the gap of their log probabilities is
-printed).
+Greedy answers in bf16, of two engines that run at once in processes of their own, the single one on the last GPU. Two
+kernels round differently, so where the answers part, the two best tokens must have been as good as equal (the gap of
+their log probabilities is printed).
 """
 
 from __future__ import annotations

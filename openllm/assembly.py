@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-import weakref
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import attrs
 
-from openllm import models, settings
+from openllm import models
 from openllm.backends.select import select_backend
 from openllm.chat import ChatRenderer, load_tokenizer
 from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, WeightsError
-from openllm.hf_options import translate_options
+from openllm.home import Home
 from openllm.hub import Token
-from openllm.loops import LoopThread, at_shutdown, in_event_loop, run_on
+from openllm.loops import in_event_loop, lends_threads, run_on
 from openllm.lora import check_adapter, resolve_adapter
-from openllm.resolution import Layers, resolve_model
 from openllm.spec import AdapterSpec, LLMSpec
 from openllm.tokens import TokenTable
-from openllm.types import SamplingParams
 from openllm.weights import read_config, resolve_weights
 
 if TYPE_CHECKING:
@@ -35,22 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MakeEngine = Callable[[LLMSpec, Path], tuple["Backend", str]]  # what gives an LLM its engine
-# Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
-SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
-
-
-def spec_for(model: str | None, options: Mapping[str, Any]) -> LLMSpec:
-    """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family says.
-
-    Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of requests; and the
-    names of transformers' `from_pretrained`. Errors: ConfigurationError, UnknownFamily.
-    """
-    options = translate_options(options)
-    explicit = {key: value for key, value in options.items() if key not in SAMPLING_NAMES}
-    sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
-    if sampling:
-        explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
-    return resolve_model(model, Layers(explicit, settings.spec_layer()), settings.Settings.from_env())
 
 
 def choose_engine(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:
@@ -67,12 +49,9 @@ class Assembly:
         self._make_engine = make_engine or choose_engine
         self._token: Token = None  # for the Hub; kept out of the spec, which is written down
         self.created = int(time.time())
-        self._engine: Backend | None = None
-        self._reason = ""
-        self._home: asyncio.AbstractEventLoop | None = None
-        self._thread: LoopThread | None = None
-        self._starting: asyncio.Task[None] | None = None
-        self._shelf: Shelf | None = None
+        self._given_dir = weights_dir
+        self._home = Home()
+        self._watched = False
         if weights_dir is not None:
             self.__dict__["weights_dir"] = weights_dir
 
@@ -124,16 +103,17 @@ class Assembly:
     @property
     def backend(self) -> Backend:
         """The engine, made but not started. Errors: MissingDependency, ConfigurationError."""
-        if self._engine is None:
+        home = self._home
+        if home.engine is None:
             adapters = tuple(AdapterSpec(name, str(path)) for name, path in self.adapter_dirs.items())
             spec = attrs.evolve(self.spec, adapters=adapters)
-            self._engine, self._reason = self._make_engine(spec, self.weights_dir)
-        return self._engine
+            home.engine, home.reason = self._make_engine(spec, self.weights_dir)
+        return home.engine
 
     @property
     def backend_reason(self) -> str:
         """One line: which backend, and why that one."""
-        return self._reason if self.backend else ""
+        return self._home.reason if self.backend else ""
 
     @property
     def model(self) -> Any:
@@ -147,29 +127,35 @@ class Assembly:
         the engine starts anew on the second.
         """
         running = asyncio.get_running_loop()
-        if self._home is not None and self._home.is_closed():
-            await self._leave()
-        if self._home is not None and self._home is not running:
-            await run_on(self._home, self.start)
+        loop, left = self._home.claim(running)
+        if left is not None:
+            await left.close()
+        if loop is not running:
+            await run_on(loop, self.start)
             return
-        self._home = running
-        if self._starting is None:
-            self._starting = running.create_task(self._start())
-        starting = self._starting
+        if self._home.starting is None:
+            self._home.starting = running.create_task(self._start())
+        starting = self._home.starting
         try:
             await asyncio.shield(starting)
         finally:
-            if self._starting is starting and starting.done() and not self.started:
-                self._starting = None
+            if self._home.starting is starting and starting.done() and not self.started:
+                self._home.starting = None
 
     async def _start(self) -> None:
+        if self._make_engine is choose_engine:
+            # Imports the engine. Errors that are kept meanwhile keep their stack, which must not hold this LLM.
+            await asyncio.to_thread(select_backend, self.spec, sure=True)
         backend, _, adapters = await asyncio.to_thread(lambda: (self.backend, self.renderer, self.adapter_dirs))
+        if not self._watched:
+            self._watched = True
+            self._home.watch(self)
         await backend.start()
         shelf = backend.make_shelf()
         for name, path in adapters.items():
             if name not in shelf.names:  # an engine that serves several processes has them already
                 await shelf.add(name, path)
-        self._shelf = shelf
+        self._home.shelf = shelf
 
     def _checked(self, adapter: AdapterSpec) -> Path:
         if adapter.name == self.name:
@@ -193,27 +179,24 @@ class Assembly:
 
     @property
     def started(self) -> bool:
-        task = self._starting
-        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+        return self._home.started
 
     @property
     def home(self) -> asyncio.AbstractEventLoop:
         """The loop the engine lives on. Errors: EngineDead before `start`."""
-        if self._home is None:
-            raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
-        return self._home
+        return self._home.loop
 
     @property
     def shelf(self) -> Shelf:
         """The mounted adapters. Errors: EngineDead before `start`."""
-        if self._shelf is None:
+        if self._home.shelf is None:
             raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
-        return self._shelf
+        return self._home.shelf
 
     @property
     def adapters(self) -> tuple[str, ...]:
         """The names requests may give as `adapter`."""
-        return tuple(self._shelf.names) if self._shelf else ()
+        return tuple(self._home.shelf.names) if self._home.shelf else ()
 
     @property
     def max_lora_rank(self) -> int | None:
@@ -224,7 +207,7 @@ class Assembly:
     @property
     def failure(self) -> str | None:
         """Why nothing can be generated any more; None while all is well."""
-        return self._engine.failure if self._engine is not None else None
+        return self._home.engine.failure if self._home.engine is not None else None
 
     @property
     def info(self) -> BackendInfo:
@@ -241,40 +224,40 @@ class Assembly:
 
     async def aclose(self) -> None:
         """Stop the engine; live requests end as cancelled. The LLM can be started again."""
-        home = self._home
-        if home is None or home.is_closed() or home is asyncio.get_running_loop():
-            await self._leave()
-        else:
-            await run_on(home, self._leave)
+        loop = self._home.elsewhere()
+        if loop is not None and await lends_threads(loop):
+            with contextlib.suppress(EngineDead):  # that loop has ended just now
+                await run_on(loop, self._leave)
+        await self._leave()
 
     async def _leave(self) -> None:
-        engine, self._engine, self._shelf = self._engine, None, None
-        self._home = self._starting = None
+        engine = self._home.leave()
         if engine is not None:
             await engine.close()
 
     # The synchronous twin.
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of this LLM to its end. Errors: InvalidRequest inside a running event loop."""
-        if in_event_loop():
-            work.close()
-            raise InvalidRequest("An event loop is running here.", hint="Use `await llm.generate(...)` instead.")
-        if self._thread is None:
-            self._thread = LoopThread()
-            at_shutdown(weakref.finalize(self, _stop_engine, self._thread, self.__dict__))
-        return self._thread.run(work)
+    @overload
+    def run(self, work: Coroutine[Any, Any, T]) -> T: ...
+
+    @overload
+    def run(self, work: AsyncGenerator[T, None]) -> Iterator[T]: ...
+
+    def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
+        """Run a coroutine of this LLM to its end; or give the items of a stream, `llm.generate_iterator`, as they come.
+
+        Errors: InvalidRequest inside a running event loop.
+        """
+        return self._home.run(work)
 
     def close(self) -> None:
-        """The synchronous `aclose`."""
-        if self._thread is not None:
-            thread, self._thread = self._thread, None
-            thread.run(self.aclose())
-            thread.stop()
-        elif self._engine is not None:
-            asyncio.run(self.aclose())
+        """The synchronous `aclose`. Errors: InvalidRequest inside the event loop that the engine lives on."""
+        self._home.close(self.aclose())
 
     def __enter__(self) -> Self:
+        """Errors: InvalidRequest inside a running event loop, which could not be left synchronously."""
+        if in_event_loop():
+            raise InvalidRequest("An event loop is running here.", hint="Use `async with` instead.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -289,10 +272,20 @@ class Assembly:
     ) -> None:
         await self.aclose()
 
+    # A copy, also one by way of a pickle, is the same model, not started. A pickle does not hold the token.
 
-def _stop_engine(thread: LoopThread, state: dict[str, Any]) -> None:
-    """What is left to do when an LLM that was used synchronously is dropped, or the interpreter ends."""
-    engine = state.get("_engine")
-    if engine is not None and not thread.loop.is_closed():
-        thread.run(engine.close())
-    thread.stop()
+    def __getstate__(self) -> dict[str, Any]:
+        own = None if self._make_engine is choose_engine else self._make_engine
+        return {"spec": self.spec, "weights_dir": self._given_dir, "make_engine": own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Assembly.__init__(self, **state)
+
+    def __copy__(self) -> Self:
+        other = type(self).__new__(type(self))
+        other.__setstate__(self.__getstate__())
+        other._token = self._token
+        return other
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self.__copy__()

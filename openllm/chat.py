@@ -15,9 +15,10 @@ from jinja2 import Template
 from openllm.content import ContentFormat, content_format, template_message
 from openllm.errors import InvalidRequest, WeightsError
 from openllm.hub import config_errors
+from openllm.prompts import require_items
 from openllm.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
 from openllm.scales import Limits
-from openllm.types import Conversation, Prompt
+from openllm.types import Conversation, Message, Prompt
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _RESERVED = frozenset({"messages", "tools", "add_generation_prompt"})
@@ -121,9 +122,11 @@ class ChatRenderer:
             return self._tokenize(self.render(prompt), False)
         if isinstance(prompt, str):
             return self._tokenize(prompt, add_special_tokens)
+        require_items(prompt, "A prompt", "Pass a text, token ids or a Conversation.")
         for token in prompt:
             if type(token) is not int or token < 0:
-                raise InvalidRequest(f"{token!r} is not a token id.", hint="Ids are whole numbers.", param="prompt")
+                hint = "Messages are for chat." if isinstance(token, Mapping | Message) else "Ids are whole numbers."
+                raise InvalidRequest(f"{token!r} is not a token id.", hint=hint, param="prompt")
         return list(prompt)
 
     def too_long(self, text: str, limit: int) -> bool:

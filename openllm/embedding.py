@@ -37,7 +37,11 @@ def token_prompts(renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_le
 
 def finish_vectors(vectors: list[list[float]], normalize: bool, dimensions: int | None) -> list[list[float]]:
     """Cut each vector to its first `dimensions` numbers, then scale it to length 1. Errors: InvalidRequest."""
+    if not isinstance(normalize, bool):
+        raise InvalidRequest(f"normalize must be true or false, got {normalize!r}.", param="normalize")
     if dimensions is not None:
+        if type(dimensions) is not int:
+            raise InvalidRequest(f"dimensions must be a whole number, got {dimensions!r}.", param="dimensions")
         if vectors and not 1 <= dimensions <= len(vectors[0]):
             raise InvalidRequest(
                 f"dimensions must be between 1 and {len(vectors[0])}, got {dimensions}.", param="dimensions"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from openllm.assembly import Assembly, MakeEngine, spec_for
+from openllm.assembly import Assembly, MakeEngine
 from openllm.discovery import load_module
 from openllm.embedding import EmbeddingOutput, finish_vectors, token_prompts
 from openllm.errors import AdapterNotFound, ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
 from openllm.generation import Generation, collect, raise_failure
 from openllm.hub import Token
 from openllm.loops import bridge, run_on
+from openllm.naming import ModelId, spec_for
 from openllm.prompts import as_prompts, conversation
 from openllm.sampling import build_params, model_defaults
 from openllm.spec import LLMSpec
@@ -53,12 +54,12 @@ class LLM(Assembly):
         answer = await llm.generate("...", max_tokens=64)  # in a coroutine
     """
 
-    def __init__(self, model_id: str = "demo", *, token: Token = None, **options: Any) -> None:
+    def __init__(self, model_id: ModelId = "demo", *, token: Token = None, **options: Any) -> None:
         super().__init__(spec_for(model_id, options))
         self._token = token
 
     @classmethod
-    def from_pretrained(cls, model_id: str, **options: Any) -> Self:
+    def from_pretrained(cls, model_id: ModelId, **options: Any) -> Self:
         """The same as `LLM(model_id, **options)`, by the name users of transformers know."""
         return cls(model_id, **options)
 
@@ -73,7 +74,7 @@ class LLM(Assembly):
         return llm
 
     def __repr__(self) -> str:
-        return f"LLM({self.spec.model_id!r}, backend={self.spec.backend!r})"
+        return f"{type(self).__name__}({self.spec.model_id!r}, backend={self.spec.backend!r})"
 
     # One request.
 
@@ -178,7 +179,7 @@ class LLM(Assembly):
 
     async def generate_iterator(
         self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any
-    ) -> AsyncIterator[GenerationOutput]:
+    ) -> AsyncGenerator[GenerationOutput, None]:
         """What is new, as it comes: each item has one output, with the text and tokens since the one before."""
         await self.start()
         make = partial(self._deltas, prompt, adapter_name, params)
@@ -187,11 +188,11 @@ class LLM(Assembly):
             async for output in outputs:
                 yield output
         finally:
-            await outputs.aclose()  # type: ignore[attr-defined]  # both are generators
+            await outputs.aclose()
 
     async def _deltas(
         self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]
-    ) -> AsyncIterator[GenerationOutput]:
+    ) -> AsyncGenerator[GenerationOutput, None]:
         async with await self.admit(GenerationRequest(prompt, self.sampling_params(**params), adapter)) as generation:
             async for delta in generation:
                 raise_failure(delta)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - its own shutdown hook must be older than ours: hooks run newest first
+import concurrent.futures.thread
+import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
+
+from openllm.errors import EngineDead
 
 T = TypeVar("T")
 _END = object()
+WATCH_SECONDS = 1.0  # between two looks at whether another loop still runs
 
 
 class LoopThread:
@@ -24,6 +29,10 @@ class LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
+    def is_current(self) -> bool:
+        """Whether the caller is on this thread, where waiting for it would never end."""
+        return threading.current_thread() is self._thread
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the loop and wait; Ctrl+C cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
@@ -33,9 +42,24 @@ class LoopThread:
             future.cancel()
             raise
 
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """The items as they come; closing the iterator, or leaving its loop, closes the generator."""
+
+        async def step() -> Any:
+            return await anext(items, _END)
+
+        try:
+            while (item := self.run(step())) is not _END:
+                yield item
+        finally:
+            self.run(items.aclose())
+
     def stop(self) -> None:
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.loop.stop)
+        """End the loop, and wait for its thread."""
+        if self.loop.is_closed():
+            return
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        if not self.is_current():
             self._thread.join(timeout=5)
             if not self._thread.is_alive():
                 self.loop.close()
@@ -60,44 +84,124 @@ def at_shutdown(work: Callable[[], object]) -> None:
 
 
 async def run_on(home: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Await `make()` on `home`, from whatever loop the caller is on."""
+    """Await `make()` on `home`, from whatever loop the caller is on. Errors: EngineDead when `home` ends first."""
     if home is asyncio.get_running_loop():
         return await make()
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(make(), home))
+    remote = _submit(home, make())
+    future = asyncio.wrap_future(remote)
+    try:
+        while not (await asyncio.wait({future}, timeout=WATCH_SECONDS))[0]:
+            if home.is_closed():
+                raise _gone()
+        if future.cancelled():  # by the end of `home`: nobody else could
+            raise _gone()
+        return future.result()
+    except RuntimeError:
+        if await _ends_soon(home):
+            raise _gone() from None
+        raise
+    finally:
+        remote.cancel()
 
 
-async def bridge(home: asyncio.AbstractEventLoop, make: Callable[[], AsyncIterator[T]]) -> AsyncIterator[T]:
-    """Iterate `make()` on `home` from another loop; closing this iterator closes that one."""
-    here = asyncio.get_running_loop()
-    items: asyncio.Queue[Any] = asyncio.Queue()
+async def _ends_soon(home: asyncio.AbstractEventLoop) -> bool:
+    """Whether `home` is being torn down: it lends no threads any more, and whoever asked for one got a RuntimeError."""
+    end = time.monotonic() + WATCH_SECONDS
+    while not home.is_closed() and time.monotonic() < end:  # noqa: ASYNC110  another loop's end is no event here
+        await asyncio.sleep(0.01)
+    return home.is_closed()
 
-    def post(item: Any) -> None:
-        here.call_soon_threadsafe(items.put_nowait, item)
 
-    async def pump() -> None:
-        iterator = make()
-        try:
-            async for item in iterator:
-                post(item)
-        finally:
-            await iterator.aclose()  # type: ignore[attr-defined]  # every iterator bridged here is a generator
+async def lends_threads(home: asyncio.AbstractEventLoop) -> bool:
+    """Whether `home` can still do what closing an engine takes; a loop that is being torn down cannot."""
+    try:
+        await run_on(home, lambda: asyncio.to_thread(bool))
+    except EngineDead:
+        return False
+    return True
 
-    async def report() -> None:
-        try:
-            await pump()
-        except Exception as error:  # noqa: BLE001 - raised again on the caller's loop
-            post((_END, error))
-        else:
-            post((_END, None))
 
-    work = asyncio.run_coroutine_threadsafe(report(), home)
+def _submit(home: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    try:
+        return asyncio.run_coroutine_threadsafe(work, home)
+    except RuntimeError:
+        work.close()
+        raise _gone() from None
+
+
+def _gone() -> EngineDead:
+    return EngineDead(
+        "The event loop that this LLM was started on has ended.",
+        hint="Where several loops use one LLM, start it first with llm.run(llm.start()).",
+    )
+
+
+async def bridge(
+    home: asyncio.AbstractEventLoop, make: Callable[[], AsyncGenerator[T, None]]
+) -> AsyncGenerator[T, None]:
+    """Iterate `make()` on `home` from another loop; closing this iterator closes that one.
+
+    Errors: EngineDead when `home` ends before the iterator does.
+    """
+    crossing = _Crossing(home)
+    crossing.watch()
+    work = _submit(home, crossing.pump(make))
     try:
         while True:
-            item = await items.get()
-            if isinstance(item, tuple) and item and item[0] is _END:
-                if item[1] is not None:
-                    raise item[1]
+            item = await crossing.items.get()
+            if not isinstance(item, _End):
+                yield item
+            elif item.error is not None:
+                raise item.error
+            else:
                 return
-            yield item
     finally:
+        crossing.close()
         work.cancel()
+
+
+class _End:
+    """What follows the last item."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+
+class _Crossing:
+    """Items on their way from one loop to the one it is made on."""
+
+    def __init__(self, home: asyncio.AbstractEventLoop) -> None:
+        self.items: asyncio.Queue[Any] = asyncio.Queue()
+        self._home = home
+        self._here = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def pump(self, make: Callable[[], AsyncGenerator[Any, None]]) -> None:
+        """On the other loop: post each item, then the end."""
+        end: Exception | None = None
+        try:
+            async with contextlib.aclosing(make()) as iterator:
+                async for item in iterator:
+                    self._post(item)
+        except asyncio.CancelledError:
+            end = _gone()
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again on the caller's loop
+            end = error
+        finally:
+            with contextlib.suppress(RuntimeError):  # the caller's loop has ended
+                self._post(_End(end))
+
+    def _post(self, item: Any) -> None:
+        self._here.call_soon_threadsafe(self.items.put_nowait, item)
+
+    def watch(self) -> None:
+        """Look now and then whether the other loop is still there."""
+        if self._home.is_closed():
+            self.items.put_nowait(_End(_gone()))
+        else:
+            self._timer = self._here.call_later(WATCH_SECONDS, self.watch)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

@@ -32,7 +32,8 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
     """The spec of `model`: a family's name, a directory, a Hub id, a model-store tag, or None for what the layers say.
 
     A family's name brings its default model, which OPENLLM_MODEL_ID and --model-id replace; anything else is the
-    model id itself. With nothing said at all it is the demo. Errors: ConfigurationError, UnknownFamily.
+    model id itself. With nothing said at all it is the demo. Errors: ConfigurationError, UnknownFamily,
+    UnsupportedCombination for a backend that the family does not run on.
     """
     said = {**_named(model, layers.explicit), **_given(layers.explicit)}
     known = {**_given(layers.recipe), **_given(layers.environment), **said}
@@ -42,7 +43,10 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
         raise ConfigurationError(f"The family {known['family']} has no default model.", hint="Add --model-id.")
     family = family or _recognise(str(model_id), settings)
     weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}
-    return resolve_spec(said, layers.environment, layers.recipe, weakest)
+    spec = resolve_spec(said, layers.environment, layers.recipe, weakest)
+    if family is not None and spec.backend is not None:
+        family.require_backend(spec.backend)
+    return spec
 
 
 def _given(layer: Mapping[str, Any]) -> dict[str, Any]:

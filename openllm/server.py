@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from openllm.collector import collection_paused, set_aside, settle
 from openllm.discovery import load_module, module_names
 from openllm.errors import MethodNotAllowed, NotFound, OpenLLMError, Unauthorized
 from openllm.protocols.catalog import Catalog
@@ -67,12 +68,14 @@ class Server:
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
-        for llm in self.catalog.llms:
-            await llm.start()
+        with collection_paused():
+            for llm in self.catalog.llms:
+                await asyncio.to_thread(_import_libraries, llm)
+                set_aside()
+                await llm.start()
         if self.peers is not None:
             await self.peers.join()
-        gc.collect()
-        gc.freeze()  # what is there now stays: no need to look at it again and again under load
+        settle()
 
     @property
     def alive(self) -> bool:
@@ -209,3 +212,8 @@ def _routing_error(error: HTTPException, exchange: Exchange) -> OpenLLMError:
 
 def _allow(error: HTTPException) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+
+
+def _import_libraries(llm: LLM) -> None:
+    """Make what needs no weights: with it come the libraries, transformers and mostly torch."""
+    _ = llm.backend, llm.renderer

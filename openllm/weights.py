@@ -71,9 +71,14 @@ def weights_present(spec: LLMSpec) -> bool:
     return True
 
 
+def can_be_fetched(spec: LLMSpec) -> bool:
+    """Whether the weights have a place on the network. Errors: ConfigurationError."""
+    return origin(spec.model_id) is Origin.HUB
+
+
 def fetch_weights(spec: LLMSpec, token: Token = None) -> Path:
     """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the disk has room."""
-    if origin(spec.model_id) is Origin.HUB and not weights_present(spec):
+    if can_be_fetched(spec) and not weights_present(spec):
         size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
         require_room(spec.model_id, size)
         logger.info("Fetching %s from the Hub: %.2f GB.", spec.model_id, size / 1e9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from openllm.errors import (
     WeightsError,
 )
 from openllm.llm import LLM
-from tests.tiny import write_llama
+from tests.tiny import write_encoder, write_llama
 
 AUTOS = {
     "pytorch": openllm.AutoLLM,
@@ -85,7 +86,79 @@ def test_an_auto_class_takes_any_id(weights: Path) -> None:
         openllm.AutoLLM()
 
 
+def test_an_auto_class_finds_the_familys_class(weights: Path) -> None:
+    """As transformers' auto classes do, by what the directory says of itself."""
+    found = openllm.AutoLLM.from_pretrained(weights)
+    assert type(found) is openllm.Llama
+    assert repr(found) == f"Llama({str(weights)!r}, backend='pytorch')"
+    assert type(openllm.AutoVLLM.from_pretrained("somebody/unheard-of")) is LLM
+
+
+def test_paths_are_models_too(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = (openllm.LLM(weights), openllm.Llama.from_pretrained(weights), openllm.AutoLLM.for_model("llama", weights))
+    assert {llm.spec.model_id for llm in made} == {str(weights)}
+    monkeypatch.chdir(weights.parent)
+    assert openllm.LLM(Path(weights.name)).spec.model_id == f"./{weights.name}"
+
+
+def test_the_mapping_is_one_to_look_at() -> None:
+    mapping = openllm.AutoFlaxLLM._model_mapping
+    assert "FlaxLlama" in repr(mapping)
+    assert "llama" not in mapping
+
+
 # Bad input.
+
+
+@pytest.mark.parametrize("model", [None, 3, models.get("llama")])
+def test_what_is_no_family(model: Any) -> None:
+    with pytest.raises(UnknownFamily, match="is a text"):
+        openllm.AutoLLM.for_model(model)
+    with pytest.raises(UnknownFamily, match="pass it as model_id"):
+        openllm.AutoLLM.for_model("meta-llama/Llama-3.2-1B")
+
+
+def test_what_is_no_model() -> None:
+    model: Any = 3
+    with pytest.raises(ConfigurationError, match="cannot be 3"):
+        openllm.LLM(model)
+
+
+@pytest.mark.parametrize("option", [{"backend": "vllm"}, {"family": "gpt2"}])
+def test_what_the_class_has_decided_is_not_silently_replaced(weights: Path, option: dict[str, str]) -> None:
+    with pytest.raises(UnsupportedCombination, match="Llama is for"):
+        openllm.Llama.from_pretrained(weights, **option)
+    assert openllm.Llama.from_pretrained(weights, backend="pytorch", family="llama")
+    for make in (openllm.AutoLLM.from_pretrained, partial(openllm.AutoLLM.for_model, "llama")):
+        with pytest.raises(UnsupportedCombination, match="is for backend='pytorch'"):
+            make(weights, backend="vllm")
+
+
+def test_a_class_that_there_cannot_be() -> None:
+    with pytest.raises(AttributeError, match="Gemma does not run on flax, only on vllm, pytorch"):
+        getattr(openllm, "FlaxGemma")  # noqa: B009  a type checker knows that there is none
+    with pytest.raises(AttributeError, match="did you mean Llama"):
+        getattr(openllm, "Lama")  # noqa: B009  as above
+
+
+def test_a_backend_that_a_models_family_does_not_run_on(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["MistralForCausalLM"]}')
+    for make in (openllm.AutoFlaxLLM.from_pretrained, lambda path: openllm.LLM(path, backend="flax")):
+        with pytest.raises(UnsupportedCombination, match="Mistral does not run on flax"):
+            make(tmp_path)
+
+
+def test_a_directory_of_another_family(tmp_path: Path) -> None:
+    write_encoder(tmp_path / "bert")
+    for kind in (openllm.Llama, openllm.VLLMLlama):
+        with pytest.raises(WeightsError, match=r"holds a BERT model.*openllm\.LLM"):
+            kind.from_pretrained(tmp_path / "bert")("hello")
+
+
+def test_weights_that_nothing_can_fetch() -> None:
+    for wanted in (True, False):
+        with pytest.raises(WeightsError, match="no directory"):
+            openllm.AutoLLM.for_model("llama", "./nowhere", ensure_available=wanted)
 
 
 def test_a_near_miss() -> None:

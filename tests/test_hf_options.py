@@ -22,6 +22,7 @@ from openllm.hf_options import translate_options
         ({"device_map": "cpu", "device": "cpu"}, {"device": "cpu"}),
         ({"load_in_4bit": True}, {"quantization": "nf4"}),
         ({"load_in_8bit": False, "use_safetensors": True}, {}),
+        ({"local_files_only": False, "cache_dir": None}, {}),
         ({"attn_implementation": "sdpa"}, {"engine_args": {"attn_implementation": "sdpa"}}),
         (
             {"attn_implementation": "sdpa", "engine_args": {"x": 1}},
@@ -42,6 +43,20 @@ def test_torch_and_transformers_objects_are_taken() -> None:
     config = BitsAndBytesConfig(load_in_8bit=True)
     spec = LLM("demo", backend="pytorch", quantization_config=config).spec
     assert spec.engine_args["quantization_config"]["load_in_8bit"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "instead"),
+    [
+        ({"local_files_only": True}, "HF_HUB_OFFLINE"),
+        ({"cache_dir": "/tmp/x"}, "HF_HUB_CACHE"),
+        ({"use_auth_token": "hf_x"}, "Pass token"),
+        ({"device_map": "balanced"}, "tensor_parallel_size"),
+    ],
+)
+def test_what_has_another_place_here_is_told(options: dict[str, Any], instead: str) -> None:
+    with pytest.raises(ConfigurationError, match=instead):
+        LLM("demo", **options)
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,28 @@ async def test_embeddings_are_unit_vectors_and_can_be_cut(weights: Path) -> None
             await llm.embed([[]])
 
 
+@pytest.mark.parametrize(
+    "prompt", [3, None, b"bytes", {"role": "user"}, ["a text"], [{"role": "user", "content": "hi"}]]
+)
+def test_what_is_no_prompt(weights: Path, prompt: Any) -> None:
+    with echo(weights) as llm:
+        with pytest.raises(InvalidRequest):
+            llm.run(llm.generate(prompt))
+        if not isinstance(prompt, list):
+            with pytest.raises(InvalidRequest, match="Pass a text"):
+                llm.run(llm.embed(prompt))
+            with pytest.raises(InvalidRequest, match="list of messages"):
+                llm.run(llm.chat(prompt))
+
+
+@pytest.mark.parametrize(
+    "option", [{"dimensions": "8"}, {"dimensions": 8.0}, {"dimensions": True}, {"normalize": "no"}]
+)
+def test_what_embed_does_not_take(weights: Path, option: dict[str, Any]) -> None:
+    with echo(weights) as llm, pytest.raises(InvalidRequest, match=min(option)):
+        llm.run(llm.embed("hello", **option))
+
+
 def test_options_follow_the_one_precedence(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENLLM_MAX_MODEL_LEN", "77")
     assert LLM(str(weights)).spec.max_model_len == 77

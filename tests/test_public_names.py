@@ -20,6 +20,9 @@ reveal_type(openllm.VLLMLlama.from_pretrained("./m"))
 reveal_type(openllm.AutoFlaxLLM.for_model("llama"))
 reveal_type(openllm.LLM("demo").to_runner())
 reveal_type(openllm.bento.depends("demo"))
+reveal_type(openllm.LLM("demo").generate_iterator("x"))
+reveal_type(openllm.LLM("demo").run(openllm.LLM("demo").generate_iterator("x")))
+reveal_type(openllm.LLM("demo").run(openllm.LLM("demo").generate("x")))
 llama: openllm.FamilyLLM = openllm.TFLlama("./m")
 openllm.Nothing
 """
@@ -66,6 +69,9 @@ def test_a_type_checker_follows_the_generated_classes(tmp_path: Path) -> None:
         'Revealed type is "openllm.auto.FamilyLLM"',
         'Revealed type is "openllm.bento.runner.Runner"',
         'Revealed type is "openllm.llm.LLM"',
+        'Revealed type is "typing.AsyncGenerator[openllm.types.GenerationOutput, None]"',
+        'Revealed type is "typing.Iterator[openllm.types.GenerationOutput]"',
+        'Revealed type is "openllm.types.GenerationOutput"',
         'has no attribute "Nothing"',
         "Found 1 error in 1 file",
     ):

@@ -19,6 +19,8 @@ import openllm
 class Shouter:
     """Answers in capital letters."""
 
+    llm: openllm.LLM  # for type checkers; openllm.bento.service sets it
+
     @bentoml.api
     async def shout(self, text: str, max_tokens: int = 64) -> str:
         """The whole answer."""

@@ -17,9 +17,19 @@ from bentoml.exceptions import BentoMLException, NotFound
 from openllm.bento.contents import complete_bento
 from openllm.bento.document import merge_document, write_document
 from openllm.bento.files import explain
-from openllm.bento.image import LockedImage
-from openllm.bento.packing import Packed, local_source_paths, pack_spec
-from openllm.bento.render import DOCUMENT, check_name, render_readme, render_service, tag_name
+from openllm.bento.hashes import fetch_hashes, write_hashes
+from openllm.bento.image import HASHES, LockedImage
+from openllm.bento.lock import lock_requirements
+from openllm.bento.packing import Packed, local_source_paths, pack_spec, served_name
+from openllm.bento.render import (
+    DOCUMENT,
+    check_name,
+    check_specs,
+    check_text,
+    render_readme,
+    render_service,
+    tag_name,
+)
 from openllm.bento.resources import Resources
 from openllm.bento.scan import scan_bento
 from openllm.bento.store import Stored, publish, workshop
@@ -41,6 +51,12 @@ class BuildOptions:
     labels: Mapping[str, str] = attrs.field(factory=dict)
     resources: Resources = attrs.field(factory=Resources)
     by_reference: bool = False  # the weights stay on the Hub, named by their commit
+    hashes: bool = False  # the lock gets the hash of every package, asked of pip's index
+
+    def __attrs_post_init__(self) -> None:
+        for key, value in self.labels.items():
+            check_text(key, "a label's name")
+            check_text(value, "a label")
 
 
 @attrs.frozen
@@ -74,10 +90,12 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     options = options or BuildOptions()
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     merged = merge_document([spec.to_dict() for spec in wanted], {})
+    check_specs(merged)
+    name = check_name(options.name or tag_name(served_name(merged[0])))
+    hashes = _hashes(merged) if options.hashes else {}
     packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
-    name = check_name(options.name or tag_name(ready[0].served_name))
-    project = {SERVICE: render_service(name), DOCUMENT: write_document(ready, options.resources)}
+    project = {SERVICE: render_service(name), DOCUMENT: write_document(ready, options.resources), **hashes}
     tag = bentoml.Tag(name, _version(name, project, ready, options))
     path = _find(tag)
     new = path is None
@@ -86,6 +104,12 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
             private = (Path(folder), *local_source_paths(wanted))
             path = _assemble(Plan(tag, project, tuple(packed), options), private)
     return _result(tag, path, packed, new)
+
+
+def _hashes(specs: Sequence[LLMSpec]) -> dict[str, str]:
+    """The file with a hash for every package of the lock, by its name in the project."""
+    pins = lock_requirements(LockedImage.for_specs(specs).backends()).pins
+    return {HASHES: write_hashes(fetch_hashes(pins))}
 
 
 def _version(name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], options: BuildOptions) -> str:
@@ -124,7 +148,7 @@ def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) 
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     config = BentoBuildConfig(
-        service="service:svc", name=str(tag.name), include=[SERVICE, DOCUMENT], labels=dict(options.labels)
+        service="service:svc", name=str(tag.name), include=[SERVICE, DOCUMENT, HASHES], labels=dict(options.labels)
     )
     usual = BentoMLContainer.tmp_bento_store_dir.get()
     BentoMLContainer.tmp_bento_store_dir.set(str(bench))  # there BentoML leaves what it had when something fails

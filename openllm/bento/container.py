@@ -1,7 +1,8 @@
 """A Bento made into an image by BentoML's containerize, with our Dockerfile in place of BentoML's.
 
-BentoML's defects about images are worked around here and nowhere else: code that the service user may write, no health
-check, pins installed by an unpinned uv, and a failed build that is logged and then taken for a success.
+BentoML's defects about images are worked around here and in `image` only: code that the service user may write, no
+health check, pins installed by an unpinned uv, a failed build that is logged and then taken for a success, a backend
+that cannot be unregistered. Each has a test in tests/bento/test_defects.py, which fails once BentoML has mended it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
 import bentoml.container
 from bentoml.exceptions import BentoMLException
 
 from openllm.bento.containerfile import ContainerOptions, render_dockerfile
 from openllm.bento.document import merge_document, read_document
+from openllm.bento.imagesize import ImageSize, measure_image
 from openllm.bento.inspection import find_bento
 from openllm.bento.serve import bento_document
 from openllm.errors import BuildError
@@ -46,8 +49,17 @@ def find_engine(wanted: str | None = None) -> str:
     raise BuildError(f"{missing}.", hint=f"Install one of {', '.join(ENGINES)}, such as: apt-get install podman")
 
 
-def containerize(tag: str, options: ContainerOptions | None = None) -> str:
-    """Make the image of a Bento; its name. Errors: ServeError for no such Bento, BuildError when the engine fails."""
+@attrs.frozen
+class Image:
+    """What `containerize` made; `size` is None where the engine does not tell."""
+
+    name: str
+    engine: str
+    size: ImageSize | None
+
+
+def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
+    """Make the image of a Bento. Errors: ServeError for no such Bento, BuildError when the engine fails."""
     options = options or ContainerOptions()
     engine = find_engine(options.engine)
     full, _ = find_bento(tag)
@@ -61,7 +73,7 @@ def containerize(tag: str, options: ContainerOptions | None = None) -> str:
             raise _failed(engine, name, error) from None
     if done is None or failures:
         raise _failed(engine, name, failures[0] if failures else None)
-    return name
+    return Image(name, engine, measure_image(name, full, engine, options.base_image))
 
 
 @contextmanager

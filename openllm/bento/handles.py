@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Any
 
+import anyio.from_thread
 import msgspec
 from bentoml._internal.context import server_context
 from bentoml._internal.runner.runner_handle import DummyRunnerHandle, RunnerHandle
 from bentoml._internal.runner.runner_handle.remote import RemoteRunnerClient
-from bentoml.exceptions import BentoMLException, InvalidArgument
 
-from openllm.errors import ConfigurationError, EngineDead, OpenLLMError
+from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, OpenLLMError
 from openllm.loops import LoopThread
+from openllm.prompts import require_items
 from openllm.transport.frames import Trouble, from_trouble, to_trouble
 from openllm.types import GenerationOutput
 
@@ -29,6 +31,10 @@ class NoHandle(DummyRunnerHandle):  # type: ignore[misc]  # bentoml has no types
 
     def _refuse(self) -> EngineDead:
         return EngineDead(f"The runner {self._name!r} has not been initialised.", hint=START_HINT)
+
+    async def is_ready(self, timeout: int) -> bool:  # noqa: ASYNC109  BentoML's signature
+        """Never."""
+        return False
 
     def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Errors: EngineDead always."""
@@ -56,19 +62,31 @@ class LocalHandle(RunnerHandle):  # type: ignore[misc]  # bentoml has no types
         return self._runnable.llm.failure is None
 
     def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        """Wait for the answer."""
-        return self._thread.run(getattr(self._runnable, method.name)(*args, **kwargs))
+        """Wait for the answer; the items of a stream come as they are made."""
+        _require_batch(method, args, kwargs)
+        work = getattr(self._runnable, method.name)(*args, **kwargs)
+        return self._thread.iterate(work) if method.config.is_stream else self._thread.run(work)
 
     async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Any number of these run at once. Errors: the LLM's own; a runner process hands them on."""
+        _require_batch(method, args, kwargs)
         try:
             return await getattr(self._runnable, method.name)(*args, **kwargs)
         except OpenLLMError as error:
             if not self._serves:
                 raise
-            if method.config.batchable:  # several callers' inputs: BentoML's own way is the only one
-                raise (InvalidArgument if error.status == 400 else BentoMLException)(str(error)) from None
-            return to_trouble(error)
+            return await self._one_by_one(method, args[0]) if method.config.batchable else to_trouble(error)
+
+    async def _one_by_one(self, method: Any, items: Iterable[Any]) -> list[Any]:
+        """A batch holds several callers' items: only those that are wrong get the error."""
+
+        async def one(item: Any) -> Any:
+            try:
+                return (await getattr(self._runnable, method.name)([item]))[0]
+            except OpenLLMError as error:
+                return to_trouble(error)
+
+        return await asyncio.gather(*map(one, items))
 
     def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
         """The method's items; in a runner process one line of JSON for each, since BentoML carries text there."""
@@ -89,11 +107,19 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
             raise ConfigurationError("Runners are reached over Unix sockets only.", hint=UNIX_HINT)
         return super()._get_conn()
 
+    def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """For synchronous APIs: the answer, or a stream's items as they come. Errors: the LLM's own."""
+        if method.config.is_stream:
+            return _drawn(self.async_stream_method(method, *args, **kwargs))
+        return super().run_method(method, *args, **kwargs)
+
     async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Errors: the LLM's own."""
+        _require_batch(method, args, kwargs)
         answer = await super().async_run_method(method, *args, **kwargs)
-        if isinstance(answer, Trouble):
-            raise from_trouble(answer)
+        for item in answer if method.config.batchable else (answer,):
+            if isinstance(item, Trouble):
+                raise from_trouble(item)
         return answer
 
     async def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
@@ -107,6 +133,27 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
                     yield _from_line(line)
         finally:
             await pieces.aclose()
+
+
+def _require_batch(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """BentoML joins and splits what callers pass to a batchable method, so it is one list. Errors: InvalidRequest."""
+    if method.config.batchable:
+        if kwargs or len(args) != 1:
+            raise InvalidRequest(f"A runner's {method.name} takes one list.", hint="For more, use the LLM's own.")
+        require_items(args[0], f"What a runner's {method.name} takes", "Pass a list of texts.")
+
+
+def _drawn(items: AsyncGenerator[Any, None]) -> Iterator[Any]:
+    """The items, for a thread that BentoML has lent to a synchronous API."""
+
+    async def step() -> Any:
+        return await anext(items, None)
+
+    try:
+        while (item := anyio.from_thread.run(step)) is not None:
+            yield item
+    finally:
+        anyio.from_thread.run(items.aclose)
 
 
 async def _as_lines(items: AsyncGenerator[GenerationOutput, None]) -> AsyncGenerator[str, None]:

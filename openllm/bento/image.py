@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import attrs
 from bentoml.images import Image
 
 from openllm.backends.select import select_backend
-from openllm.bento.lock import add_hashes, lock_requirements
+from openllm.bento.hashes import known_hashes, take_hashes
+from openllm.bento.lock import lock_requirements
 from openllm.bento.wheel import wheel_digest, wheel_name, write_wheel
 from openllm.spec import LLMSpec
 
 WHEELS = "wheels"  # below the Bento's src/
+HASHES = "hashes.json"  # lies there while a Bento is built, if hashes were fetched for its lock
 COMPILER = "apt-get update && apt-get install -q -y --no-install-recommends gcc libc6-dev"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -47,7 +49,7 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
         write_wheel(bento_fs / "src" / WHEELS)
         if WHEELS not in self.build_include_paths:
             self.build_include(WHEELS)
-        return requirements_text(self.backends())
+        return requirements_text(self.backends(), take_hashes(bento_fs / "src" / HASHES))
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that shapes the image, for the Bento's version."""
@@ -59,9 +61,14 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
         return sorted({spec.backend or select_backend(spec)[0].name for spec in self.specs})
 
 
-def requirements_text(backends: Sequence[str]) -> str:
-    """requirements.txt of a Bento: exact pins and the wheel beside it; all with hashes, where all of them are known."""
-    pins, wheel = lock_requirements(backends), f"./{WHEELS}/{wheel_name()}"
-    hashed = add_hashes(pins)
-    lines = [*pins, wheel] if hashed is None else [*hashed, f"{wheel} --hash=sha256:{wheel_digest()}"]
-    return "\n".join([*lines, ""])
+def requirements_text(backends: Sequence[str], hashes: Mapping[str, str] | None = None) -> str:
+    """requirements.txt of a Bento: exact pins and the wheel beside it; all with hashes, or none.
+
+    Without `hashes`, by pin, they are taken from the environment, where every one of them is known there.
+    """
+    lock, wheel = lock_requirements(backends), f"./{WHEELS}/{wheel_name()}"
+    hashes = known_hashes(lock.pins) if hashes is None else hashes
+    if hashes is None:
+        return "\n".join([*lock.lines(), wheel, ""])
+    lines = [f"{line} --hash=sha256:{hashes[line]}" if line in hashes else line for line in lock.lines()]
+    return "\n".join([*lines, f"{wheel} --hash=sha256:{wheel_digest()}", ""])

@@ -73,7 +73,7 @@ def inspect_bento(tag: str) -> Inspection:
         specs=tuple(read_document(document)),
         resources=read_resources(document).to_dict(),
         models=manifest.models,
-        packages=tuple(line for line in packages if line),
+        packages=tuple(line for line in packages if line and not line.startswith("#")),
         sizes=_sizes(path, manifest),
         licences=tuple(name for name in manifest.files if name.startswith(f"{LICENCES}/")),
         sbom=sbom,

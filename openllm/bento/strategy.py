@@ -9,10 +9,12 @@ from typing import Any
 import bentoml.legacy
 
 from openllm.bento.gpus import visible_devices
+from openllm.errors import ConfigurationError
 
 NVIDIA, AMD, CPU = "nvidia.com/gpu", "amd.com/gpu", "cpu"
 # What the numeric libraries read for the size of their thread pools.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+GPUS_HINT = "Give their number, or their places (from 0) in CUDA_VISIBLE_DEVICES as a list."
 
 
 class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has no types
@@ -26,10 +28,15 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
     def get_worker_count(
         cls, runnable_class: Any, resource_request: Mapping[str, Any] | None, workers_per_resource: float
     ) -> int:
-        """Called by BentoML before it starts anything."""
+        """Called by BentoML before it starts anything. Errors: ConfigurationError where GPUs are missing."""
         devices = requested_devices(resource_request)
         if not devices:
             return max(1, int(workers_per_resource))
+        if len(devices) < runnable_class.GPUS:
+            raise ConfigurationError(
+                f"The model needs {runnable_class.GPUS} GPUs and the runner has {len(devices)}.",
+                hint="Lower tensor_parallel_size, or let it see more in CUDA_VISIBLE_DEVICES.",
+            )
         groups = len(devices) // _group(runnable_class, workers_per_resource)
         return max(1, groups * max(1, int(workers_per_resource)))
 
@@ -52,18 +59,31 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
 
 
 def requested_devices(resource_request: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The devices that a runner may use: all visible ones, or of those as many (or the ones) that were asked for."""
-    visible = visible_devices()
-    wanted = (
-        next((resource_request[kind] for kind in (NVIDIA, AMD) if kind in resource_request), "system")
-        if (resource_request)
-        else "system"
-    )
+    """The devices that a runner may use: all visible ones, or of those as many (or the ones) that were asked for.
+
+    Errors: ConfigurationError for GPUs that are not there.
+    """
+    visible, request = visible_devices(), resource_request or {}
+    wanted = next((request[kind] for kind in (NVIDIA, AMD) if kind in request), None)
     if wanted in ("system", None):
         return visible
-    if isinstance(wanted, list | tuple):
-        return tuple(visible[int(at)] for at in wanted if int(at) < len(visible))
-    return visible[: int(wanted)]
+    try:
+        places = [int(at) for at in wanted] if isinstance(wanted, list | tuple) else list(range(_count(wanted)))
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"A runner's GPUs cannot be {wanted!r}.", hint=GPUS_HINT) from None
+    if gone := [at for at in places if not 0 <= at < len(visible)]:
+        raise ConfigurationError(
+            f"A runner is to have GPU {gone[0]} of those visible, and there are {len(visible)}.", hint=GPUS_HINT
+        )
+    return tuple(visible[at] for at in places)
+
+
+def _count(wanted: Any) -> int:
+    """Errors: ValueError, TypeError."""
+    number = int(wanted)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def _group(runnable_class: Any, workers_per_resource: float) -> int:

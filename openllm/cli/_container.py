@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from openllm.cli._output import note
+from openllm.cli._output import note, readable_size
 from openllm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from openllm.bento.cloud import Account
     from openllm.bento.containerfile import ContainerOptions
+    from openllm.bento.imagesize import ImageSize
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Parameter names and flags; each goes with --containerize only.
@@ -93,7 +94,10 @@ def make_artefacts(tag: str, artefacts: Artefacts) -> None:
         from openllm.bento.container import containerize
 
         note(f"Making an image of {tag} ...")
-        note(f"Made the image {containerize(tag, artefacts.container)}.")
+        made = containerize(tag, artefacts.container)
+        note(f"Made the image {made.name}.")
+        if made.size is not None:
+            _print_size(made.size)
     if artefacts.folder is not None:
         from openllm.bento.kubernetes import write_manifests
 
@@ -110,6 +114,13 @@ def _account() -> Account:
     from openllm.bento.cloud import connect
 
     return connect()
+
+
+def _print_size(size: ImageSize) -> None:
+    """A line for each part, and how the whole compares to what it cannot do without."""
+    for part, count in size.rows():
+        note(f"{part:24}{readable_size(count):>12}")
+    note(f"{size.ratio:.2f} times the base and the locked packages.")
 
 
 def _container(values: dict[str, Any]) -> ContainerOptions:

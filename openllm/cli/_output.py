@@ -33,8 +33,8 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def note(text: str) -> None:
-    """One line of progress."""
-    click.echo(text, err=True)
+    """One line of progress; what would not print stands there as a question mark."""
+    click.echo("".join(each if each.isprintable() else "?" for each in text), err=True)
 
 
 def readable_size(size: int) -> str:

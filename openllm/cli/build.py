@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether the Bento carries the weights, or names their commit on the Hub and fetches them at start.",
 )
+@click.option("--hashes", is_flag=True, help="Lock every package with its SHA-256, asked of pip's package index.")
 @container_options
 @click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
 @format_option("text", "tag", "json")
@@ -58,6 +59,7 @@ def command(
     openllm build demo --push
     """
     artefacts = given_artefacts(options)
+    hashes = options.pop("hashes")
     labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}
     named = (model, recipe, given_spec(options), Settings.from_env())
     specs = read_specs(*named)
@@ -69,10 +71,7 @@ def command(
     from openllm.bento.hosting import configure_logging
 
     configure_logging("info")  # what is fetched, and how much room the disk needs, is said before it happens
-    wanted = BuildOptions(
-        name=bento_name, labels=labels, resources=read_resources(*named), by_reference=weights == "reference"
-    )
-    result = build(specs, wanted)
+    result = build(specs, BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes))
     _print(result, output)
     make_artefacts(result.tag, artefacts)
 

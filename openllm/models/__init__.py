@@ -25,6 +25,8 @@ def families() -> list[type[LLMConfig]]:
 
 def get(name: str) -> type[LLMConfig]:
     """The family of that name or alias, in any case. Errors: UnknownFamily, naming the nearest ones."""
+    if not isinstance(name, str):
+        raise UnknownFamily(f"A family's name is a text, not {name!r}.", hint=f"There are {', '.join(names())}.")
     wanted = name.strip().lower()
     if wanted in names():
         return _load(wanted)
@@ -88,4 +90,6 @@ def _unknown(name: str) -> UnknownFamily:
     known = [word for family in families() for word in (family.name, *family.aliases)]
     near = difflib.get_close_matches(name.lower(), known, 2)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(names())}."
+    if "/" in name or "\\" in name:
+        hint = "That is a model: pass it as model_id, or to from_pretrained."
     return UnknownFamily(f"Unknown model family {name!r}.", hint=hint, param="family")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import openllm
-from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, ModelNotFound, Overloaded
+from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, ModelNotFound, Overloaded, UnsupportedFeature
 
 if TYPE_CHECKING:
     from openllm.llm import LLM
@@ -75,6 +75,10 @@ class Catalog:
             raise Overloaded(f"{llm.name} is still loading.", hint="Try again in a moment.", retry_after=5)
         if task == "generate" and llm.spec.task != "generate":
             raise InvalidRequest(f"{llm.name} is an embedding model.", hint="Use /v1/embeddings.", param="model")
+        if task == "embed" and target.adapter is not None:
+            raise UnsupportedFeature(
+                f"An adapter, {target.name}, cannot embed.", hint=f"Use {llm.name}.", param="model"
+            )
         return target
 
     def card(self, target: Target) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from openllm.assembly import Assembly
+from openllm.collector import collection_paused
 from openllm.errors import ConfigurationError, OpenLLMError
 from openllm.transport.frames import VERSION, FromEngine, Hello, Status, to_trouble
 from openllm.transport.user import User
@@ -48,7 +49,8 @@ class EngineServer:
     async def start(self) -> None:
         """Bring the engine up and tell everybody. Errors: the LLM's own, which are told, too."""
         try:
-            await self.llm.start()
+            with collection_paused():
+                await self.llm.start()
         except OpenLLMError as error:
             self._greet(Hello(VERSION, trouble=to_trouble(error)))
             raise

@@ -66,7 +66,7 @@ def test_it_has_service_spec_and_readme(built: BuildResult) -> None:
 
 def test_it_is_locked_and_carries_our_wheel(built: BuildResult) -> None:
     lines = (built.path / "env/python/requirements.txt").read_text().splitlines()
-    assert lines == [*lock_requirements(["echo"]), f"./wheels/{wheel_name()}"]
+    assert lines == [*lock_requirements(["echo"]).lines(), f"./wheels/{wheel_name()}"]
     assert (built.path / "src/wheels" / wheel_name()).is_file()
     image = yaml.safe_load((built.path / "bento.yaml").read_text())["image"]
     assert image["build_include"] == ["wheels"]

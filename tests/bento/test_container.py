@@ -11,17 +11,26 @@ import pytest
 from openllm.bento.build import BuildResult, build
 from openllm.bento.container import ENGINES, containerize, find_engine
 from openllm.bento.containerfile import ContainerOptions, read_part, render_dockerfile
+from openllm.bento.imagesize import LARGEST, package_sizes
+from openllm.bento.lock import lock_requirements
 from openllm.errors import BuildError, ServeError
 from openllm.spec import LLMSpec
 
 EVIL = ["a\nRUN reboot", "$(touch x)", "{{ 7 * 7 }}", "a;b", "a b", "-v", "", "`x`", "a\0"]
 ECHO = [LLMSpec(model_id="parrot:1", backend="echo")]
-ENGINE = """#!/bin/sh
+BASE, IMAGE = 50_000_000, 400_000_000  # bytes, as the engine below says
+ENGINE = f"""#!/bin/sh
+case "$1 $2 $5" in
+"image inspect python:"*) echo {BASE}; exit ;;
+"image inspect "*) echo {IMAGE}; exit ;;
+"images --json ") case "$3" in python:*) size="50 MB" ;; *) size="0.4 GB" ;; esac
+    echo "[{{\\"size\\": \\"$size\\"}}]"; exit ;;
+esac
 printf '%s\\n' "$@" > "$RECORD/arguments"
 pwd > "$RECORD/context"
 cp env/docker/Dockerfile "$RECORD/Dockerfile"
 ls models > "$RECORD/models"
-{end}
+END
 """
 
 
@@ -49,7 +58,7 @@ def install(record: Path, monkeypatch: pytest.MonkeyPatch, name: str = "podman",
     folder = record.parent / "bin"
     folder.mkdir(exist_ok=True)
     program = folder / name
-    program.write_text(ENGINE.replace("{end}", end))
+    program.write_text(ENGINE.replace("END", end))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
@@ -58,7 +67,8 @@ def test_packages_are_installed_in_a_stage_of_their_own() -> None:
     text = render_dockerfile("parrot:1", ECHO, ContainerOptions())
     _, build_stage, final = text.split("\nFROM ")
     assert final.startswith("python:3.")
-    assert "pip install" in build_stage
+    assert "-m pip install --no-deps -r requirements.txt" in build_stage
+    assert "openllm.bento.completion" in build_stage
     assert "pip install" not in final
     assert "apt-get" not in text
     assert steps(final, "COPY")[0] == "--from=build /app/.venv /app/.venv"
@@ -164,7 +174,8 @@ def test_the_engine_builds_our_dockerfile_with_the_models(
 ) -> None:
     install(record, monkeypatch, engine)
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://user:pass@index.example/simple")
-    assert containerize(built.tag, ContainerOptions(name="my/parrot:1", engine=engine)) == "my/parrot:1"
+    made = containerize(built.tag, ContainerOptions(name="my/parrot:1", engine=engine))
+    assert (made.name, made.engine) == ("my/parrot:1", engine)
     arguments = (record / "arguments").read_text().splitlines()
     assert arguments[0] == "build"
     assert arguments[arguments.index("--tag") + 1] == "my/parrot:1"
@@ -179,11 +190,45 @@ def test_the_engine_builds_our_dockerfile_with_the_models(
     assert (record / "models").read_text().split() == ["parrot"]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_size_is_told_by_part(
+    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    install(record, monkeypatch, engine)
+    size = containerize(built.tag, ContainerOptions(engine=engine)).size
+    assert size is not None
+    assert (size.base, size.total, size.bento) == (BASE, IMAGE, built.size)
+    assert set(size.packages) == {pin.partition("==")[0] for pin in lock_requirements(["echo"]).pins}
+    assert min(size.packages.values()) > 0
+    assert size.ratio == IMAGE / (BASE + sum(size.packages.values()))
+    rows = dict(size.rows())
+    assert list(rows)[:2] == ["base", "packages"]
+    assert next(name for name in rows if name.startswith("  ")) == "  transformers"
+    assert len(rows) == 5 + LARGEST
+    assert rows["base"] + rows["packages"] + rows["Bento"] + rows["rest"] == rows["total"] == IMAGE
+
+
+def test_an_engine_that_does_not_tell_sizes_is_no_failure(
+    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(record, monkeypatch)
+    program = record.parent / "bin/podman"
+    program.write_text(program.read_text().replace("echo 50000000", "echo unknown"))
+    assert containerize(built.tag).size is None
+
+
+def test_a_package_of_another_version_has_no_size() -> None:
+    assert package_sizes(["attrs==0.1", "no-such-package==1", "./wheels/x.whl", "# left out: a -> b"]) == {
+        "attrs": 0,
+        "no-such-package": 0,
+    }
+
+
 def test_the_image_is_called_as_the_bento_unless_told(
     built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(record, monkeypatch)
-    assert containerize("parrot:latest") == built.tag
+    assert containerize("parrot:latest").name == built.tag
 
 
 def test_a_build_that_fails_is_one_line(
@@ -203,24 +248,6 @@ def test_what_pip_says_is_shown_rather_than_where_it_was_said(
     install(record, monkeypatch, end="echo 'ERROR: No matching distribution' >&2; echo 'Error: at STEP 7' >&2; exit 1")
     with pytest.raises(BuildError, match=r": ERROR: No matching distribution$"):
         containerize(built.tag)
-
-
-def test_bentoml_still_swallows_a_failed_build(
-    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When this fails, upstream has mended it, and `container._failures` can go."""
-    import bentoml.container
-
-    install(record, monkeypatch, end="exit 125")
-    monkeypatch.setattr(bentoml.container.get_backend("podman"), "binary", str(record.parent / "bin/podman"))
-    assert bentoml.container.build(built.tag, backend="podman", image_tag=("x:1",)) is None
-
-
-def test_bentoml_s_own_image_still_lets_the_service_change_its_code(built: BuildResult) -> None:
-    """When this fails, upstream has mended it, and our Dockerfile has one reason less."""
-    text = (built.path / "env/docker/Dockerfile").read_text()
-    assert "COPY --chown=bentoml:bentoml . ./" in text
-    assert "HEALTHCHECK" not in text
 
 
 def test_no_such_bento_is_one_line(home: Path, record: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def test_the_bill_follows_the_format(built: BuildResult) -> None:
 def test_the_bill_has_packages_wheel_and_models(built: BuildResult) -> None:
     parts = {item["bom-ref"]: item for item in bill(built)["components"]}
     assert {ref for ref in parts if ref.startswith("pkg:")} == {
-        f"pkg:pypi/{line.replace('==', '@')}" for line in lock_requirements(["echo"])
+        f"pkg:pypi/{line.replace('==', '@')}" for line in lock_requirements(["echo"]).pins
     }
     wheel = built.path / "src/wheels" / wheel_name()
     assert parts[f"wheel:{wheel.name}"]["hashes"][0]["content"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -152,7 +152,7 @@ def test_inspect_shows_every_part(built: BuildResult) -> None:
         (built.models[0].tag, "weights", "Apache-2.0"),
         (built.models[1].tag, "adapter", None),
     ]
-    assert found.packages[:-1] == tuple(lock_requirements(["echo"]))
+    assert found.packages[:-1] == lock_requirements(["echo"]).pins
     assert found.sizes[built.models[0].tag] > 1024
     assert found.sizes["openllm wheel"] == (built.path / "src/wheels" / wheel_name()).stat().st_size
     assert json.loads(json.dumps(found.to_dict()))["sbom"]["bomFormat"] == "CycloneDX"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import socket
+import sys
+from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
-from openllm.bento import lock
-from openllm.bento.lock import add_hashes, lock_requirements
+from openllm.bento import completion, lock
+from openllm.bento.lock import lock_requirements, read_left_out
 from openllm.errors import BuildError
 
 
@@ -23,7 +26,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_everything_is_pinned_to_what_is_installed() -> None:
-    lines = lock_requirements(["echo"])
+    lines = list(lock_requirements(["echo"]).pins)
     assert lines == sorted(lines)
     for line in lines:
         name, _, version = line.partition("==")
@@ -35,13 +38,13 @@ def test_everything_is_pinned_to_what_is_installed() -> None:
 
 
 def test_a_backend_adds_what_it_lives_on() -> None:
-    torch = [line for line in lock_requirements(["pytorch"]) if line.startswith("torch==")]
+    torch = [line for line in lock_requirements(["pytorch"]).pins if line.startswith("torch==")]
     assert torch == [f"torch=={importlib.metadata.version('torch').partition('+')[0]}"]
-    assert not [line for line in lock_requirements(["pytorch"]) if "+" in line]
+    assert not [line for line in lock_requirements(["pytorch"]).pins if "+" in line]
 
 
 def test_a_marker_of_another_machine_does_not_count() -> None:
-    assert not any(re.match(r"(pywin32|colorama)\b", line) for line in lock_requirements(["echo"]))
+    assert not any(re.match(r"(pywin32|colorama)\b", line) for line in lock_requirements(["echo"]).pins)
 
 
 def test_the_same_environment_gives_the_same_lines() -> None:
@@ -49,8 +52,8 @@ def test_the_same_environment_gives_the_same_lines() -> None:
 
 
 def test_a_package_that_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = lock._installed
-    monkeypatch.setattr(lock, "_installed", lambda name: None if name == "uvicorn" else real(name))
+    real = lock.installed
+    monkeypatch.setattr(lock, "installed", lambda name: None if name == "uvicorn" else real(name))
     with pytest.raises(BuildError, match=r"uvicorn is not installed here.*pip install 'uvicorn>=") as error:
         lock_requirements(["echo"])
     assert "\n" not in str(error.value)
@@ -58,7 +61,7 @@ def test_a_package_that_is_missing_is_named_with_its_remedy(monkeypatch: pytest.
 
 def test_a_distribution_of_another_name_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "_providers", lambda: {"yaml_by_another_name": ["PyYAML"]})
-    found = lock._installed("yaml-by.another-name")
+    found = lock.installed("yaml-by.another-name")
     assert found is not None
     assert found.name.lower() == "pyyaml"
 
@@ -72,39 +75,6 @@ def test_without_an_installed_openllm_there_is_no_bento(monkeypatch: pytest.Monk
         lock_requirements(["echo"])
 
 
-def _installed_from(monkeypatch: pytest.MonkeyPatch, version: str, origin: str | None) -> None:
-    """Let every distribution be of `version`, with `origin` as its direct_url.json."""
-
-    class Installed:
-        def __init__(self, name: str) -> None:
-            self.name, self.version = name, version
-
-        def read_text(self, name: str) -> str | None:
-            return origin if name == "direct_url.json" else None
-
-    monkeypatch.setattr(importlib.metadata, "distribution", Installed)
-
-
-ARCHIVE = '{"url": "file:///x.whl", "archive_info": {"hashes": {"sha256": "' + "a" * 64 + '"}}}'
-
-
-def test_pins_get_hashes_where_all_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    _installed_from(monkeypatch, "1.0", ARCHIVE)
-    assert add_hashes(["a==1.0", "b==1.0"]) == [f"{name}==1.0 --hash=sha256:{'a' * 64}" for name in "ab"]
-    assert add_hashes(["a==1.0", "b>=1"]) is None
-
-
-@pytest.mark.parametrize(
-    ("version", "origin"),
-    [("1.0", None), ("1.0+cpu", ARCHIVE), ("1.0", "{"), ("1.0", '{"dir_info": {"editable": true}}')],
-)
-def test_without_a_hash_for_one_there_is_none(
-    monkeypatch: pytest.MonkeyPatch, version: str, origin: str | None
-) -> None:
-    _installed_from(monkeypatch, version, origin)
-    assert add_hashes(["a==1.0"]) is None
-
-
 def test_a_local_version_stays_where_a_package_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     class Installed:
         def __init__(self, name: str) -> None:
@@ -116,4 +86,84 @@ def test_a_local_version_stays_where_a_package_asks_for_it(monkeypatch: pytest.M
 
     monkeypatch.setattr(importlib.metadata, "distribution", Installed)
     monkeypatch.setattr(importlib.metadata, "version", lambda name: Installed(name).version)
-    assert lock_requirements([]) == ["engine==3", "torch==2.0+cpu"]
+    assert lock_requirements([]).pins == ("engine==3", "torch==2.0+cpu")
+
+
+def _environment(monkeypatch: pytest.MonkeyPatch, **requires: list[str]) -> None:
+    """Let exactly these distributions be installed, of version 1, with what they require."""
+
+    class Installed:
+        version = "1"
+
+        def __init__(self, name: str) -> None:
+            if name not in requires:
+                raise importlib.metadata.PackageNotFoundError(name)
+            self.name, self.requires = name, requires[name]
+
+    monkeypatch.setattr(importlib.metadata, "distribution", Installed)
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: [Installed(name) for name in requires])
+
+
+def test_what_is_not_here_is_left_out_with_the_name_of_who_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _environment(monkeypatch, openllm=["engine"], engine=["sound>=2", "text"], text=[])
+    found = lock_requirements([])
+    assert found.pins == ("engine==1", "text==1")
+    assert found.left_out == (("engine", "sound"),)
+    assert read_left_out(found.lines()) == {("engine", "sound")}
+
+
+def test_triton_is_left_out_where_torch_does_not_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = {"openllm": ["torch", "xgrammar"], "xgrammar": ["triton"], "triton": []}
+    _environment(monkeypatch, **packages, torch=[])
+    found = lock_requirements([])
+    assert found.pins == ("torch==1", "xgrammar==1")
+    assert found.left_out == (("xgrammar", "triton"),)
+    _environment(monkeypatch, **packages, torch=["triton"])
+    assert lock_requirements([]) == lock.Lock(("torch==1", "triton==1", "xgrammar==1"), ())
+
+
+@pytest.mark.parametrize("backend", ["echo", "pytorch"])
+def test_a_lock_is_complete(backend: str) -> None:
+    """It is installed without dependencies: all that a locked package requires is locked, or left out by name."""
+    found = lock_requirements([backend])
+    names = {pin.partition("==")[0] for pin in found.pins}
+    for name in names:
+        for child in lock.needs(importlib.metadata.distribution(name), ("",)):
+            wanted = canonicalize_name(child.name)
+            assert wanted in names or (name, wanted) in found.left_out
+
+
+def test_the_cpu_lock_has_no_triton() -> None:
+    assert not [pin for pin in lock_requirements(["pytorch"]).pins if pin.startswith(("triton", "nvidia-c"))]
+
+
+def test_an_image_gets_what_another_build_of_a_package_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(completion.subprocess, "run", lambda command, check: calls.append(command) or _Done())
+    _environment(monkeypatch, torch=["nvidia-cublas==13", "triton==3", "text"], xgrammar=["triton"], text=[])
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("# left out: xgrammar -> triton\ntorch==1\n")
+    assert completion.main(str(requirements)) == 0
+    assert calls == [[sys.executable, "-m", "pip", "install", "nvidia-cublas==13", "triton==3"]]
+
+
+def test_an_image_that_lacks_nothing_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(completion.subprocess, "run", None)
+    _environment(monkeypatch, torch=["text"], xgrammar=["triton"], text=[])
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("# left out: xgrammar -> triton\ntorch==1\n")
+    assert completion.main(str(requirements)) == 0
+
+
+def test_a_lock_with_hashes_is_not_added_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _environment(monkeypatch, torch=["nvidia-cublas==13"])
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(f"torch==1 --hash=sha256:{'a' * 64}\n")
+    assert completion.main(str(requirements)) == 1
+    assert capsys.readouterr().err == "ERROR: The packages need nvidia-cublas==13, for which the lock has no hash.\n"
+
+
+class _Done:
+    returncode = 0

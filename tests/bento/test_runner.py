@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +67,38 @@ def test_in_a_script(runner: Runner) -> None:
     assert len(first) == len(second) > 1
     with pytest.raises(InvalidRequest):
         runner.generate.run("hello", temperature=-1)
+
+
+def test_a_stream_in_a_script(runner: Runner) -> None:
+    runner.init_local()
+    pieces = [piece.outputs[0].text for piece in runner.generate_iterator.run("hello there", max_tokens=20)]
+    assert "".join(pieces) == "hello there"
+    assert len(pieces) > 1
+
+
+async def test_batches_are_lists_and_nothing_else(runner: Runner) -> None:
+    """BentoML would take a text for a list of letters; and it never answers a call with further arguments."""
+    runner.init_local()
+    with pytest.raises(InvalidRequest, match="list of texts"):
+        runner.embed.run("hello")
+    with pytest.raises(InvalidRequest, match="one list"):
+        await runner.embed.async_run(["hello"], dimensions=3)
+
+
+def test_bentomls_own_options(echo_model: Path) -> None:
+    runner = openllm.Runner(str(echo_model), backend="echo", name="polly", embedded=True, max_batch_size=7)
+    assert (runner.name, runner.embedded) == ("polly", True)
+    assert {method.max_batch_size for method in runner.runner_methods} == {7}
+    assert runner.llm.spec.name == "polly"
+
+
+async def test_a_copy_of_a_runner(runner: Runner) -> None:
+    runner.init_local()
+    for other in (copy.deepcopy(runner), pickle.loads(pickle.dumps(runner))):
+        assert repr(other) == repr(runner)
+        assert "parrot" in repr(other)
+        assert not await other.runner_handle_is_ready()
+    assert await runner.runner_handle_is_ready()
 
 
 async def test_in_a_coroutine(runner: Runner) -> None:
@@ -162,6 +196,21 @@ def test_each_worker_gets_its_gpus(
     count = strategy.get_worker_count(kind, resources, share)
     found = [strategy.get_worker_env(kind, resources, share, at)["CUDA_VISIBLE_DEVICES"] for at in range(count)]
     assert found == expected
+
+
+@pytest.mark.parametrize("wanted", ["two", 3, -1, [2], [-1], ["x"], {}])
+def test_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    runner = LLM.from_spec(LLMSpec(model_id="./m")).to_runner()
+    with pytest.raises(ConfigurationError, match="CUDA_VISIBLE_DEVICES"):
+        runner.scheduling_strategy.get_worker_count(runner.runnable_class, {"nvidia.com/gpu": wanted}, 1)
+
+
+def test_too_few_gpus_for_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    runner = LLM.from_spec(LLMSpec(model_id="./m", tensor_parallel_size=4)).to_runner()
+    with pytest.raises(ConfigurationError, match="needs 4 GPUs and the runner has 2"):
+        runner.scheduling_strategy.get_worker_count(runner.runnable_class, None, 1)
 
 
 BESIDE = """

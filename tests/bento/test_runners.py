@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,11 @@ def test_streams_come_in_pieces(server: ServerProcess, expected: dict[str | None
     assert "".join(stream(server, model="tiny", text=TEXT)) == expected[None]
 
 
+def test_a_synchronous_api_streams_too(call: Call, expected: dict[str | None, str]) -> None:
+    assert call("plainly", model="tiny", text=TEXT).text == expected[None]
+    assert call("whole", model="tiny", text=TEXT).text == expected[None]
+
+
 def test_leaving_a_stream_cancels_it(server: ServerProcess, call: Call) -> None:
     pieces = stream(server, model="parrot", text="hello there", max_tokens=400)  # eight seconds of it
     next(pieces)
@@ -112,6 +118,19 @@ def test_embeddings(call: Call) -> None:
     first, second, third = call("embed", texts=["one", "two", "one"]).json()
     assert first == third != second
     assert sum(value * value for value in first) == pytest.approx(1)
+
+
+def test_a_wrong_text_in_a_batch_harms_nobody_else(server: ServerProcess) -> None:
+    """BentoML joins what callers send at the same time."""
+
+    def embed(text: str) -> int:
+        return httpx.post(f"{server.url}/embed", json={"texts": [text]}, timeout=STOP_WAIT).status_code
+
+    texts = ["good", "too long " * 2000] * 12
+    with ThreadPoolExecutor(len(texts)) as pool:
+        codes = list(pool.map(embed, texts))
+    assert codes[::2] == [200] * 12, server.text()
+    assert 200 not in codes[1::2]
 
 
 def test_no_port_but_the_services_own(server: ServerProcess) -> None:

@@ -46,3 +46,27 @@ def test_manifests_are_written_without_an_engine(run: Run, home: Path, echo_mode
     ]
     assert "image: my/parrot:1" in (tmp_path / "out/deployment.yaml").read_text()
     assert run(*args, "-t", "a;b").stderr.startswith("Error: 'a;b' cannot be an image's name.")
+
+
+@pytest.mark.parametrize("value", ["a\nRUN reboot", "$(touch x)", "{{ 7 * 7 }}", "a;b", "`x`", "a\0", "a'b"])
+@pytest.mark.parametrize(
+    ("option", "what"),
+    [
+        ("--name={}", "a model's name"),
+        ("--bento-name={}", "a Bento's name"),
+        ("--label=key={}", "a label"),
+        ("--label={}=value", "a label's name"),
+        ("--adapter-id=./adapter:{}", "an adapter's name"),
+        ("--dtype={}", "a dtype"),
+        ("--device={}", "a device"),
+    ],
+)
+def test_a_field_that_means_something_to_a_shell_or_a_template_is_refused(
+    run: Run, home: Path, echo_model: Path, option: str, what: str, value: str
+) -> None:
+    result = run("build", str(echo_model), "--backend", "echo", option.format(value))
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = [line for line in result.stderr.splitlines() if not line.startswith("Building a Bento for ")]
+    assert line.startswith(f"Error: {value!r} cannot be {what}.")
+    assert not list(home.rglob("bento.yaml"))
+    assert not list((home / "models").iterdir())

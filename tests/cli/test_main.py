@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
+import psutil
 import pytest
 
 import openllm
@@ -166,6 +168,10 @@ def test_ctrl_c_ends_with_130_and_no_traceback(environment: dict[str, str]) -> N
         connection, _ = mute.accept()
         with connection:
             connection.recv(1)
+            # a signal between the last look for one and the system call that waits would be seen only after the call
+            while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
+                time.sleep(0.05)
+            time.sleep(0.2)
             process.send_signal(signal.SIGINT)
             _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

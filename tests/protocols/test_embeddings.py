@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openllm.protocols.embeddings import packed
+from tests.bento.models import write_echo_adapter
+from tests.protocols.conftest import echo_llm
+from tests.serving import serve
 
 PATH = "/v1/embeddings"
 
@@ -75,3 +79,13 @@ def test_bad_input_is_named(client: httpx.Client, body: dict[str, Any], param: s
     answer = client.post(PATH, json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
+
+
+def test_an_adapter_is_not_silently_left_out(echo_model: Path, tmp_path: Path) -> None:
+    adapter = write_echo_adapter(tmp_path / "pirate")
+    with serve(echo_llm(echo_model, adapters=[f"{adapter}:pirate"])) as server, server.client() as client:
+        assert client.post(PATH, json={"input": "a", "model": "echo"}).status_code == 200
+        answer = client.post(PATH, json={"input": "a", "model": "pirate"})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "model"
+        assert "Use echo" in answer.json()["error"]["message"]

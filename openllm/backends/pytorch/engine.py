@@ -151,7 +151,8 @@ class Engine:
         self._commit(outcomes)
         for outcome in outcomes:
             self._advance(outcome)
-        self._leavers |= not self._outbox.post()
+        if not self._outbox.post():  # no `|=`: a reader that leaves meanwhile, on its own thread, would be overwritten
+            self._leavers = True
 
     def _wait_for_work(self) -> bool:
         """Sleep until there is something to do; False once the engine is to close."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 from openllm.backends.pytorch.hardware import free_memory
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
-from openllm.errors import ConfigurationError, UnsupportedCombination, WeightsError
+from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
 from openllm.hub import config_errors
 from openllm.spec import LLMSpec
 
@@ -81,7 +82,7 @@ def refuse_unsupported(spec: LLMSpec) -> None:
 
 
 def choose_device(spec: LLMSpec) -> torch.device:
-    """The spec's device, else cuda, else mps, else cpu; of several GPUs, one by its number. Errors: ConfigurationError."""
+    """The spec's device, else cuda, else mps, else cpu; a GPU always by its number. Errors: ConfigurationError."""
     name = spec.device
     if name is None or name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -172,12 +173,30 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         keywords["device_map"] = {"": device}
     try:
         with no_progress_bar():
-            model = _auto_class(spec, config).from_pretrained(weights_dir, config=config, **keywords)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+            model, found = _auto_class(spec, config).from_pretrained(
+                weights_dir, config=config, output_loading_info=True, **keywords
+            )
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise MissingDependency(f"The weights cannot be loaded: {reason}") from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
         raise WeightsError(f"The weights cannot be loaded: {reason}", hint="Check the directory's files.") from error
+    if quantization is None and quantized is None:
+        _require_all(type(model).__name__, found["missing_keys"])
     model.eval()
     return LoadedModel(model, device, dtype, *_widths(model, text), _context(model, text), _eos_ids(model, text))
+
+
+def _require_all(kind: str, missing: Iterable[str]) -> None:
+    """Refuse weights that transformers has made up at random. A pooler goes: nothing here reads one."""
+    names = sorted(name for name in missing if "pooler." not in name)
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise WeightsError(
+            f"The directory's weights lack {names[0]}{more}, which {kind} has.",
+            hint="Take a complete checkpoint, and for an encoder task='embed'.",
+        )
 
 
 def _auto_class(spec: LLMSpec, config: Any) -> Any:

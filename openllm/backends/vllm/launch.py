@@ -18,7 +18,7 @@ from openllm.backends.devices import Gpu, visible_gpus
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
 from openllm.backends.vllm.embedding import pooler_config, pooling_type
-from openllm.backends.vllm.environment import ALWAYS, prepare_environment
+from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_whole_steps
 from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.machine import free_memory, total_memory
@@ -187,6 +187,7 @@ def _start(config: Any, board: StatsBoard) -> Any:
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    take_whole_steps()
     return AsyncLLM.from_vllm_config(
         config,
         usage_context=UsageContext.OPENAI_API_SERVER,

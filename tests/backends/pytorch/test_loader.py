@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from openllm.backends.pytorch import BACKEND, loader
-from openllm.errors import ConfigurationError, OpenLLMError, UnsupportedCombination, WeightsError
+from openllm.errors import ConfigurationError, MissingDependency, OpenLLMError, UnsupportedCombination, WeightsError
 from openllm.spec import LLMSpec
 from tests import tiny
 from tests.backends.pytorch.conftest import ask, prompt_of, started
@@ -72,9 +73,26 @@ async def test_a_damaged_directory_is_one_clear_error(llama: Path, tmp_path: Pat
 
 def test_a_config_of_wrong_types_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama", "num_attention_heads": "two"}')
-    with pytest.raises(WeightsError, match="configuration cannot be read: .*num_attention_heads") as caught:
+    with pytest.raises(WeightsError, match=r"configuration cannot be read: .*num_attention_heads") as caught:
         loader.read_model_config(tmp_path, spec_of(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+async def test_weights_that_would_be_made_up_are_refused(tmp_path: Path) -> None:
+    """transformers only warns of them, and the model babbles."""
+    encoder = tiny.write_encoder(tmp_path / "encoder")
+    with pytest.raises(WeightsError, match=r"lack cls\..* more, which BertLMHeadModel has.*task='embed'"):
+        await BACKEND(spec_of(encoder), encoder).start()
+    backend = BACKEND(spec_of(encoder, task="embed"), encoder)
+    await backend.start()
+    await backend.close()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+async def test_a_library_that_a_quantization_config_needs(llama: Path) -> None:
+    wanted = {"quantization_config": {"load_in_4bit": True}}
+    with pytest.raises(MissingDependency, match=r"pip install .*bitsandbytes"):
+        await BACKEND(spec_of(llama, engine_args=wanted), llama).start()
 
 
 def test_dtype_auto_follows_the_checkpoint_and_the_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -125,7 +143,9 @@ def test_reading_what_is_usable_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(("asked", "got"), [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")])
+@pytest.mark.parametrize(
+    ("asked", "got"), [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")]
+)
 def test_a_gpu_is_named_by_its_number(asked: str | None, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`torch.cuda.set_device`, which every thread of the engine calls, refuses a bare "cuda"."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

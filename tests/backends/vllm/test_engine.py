@@ -215,7 +215,7 @@ async def test_seeds_hold_where_prompts_are_more_than_a_step_takes(engine: Any) 
     step = engine._launched.config.scheduler_config.max_num_batched_tokens
     prompts = [[1, 20 + at, *(30 + (at * place) % 300 for place in range(490))] for at in range(10)]
     assert sum(map(len, prompts)) > step
-    asked = {"seed": 5, "temperature": 1.0, "max_tokens": 6}
+    asked: dict[str, Any] = {"seed": 5, "temperature": 1.0, "max_tokens": 6}
     alone = [await deltas(engine, prompt=prompt, **asked) for prompt in prompts[:3]]
     found = await asyncio.gather(*(deltas(engine, prompt=prompt, **asked) for prompt in prompts))  # raises if one dies
     assert [tokens(one) for one in found[:3]] == [tokens(one) for one in alone]

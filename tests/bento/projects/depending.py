@@ -33,6 +33,13 @@ class Both:
             yield piece.outputs[0].text
 
     @bentoml.api
+    def plainly(self, model: str, text: str) -> str:
+        """A synchronous API."""
+        llm = self.parrot if model == "parrot" else self.tiny
+        stream = llm.run(llm.generate_iterator(text, max_tokens=8, temperature=0, ignore_eos=True))
+        return "".join(piece.outputs[0].text for piece in stream)
+
+    @bentoml.api
     async def embed(self, texts: list[str]) -> list[list[float]]:
         return (await self.parrot.embed(texts)).vectors
 

@@ -38,6 +38,13 @@ async def along(request: dict[str, Any]) -> AsyncGenerator[str, None]:
         yield piece.outputs[0].text
 
 
+@svc.api(input=JSON(), output=Text())
+def plainly(request: dict[str, Any]) -> str:
+    """A synchronous API."""
+    stream = _runner(request).generate_iterator.run(request["text"], max_tokens=8, **GREEDY)
+    return "".join(piece.outputs[0].text for piece in stream)
+
+
 @svc.api(input=JSON(), output=JSON())
 async def embed(request: dict[str, Any]) -> list[list[float]]:
     vectors: list[list[float]] = await parrot.embed.async_run(request["texts"])

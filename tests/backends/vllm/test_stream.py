@@ -1,0 +1,43 @@
+"""The short way of tokens under load: what a late reader gets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from openllm.backends.vllm import BACKEND
+from openllm.spec import LLMSpec
+from openllm.types import EngineRequest, SamplingParams, new_request_id
+from tests.tiny import write_llama
+
+STREAMS, TOKENS = 150, 60  # more streams than the 128 outputs that AsyncLLM takes at once by default
+
+
+@pytest.mark.vllm
+async def test_steps_that_wait_are_taken_at_once_and_their_tokens_joined(tmp_path: Path) -> None:
+    model = write_llama(tmp_path / "model")
+    backend = BACKEND(LLMSpec(model_id=str(model), max_num_seqs=STREAMS), model)
+    await backend.start()
+    params = SamplingParams(max_tokens=TOKENS, ignore_eos=True, temperature=0.0)
+    decoding = asyncio.Event()
+
+    async def read() -> list[int]:
+        sizes = []
+        async for delta in backend.generate(EngineRequest(new_request_id(), [1, 40, 50, 60], params)):
+            sizes.append(len(delta.token_ids))
+            decoding.set()
+        return sizes
+
+    try:
+        readers = [asyncio.create_task(read()) for _ in range(STREAMS)]
+        await decoding.wait()
+        time.sleep(1.0)  # noqa: ASYNC251  the loop is held up; the engine is not
+        found = await asyncio.gather(*readers)
+    finally:
+        await backend.close()
+    assert {sum(sizes) for sizes in found} == {TOKENS}
+    most = sorted(max(sizes) for sizes in found)
+    assert most[STREAMS // 2] > 4, most
