@@ -14,6 +14,7 @@ from jinja2 import Template
 
 from openllm.content import ContentFormat, content_format, template_message
 from openllm.errors import InvalidRequest, WeightsError
+from openllm.hub import config_errors
 from openllm.prompts import require_items
 from openllm.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
 from openllm.scales import Limits
@@ -43,6 +44,11 @@ def load_tokenizer(weights_dir: Path, *, trust_remote_code: bool = False) -> Any
         return AutoTokenizer.from_pretrained(
             str(weights_dir), local_files_only=True, trust_remote_code=trust_remote_code
         )
+    except config_errors() as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise WeightsError(
+            f"{weights_dir / 'config.json'} cannot be used: {reason}.", hint="Fetch it again."
+        ) from error
     except Exception as error:
         # The tokenizers library raises bare Exceptions for a tokenizer.json that it cannot read.
         if not isinstance(error, OSError | ValueError | LookupError | TypeError | AttributeError | ImportError) and (

@@ -39,6 +39,14 @@ _ATTEMPTS = 3
 _FIRST_PAUSE = 0.5  # seconds; doubles
 
 
+def config_errors() -> tuple[type[Exception], ...]:
+    """What reading a config.json of wrong types raises, in any library that reads it with the Hub's strict classes."""
+    from huggingface_hub import errors
+
+    strict: type[Exception] | None = getattr(errors, "StrictDataclassError", None)  # not in older versions
+    return (strict,) if strict is not None else ()
+
+
 def is_hub_id(source: str) -> bool:
     """Whether `source` is written like a repository on the Hub: `name` or `owner/name`."""
     return _HUB_ID.fullmatch(source) is not None and ".." not in source and "--" not in source

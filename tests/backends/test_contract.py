@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tokenizers import Tokenizer
 
 from openllm.backends.base import Backend
 from openllm.backends.select import find_backend
@@ -276,6 +277,17 @@ async def test_structured_output_holds(llm: LLM, structure: Structure, holds: An
     for choice in output.outputs:
         assert choice.finish_reason == "stop", choice.text
         assert holds(choice.text), choice.text
+
+
+async def test_a_bounded_string_holds_no_control_character(llm: LLM, weights: Path) -> None:
+    structure = Structure(StructureKind.JSON_SCHEMA, json.dumps(SCHEMA))
+    wanted = Tokenizer.from_file(str(weights / "tokenizer.json")).encode("\x17").ids[-1]
+    try:
+        output = await llm.generate(TEXT, structure=structure, max_tokens=60, temperature=0, logit_bias={wanted: 50.0})
+    except UnsupportedFeature:
+        return
+    assert "\x17" not in output.text
+    json.loads(output.text)
 
 
 async def test_a_bad_structure_harms_nobody_else(llm: LLM) -> None:

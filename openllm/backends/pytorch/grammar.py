@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from openllm.backends.json_grammar import json_grammar
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Overloaded, UnsupportedFeature
 from openllm.spec import LLMSpec
 from openllm.types import Structure, StructureKind
@@ -179,7 +180,7 @@ def compile_structure(compiler: Any, structure: Structure) -> Any:
     if kind is StructureKind.JSON_OBJECT:
         return compiler.compile_json_schema('{"type": "object"}', any_whitespace=False)
     if kind is StructureKind.JSON_SCHEMA:
-        return compiler.compile_json_schema(value, any_whitespace=False)
+        return compiler.compile_grammar(json_grammar(value))
     if kind is StructureKind.REGEX:
         return compiler.compile_regex(value)
     if kind is StructureKind.CHOICE:

@@ -14,6 +14,7 @@ from openllm.backends.pytorch.hardware import free_memory
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
+from openllm.hub import config_errors
 from openllm.spec import LLMSpec
 
 ATTENTION = "attn_implementation"
@@ -133,9 +134,10 @@ def read_model_config(weights_dir: Path, spec: LLMSpec) -> Any:
     """transformers' configuration of the directory. Errors: WeightsError."""
     from transformers import AutoConfig
 
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, AttributeError, TypeError)
     try:
         return AutoConfig.from_pretrained(weights_dir, trust_remote_code=spec.trust_remote_code, local_files_only=True)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except expected + config_errors() as error:
         reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
         raise WeightsError(
             f"The model's configuration cannot be read: {reason}",

@@ -152,9 +152,12 @@ def _plan_lines(plan: ParallelPlan, machine: Machine) -> list[str]:
 
 
 def _fit_cpu(values: dict[str, Any], shape: ModelShape, machine: Machine) -> list[str]:
-    """What the CPU needs and nobody said: fp32, eager mode, and a KV cache that fits the memory."""
+    """What the CPU needs and nobody said: fp32, eager mode, whole prompts, and a KV cache that fits the memory."""
     values.setdefault("dtype", "float32")
     values.setdefault("enforce_eager", True)
+    if "max_num_batched_tokens" not in values and values.get("runner") != "pooling":
+        # a seeded request whose prompt is cut in two ends vLLM's CPU engine (0.32: a CPU generator has no offset)
+        values.setdefault("enable_chunked_prefill", False)
     if "kv_cache_memory_bytes" in values or "gpu_memory_utilization" in values:
         return []
     per_token = shape.kv_bytes_per_token(str(values["dtype"]))

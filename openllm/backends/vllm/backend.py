@@ -97,6 +97,13 @@ class VLLMBackend(Backend):
                 raise InvalidRequest(f"{name} must be at most {most}, got {asked}.", param=name)
         if config.speculative_config is not None and (params.min_p > 0 or params.logit_bias):
             raise UnsupportedFeature("vLLM cannot do min_p or logit_bias with a speculative model.", param="min_p")
+        chunked = config.scheduler_config.enable_chunked_prefill and config.device_config.device_type == "cpu"
+        if chunked and params.seed is not None and params.temperature > 0:
+            raise UnsupportedFeature(
+                "vLLM on a CPU cannot follow a seed where prompts are cut into chunks.",
+                hint="Start it without max_num_batched_tokens and enable_chunked_prefill, or leave the seed out.",
+                param="seed",
+            )
 
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         params = request.params

@@ -12,7 +12,9 @@ from openllm.errors import (
     MissingDependency,
     OpenLLMError,
     Overloaded,
+    WeightsError,
 )
+from openllm.hub import config_errors
 
 RESTART = "Restart the service; its log says why the engine stopped."
 _EXTRAS = re.compile(r"\s*\((?:parameter|value)=.*\)$", re.DOTALL)  # vLLM appends what was sent
@@ -49,11 +51,8 @@ def start_error(error: BaseException) -> OpenLLMError:
     """What `start` raises for an exception of vLLM before or while the engine comes up."""
     if isinstance(error, OpenLLMError):
         return error
-    if isinstance(error, ImportError | OSError) and not isinstance(error, FileNotFoundError):
-        return MissingDependency(
-            f"vLLM is installed and cannot be imported: {_sentence(error)}",
-            hint="Reinstall it.",
-        )
+    if isinstance(error, ImportError):
+        return MissingDependency(f"vLLM lacks what this configuration needs: {_sentence(error)}.", hint="Install it.")
     text = str(error)
     if found := _TOO_LONG.search(text):
         asked, limit = found[1], found[2].partition(".")[0]
@@ -64,9 +63,16 @@ def start_error(error: BaseException) -> OpenLLMError:
         return ConfigurationError(
             f"vLLM does not support {found[1]}.", hint="PyTorch would serve it: --backend pytorch.", param="backend"
         )
-    if isinstance(error, ValueError | TypeError | NotImplementedError | AssertionError):
+    if isinstance(error, config_errors()):
+        return WeightsError(f"The model's config.json cannot be used: {_sentence(error)}.", hint="Fetch it again.")
+    if isinstance(error, ValueError | TypeError | KeyError | NotImplementedError | AssertionError):
         return ConfigurationError(f"vLLM refuses this configuration: {_sentence(error)}")
     return EngineDead(f"The vLLM engine did not start: {_sentence(error)}", hint="Its log above says why.")
+
+
+def import_error(error: BaseException) -> MissingDependency:
+    """What an exception while vLLM is imported means: the installation is broken."""
+    return MissingDependency(f"vLLM is installed and cannot be imported: {_sentence(error)}", hint="Reinstall it.")
 
 
 def _is_a(error: BaseException, name: str) -> bool:

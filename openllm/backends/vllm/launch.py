@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import logging
 import math
 import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from openllm.backends.base import BackendInfo
-from openllm.backends.devices import visible_gpus
+from openllm.backends.devices import Gpu, visible_gpus
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
 from openllm.backends.vllm.embedding import pooler_config, pooling_type
-from openllm.backends.vllm.environment import prepare_environment, take_whole_steps
-from openllm.backends.vllm.failures import start_error
+from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_whole_steps
+from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
-from openllm.backends.vllm.machine import free_memory
+from openllm.backends.vllm.machine import free_memory, total_memory
 from openllm.backends.vllm.options import convert_options
 from openllm.backends.vllm.room import Room, check_room, plain_attention
 from openllm.backends.vllm.shape import model_shape
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import Sink, shorten
 from openllm.backends.vllm.usable import Installation, find_installation
-from openllm.errors import ConfigurationError, MissingDependency
+from openllm.errors import ConfigurationError, MissingDependency, WeightsError
+from openllm.hub import config_errors
 from openllm.settings import Settings
 from openllm.spec import LLMSpec
-from openllm.weights import read_config
+from openllm.weights import read_config, resolve_weights
 
 logger = logging.getLogger(__name__)
 # What vLLM raises while it reads its configuration and brings the engine up.
-STARTING = (ImportError, OSError, ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, AssertionError)
+STARTING: tuple[type[Exception], ...] = (
+    ImportError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    NotImplementedError,
+    AssertionError,
+)
 
 
 @attrs.define
@@ -63,11 +76,13 @@ def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
     for line in arguments.lines:
         logger.info(line)
     try:
-        config = engine_config(arguments)
+        with _quiet():
+            config = engine_config(arguments)
+            _check_workers(config)
         _let_streams_finish(config, arguments)
         _check_room(config, weights_dir)
         engine, guard = _guarded(config, board)
-    except STARTING as error:
+    except STARTING + config_errors() as error:
         raise start_error(error) from error
     return Launched(engine, config, shorten(engine), _info(engine, config), Adapters(engine, _slots(config)), guard)
 
@@ -82,7 +97,7 @@ def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
     except STARTING as error:
-        raise start_error(error) from error
+        raise import_error(error) from error
     return AsyncEngineArgs, installation
 
 
@@ -97,9 +112,38 @@ def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
     arguments = engine_arguments(said, weights_dir, model_shape(config), machine, adapter_ranks(spec.adapters))
     named = {name: arguments.values[name] for name in NAMES.values() if name in arguments.values}
     arguments.values.update(convert_options(named, declared))
+    if spec.speculative_model is not None:
+        arguments.values["speculative_config"]["model"] = str(_draft(spec, spec.speculative_model))
     if spec.task == "embed" and (pooling := pooling_type(weights_dir, config)):
         arguments.values.setdefault("pooler_config", pooler_config(pooling))
     return arguments
+
+
+def _draft(spec: LLMSpec, model_id: str) -> Path:
+    """The directory of the speculative model, found and checked like the model's. Errors: ConfigurationError."""
+    try:
+        return resolve_weights(LLMSpec(model_id=model_id, trust_remote_code=spec.trust_remote_code))
+    except (ConfigurationError, WeightsError) as error:
+        raise ConfigurationError(
+            f"The speculative model {model_id!r} cannot be used: {error.message}",
+            hint=error.hint,
+            param="speculative_model",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep vLLM from logging what it raises as well, with tracebacks and a line per attempt."""
+    from vllm import envs
+
+    vllm = logging.getLogger("vllm")
+    level = vllm.level
+    if ALWAYS["VLLM_LOGGING_LEVEL"] == envs.VLLM_LOGGING_LEVEL:  # else the user asked to see more
+        vllm.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        vllm.setLevel(level)
 
 
 def engine_config(arguments: Arguments) -> Any:
@@ -166,9 +210,27 @@ def _check_room(config: Any, weights_dir: Path) -> None:
         share=cache.gpu_memory_utilization,
         tensor=parallel.tensor_parallel_size,
         pipeline=parallel.pipeline_parallel_size,
+        blocks=cache.num_gpu_blocks_override,
     )
-    remote = parallel.distributed_executor_backend == "ray"
-    check_room(room, model_shape(fields), weights_dir, () if remote else visible_gpus())
+    check_room(room, model_shape(fields), weights_dir, _devices(config))
+
+
+def _devices(config: Any) -> tuple[Gpu, ...]:
+    """Whose memory the engine takes: the GPUs, or this machine's as if it were one; with Ray it is not known."""
+    if config.parallel_config.distributed_executor_backend == "ray":
+        return ()
+    if config.device_config.device_type == "cpu":
+        return (Gpu(0, "CPU", total_memory(), free_memory()),) if free_memory() else ()
+    return visible_gpus()
+
+
+def _check_workers(config: Any) -> None:
+    """On the CPU each worker is bound to a NUMA node of its own; vLLM itself looks only in the engine's process."""
+    alone = config.device_config.device_type != "cpu" or config.parallel_config.world_size == 1
+    if not alone and importlib.util.find_spec("vllm.utils.ompmultiprocessing") is not None:
+        from vllm.utils.ompmultiprocessing import OMPProcessManager
+
+        OMPProcessManager(config)
 
 
 def _slots(config: Any) -> int:

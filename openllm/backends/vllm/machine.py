@@ -13,7 +13,7 @@ _CGROUPS = (
 
 def free_memory() -> int:
     """Bytes of RAM that are free for this process; 0 where the system does not say."""
-    available = _available()
+    available = _memory("MemAvailable")
     for limit, usage in _CGROUPS:
         room = _number(limit) - _number(usage)
         if 0 < room < available:
@@ -21,12 +21,17 @@ def free_memory() -> int:
     return available
 
 
-def _available() -> int:
+def total_memory() -> int:
+    """Bytes of RAM that this machine has; 0 where the system does not say."""
+    return _memory("MemTotal")
+
+
+def _memory(name: str) -> int:
     try:
         lines = _MEMINFO.read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
 def _number(path: Path) -> int:

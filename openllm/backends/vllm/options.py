@@ -34,7 +34,7 @@ def convert_options(options: Mapping[str, Any], arguments: type) -> dict[str, An
 def convert_option(key: str, value: Any, fields: Mapping[str, Any], names: Mapping[str, Any]) -> Any:
     """One value; `names` resolves annotations that are written as text."""
     if key not in fields:
-        near = difflib.get_close_matches(key.replace("-", "_"), fields, 3)
+        near = difflib.get_close_matches(key.strip("-").replace("-", "_").lower(), fields, 3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "vLLM's documentation lists them as engine arguments."
         raise ConfigurationError(f"vLLM has no engine argument {key!r}.", hint=hint, param=key)
     kind = _resolved(fields[key], names)
@@ -104,7 +104,22 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
             adapter = TypeAdapter(kind)
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise _wrong(key, value, kind, str(error.errors()[0]["msg"])) from None
+        raise _refused(key, value, kind, error.errors()) from None
+
+
+def _refused(key: str, value: Any, kind: Any, complaints: list[Any]) -> ConfigurationError:
+    """What pydantic complains of: the place inside an object that fits as one, else what kind of value would."""
+    if not isinstance(value, Mapping) or not any(map(_is_object, _plain(_kinds(kind)))):
+        return _wrong(key, value, kind, str(complaints[0]["msg"]))
+    # a union complains once per alternative, with the alternative's name in front of the place
+    deepest = max(complaints, key=lambda complaint: len(complaint["loc"]))
+    place = ".".join(str(part) for part in deepest["loc"] if part == deepest["loc"][-1] or part in value)
+    why = " ".join(str(deepest["msg"]).split())[:200]
+    return ConfigurationError(f"The engine argument {key}{place and f', at {place}'}: {why}.", param=key)
+
+
+def _is_object(kind: Any) -> bool:
+    return kind is dict or dataclasses.is_dataclass(kind)
 
 
 def _wrong(key: str, value: Any, kind: Any, why: str = "") -> ConfigurationError:
@@ -112,7 +127,7 @@ def _wrong(key: str, value: Any, kind: Any, why: str = "") -> ConfigurationError
     names |= {dict: "a JSON object", list: "a list", set: "a list", tuple: "a list"}
     kinds = _plain(_kinds(kind))
     wanted = list(dict.fromkeys(names[part] for part in names if part in kinds))
-    wanted += ["a JSON object"] if any(dataclasses.is_dataclass(part) for part in kinds) else []
+    wanted += ["a JSON object"] if dict not in kinds and any(map(_is_object, kinds)) else []
     if choices := [_name(choice) for choice in _choices(kind)]:
         rest = ["..."] if len(choices) > _SHOWN else []
         near = difflib.get_close_matches(str(value), choices, 3)

@@ -12,6 +12,8 @@ from openllm.backends.devices import Gpu
 from openllm.backends.vllm.shape import ModelShape
 from openllm.errors import ConfigurationError
 
+_UNITS = ((2**10, "KiB", 2**23), (2**20, "MiB", 2**33), (2**30, "GiB", float("inf")))  # each up to 8 of the next
+
 
 @attrs.frozen
 class Room:
@@ -24,6 +26,7 @@ class Room:
     share: float
     tensor: int
     pipeline: int
+    blocks: int | None = None  # that it was told to take, whatever else was said
 
 
 def plain_attention(config: Mapping[str, Any]) -> bool:
@@ -36,18 +39,23 @@ def plain_attention(config: Mapping[str, Any]) -> bool:
     return not layers or set(layers) == {"full_attention"}
 
 
-def check_room(room: Room, shape: ModelShape, weights_dir: Path, gpus: tuple[Gpu, ...]) -> None:
-    """Errors: ConfigurationError when one sequence of max_model_len tokens cannot fit."""
+def check_room(room: Room, shape: ModelShape, weights_dir: Path, devices: tuple[Gpu, ...]) -> None:
+    """Errors: ConfigurationError when one sequence of max_model_len tokens cannot fit, or the cache is larger than
+    the smallest of `devices` (the GPUs, or the machine's memory as one)."""
     per_token = shape.kv_bytes_per_token(room.cache_dtype)
     if not per_token:
         return
-    kept = max(shape.kv_heads // room.tensor, 1) / shape.kv_heads / room.pipeline  # of all that one GPU keeps
+    kept = max(shape.kv_heads // room.tensor, 1) / shape.kv_heads / room.pipeline  # of all that one device keeps
     need = int(-(-room.max_model_len // room.block) * room.block * per_token * kept)
-    if room.cache_bytes is not None:
+    weights = sum(path.stat().st_size for path in weights_dir.glob("*.safetensors")) / (room.tensor * room.pipeline)
+    if room.blocks is not None:
+        have = int(room.blocks * room.block * per_token * kept)
+        more = f"--engine-arg num_gpu_blocks_override={-(-room.max_model_len // room.block) + 1}"
+    elif room.cache_bytes is not None:
         have, more = room.cache_bytes, f"--kv-cache-memory {_size(need + room.block * per_token)}"
-    elif gpus:
-        weights = sum(path.stat().st_size for path in weights_dir.glob("*.safetensors"))
-        have = int(min(gpu.total for gpu in gpus) * room.share - weights / (room.tensor * room.pipeline))
+        _refuse_more_than_there_is(have, devices)
+    elif devices:
+        have = int(min(device.total for device in devices) * room.share - weights)
         more = "more GPUs, --kv-cache-dtype fp8 or a higher --gpu-memory-utilization"
     else:
         return
@@ -62,6 +70,17 @@ def check_room(room: Room, shape: ModelShape, weights_dir: Path, gpus: tuple[Gpu
         )
 
 
+def _refuse_more_than_there_is(cache: int, devices: tuple[Gpu, ...]) -> None:
+    least = min((device.free for device in devices), default=cache)
+    if cache > least:
+        raise ConfigurationError(
+            f"The KV cache would take {_size(cache)}, and {_size(least)} are free.",
+            hint="Give a smaller --kv-cache-memory, or leave it out.",
+            param="kv_cache_memory",
+        )
+
+
 def _size(amount: int) -> str:
     """Rounded up, in the unit that `--kv-cache-memory` reads."""
-    return f"{-(-amount // 2**20)}MiB" if amount < 2**33 else f"{-(-amount // 2**30)}GiB"
+    unit, name = next((unit, name) for unit, name, most in _UNITS if amount < most)
+    return f"{-(-amount // unit)}{name}"

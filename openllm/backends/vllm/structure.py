@@ -11,6 +11,7 @@ import re
 
 import attrs
 
+from openllm.backends.json_grammar import json_grammar
 from openllm.errors import InvalidRequest
 from openllm.types import Structure, StructureKind
 
@@ -45,10 +46,8 @@ def _needs_another_compiler(schema: object) -> bool:
 
 
 def _ebnf(schema: str) -> str:
-    import xgrammar
-
     try:
-        return str(xgrammar.Grammar.from_json_schema(schema, any_whitespace=False))
+        return json_grammar(schema)
     except (RuntimeError, ValueError) as error:
         line = _PLACE.sub("", " ".join(str(error).split()))[:300]
         raise InvalidRequest(f"The schema cannot be followed: {line}", param="response_format") from None

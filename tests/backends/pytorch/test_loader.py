@@ -71,6 +71,13 @@ async def test_a_damaged_directory_is_one_clear_error(llama: Path, tmp_path: Pat
     assert "\n" not in str(refused.value)
 
 
+def test_a_config_of_wrong_types_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "num_attention_heads": "two"}')
+    with pytest.raises(WeightsError, match=r"configuration cannot be read: .*num_attention_heads") as caught:
+        loader.read_model_config(tmp_path, spec_of(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
 async def test_weights_that_would_be_made_up_are_refused(tmp_path: Path) -> None:
     """transformers only warns of them, and the model babbles."""
     encoder = tiny.write_encoder(tmp_path / "encoder")

@@ -130,6 +130,9 @@ def test_the_cpu_gets_what_it_needs_where_nothing_was_said() -> None:
     per_token = SHAPE.kv_bytes_per_token("float32")
     assert values["dtype"] == "float32"
     assert values["enforce_eager"] is True
+    assert values["enable_chunked_prefill"] is False
+    assert "enable_chunked_prefill" not in arguments(CPU, engine_args={"max_num_batched_tokens": 512})
+    assert arguments(CPU, engine_args={"enable_chunked_prefill": True})["enable_chunked_prefill"] is True
     assert values["kv_cache_memory_bytes"] == max(cache_bytes(8 * 1024, per_token), CPU_LEAST)
     said = arguments(CPU, dtype="bfloat16", enforce_eager=False, kv_cache_memory=2**20)
     assert (said["dtype"], said["enforce_eager"], said["kv_cache_memory_bytes"]) == ("bfloat16", False, 2**20)

@@ -15,7 +15,15 @@ import pytest
 import pytest_asyncio
 
 from openllm.backends.vllm import BACKEND
-from openllm.errors import AdapterNotFound, Conflict, EngineDead, InvalidRequest, Overloaded, WeightsError
+from openllm.errors import (
+    AdapterNotFound,
+    Conflict,
+    EngineDead,
+    InvalidRequest,
+    Overloaded,
+    UnsupportedFeature,
+    WeightsError,
+)
 from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams, Structure, StructureKind, TokenDelta, new_request_id
 from tests.tiny import write_adapter, write_encoder, write_llama
@@ -202,9 +210,27 @@ async def test_the_queue_is_bounded(engine: Any) -> None:
     assert sorted(d.index for d in wide if d.finish_reason) == list(range(20))
 
 
-async def test_embedding_needs_an_embedding_engine(engine: Any) -> None:
-    from openllm.errors import UnsupportedFeature
+async def test_seeds_hold_where_prompts_are_more_than_a_step_takes(engine: Any) -> None:
+    """Cut in two, such a prompt would end vLLM's CPU engine."""
+    step = engine._launched.config.scheduler_config.max_num_batched_tokens
+    prompts = [[1, 20 + at, *(30 + (at * place) % 300 for place in range(490))] for at in range(10)]
+    assert sum(map(len, prompts)) > step
+    asked: dict[str, Any] = {"seed": 5, "temperature": 1.0, "max_tokens": 6}
+    alone = [await deltas(engine, prompt=prompt, **asked) for prompt in prompts[:3]]
+    found = await asyncio.gather(*(deltas(engine, prompt=prompt, **asked) for prompt in prompts))  # raises if one dies
+    assert [tokens(one) for one in found[:3]] == [tokens(one) for one in alone]
 
+
+async def test_a_seed_is_refused_where_prompts_are_cut(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine._launched.config.scheduler_config, "enable_chunked_prefill", True)
+    with pytest.raises(UnsupportedFeature, match="seed where prompts are cut") as caught:
+        engine.check(request(seed=1, temperature=1.0))
+    assert caught.value.param == "seed"
+    engine.check(request(seed=1))  # greedy: the seed has no say
+    engine.check(request(temperature=1.0))
+
+
+async def test_embedding_needs_an_embedding_engine(engine: Any) -> None:
     with pytest.raises(UnsupportedFeature, match="--task embed"):
         await engine.embed([PROMPT])
 
@@ -265,9 +291,7 @@ async def test_embeddings_equal_transformers(tmp_path: Path) -> None:
             with torch.inference_mode():
                 expected = model(torch.tensor([prompt])).last_hidden_state[0].mean(0)
             assert vector == pytest.approx(expected.tolist(), abs=1e-4)
-        from openllm.errors import UnsupportedFeature
-
-        assert (await backend.embed(prompts[:1], "mean")).vectors[0] == pytest.approx(found.vectors[0], abs=1e-5)
+            assert (await backend.embed(prompts[:1], "mean")).vectors[0] == pytest.approx(found.vectors[0], abs=1e-5)
         with pytest.raises(UnsupportedFeature, match="'mean'"):
             await backend.embed(prompts, "cls")
         with pytest.raises(InvalidRequest, match="generation"):

@@ -68,7 +68,8 @@ TOO_LONG = (
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (ImportError("libcudart.so.13: cannot open"), MissingDependency, "libcudart"),
+        (ImportError("No module named 'ijson'"), MissingDependency, "No module named 'ijson'. Install it."),
+        (OSError("not a valid JSON file"), EngineDead, "not a valid JSON"),
         (ValueError(TOO_LONG), ConfigurationError, "max_model_len 4096 is more than the model's 512. Ask for at most"),
         (
             ValueError("Model architectures ['NewForCausalLM'] are not supported"),

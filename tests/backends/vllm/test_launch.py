@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from openllm.backends.vllm.environment import gpu_mask, prepare_environment
 from openllm.backends.vllm.launch import _check_room, engine_config, launch, plan_arguments
 from openllm.backends.vllm.stats import StatsBoard
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, WeightsError
 from openllm.spec import LLMSpec
 from tests.tiny import write_adapter, write_encoder, write_llama
 
@@ -63,6 +65,7 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
 # Drawn anew for every engine.
 OWN = (".instance_id", "_port", "_address", "_master_ip", ".engine_id")
 CPU = ("--dtype", "float32", "--enforce-eager")
+WHOLE = ("--no-enable-chunked-prefill",)  # on a CPU, where the size of a step was not said
 CACHE = ("--kv-cache-memory-bytes", str(64 << 20))
 SETS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "nothing": ({}, ()),
@@ -93,7 +96,8 @@ SETS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 def test_the_configuration_is_what_vllm_serve_resolves(weights: Path, case: str) -> None:
     fields, options = SETS[case]
     mine = ours(weights, kv_cache_memory=64 << 20, **fields)
-    theirs = served("--model", str(weights), *CPU, *CACHE, *options)
+    whole = () if "--max-num-batched-tokens" in options else WHOLE
+    theirs = served("--model", str(weights), *CPU, *CACHE, *whole, *options)
     found = [line for line in differences(mine, theirs) if not line.partition(":")[0].endswith(OWN)]
     assert found == []
     assert mine.compute_hash() == theirs.compute_hash()
@@ -103,6 +107,27 @@ def test_the_comparison_sees_a_difference(weights: Path) -> None:
     mine = ours(weights, kv_cache_memory=64 << 20, max_num_seqs=6)
     theirs = served("--model", str(weights), *CPU, *CACHE)
     assert [line for line in differences(mine, theirs) if ".max_num_seqs" in line]
+
+
+def test_what_openllm_adds_by_itself_is_all_that_it_adds(weights: Path, tmp_path: Path) -> None:
+    """Nothing is said but the model: what vLLM gets beyond it could be said to `vllm serve` as well."""
+    small = write_llama(tmp_path / "small", max_position_embeddings=512, num_hidden_layers=1)
+    long = write_llama(tmp_path / "long", max_position_embeddings=1 << 30)
+    added: dict[str, tuple[LLMSpec, tuple[str, ...]]] = {
+        "nothing": (LLMSpec(model_id=str(weights)), CACHE),
+        "a context that does not fit": (LLMSpec(model_id=str(long)), ("--max-model-len", "--kv-cache-memory-bytes")),
+        "a draft": (
+            LLMSpec(model_id=str(weights), speculative_model=str(small)),
+            (*CACHE, "--speculative-config", json.dumps({"model": str(small), "num_speculative_tokens": 4})),
+        ),
+    }
+    for case, (spec, options) in added.items():
+        made = plan_arguments(spec, Path(spec.model_id))
+        if case == "a context that does not fit":  # the numbers follow from this machine's memory
+            options = tuple(part for name in options for part in (name, str(made.values[name[2:].replace("-", "_")])))
+        theirs = served("--model", spec.model_id, *CPU, *WHOLE, *options)
+        found = differences(engine_config(made), theirs)
+        assert [line for line in found if not line.partition(":")[0].endswith(OWN)] == [], case
 
 
 def test_an_embedding_model_gets_the_pooling_runner(tmp_path: Path) -> None:
@@ -124,12 +149,22 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "longer than the model": ({"max_model_len": 4096}, ("4096", "512", "at most")),
     "too little memory": (
         {"kv_cache_memory": 100_000, "max_model_len": 512},
-        ("512 tokens", "--kv-cache-memory", "1MiB"),
+        ("512 tokens needs 256KiB", "there are 98KiB", "--kv-cache-memory 320KiB"),
     ),
+    "too few blocks": (
+        {"engine_args": {"num_gpu_blocks_override": 1}},
+        ("512 tokens needs 256KiB", "--max-model-len 128", "num_gpu_blocks_override=5"),
+    ),
+    "too small a share": ({"gpu_memory_utilization": 0.00001}, ("512 tokens", "a higher --gpu-memory-utilization")),
+    "more than there is": ({"kv_cache_memory": 1 << 50}, ("KV cache would take 1048576GiB", "are free", "smaller")),
     "unknown quantization": ({"quantization": "fp3"}, ("fp3",)),
     "unknown dtype": ({"dtype": "float33"}, ("dtype", "one of", "float32", "float33")),
     "unknown cache dtype": ({"kv_cache_dtype": "fp9"}, ("kv_cache_dtype", "fp8", "fp9")),
     "heads that do not divide": ({"tensor_parallel_size": 4}, ("heads (2)", "(4)")),
+    "a field that is not there": ({"engine_args": {"compilation_config": {"mod": 0}}}, ("at mod", "Unexpected")),
+    "more workers than NUMA nodes": ({"tensor_parallel_size": 2}, ("NUMA nodes", "decrease")),
+    "a parser that is not there": ({"engine_args": {"reasoning_parser": "foo"}}, ("'foo' not found",)),
+    "no draft": ({"speculative_model": "/nowhere"}, ("speculative model '/nowhere'", "There is no directory")),
 }
 
 
@@ -142,6 +177,49 @@ def test_bad_input_is_one_line_before_weights_are_read(weights: Path, case: str,
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+BROKEN: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
+    "a field of another type": (
+        ('"num_attention_heads": 2', '"num_attention_heads": "two"'),
+        ("config.json", "got str"),
+    ),
+    "sizes that do not fit": (('"num_attention_heads": 2', '"num_attention_heads": 3'), ("hidden size (64)",)),
+    "a type nobody knows": (('"model_type": "llama"', '"model_type": "unheard"'), ("`unheard`",)),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_config_is_one_line_and_vllm_adds_none(weights: Path, tmp_path: Path, case: str, capfd: Any) -> None:
+    model = shutil.copytree(weights, tmp_path / "broken")
+    (old, new), words = BROKEN[case]
+    text = (model / "config.json").read_text()
+    assert old in text
+    (model / "config.json").write_text(text.replace(old, new))
+    capfd.readouterr()
+    with pytest.raises((ConfigurationError, WeightsError)) as caught:
+        launch(LLMSpec(model_id=str(model)), model, StatsBoard())
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_draft_is_found_like_the_model(weights: Path, tmp_path: Path) -> None:
+    small = write_llama(tmp_path / "small", max_position_embeddings=512, num_hidden_layers=1)
+    spec = LLMSpec(
+        model_id=str(weights),
+        speculative_model=str(small),
+        engine_args={"speculative_config": {"num_speculative_tokens": 2}},
+    )
+    assert plan_arguments(spec, weights).values["speculative_config"] == {
+        "model": str(small),
+        "num_speculative_tokens": 2,
+    }
+    for file in small.glob("*.safetensors"):
+        file.rename(small / "pytorch_model.bin")
+    with pytest.raises(ConfigurationError, match="speculative model"):
+        plan_arguments(spec, weights)
 
 
 def test_a_model_vllm_does_not_have_is_sent_to_pytorch(weights: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -40,7 +40,7 @@ def test_with_a_share_of_the_gpu_the_weights_count(tmp_path: Path) -> None:
         check_room(ROOM, SHAPE, tmp_path, (gpu(int(1.2 * GIB)),))
     two = attrs.evolve(ROOM, tensor=2)
     check_room(two, SHAPE, tmp_path, (gpu(int(1.2 * GIB)), gpu(int(1.2 * GIB))))
-    with pytest.raises(ConfigurationError, match=r"0MiB\. Give more GPUs"):
+    with pytest.raises(ConfigurationError, match=r"0KiB\. Give more GPUs"):
         check_room(ROOM, SHAPE, tmp_path, (gpu(GIB),))
 
 
