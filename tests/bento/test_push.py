@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from openllm.errors import DeployError
 from openllm.spec import LLMSpec
 from tests.bento.models import write_echo_weights
 from tests.cloud import TOKEN, FakeCloud, cloud
+from tests.commands import interruptible
 
 __all__ = ["cloud"]
 
@@ -92,7 +92,7 @@ def test_a_push_that_was_cut_off_goes_on_with_what_is_missing(cloud: FakeCloud, 
 
 def test_ctrl_c_leaves_what_a_second_push_completes(cloud: FakeCloud, built: BuildResult) -> None:
     cloud.refuse("PUT", "/storage/bento/.*", 0, "", times=1, delay=1)
-    command = [sys.executable, "-m", "openllm", "deploy", built.tag]
+    command = interruptible("deploy", built.tag)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         end = time.monotonic() + 60
         while not cloud.asked("PUT", "/storage/bento/.*") and time.monotonic() < end:

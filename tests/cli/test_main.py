@@ -20,6 +20,7 @@ from openllm.cli import cli
 from openllm.discovery import module_names
 from openllm.errors import ConfigurationError, EngineDead, WeightsError
 from tests.cli.conftest import Run
+from tests.commands import interruptible
 
 COMMANDS = ["adapters", "ask", "build", "deploy", "env", "inspect", "models", "prompt", "recipes", "start", "verify"]
 HEAVY = (
@@ -160,10 +161,7 @@ def test_debug_leaves_wrong_usage_one_line(run: Run) -> None:
 def test_ctrl_c_ends_with_130_and_no_traceback(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         endpoint = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        # a shell that runs the tests in the background lets its children ignore SIGINT
-        listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        code = f"{listen}; from openllm.cli import main; main()"
-        command = [sys.executable, "-c", code, "ask", "hello", "--endpoint", endpoint]
+        command = interruptible("ask", "hello", "--endpoint", endpoint)
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         mute.settimeout(60)
         connection, _ = mute.accept()
