@@ -41,6 +41,7 @@ def run_service(service: LLMService, listener: socket.socket) -> None:
     import uvicorn
 
     app = service.to_asgi()
+    service.runtime.told_elsewhere = True
     config = uvicorn.Config(
         app,
         log_config=None,

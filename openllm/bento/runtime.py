@@ -29,6 +29,7 @@ class Runtime:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.failure: str | None = None  # why the worker ends by itself
+        self.told_elsewhere = False  # whoever runs this process says `failure`: the log need not
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,7 +120,8 @@ class Runtime:
             self._stop_http()
 
     def _fail(self, why: str, error: BaseException | None = None) -> None:
-        logger.error("%s", why, exc_info=error)
+        if error is not None or not self.told_elsewhere:
+            logger.error("%s", why, exc_info=error)
         self.failure = why
 
     def _take_signals(self) -> None:
