@@ -116,9 +116,8 @@ def test_an_engine_that_dies_ends_the_process_with_an_error(echo_model: Path, ho
     assert "Traceback" not in server.text()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_an_engine_finds_at_its_start_is_said_once(home: Path, tmp_path: Path, workers: str) -> None:
-    options = ("--backend", "pytorch", "--max-model-len", "999999", "--api-workers", workers)
+def test_what_an_engine_finds_at_its_start_is_said_once(home: Path, tmp_path: Path) -> None:
+    options = ("--backend", "pytorch", "--max-model-len", "999999")
     with running(["openllm", "start", "demo", *options], tmp_path / "log") as server:
         assert server.wait() == 1
     assert server.text().count("999999 is more than") == 1
