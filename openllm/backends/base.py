@@ -70,6 +70,11 @@ class Backend(abc.ABC):
         """Why this backend cannot run here, as one sentence that names the remedy; None when it can. No imports."""
 
     @classmethod
+    def unpackable(cls, spec: LLMSpec) -> str | None:
+        """As `unusable`, for a Bento that is served elsewhere: the devices that are here do not count."""
+        return cls.unusable(spec)
+
+    @classmethod
     def broken(cls, spec: LLMSpec) -> str | None:
         """Why the engine's packages do not import, found by importing them; None when they do. Takes seconds."""
         return None

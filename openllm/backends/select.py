@@ -21,6 +21,19 @@ def select_backend(spec: LLMSpec, *, sure: bool = False) -> tuple[type[Backend],
     return _forced(spec, spec.backend, sure) if spec.backend else _first_usable(spec, sure)
 
 
+def select_packed(spec: LLMSpec) -> type[Backend]:
+    """The backend of a Bento of `spec`: the one asked for, also where only other machines can run it, else as above.
+
+    Errors: those of `select_backend`.
+    """
+    if spec.backend is None:
+        return select_backend(spec)[0]
+    backend = find_backend(spec.backend)
+    if reason := backend.unpackable(spec):
+        raise ConfigurationError(f"The {backend.name} backend cannot go into a Bento here: {reason}", param="backend")
+    return backend
+
+
 def find_backend(name: str) -> type[Backend]:
     """The backend called `name`: what the module of that name exports. Errors: ConfigurationError."""
     if name in module_names(PACKAGE):

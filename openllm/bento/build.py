@@ -14,6 +14,7 @@ import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
+from openllm.backends.vllm.usable import find_installation
 from openllm.bento.contents import complete_bento
 from openllm.bento.document import merge_document, write_document
 from openllm.bento.files import explain
@@ -91,6 +92,7 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     merged = merge_document([spec.to_dict() for spec in wanted], {})
     check_specs(merged)
+    _check_gpus(merged, options.resources)
     name = check_name(options.name or tag_name(served_name(merged[0])))
     hashes = _hashes(merged) if options.hashes else {}
     packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
@@ -104,6 +106,18 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
             private = (Path(folder), *local_source_paths(wanted))
             path = _assemble(Plan(tag, project, tuple(packed), options), private)
     return _result(tag, path, packed, new)
+
+
+def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
+    """Errors: BuildError when the Bento asks for GPUs and would lock a vLLM that cannot use them."""
+    found = find_installation()
+    on_gpus = [spec for spec in specs if spec.backend == "vllm" and (spec.device or "") != "cpu"]
+    if resources.gpu and on_gpus and found is not None and found.platform == "cpu":
+        raise BuildError(
+            f"The Bento asks for {resources.gpu} GPU(s), and the vLLM {found.version} that it would lock, the one "
+            "installed here, is built for the CPU.",
+            hint="Build it in an environment with `pip install vllm`, or leave the GPUs out of resources.",
+        )
 
 
 def _hashes(specs: Sequence[LLMSpec]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from openllm import models
-from openllm.backends.select import select_backend
+from openllm.backends.select import select_packed
 from openllm.bento.pinning import Pinned, is_pinned, pin_weights
 from openllm.bento.store import Stored, store_directory
 from openllm.checkpoint import file_digests
@@ -36,7 +36,7 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
 
     Errors: WeightsError, BuildError, ConfigurationError, MissingDependency.
     """
-    backend, _ = select_backend(spec)
+    backend = select_packed(spec)
     pinned = pin_weights(spec) if by_reference else None
     directory = pinned.directory if pinned else fetch_weights(spec)
     for adapter in spec.adapters if pinned is None else ():  # all of them before anything is written

@@ -57,12 +57,16 @@ def command(output: str) -> None:
 
 def _versions() -> dict[str, str]:
     found = {"openllm": openllm.__version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in DISTRIBUTIONS:
+    return {**found, **{name: _version(name) for name in DISTRIBUTIONS}}
+
+
+def _version(name: str) -> str:
+    for distribution, note in ((name, ""), (f"{name}-cpu", " (built for the CPU)")):
         try:
-            found[name] = importlib.metadata.version(name)
+            return importlib.metadata.version(distribution) + note
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            continue
+    return "not installed"
 
 
 def _devices() -> list[dict[str, str]]:

@@ -14,10 +14,13 @@ import bentoml
 import pytest
 import yaml
 
+from openllm.backends.vllm import usable
+from openllm.backends.vllm.usable import Installation
 from openllm.bento import build as building
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.lock import lock_requirements
+from openllm.bento.lock import Lock, lock_requirements
 from openllm.bento.render import render_readme, render_service
+from openllm.bento.resources import Resources
 from openllm.bento.wheel import wheel_name, wheel_record
 from openllm.errors import BuildError, ConfigurationError, OpenLLMError, WeightsError
 from openllm.spec import LLMSpec
@@ -249,3 +252,27 @@ def test_bentoml_build_at_the_root_packs_the_demo(home: Path) -> None:
     assert [str(model.tag) for model in bento.info.all_models] == [stored.tag for stored in ours.models]
     locked = "env/python/requirements.txt"
     assert (Path(bento.path) / locked).read_bytes() == (ours.path / locked).read_bytes()
+
+
+def test_a_vllm_without_gpus_is_not_locked_for_machines_with_some(
+    echo_model: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would ask for a GPU, and on that machine refuse to run."""
+    monkeypatch.setattr(building, "find_installation", lambda: Installation("0.32.0", "cpu"))
+    spec = LLMSpec(model_id=str(echo_model), backend="vllm")
+    with pytest.raises(BuildError, match=r"asks for 2 GPU\(s\).*built for the CPU"):
+        build(spec, BuildOptions(resources=Resources(gpu=2)))
+    assert not bentoml.models.list()
+
+
+@pytest.mark.parametrize(("platform", "gpu"), [("cuda", 2), ("cpu", None)])
+def test_a_bento_for_vllm_needs_no_gpu_where_it_is_built(
+    platform: str, gpu: int | None, echo_model: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (building, usable):
+        monkeypatch.setattr(module, "find_installation", lambda: Installation("0.32.0", platform))
+    pins = ("vllm==0.32.0",)  # it is not installed in every environment that runs this
+    monkeypatch.setattr("openllm.bento.image.lock_requirements", lambda backends: Lock(pins, ()))
+    spec = LLMSpec(model_id=str(echo_model), backend="vllm")
+    result = build(spec, BuildOptions(resources=Resources(gpu=gpu)))
+    assert result.specs[0].backend == "vllm"

@@ -25,7 +25,7 @@ from openllm.backends.vllm.params import choices_asked, sampling_params
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Sink
 from openllm.backends.vllm.structure import compacted
-from openllm.backends.vllm.usable import unusable
+from openllm.backends.vllm.usable import unpackable, unusable
 from openllm.errors import EngineDead, InvalidRequest, MissingDependency, Overloaded, UnsupportedFeature
 from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, TokenDelta
@@ -62,6 +62,10 @@ class VLLMBackend(Backend):
     @classmethod
     def unusable(cls, spec: LLMSpec) -> str | None:
         return unusable(spec)
+
+    @classmethod
+    def unpackable(cls, spec: LLMSpec) -> str | None:
+        return unpackable(spec)
 
     @classmethod
     def broken(cls, spec: LLMSpec) -> str | None:

