@@ -247,7 +247,7 @@ async def test_an_adapter_that_does_not_fit_stops_the_start_before_the_engine(
         with pytest.raises(WeightsError, match=reason):
             await llm.start()
         assert not llm.started
-        assert llm._engine is None
+        assert llm._home.engine is None
     named = LLM.from_spec(spec_of(world, backend, adapters=[AdapterSpec("base", str(world.adapter("red")))]))
     with pytest.raises(Exception, match="cannot have the model's name 'base'"):
         await named.start()
