@@ -113,7 +113,7 @@ class Assembly:
     @property
     def backend_reason(self) -> str:
         """One line: which backend, and why that one."""
-        return self._home.reason if self.backend else ""
+        return self.backend.reason or self._home.reason
 
     @property
     def model(self) -> Any:

@@ -88,6 +88,11 @@ class Backend(abc.ABC):
     def info(self) -> BackendInfo:
         """Valid after `start`."""
 
+    @property
+    def reason(self) -> str | None:
+        """One line, which engine this is and why, where that was decided elsewhere; None: whoever made it knows."""
+        return None
+
     def check(self, request: EngineRequest) -> None:  # noqa: B027 - most engines can do everything
         """Refuse before admission what this engine cannot do. Errors: UnsupportedFeature, InvalidRequest."""
 

@@ -85,6 +85,10 @@ class RunnerBackend(Backend):
         """The name of the backend in the other process."""
         return self._running().engine
 
+    @property
+    def reason(self) -> str | None:
+        return self._link.reason if self._link is not None and self._link.reason else None
+
     async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
         link = self._running()
         if link.waiting_bytes > MOST_WAITING:

@@ -70,6 +70,12 @@ async def test_its_death_ends_what_runs_and_is_the_failure(llm: LLM) -> None:
     assert llm.failure
 
 
+async def test_the_reason_is_that_of_the_process_that_chose(llm: LLM) -> None:
+    assert llm.backend_reason == "Backend echo: it was asked for."
+    await llm.aclose()
+    assert llm.backend_reason == "a test"
+
+
 async def test_a_terminals_interrupt_is_not_for_it(llm: LLM) -> None:
     child_of(llm).send_signal(signal.SIGINT)
     assert (await llm.generate("hello")).text == "hello"
