@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -131,7 +132,9 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             **options,
         }
         _restore_runner_defaults()
-        super().__init__(make_runnable(llm), **chosen)
+        with warnings.catch_warnings():  # BentoML calls its Runner deprecated; that we build on it is our matter
+            warnings.simplefilter("ignore", DeprecationWarning)
+            super().__init__(make_runnable(llm), **chosen)
         object.__setattr__(self, "llm", llm)
         object.__setattr__(self, "_options", options)
         object.__setattr__(self, "_runner_handle", NoHandle(self))

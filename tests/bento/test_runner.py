@@ -7,6 +7,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,9 @@ print(openllm.Runner(sys.argv[1], backend="echo").name)
 def test_a_service_of_the_new_style_in_the_same_process_does_no_harm(echo_model: Path) -> None:
     done = subprocess.run([sys.executable, "-c", BESIDE, str(echo_model)], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "parrot", done.stderr
+
+
+def test_making_one_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        openllm.Runner("demo", backend="echo")
