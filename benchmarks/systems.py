@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import json
 import os
@@ -81,7 +82,7 @@ class Plan:
         return {**fields, **{k: v for k, v in {**said, "gpu_memory_utilization": self.share}.items() if v is not None}}
 
 
-class System:
+class System(abc.ABC):
     """One of SYSTEMS while it runs: a process, its log, and what it is asked."""
 
     def __init__(self, name: str, plan: Plan) -> None:
@@ -90,15 +91,17 @@ class System:
         self.log = (Path(os.environ.get("OUT") or tempfile.gettempdir()) / f"serving-{name}.log").open("w+")
         self.process = self._start()
 
+    @abc.abstractmethod
     def _start(self) -> subprocess.Popen[bytes]:
-        raise NotImplementedError
+        """Its process, on its way."""
 
+    @abc.abstractmethod
     def _up(self) -> bool:
-        raise NotImplementedError
+        """Whether it answers."""
 
+    @abc.abstractmethod
     def measure(self, level: int) -> Figures:
-        """The figures of a level of the plan; level 0 warms up."""
-        raise NotImplementedError
+        """The figures of a level of the plan; level 0 warms up. Errors: RuntimeError when it has ended."""
 
     def wait_until_up(self) -> float:
         """Seconds from its start until it answers. Errors: RuntimeError."""
