@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import attrs
 
@@ -42,15 +43,23 @@ def row(system: str, level: Figures) -> str:
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
-    """The table, then one system's tokens/s over another's at each level."""
+    """The table, then one system's tokens/s over another's at each level (of medians, where there were several)."""
     lines = [HEAD]
     for outcome in outcomes:
         lines += [row(outcome.system, level) for level in outcome.levels]
         lines.append(f"{outcome.system:<12}" + (outcome.error or f"ready after {outcome.ready:.1f} s"))
-    speeds = {o.system: {level.streams: level.tokens_per_second for level in o.levels} for o in outcomes}
+    speeds = {outcome.system: _speeds(outcome.levels) for outcome in outcomes}
     for one, other in RATIOS:
         shared = [n for n in speeds.get(one, {}) if speeds.get(other, {}).get(n)]
         if shared:
             parts = ", ".join(f"{n}: {speeds[one][n] / speeds[other][n]:.2f}" for n in shared)
             lines.append(f"{one} / {other} by streams: {parts}")
     return "\n".join(lines)
+
+
+def _speeds(levels: Sequence[Figures]) -> dict[int, float]:
+    """Tokens/s by streams; the median where a level was taken several times."""
+    found: dict[int, list[float]] = {}
+    for level in levels:
+        found.setdefault(level.streams, []).append(level.tokens_per_second)
+    return {streams: median(speeds) for streams, speeds in found.items()}

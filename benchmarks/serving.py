@@ -94,6 +94,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--together", action="store_true", help="keep all up and load them in turns")
     parser.add_argument("--tiny", action="store_true", help="a tiny model and short answers, for a CPU")
     parser.add_argument("--streams", nargs="+", type=int, help="streams at once, one level each")
+    parser.add_argument("--passes", type=int, default=1, help="how often to take all levels; the median is reported")
     parser.add_argument("--prompt", type=int, help="tokens of a prompt")
     parser.add_argument("--answer", type=int, help="tokens of an answer")
     parser.add_argument("--processes", type=int, help="processes of the load generator")
@@ -111,7 +112,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     return Plan(
         model=model,
         shape=shape,
-        streams=tuple(args.streams or ((1, 8) if args.tiny else (1, 32, 256, 512))),
+        streams=tuple(args.streams or ((1, 8) if args.tiny else (1, 32, 256, 512))) * args.passes,
         prompt=args.prompt or (32 if args.tiny else 128),
         answer=args.answer or (32 if args.tiny else 256),
         processes=args.processes or (2 if args.tiny else 8),

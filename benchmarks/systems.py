@@ -65,7 +65,9 @@ class Plan:
         vocab = json.loads((self.model / "config.json").read_text())["vocab_size"]
         common = {"port": port, "prompt": self.prompt, "vocab": vocab, "processes": self.processes}
         warm = Load(**common, streams=min(16, max(self.streams)), rounds=1, answer=min(32, self.answer), seed=1)
-        return [warm, *(Load(**common, streams=n, rounds=self.rounds(n), answer=self.answer) for n in self.streams)]
+        loads = enumerate(self.streams)  # prompts of their own each time, or the prefix cache would have them
+        more = [Load(**common, streams=n, rounds=self.rounds(n), answer=self.answer, seed=2 + at) for at, n in loads]
+        return [warm, *more]
 
     def rounds(self, streams: int) -> int:
         return 1 if self.shape == "tiny" else ROUNDS.get(streams, 3)

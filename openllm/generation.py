@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import attrs
 
 from openllm.errors import EngineDead, EngineError
 from openllm.text import ChoiceAssembler
-from openllm.types import CompletionOutput, EngineRequest, GenerationOutput, TextDelta, TokenLogprob, Usage
+from openllm.types import CompletionOutput, EngineRequest, GenerationOutput, TextDelta, TokenDelta, TokenLogprob, Usage
 
 if TYPE_CHECKING:
     from openllm.backends.base import Backend
+
+
+class Outlet(Protocol):
+    """Takes text deltas without a task being woken for them."""
+
+    @property
+    def open(self) -> bool:
+        """Whether `write` may be called now."""
+
+    def write(self, delta: TextDelta) -> object:
+        """Take a delta, without waiting."""
 
 
 class Generation:
@@ -35,6 +46,7 @@ class Generation:
         self._backend = backend
         self._choices = choices
         self._cached_tokens = 0
+        self._outlet: Outlet | None = None
         self._deltas = self._run(hold)
 
     @property
@@ -57,6 +69,20 @@ class Generation:
     async def __anext__(self) -> TextDelta:
         return await anext(self._deltas)
 
+    def divert(self, outlet: Outlet) -> None:
+        """From now on `outlet` may get the deltas in the middle of the answer instead of who iterates.
+
+        It gets them in the call of the engine that brings them, while the iterating task waits for the next and
+        `outlet.open`. Where there are several choices or stop strings, all deltas go the usual way.
+        """
+        self._outlet = outlet
+
+    def _take(self, token: TokenDelta) -> bool:
+        if self._outlet is None or not self._outlet.open:
+            return False
+        self._outlet.write(self._choices[0].feed(token))
+        return True
+
     async def aclose(self) -> None:
         await self._deltas.aclose()
 
@@ -70,7 +96,8 @@ class Generation:
 
     async def _run(self, hold: AbstractAsyncContextManager[object]) -> AsyncGenerator[TextDelta]:
         live = len(self._choices)
-        async with hold, aclosing(self._backend.generate(self.request)) as tokens:
+        take = None if live > 1 or self.request.params.stop else self._take
+        async with hold, aclosing(self._backend.generate(self.request, take)) as tokens:
             async for token in tokens:
                 choice = self._choices[token.index]
                 if choice.finished:

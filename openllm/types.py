@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
+import random
 import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -87,7 +87,8 @@ Prompt = str | Sequence[int] | Conversation
 
 
 def new_request_id() -> str:
-    return uuid.uuid4().hex
+    """128 random bits in hexadecimal. It names a request and opens nothing, so it need not be hard to guess."""
+    return f"{random.getrandbits(128):032x}"
 
 
 @attrs.frozen
@@ -135,6 +136,10 @@ class TokenDelta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     prompt_logprobs: list[TokenLogprob | None] | None = None  # on the first delta of choice 0; the first entry is None
     cached_tokens: int = 0  # prompt tokens that were not computed again (first delta)
     error: str | None = None  # with finish_reason "error"
+
+
+# Takes a delta the moment the engine has it, if it can: whether it did. It must not wait.
+Take = Callable[[TokenDelta], bool]
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):

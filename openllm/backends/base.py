@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import attrs
 import msgspec
 
-from openllm.errors import OpenLLMError, UnsupportedFeature
+from openllm.errors import UnsupportedFeature
 from openllm.shelf import AdapterShelf, Shelf
 from openllm.spec import LLMSpec
-from openllm.types import EngineRequest, TokenDelta
+from openllm.types import EngineRequest, Take, TokenDelta
 
 
 @attrs.frozen
@@ -107,9 +107,10 @@ class Backend(abc.ABC):
         raise UnsupportedFeature(f"The {self.name} backend does not show its model object.")
 
     @abc.abstractmethod
-    def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+    def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
         """Yield the deltas of all `params.n` choices; each choice ends with exactly one delta with a finish_reason.
 
+        `take` may get the deltas in the middle of an answer instead (see `DeltaQueue`); an engine need not use it.
         Closing the iterator (or cancelling the task that reads it) cancels the request and frees what it holds.
         Errors: Overloaded when the queue is full, InvalidRequest (a grammar that does not compile), EngineDead.
         """
@@ -151,25 +152,50 @@ class DeltaQueue:
     """Deltas of one request on their way from an engine thread to its reader; late ones are joined.
 
     `put` is called on the event loop's thread (an engine thread posts one callback per step for all its requests).
+    While the reader waits, a delta in the middle of an answer is offered to `take` first: where that returns True it is
+    done with, and the reader's task need not wake for it. That is most of what a token of a stream costs.
     """
 
-    __slots__ = ("_error", "_items", "_waiter")
+    __slots__ = ("_error", "_items", "_take", "_waiter")
 
-    def __init__(self) -> None:
+    def __init__(self, take: Take | None = None) -> None:
         self._items: deque[TokenDelta] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._error: OpenLLMError | None = None
+        self._error: Exception | None = None
+        self._take = take
 
     def put(self, delta: TokenDelta) -> None:
+        if self._items or not self._taken(delta):
+            self.hold(delta)
+            self._wake()
+
+    def hold(self, delta: TokenDelta) -> None:
+        """As `put`, for a delta that others are right behind: the reader does not hear of it before `release`."""
         if self._items and (last := self._items[-1]).index == delta.index and last.finish_reason is None:
             self._items[-1] = join(last, delta)
         else:
             self._items.append(delta)
-        self._wake()
 
-    def fail(self, error: OpenLLMError) -> None:
+    def release(self) -> None:
+        """Let the reader have what was held, if it is still there."""
+        if len(self._items) == 1 and self._taken(self._items[0]):
+            self._items.clear()
+        if self._items:
+            self._wake()
+
+    def fail(self, error: Exception) -> None:
         self._error = error
         self._wake()
+
+    def _taken(self, delta: TokenDelta) -> bool:
+        """Whether `take` has dealt with it. What it raises is for the reader, not for the engine that calls."""
+        if self._take is None or delta.finish_reason is not None or self._waiter is None or self._waiter.done():
+            return False
+        try:
+            return self._take(delta)
+        except Exception as error:  # noqa: BLE001  whatever it is, the reader raises it
+            self.fail(error)
+            return True
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -14,7 +14,7 @@ from typing import Any
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.errors import AdapterNotFound, ConfigurationError, EngineDead, Overloaded, UnsupportedFeature
 from openllm.spec import LLMSpec
-from openllm.types import EngineRequest, TokenDelta, TokenLogprob
+from openllm.types import EngineRequest, Take, TokenDelta, TokenLogprob
 from openllm.weights import read_config
 
 OPTIONS = ("delay", "die_after")
@@ -68,7 +68,7 @@ class EchoBackend(Backend):
         if request.params.structure is not None:
             raise UnsupportedFeature("The echo backend cannot follow a structure.", param="response_format")
 
-    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise AdapterNotFound(f"There is no adapter {request.adapter!r}.")
         if self._waiting >= self.spec.max_queue:

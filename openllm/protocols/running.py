@@ -16,6 +16,7 @@ from openllm.generation import Generation, collect, raise_failure
 from openllm.protocols.catalog import Target
 from openllm.protocols.http import Exchange
 from openllm.protocols.metrics import Meter
+from openllm.protocols.outlet import Outlet
 from openllm.types import GenerationOutput, GenerationRequest, Prompt, TextDelta, Usage
 
 _LAG = 64  # deltas that the prompts of one request may be ahead of its reader
@@ -94,21 +95,24 @@ async def _admit(work: Work, stack: AsyncExitStack) -> list[Generation]:
 
 async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generation]) -> None:
     meter = _meter(exchange, generations)
-    send, encode, count = exchange.send, wire.delta, meter.count
+    encode, count = wire.delta, meter.count
+    outlet = Outlet(exchange.send, count, encode)
     try:
         async with aclosing(_merged(generations)) as deltas:
             first = await anext(deltas)  # until it is here, an error can still be a status
             count(first)
             raise_failure(first)
             await exchange.begin_stream()
-            await send({"type": "http.response.body", "body": wire.opening() + encode(first), "more_body": True})
-            async for delta in deltas:
-                count(delta)
+            opening = {"type": "http.response.body", "body": wire.opening() + encode(first), "more_body": True}
+            await exchange.send(opening)
+            if len(generations) == 1:
+                generations[0].divert(outlet)
+            async for delta in deltas:  # what has not been diverted
+                await outlet.settle()
                 if delta.finish_reason is not None:
                     raise_failure(delta)
-                frame = encode(delta)
-                if frame:
-                    await send({"type": "http.response.body", "body": frame, "more_body": True})
+                outlet.write(delta)
+                await outlet.settle()
         await exchange.end_stream(wire.closing(_total(generations)))
     finally:
         meter.close(generation.usage for generation in generations)

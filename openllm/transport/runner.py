@@ -13,7 +13,7 @@ from openllm.errors import AdapterNotFound, EngineDead, Overloaded
 from openllm.spec import LLMSpec
 from openllm.transport.connection import Connection
 from openllm.transport.frames import Ask, Cancel, Embed, Mount, StopChoice, Submit, Unmount
-from openllm.types import EngineRequest, TokenDelta
+from openllm.types import EngineRequest, Take, TokenDelta
 
 CONNECT_SECONDS = 180.0  # for the engine's process to import what it needs and listen
 RETRY_SECONDS = 0.05
@@ -89,11 +89,11 @@ class RunnerBackend(Backend):
     def reason(self) -> str | None:
         return self._link.reason if self._link is not None and self._link.reason else None
 
-    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
         link = self._running()
         if link.waiting_bytes > MOST_WAITING:
             raise Overloaded("The engine does not keep up with the requests.", hint="Try again later.")
-        number, queue = link.numbers.new(), DeltaQueue()
+        number, queue = link.numbers.new(), DeltaQueue(take)
         link.queues[number] = queue
         self._numbers[request.request_id] = number
         left = set(range(request.params.n))

@@ -21,7 +21,7 @@ from openllm.errors import (
     UnsupportedFeature,
 )
 from openllm.spec import LLMSpec
-from openllm.types import EngineRequest, TokenDelta
+from openllm.types import EngineRequest, Take, TokenDelta
 
 MAX_ROWS = 8  # choices decoded at once, unless the spec says otherwise
 OPTIONS = ("verify",)  # of engine_args
@@ -152,11 +152,11 @@ class KerasBackend(Backend):
             if any(not 0 <= token_id < size for token_id in token_ids):
                 raise InvalidRequest(f"{param}: a token id is not in [0, {size}).", param=param)
 
-    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
         self.check(request)
         if self._engine is None:
             raise EngineDead("The engine is not running.", hint="Start it first.")
-        engine, queue, left = self._engine, DeltaQueue(), request.params.n
+        engine, queue, left = self._engine, DeltaQueue(take), request.params.n
         engine.submit(request, queue)
         try:
             while left:

@@ -12,7 +12,7 @@ from openllm.backends.base import Backend, BackendInfo, DeltaQueue, Embeddings, 
 from openllm.backends.pytorch.mounts import Mounts
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
 from openllm.spec import LLMSpec
-from openllm.types import EngineRequest, TokenDelta
+from openllm.types import EngineRequest, Take, TokenDelta
 
 if TYPE_CHECKING:
     from openllm.backends.pytorch.loader import LoadedModel
@@ -93,7 +93,7 @@ class PyTorchBackend(Backend):
     def _is_encoder_decoder(self) -> bool:
         return self._loaded is not None and bool(self._loaded.model.config.is_encoder_decoder)
 
-    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
         from openllm.backends.pytorch.sequence import Job
 
         machine = self._running()
@@ -101,7 +101,7 @@ class PyTorchBackend(Backend):
         engine = machine.require_engine()
         with self._mounts.hold(request.adapter) as adapter:
             make_guide = await machine.compile(request.params.structure)
-            job = Job(request, DeltaQueue(), asyncio.get_running_loop(), adapter, make_guide)
+            job = Job(request, DeltaQueue(take), asyncio.get_running_loop(), adapter, make_guide)
             engine.submit(job)
             try:
                 open_choices = request.params.n

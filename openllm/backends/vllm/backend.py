@@ -28,7 +28,7 @@ from openllm.backends.vllm.structure import compacted
 from openllm.backends.vllm.usable import unpackable, unusable
 from openllm.errors import EngineDead, InvalidRequest, MissingDependency, Overloaded, UnsupportedFeature
 from openllm.spec import LLMSpec
-from openllm.types import EngineRequest, TokenDelta
+from openllm.types import EngineRequest, Take, TokenDelta
 
 _COMPILE_SECONDS = 10.0  # for a schema or grammar, off the event loop
 
@@ -56,6 +56,7 @@ class VLLMBackend(Backend):
         self._launched: Launched | None = None
         self._board = StatsBoard()
         self._live: dict[str, _Live] = {}
+        self._held = 0  # choices of all of them
         self._numbers = itertools.count()
         self._aborts: set[asyncio.Task[None]] = set()
 
@@ -109,13 +110,14 @@ class VLLMBackend(Backend):
                 param="seed",
             )
 
-    async def generate(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
         params = request.params
         left = asked = choices_asked(params)
         launched = self._admit(params.n)
         live = _Live(request.request_id, f"{next(self._numbers)}", asked)
-        sink = launched.sinks[live.key] = Sink(Wish.of(params))
+        sink = launched.sinks[live.key] = Sink(Wish.of(params), take)
         self._live[live.key] = live
+        self._held += asked
         try:
             await self._submit(request, live)
             while left:
@@ -127,6 +129,7 @@ class VLLMBackend(Backend):
                     yield msgspec.structs.replace(delta, index=index, prompt_logprobs=None)
         finally:
             del self._live[live.key], launched.sinks[live.key]
+            self._held -= asked
             if left and self._launched is launched:
                 await _abort(launched, live)
 
@@ -135,7 +138,7 @@ class VLLMBackend(Backend):
         launched = self._running()
         if self.failure is not None:
             raise EngineDead(f"The vLLM engine has stopped: {self.failure}.", hint=RESTART)
-        held = sum(live.choices for live in self._live.values())
+        held = self._held
         if held and held + choices > launched.info.max_concurrency + self.spec.max_queue:
             waiting = max(held - launched.info.max_concurrency, 0)
             raise Overloaded(f"{waiting} requests are waiting already.", hint="Try again later.")

@@ -8,12 +8,14 @@ logprobs, the end of an answer, errors, embeddings) takes vLLM's own way, so tha
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from openllm.backends.base import DeltaQueue
 from openllm.backends.vllm.deltas import Wish
 from openllm.backends.vllm.failures import translate
-from openllm.types import TokenDelta
+from openllm.types import Take, TokenDelta
 
 
 class Sink:
@@ -21,8 +23,8 @@ class Sink:
 
     __slots__ = ("deltas", "wish")
 
-    def __init__(self, wish: Wish) -> None:
-        self.deltas = DeltaQueue()
+    def __init__(self, wish: Wish, take: Take | None = None) -> None:
+        self.deltas = DeltaQueue(take)
         self.wish = wish
 
     def put(self, output: Any) -> None:
@@ -35,6 +37,33 @@ class Sink:
                 self.deltas.put(self.wish.delta(output, choice))
 
 
+class Post:
+    """Hands the deltas of engine steps to their queues; those of a step that others are right behind wait for these.
+
+    So the tokens of a server that is late are joined, and it has less to do for each.
+    """
+
+    def __init__(self, coming: asyncio.Queue[Any] | None) -> None:
+        self._coming = coming  # steps that are here and have not been taken; None where nobody knows
+        self._held: list[DeltaQueue] = []
+        self._more = False
+
+    def begin_step(self) -> Callable[[DeltaQueue, TokenDelta], None]:
+        """What takes the deltas of the step."""
+        self._more = self._coming is not None and not self._coming.empty()
+        return self._hold if self._more or self._held else DeltaQueue.put
+
+    def _hold(self, queue: DeltaQueue, delta: TokenDelta) -> None:
+        queue.hold(delta)
+        self._held.append(queue)
+
+    def end_step(self) -> None:
+        if self._held and not self._more:
+            held, self._held = self._held, []
+            for queue in held:
+                queue.release()
+
+
 def shorten(engine: Any) -> dict[str, Sink]:
     """Give `engine` (an AsyncLLM that has not run yet) the short way; returns where sinks go, by request id.
 
@@ -43,6 +72,7 @@ def shorten(engine: Any) -> dict[str, Sink]:
     from vllm.v1.engine.output_processor import OutputProcessor, OutputProcessorOutput
 
     sinks: dict[str, Sink] = {}
+    post = Post(getattr(engine.engine_core, "outputs_queue", None))
 
     class ShortOutputProcessor(OutputProcessor):  # type: ignore[misc]  # vLLM is not typed for us
         """vLLM's processor, passing plain token deltas straight on."""
@@ -57,6 +87,7 @@ def shorten(engine: Any) -> dict[str, Sink]:
             state.plain = request.sampling_params.logprobs is None and state.stream_interval == 1
 
         def process_outputs(self, engine_core_outputs: Any, *args: Any, **options: Any) -> Any:
+            put = post.begin_step()
             rest = []
             states = self.request_states
             for output in engine_core_outputs:
@@ -66,7 +97,8 @@ def shorten(engine: Any) -> dict[str, Sink]:
                 if output.finish_reason is not None or state.is_prefilling or not getattr(state, "plain", False):
                     rest.append(output)
                 elif output.new_token_ids:
-                    state.queue.deltas.put(TokenDelta(output.new_token_ids, state.request_index))
+                    put(state.queue.deltas, TokenDelta(output.new_token_ids, state.request_index))
+            post.end_step()
             if rest:
                 return super().process_outputs(rest, *args, **options)
             return OutputProcessorOutput(request_outputs=[], reqs_to_abort=[])
