@@ -69,11 +69,16 @@ class Generation:
     async def __anext__(self) -> TextDelta:
         return await anext(self._deltas)
 
+    @property
+    def plain(self) -> bool:
+        """Whether only the engine can end it: one choice, no stop strings."""
+        return len(self._choices) == 1 and not self.request.params.stop
+
     def divert(self, outlet: Outlet) -> None:
-        """From now on `outlet` may get the deltas in the middle of the answer instead of who iterates.
+        """From now on `outlet` may get the deltas in the middle of a `plain` answer instead of who iterates.
 
         It gets them in the call of the engine that brings them, while the iterating task waits for the next and
-        `outlet.open`. Where there are several choices or stop strings, all deltas go the usual way.
+        `outlet.open`. The last delta is always for who iterates.
         """
         self._outlet = outlet
 
@@ -96,7 +101,7 @@ class Generation:
 
     async def _run(self, hold: AbstractAsyncContextManager[object]) -> AsyncGenerator[TextDelta]:
         live = len(self._choices)
-        take = None if live > 1 or self.request.params.stop else self._take
+        take = self._take if self.plain else None
         async with hold, aclosing(self._backend.generate(self.request, take)) as tokens:
             async for token in tokens:
                 choice = self._choices[token.index]

@@ -145,7 +145,10 @@ class LLM(Assembly):
                 hint="Shorten the prompt or lower max_tokens.",
                 param="prompt" if room < 1 else "max_tokens",
             )
-        return attrs.evolve(params, max_tokens=wanted or room, min_tokens=min(params.min_tokens, wanted or room))
+        most = wanted or room
+        if params.max_tokens == most and params.min_tokens <= most:
+            return params
+        return attrs.evolve(params, max_tokens=most, min_tokens=min(params.min_tokens, most))
 
     def _default_max_tokens(self) -> int | None:
         defaults = {**self.config.sampling, **self.spec.sampling}

@@ -57,7 +57,12 @@ class Server:
         self._starting: asyncio.Task[None] | None = None
         protocols = [load_module("openllm.protocols", name) for name in protocol_names()]
         routes: list[Route] = [route for module in protocols for route in module.routes(self.catalog, settings)]
-        self._router = Router([*routes, *self._own_routes()], redirect_slashes=False)
+        routes += self._own_routes()
+        self._router = Router(routes, redirect_slashes=False)
+        # Starlette tries one route after the other; where a path is all there is to match, it can be looked up
+        self._posts = {
+            route.path: route.app for route in routes if "POST" in (route.methods or ()) and not route.param_convertors
+        }
 
     # Life.
 
@@ -155,7 +160,10 @@ class Server:
             await self._router(exchange.scope, receive, exchange.send)
             return
         with self.gate.work(exchange.rank):
-            await self._router(exchange.scope, receive, exchange.send)
+            endpoint = self._posts.get(exchange.path)
+            if endpoint is not None:
+                exchange.scope["endpoint"] = endpoint
+            await (endpoint or self._router)(exchange.scope, receive, exchange.send)
 
     def _record(self, exchange: Exchange) -> None:
         endpoint = exchange.scope.get("endpoint")

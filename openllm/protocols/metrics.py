@@ -6,7 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -20,6 +20,7 @@ from openllm.types import TextDelta, Usage
 if TYPE_CHECKING:
     from openllm.llm import LLM
 
+MetricOf = TypeVar("MetricOf", Counter, Histogram)
 CONTENT_TYPE = b"text/plain; version=1.0.0; charset=utf-8"
 FIRST_TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
 TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -84,14 +85,14 @@ class Meter:
         elif self._first:
             self._first = False
             self._ticket.leave()
-            self._metrics.first_token.labels(self._model).observe(now - self._started)
+            self._metrics.child(self._metrics.first_token, self._model).observe(now - self._started)
 
     def close(self, usages: Iterable[Usage]) -> None:
         """Add up what the request used."""
         self._ticket.leave()
         for usage in usages:
-            self._metrics.prompt_tokens.labels(self._model).inc(usage.prompt_tokens)
-            self._metrics.completion_tokens.labels(self._model).inc(usage.completion_tokens)
+            self._metrics.child(self._metrics.prompt_tokens, self._model).inc(usage.prompt_tokens)
+            self._metrics.child(self._metrics.completion_tokens, self._model).inc(usage.completion_tokens)
 
 
 class Metrics:
@@ -100,6 +101,7 @@ class Metrics:
     def __init__(self, llms: Sequence[LLM]) -> None:
         registry = self._own = CollectorRegistry()
         self._engines = CollectorRegistry()
+        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
         self.gaps = {llm.name: TokenGaps() for llm in llms}
         self.requests = Counter(
             "openllm_requests", "Requests answered.", ("model", "route", "status"), registry=registry
@@ -127,8 +129,15 @@ class Metrics:
 
     def finished(self, model: str, route: str, status: int, seconds: float) -> None:
         """A request has been answered."""
-        self.requests.labels(model, route, str(status)).inc()
-        self.request_seconds.labels(model, route).observe(seconds)
+        self.child(self.requests, model, route, str(status)).inc()
+        self.child(self.request_seconds, model, route).observe(seconds)
+
+    def child(self, metric: MetricOf, *labels: str) -> MetricOf:
+        """`metric.labels(...)`, which takes a lock and converts its arguments each time, remembered."""
+        found = self._children.get((metric, labels))
+        if found is None:
+            found = self._children[metric, labels] = metric.labels(*labels)
+        return cast("MetricOf", found)
 
     def report(self) -> bytes:
         """What this process has counted; the engines' own figures are not in it."""

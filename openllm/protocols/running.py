@@ -60,12 +60,14 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     try:
         async with exchange.client_present(), asyncio.timeout(seconds or None), AsyncExitStack() as stack:
             generations = await _admitted(work, stack)
-            if work.stream:
-                # a task of its own: each token would wake it through a dozen callers, a third of what a token costs
-                await asyncio.create_task(_stream(exchange, wire, generations))
-            else:
+            if not work.stream:
                 outputs = await _drain(exchange, generations)
                 await exchange.answer(200, wire.answer(outputs))
+            elif len(generations) == 1 and generations[0].plain:
+                await _stream(exchange, wire, generations)
+            else:
+                # a task of its own: each token would wake it through a dozen callers, a third of what a token costs
+                await asyncio.create_task(_stream(exchange, wire, generations))
     except TimeoutError:
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
@@ -105,7 +107,7 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
             await exchange.begin_stream()
             opening = {"type": "http.response.body", "body": wire.opening() + encode(first), "more_body": True}
             await exchange.send(opening)
-            if len(generations) == 1:
+            if len(generations) == 1 and generations[0].plain:
                 generations[0].divert(outlet)
             async for delta in deltas:  # what has not been diverted
                 await outlet.settle()
