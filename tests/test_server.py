@@ -150,8 +150,8 @@ def test_an_unknown_failure_in_the_middle_of_a_stream_is_its_last_event(
 ) -> None:
     generate = slow.llm.backend.generate
 
-    async def fail(request: Any) -> Any:
-        async for delta in generate(request):
+    async def fail(request: Any, take: Any = None) -> Any:
+        async for delta in generate(request, take):
             yield delta
             if len(request.prompt_token_ids) < 5:
                 raise RuntimeError("/secret/path")

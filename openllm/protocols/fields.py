@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -98,6 +98,12 @@ class Fields:
         self._known.append(name)
         return self._data.pop(name, None)
 
+    def raws(self, names: Sequence[str]) -> dict[str, Any]:
+        """Those of several fields that are there and not null."""
+        self._known += names
+        found = {name: self._data.pop(name) for name in names if name in self._data}
+        return {name: value for name, value in found.items() if value is not None}
+
     def said(self, name: str) -> bool:
         """Whether the field is there and not null; does not take it out."""
         return self._data.get(name) is not None
@@ -174,8 +180,7 @@ class Fields:
 
     def ignore(self, *names: str) -> None:
         """Take out fields that do not change the answer."""
-        for name in names:
-            self.raw(name)
+        self.raws(names)
 
     def refuse(self, name: str, hint: str, *harmless: Any) -> None:
         """Raise UnsupportedFeature when the field says anything but null or one of the `harmless` values."""

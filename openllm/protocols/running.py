@@ -122,7 +122,7 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
 
 def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     """Begin to count; the prompts wait from here. Errors: Overloaded."""
-    ticket = exchange.house.queue.enter(_total(generations).prompt_tokens)
+    ticket = exchange.house.queue.enter(sum(len(generation.prompt_token_ids) for generation in generations))
     return Meter(exchange.metrics, exchange.model, exchange.started, ticket)
 
 
