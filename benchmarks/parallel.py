@@ -1,8 +1,8 @@
 """One model on all visible GPUs and on one: the plan that was made by itself, and whether the tokens are the same.
 
-    python -m benchmarks.parallel [--prompts 32] [--answer 64]
+    python -m benchmarks.parallel [--prompts 32] [--answer 64] [--dtype float32]
 
-Greedy answers in bf16, of two engines that run at once in processes of their own, the single one on the last GPU. Two
+Greedy answers, of two engines that run at once in processes of their own, the single one on the last GPU. Two
 kernels round differently, so where the answers part, the two best tokens must have been as good as equal (the gap of
 their log probabilities is printed).
 """
@@ -81,7 +81,7 @@ def compare(one: list[Answer], other: list[Answer]) -> str:
 def side(args: argparse.Namespace, model: Path, gpus: int | None) -> subprocess.Popen[bytes]:
     """A process that asks one of the two engines."""
     command = [sys.executable, "-m", "benchmarks.parallel", "--model", str(model), "--gpus", str(gpus or 0)]
-    command += ["--prompts", str(args.prompts), "--answer", str(args.answer)]
+    command += ["--prompts", str(args.prompts), "--answer", str(args.answer), "--dtype", args.dtype]
     seen = visible_gpus()
     alone = {"CUDA_VISIBLE_DEVICES": str(len(seen) - 1)} if gpus and seen else {}
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, **alone})
@@ -98,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--answer", type=int, default=64)
+    parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--shape", default="llama-1b")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--gpus", type=int, help=argparse.SUPPRESS)  # of this side; 0: nothing is said
@@ -111,7 +112,7 @@ def main() -> None:
     draw = random.Random(0)
     prompts = [[draw.randrange(300, 2000) for _ in range(100)] for _ in range(args.prompts)]
     spec = LLMSpec(model_id=str(args.model), backend="vllm", max_model_len=512, kv_cache_memory=CACHE)
-    spec = attrs.evolve(spec, gpu_memory_utilization=SHARE, tensor_parallel_size=args.gpus or None)
+    spec = attrs.evolve(spec, gpu_memory_utilization=SHARE, tensor_parallel_size=args.gpus or None, dtype=args.dtype)
     print(json.dumps([attrs.asdict(answer) for answer in asyncio.run(answers(spec, prompts, args.answer))]))
 
 

@@ -41,6 +41,7 @@ SYSTEMS = {
     "echo": "openllm start --backend echo: the serving layer alone",
     "pytorch-llm": "openllm's LLM on PyTorch in this process",
     "pytorch": "openllm start --backend pytorch",
+    "pytorch-graphs": "openllm start --backend pytorch --no-enforce-eager: with CUDA graphs",
 }
 
 
@@ -77,6 +78,8 @@ class Plan:
         fields: dict[str, Any] = {"model_id": str(self.model), "backend": engine, "max_queue": 4096}
         if engine == "echo":
             return {**fields, "max_num_seqs": 1024}
+        if engine == "pytorch-graphs":
+            return {**self.spec("pytorch"), "backend": "pytorch", "enforce_eager": False}
         if engine == "pytorch":
             cpu = {"dtype": "float32", "kv_cache_memory": CPU_CACHE, "max_num_seqs": 64} if self.cpu else {}
             return {**fields, **cpu}
@@ -191,10 +194,17 @@ def server_command(system: str, plan: Plan, port: int) -> list[str]:
         return vllm_command(plan, port, 4 if system == "vllm4" else 1)
     engine = "vllm" if system.startswith("openllm") else system
     fields = {key: value for key, value in plan.spec(engine).items() if key != "model_id"}
-    options = [part for key, value in fields.items() for part in (f"--{key.replace('_', '-')}", str(value))]
+    options = [part for key, value in fields.items() for part in option(key.replace("_", "-"), value)]
     command = [sys.executable, "-m", "openllm", "start", str(plan.model), "--name", "bench", "--port", str(port)]
     workers = 4 if system == "openllm4" else plan.workers
     return [*command, "--log-level", "warning", *options, *(["--api-workers", str(workers)] if workers > 1 else [])]
+
+
+def option(name: str, value: Any) -> tuple[str, ...]:
+    """One option of `openllm start`."""
+    if isinstance(value, bool):
+        return (f"--{name}" if value else f"--no-{name}",)
+    return f"--{name}", str(value)
 
 
 def vllm_command(plan: Plan, port: int, servers: int) -> list[str]:
