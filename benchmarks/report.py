@@ -18,7 +18,7 @@ RATIOS = (
     ("llm", "asyncllm"),
     ("echo", "echo-llm"),
     ("pytorch", "pytorch-llm"),
-    ("pytorch-graphs", "pytorch"),
+    ("pytorch", "pytorch-eager"),
 )
 HEAD = (
     f"{'system':<12}{'streams':>8}{'tokens/s':>10}{'TTFT p50':>10}{'p99 ms':>9}{'gap p50':>9}{'tok/event':>10}"

@@ -41,7 +41,7 @@ SYSTEMS = {
     "echo": "openllm start --backend echo: the serving layer alone",
     "pytorch-llm": "openllm's LLM on PyTorch in this process",
     "pytorch": "openllm start --backend pytorch",
-    "pytorch-graphs": "openllm start --backend pytorch --no-enforce-eager: with CUDA graphs",
+    "pytorch-eager": "openllm start --backend pytorch --enforce-eager: without CUDA graphs",
 }
 
 
@@ -78,8 +78,8 @@ class Plan:
         fields: dict[str, Any] = {"model_id": str(self.model), "backend": engine, "max_queue": 4096}
         if engine == "echo":
             return {**fields, "max_num_seqs": 1024}
-        if engine == "pytorch-graphs":
-            return {**self.spec("pytorch"), "backend": "pytorch", "enforce_eager": False}
+        if engine == "pytorch-eager":
+            return {**self.spec("pytorch"), "enforce_eager": True}
         if engine == "pytorch":
             cpu = {"dtype": "float32", "kv_cache_memory": CPU_CACHE, "max_num_seqs": 64} if self.cpu else {}
             return {**fields, **cpu}

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from openllm.collector import collection_paused, set_aside, settle
+from openllm.collector import collect_by_the_clock, collection_paused, set_aside, settle
 from openllm.discovery import load_module, module_names
 from openllm.errors import MethodNotAllowed, NotFound, OpenLLMError, Unauthorized
 from openllm.protocols.catalog import Catalog
@@ -55,6 +55,7 @@ class Server:
         self._house = House(settings, self.metrics, self.gate, self.queue)
         self.peers: Peers | None = None  # the other processes behind the same port, where there are any
         self._starting: asyncio.Task[None] | None = None
+        self._collecting: asyncio.Task[None] | None = None
         protocols = [load_module("openllm.protocols", name) for name in protocol_names()]
         routes: list[Route] = [route for module in protocols for route in module.routes(self.catalog, settings)]
         routes += self._own_routes()
@@ -81,6 +82,7 @@ class Server:
         if self.peers is not None:
             await self.peers.join()
         settle()
+        self._collecting = asyncio.create_task(collect_by_the_clock())
 
     @property
     def alive(self) -> bool:
@@ -114,6 +116,8 @@ class Server:
             self._starting.cancel()
         for llm in self.catalog.llms:
             await llm.aclose()
+        if self._collecting is not None:
+            self._collecting.cancel()
         gc.unfreeze()
 
     # Requests.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from openllm.collector import collection_paused, set_aside, settle
+from openllm.collector import TICK_SECONDS, collect_by_the_clock, collection_paused, set_aside, settle
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +53,38 @@ def test_garbage_that_came_after_what_is_set_aside_is_collected() -> None:
     settle()
     assert gc.get_freeze_count() > 0
     assert gc.collect() == 0
+
+
+class Knot:
+    """Refers to itself, so that only the collector can free it."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+async def test_by_the_clock_garbage_goes_with_the_next_tick() -> None:
+    clock = asyncio.create_task(collect_by_the_clock())
+    await asyncio.sleep(0)
+    assert not gc.isenabled()
+    knot = weakref.ref(Knot())
+    for _ in range(20_000):  # far more than the collector's own threshold
+        Knot()
+    assert knot() is not None
+    await asyncio.sleep(2 * TICK_SECONDS)
+    assert knot() is None
+    clock.cancel()
+    await asyncio.wait([clock])
+    assert gc.isenabled()
+
+
+async def test_old_garbage_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openllm.collector.TICK_SECONDS", 0.0001)
+    held = Knot()
+    gc.collect()  # what is left is old now
+    gone = weakref.ref(held)
+    del held
+    clock = asyncio.create_task(collect_by_the_clock())
+    async with asyncio.timeout(20):
+        while gone() is not None:  # noqa: ASYNC110  the collector has no event
+            await asyncio.sleep(0.01)
+    clock.cancel()

@@ -115,8 +115,5 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:
-    """What records decode steps: CUDA graphs where there is CUDA and the spec says `enforce_eager=False`.
-
-    Only when asked for: recordings have been tested with a stand-in on the CPU and never run on a GPU.
-    """
-    return CudaRecorder() if loaded.device.type == "cuda" and spec.enforce_eager is False else None
+    """What records decode steps: CUDA graphs where there is CUDA, unless the spec says `enforce_eager`."""
+    return CudaRecorder() if loaded.device.type == "cuda" and not spec.enforce_eager else None
