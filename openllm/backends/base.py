@@ -110,7 +110,8 @@ class Backend(abc.ABC):
     def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
         """Yield the deltas of all `params.n` choices; each choice ends with exactly one delta with a finish_reason.
 
-        `take` may get the deltas in the middle of an answer instead (see `DeltaQueue`); an engine need not use it.
+        `take`, for requests of one choice only, may get the deltas in the middle of an answer instead of who iterates
+        (see `DeltaQueue`); an engine need not use it.
         Closing the iterator (or cancelling the task that reads it) cancels the request and frees what it holds.
         Errors: Overloaded when the queue is full, InvalidRequest (a grammar that does not compile), EngineDead.
         """

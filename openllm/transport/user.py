@@ -96,11 +96,15 @@ class User(Link):
     async def _pump(self, number: int, request: EngineRequest) -> None:
         llm = self._server.llm
         llm.backend.check(request)
-        async with llm.shelf.use(request.adapter), aclosing(llm.backend.generate(request)) as deltas:
+        take = partial(self._take, number) if request.params.n == 1 else None
+        async with llm.shelf.use(request.adapter), aclosing(llm.backend.generate(request, take)) as deltas:
             async for delta in deltas:
-                self._deltas.append((number, delta))
-                if not self._flushing:
-                    self._schedule()
+                self._take(number, delta)
+
+    def _take(self, number: int, delta: TokenDelta) -> bool:
+        self._deltas.append((number, delta))
+        self._schedule()
+        return True
 
     def _finished(self, number: int, task: asyncio.Task[None]) -> None:
         self._tasks.pop(number, None)

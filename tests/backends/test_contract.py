@@ -125,6 +125,37 @@ async def test_length_and_usage(llm: LLM) -> None:
     assert output.usage.total_tokens == output.usage.prompt_tokens + 5
 
 
+class Collector:
+    """An outlet that keeps what it gets."""
+
+    open = True
+
+    def __init__(self) -> None:
+        self.deltas: list[TextDelta] = []
+
+    def write(self, delta: TextDelta) -> None:
+        self.deltas.append(delta)
+
+
+@pytest.mark.parametrize("params", [{}, {"logprobs": 1}])
+async def test_a_diverted_answer_is_the_same(llm: LLM, params: dict[str, Any]) -> None:
+    asked = {"temperature": 0, "max_tokens": 24, "ignore_eos": True, **params}
+    plain = await llm.generate(TEXT, **asked)
+    outlet, iterated = Collector(), []
+    async with await llm.admit(GenerationRequest(TEXT, llm.sampling_params(**asked))) as generation:
+        outlet.write(await anext(generation))
+        generation.divert(outlet)
+        async for delta in generation:
+            iterated.append(delta)
+            outlet.write(delta)
+    assert "".join(delta.text for delta in outlet.deltas) == plain.text
+    assert [token for delta in outlet.deltas for token in delta.token_ids] == plain.outputs[0].token_ids
+    assert [delta.finish_reason for delta in outlet.deltas if delta.finish_reason] == ["length"]
+    assert generation.usage.completion_tokens == 24
+    if llm.backend.name != "echo":  # it has no queue to divert
+        assert len(iterated) < len(outlet.deltas) / 2
+
+
 async def test_token_ids_are_a_prompt_too(llm: LLM) -> None:
     ids = await llm.encode(TEXT)
     by_text = await llm.generate(TEXT, max_tokens=6, temperature=0, ignore_eos=True)
