@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-TICK_SECONDS = 0.25  # how long garbage in cycles may stay
-_MIDDLE, _FULL = 8, 240  # ticks between collections of what was there at the last one, and of everything
+TICK_SECONDS = 0.25  # between collections of what is new
+MIDDLE_TICKS, FULL_TICKS = 8, 240  # between those of what has outlived one, and of everything
+
+_clocks = 0  # running collect_by_the_clock()
 
 
 @contextmanager
@@ -43,13 +45,18 @@ def settle() -> None:
 
 
 async def collect_by_the_clock() -> None:
-    """Collect at each tick, in place of the collector's own schedule, until cancelled."""
-    running = gc.isenabled()
+    """Collect at each tick, in place of the collector's own schedule, until cancelled.
+
+    With the last of those that run, the collector is on again.
+    """
+    global _clocks  # noqa: PLW0603  the collector is the process's own
+    _clocks += 1
     gc.disable()
     try:
         for tick in count(1):
             await asyncio.sleep(TICK_SECONDS)
-            gc.collect(0 if tick % _MIDDLE else 1 if tick % _FULL else 2)
+            gc.collect(0 if tick % MIDDLE_TICKS else 1 if tick % FULL_TICKS else 2)
     finally:
-        if running:
+        _clocks -= 1
+        if not _clocks:
             gc.enable()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openllm.backends.base import Backend
 
 
-class Outlet(Protocol):
+class DeltaWriter(Protocol):
     """Takes text deltas without a task being woken for them."""
 
     @property
@@ -46,7 +46,7 @@ class Generation:
         self._backend = backend
         self._choices = choices
         self._cached_tokens = 0
-        self._outlet: Outlet | None = None
+        self._writer: DeltaWriter | None = None
         self._deltas = self._run(hold)
 
     @property
@@ -74,18 +74,18 @@ class Generation:
         """Whether only the engine can end it: one choice, no stop strings."""
         return len(self._choices) == 1 and not self.request.params.stop
 
-    def divert(self, outlet: Outlet) -> None:
-        """From now on `outlet` may get the deltas in the middle of a `plain` answer instead of who iterates.
+    def divert(self, writer: DeltaWriter) -> None:
+        """From now on `writer` may get the deltas in the middle of a `plain` answer instead of who iterates.
 
         It gets them in the call of the engine that brings them, while the iterating task waits for the next and
-        `outlet.open`. The last delta is always for who iterates.
+        `writer.open`. The last delta is always for who iterates.
         """
-        self._outlet = outlet
+        self._writer = writer
 
     def _take(self, token: TokenDelta) -> bool:
-        if self._outlet is None or not self._outlet.open:
+        if self._writer is None or not self._writer.open:
             return False
-        self._outlet.write(self._choices[0].feed(token))
+        self._writer.write(self._choices[0].feed(token))
         return True
 
     async def aclose(self) -> None:

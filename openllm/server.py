@@ -118,6 +118,7 @@ class Server:
             await llm.aclose()
         if self._collecting is not None:
             self._collecting.cancel()
+            await asyncio.wait([self._collecting])
         gc.unfreeze()
 
     # Requests.

@@ -88,3 +88,14 @@ async def test_old_garbage_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
         while gone() is not None:  # noqa: ASYNC110  the collector has no event
             await asyncio.sleep(0.01)
     clock.cancel()
+
+
+async def test_of_two_clocks_the_last_turns_the_collector_on() -> None:
+    first, second = (asyncio.create_task(collect_by_the_clock()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    assert not gc.isenabled()
+    second.cancel()
+    await asyncio.wait([second])
+    assert gc.isenabled()

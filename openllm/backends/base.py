@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 import msgspec
 
-from openllm.errors import UnsupportedFeature
+from openllm.errors import OpenLLMError, UnsupportedFeature
 from openllm.shelf import AdapterShelf, Shelf
 from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, Take, TokenDelta
@@ -157,12 +157,13 @@ class DeltaQueue:
     done with, and the reader's task need not wake for it. That is most of what a token of a stream costs.
     """
 
-    __slots__ = ("_error", "_items", "_take", "_waiter")
+    __slots__ = ("_broken", "_error", "_items", "_take", "_waiter")
 
     def __init__(self, take: Take | None = None) -> None:
         self._items: deque[TokenDelta] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._error: Exception | None = None
+        self._error: OpenLLMError | None = None
+        self._broken: Exception | None = None  # what `take` raised
         self._take = take
 
     def put(self, delta: TokenDelta) -> None:
@@ -171,7 +172,7 @@ class DeltaQueue:
             self._wake()
 
     def hold(self, delta: TokenDelta) -> None:
-        """As `put`, for a delta that others are right behind: the reader does not hear of it before `release`."""
+        """Append a delta, joined where it can be, without telling anybody; `release` does."""
         if self._items and (last := self._items[-1]).index == delta.index and last.finish_reason is None:
             self._items[-1] = join(last, delta)
         else:
@@ -184,18 +185,22 @@ class DeltaQueue:
         if self._items:
             self._wake()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: OpenLLMError) -> None:
         self._error = error
         self._wake()
 
     def _taken(self, delta: TokenDelta) -> bool:
-        """Whether `take` has dealt with it. What it raises is for the reader, not for the engine that calls."""
+        """Whether `take` has dealt with it. What it raises is for the reader, not for the engine that calls.
+
+        While `get` waits, all deltas before this one have been dealt with, so it cannot overtake any.
+        """
         if self._take is None or delta.finish_reason is not None or self._waiter is None or self._waiter.done():
             return False
         try:
             return self._take(delta)
         except Exception as error:  # noqa: BLE001  whatever it is, the reader raises it
-            self.fail(error)
+            self._broken = error
+            self._wake()
             return True
 
     def _wake(self) -> None:
@@ -203,12 +208,16 @@ class DeltaQueue:
             self._waiter.set_result(None)
 
     async def get(self) -> TokenDelta:
-        """The next delta; raises what `fail` was given once all deltas before it are read."""
+        """The next delta; raises what `fail` was given once all deltas are read, and what `take` raised at once."""
         while not self._items:
-            if self._error is not None:
-                raise self._error
+            if self._broken is not None or self._error is not None:
+                break
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+        if self._broken is not None:
+            raise self._broken
+        if not self._items and self._error is not None:
+            raise self._error
         return self._items.popleft()
 
 

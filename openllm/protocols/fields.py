@@ -98,8 +98,8 @@ class Fields:
         self._known.append(name)
         return self._data.pop(name, None)
 
-    def raws(self, names: Sequence[str]) -> dict[str, Any]:
-        """Those of several fields that are there and not null."""
+    def present(self, names: Sequence[str]) -> dict[str, Any]:
+        """Take out several fields: those that say something, null does not."""
         self._known += names
         found = {name: self._data.pop(name) for name in names if name in self._data}
         return {name: value for name, value in found.items() if value is not None}
@@ -180,7 +180,7 @@ class Fields:
 
     def ignore(self, *names: str) -> None:
         """Take out fields that do not change the answer."""
-        self.raws(names)
+        self.present(names)
 
     def refuse(self, name: str, hint: str, *harmless: Any) -> None:
         """Raise UnsupportedFeature when the field says anything but null or one of the `harmless` values."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, cast
 
@@ -10,11 +11,19 @@ from starlette.types import Message, Send
 from openllm.types import TextDelta
 
 
+def direct(send: Send) -> bool:
+    """Whether `send` is uvicorn's own, which looks at nothing but the connection.
+
+    What a middleware puts around it may use the current task or its context, and must be awaited in the request's.
+    """
+    return type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.protocols.")
+
+
 class Outlet:
     """Counts, encodes and sends deltas, from outside of the task that answers the request.
 
-    ASGI's `send` is a coroutine; servers let it wait only while a client takes in less than it is sent. Until then it
-    runs to its end in one go, and no task has to be woken for it. `count` and `encode` are called once per delta.
+    uvicorn's `send` is a coroutine that waits only while a client takes in less than it is sent. Until then it runs to
+    its end in one go, and no task has to be woken for it. `count` and `encode` are called once per delta.
     """
 
     __slots__ = ("_count", "_encode", "_rest", "_send")
@@ -23,7 +32,7 @@ class Outlet:
         self._send = cast("Callable[[Message], Coroutine[Any, Any, None]]", send)
         self._count = count
         self._encode = encode
-        self._rest: Awaitable[None] | None = None
+        self._rest: asyncio.Task[None] | None = None  # what is held up; also when it has failed
 
     @property
     def open(self) -> bool:
@@ -31,17 +40,33 @@ class Outlet:
         return self._rest is None
 
     def write(self, delta: TextDelta) -> None:
-        """Send a delta. Where that has to wait, `settle` does."""
+        """Send a delta, or begin to: where it is held up, it goes out once there is room."""
         self._count(delta)
         frame = self._encode(delta)
-        if frame:
-            self._rest = begun(self._send({"type": "http.response.body", "body": frame, "more_body": True}))
+        if not frame:
+            return
+        rest = begun(self._send({"type": "http.response.body", "body": frame, "more_body": True}))
+        if rest is not None:
+            self._rest = asyncio.get_running_loop().create_task(_finish(rest))
+            self._rest.add_done_callback(self._finished)
+
+    def _finished(self, rest: asyncio.Task[None]) -> None:
+        if not rest.cancelled() and rest.exception() is None:
+            self._rest = None
 
     async def settle(self) -> None:
-        """Wait until all that was written is with the server."""
+        """Wait until all that was written is with the server. Errors: what its sending raised."""
         if self._rest is not None:
-            rest, self._rest = self._rest, None
-            await rest
+            await self._rest
+
+    def close(self) -> None:
+        """Give up what is held up."""
+        if self._rest is not None:
+            self._rest.cancel()
+
+
+async def _finish(rest: Awaitable[None]) -> None:
+    await rest
 
 
 def begun(coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:

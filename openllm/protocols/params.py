@@ -57,7 +57,7 @@ class StreamOptions:
 
 def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     """Overrides by `SamplingParams`' names, only what was said. Errors: InvalidRequest, UnsupportedFeature."""
-    said = fields.raws(_PLAIN)
+    said = fields.present(_PLAIN)
     said["include_stop"] = fields.flag("include_stop_str_in_output") or None
     said["n"] = fields.integer("n", 1, settings.max_n)
     said["stop"] = fields.texts("stop", most=settings.max_stop, longest=MAX_STOP_CHARACTERS)

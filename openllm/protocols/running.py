@@ -16,7 +16,7 @@ from openllm.generation import Generation, collect, raise_failure
 from openllm.protocols.catalog import Target
 from openllm.protocols.http import Exchange
 from openllm.protocols.metrics import Meter
-from openllm.protocols.outlet import Outlet
+from openllm.protocols.outlet import Outlet, direct
 from openllm.types import GenerationOutput, GenerationRequest, Prompt, TextDelta, Usage
 
 _LAG = 64  # deltas that the prompts of one request may be ahead of its reader
@@ -60,14 +60,12 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     try:
         async with exchange.client_present(), asyncio.timeout(seconds or None), AsyncExitStack() as stack:
             generations = await _admitted(work, stack)
-            if not work.stream:
+            if work.stream:
+                # a task of its own: a token that is not diverted would wake it through a dozen callers
+                await asyncio.create_task(_stream(exchange, wire, generations))
+            else:
                 outputs = await _drain(exchange, generations)
                 await exchange.answer(200, wire.answer(outputs))
-            elif len(generations) == 1 and generations[0].plain:
-                await _stream(exchange, wire, generations)
-            else:
-                # a task of its own: each token would wake it through a dozen callers, a third of what a token costs
-                await asyncio.create_task(_stream(exchange, wire, generations))
     except TimeoutError:
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
@@ -107,7 +105,7 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
             await exchange.begin_stream()
             opening = {"type": "http.response.body", "body": wire.opening() + encode(first), "more_body": True}
             await exchange.send(opening)
-            if len(generations) == 1 and generations[0].plain:
+            if len(generations) == 1 and generations[0].plain and direct(exchange.send):
                 generations[0].divert(outlet)
             async for delta in deltas:  # what has not been diverted
                 await outlet.settle()
@@ -117,6 +115,7 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
                 await outlet.settle()
         await exchange.end_stream(wire.closing(_total(generations)))
     finally:
+        outlet.close()
         meter.close(generation.usage for generation in generations)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from openllm.backends.base import DeltaQueue
 from openllm.backends.echo import EchoBackend
 from openllm.llm import LLM
 from openllm.protocols.outlet import Outlet, begun
+from openllm.server import create_app
 from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, Take, TextDelta, TokenDelta
 from tests.serving import LONG_WAIT, Running, serve, write_echo_model
@@ -128,7 +130,7 @@ def test_only_what_the_engine_alone_can_end_is_diverted(posting: Running, body: 
     assert (backend.taken > 0) is diverted
 
 
-async def test_a_send_that_has_to_wait_is_finished_by_whoever_settles() -> None:
+async def test_a_send_that_has_to_wait_is_finished_once_there_is_room() -> None:
     room, sent = asyncio.Event(), []
 
     async def send(message: Any) -> None:
@@ -144,10 +146,65 @@ async def test_a_send_that_has_to_wait_is_finished_by_whoever_settles() -> None:
     room.set()
     await settling
     assert (sent, outlet.open) == ([b"a"], True)
+    room.clear()
+    outlet.write(TextDelta("x", [1]))
+    room.set()
+    async with asyncio.timeout(LONG_WAIT):
+        while not outlet.open:  # noqa: ASYNC110  nobody settles it, and it goes out all the same
+            await asyncio.sleep(0.001)
+    assert sent.pop() == b"x"
     outlet.write(TextDelta("b", [2]))
     assert (sent, outlet.open) == ([b"a", b"b"], True)
     outlet.write(TextDelta("", [3]))  # nothing to say yet
     assert sent == [b"a", b"b"]
+
+
+async def test_a_send_that_fails_later_fails_the_stream() -> None:
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0.001)
+        raise ValueError("the connection is in a wrong state")
+
+    outlet = Outlet(send, lambda delta: None, lambda delta: delta.text.encode())
+    outlet.write(TextDelta("a", [1]))
+    with pytest.raises(ValueError, match="wrong state"):
+        await outlet.settle()
+    assert not outlet.open
+
+
+class Around:
+    """What a middleware does: its own `send`, which needs the request's task."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.app, name)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        task = asyncio.current_task()
+
+        async def checked(message: Any) -> None:
+            assert asyncio.current_task() is not None
+            if scope["type"] == "http" and message.get("body"):
+                async with asyncio.timeout(LONG_WAIT):
+                    await send(message)
+            else:
+                await send(message)
+
+        assert task is not None
+        await self.app(scope, receive, checked)
+
+
+def test_a_middleware_gets_all_of_a_stream_in_a_task(posting: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.serving.create_app", lambda llms, settings: Around(create_app(llms, settings)))
+    spec, model = posting.llm.spec, Path(posting.llm.spec.model_id)
+    backend = PostingBackend(spec, model)
+    with serve(LLM.from_spec(spec, model, lambda *_: (backend, "for a test"))) as running:
+        with connect(running, {"prompt": "hello", "max_tokens": 1000}, buffer=1 << 16) as connection:
+            raw = read_all(connection)
+    assert b"data: [DONE]" in raw
+    assert len("".join(texts(raw))) > 1000
+    assert backend.taken == 0
 
 
 async def test_a_wait_that_is_cancelled_lets_the_coroutine_clean_up() -> None:

@@ -38,30 +38,30 @@ class Sink:
 
 
 class Post:
-    """Hands the deltas of engine steps to their queues; those of a step that others are right behind wait for these.
+    """Brings the deltas of engine steps to their queues. Where more steps are waiting, their tokens are joined.
 
-    So the tokens of a server that is late are joined, and it has less to do for each.
+    So a server that is late has less to do for each token. Nothing is held beyond the loop's current turn.
     """
 
     def __init__(self, coming: asyncio.Queue[Any] | None) -> None:
         self._coming = coming  # steps that are here and have not been taken; None where nobody knows
         self._held: list[DeltaQueue] = []
-        self._more = False
 
-    def begin_step(self) -> Callable[[DeltaQueue, TokenDelta], None]:
-        """What takes the deltas of the step."""
-        self._more = self._coming is not None and not self._coming.empty()
-        return self._hold if self._more or self._held else DeltaQueue.put
+    def way(self) -> Callable[[DeltaQueue, TokenDelta], None]:
+        """How the deltas that are next go to their queues."""
+        late = self._coming is not None and not self._coming.empty()
+        return self._hold if late or self._held else DeltaQueue.put
 
     def _hold(self, queue: DeltaQueue, delta: TokenDelta) -> None:
+        if not self._held:
+            asyncio.get_running_loop().call_soon(self._release)
         queue.hold(delta)
         self._held.append(queue)
 
-    def end_step(self) -> None:
-        if self._held and not self._more:
-            held, self._held = self._held, []
-            for queue in held:
-                queue.release()
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for queue in held:
+            queue.release()
 
 
 def shorten(engine: Any) -> dict[str, Sink]:
@@ -87,7 +87,7 @@ def shorten(engine: Any) -> dict[str, Sink]:
             state.plain = request.sampling_params.logprobs is None and state.stream_interval == 1
 
         def process_outputs(self, engine_core_outputs: Any, *args: Any, **options: Any) -> Any:
-            put = post.begin_step()
+            put = post.way()
             rest = []
             states = self.request_states
             for output in engine_core_outputs:
@@ -98,7 +98,6 @@ def shorten(engine: Any) -> dict[str, Sink]:
                     rest.append(output)
                 elif output.new_token_ids:
                     put(state.queue.deltas, TokenDelta(output.new_token_ids, state.request_index))
-            post.end_step()
             if rest:
                 return super().process_outputs(rest, *args, **options)
             return OutputProcessorOutput(request_outputs=[], reqs_to_abort=[])
