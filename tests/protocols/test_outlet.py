@@ -199,9 +199,10 @@ def test_a_middleware_gets_all_of_a_stream_in_a_task(posting: Running, monkeypat
     monkeypatch.setattr("tests.serving.create_app", lambda llms, settings: Around(create_app(llms, settings)))
     spec, model = posting.llm.spec, Path(posting.llm.spec.model_id)
     backend = PostingBackend(spec, model)
-    with serve(LLM.from_spec(spec, model, lambda *_: (backend, "for a test"))) as running:
-        with connect(running, {"prompt": "hello", "max_tokens": 1000}, buffer=1 << 16) as connection:
-            raw = read_all(connection)
+    llm = LLM.from_spec(spec, model, lambda *_: (backend, "for a test"))
+    body = {"prompt": "hello", "max_tokens": 1000}
+    with serve(llm) as running, connect(running, body, buffer=1 << 16) as connection:
+        raw = read_all(connection)
     assert b"data: [DONE]" in raw
     assert len("".join(texts(raw))) > 1000
     assert backend.taken == 0
