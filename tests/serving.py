@@ -68,10 +68,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def serve(*llms: LLM, settings: Settings | None = None, lifespan: bool = True) -> Iterator[Running]:
+def serve(
+    *llms: LLM, settings: Settings | None = None, lifespan: bool = True, send_buffer: int | None = None
+) -> Iterator[Running]:
     """Serve `llms`; without `lifespan` the engines are not started."""
     app = create_app(llms, settings or Settings())
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once on these
+    if send_buffer is not None:  # bytes that the system keeps for a client that does not read
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, lifespan="on" if lifespan else "off", log_level="warning", access_log=False, timeout_graceful_shutdown=2
