@@ -14,10 +14,15 @@ from openllm.collector import TICK_SECONDS, collect_by_the_clock, collection_pau
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The collector as in a new process, though a server of the test session may run in this one."""
+    running = gc.isenabled()
+    monkeypatch.setattr("openllm.collector._clocks", 0)
+    gc.enable()
     yield
     gc.unfreeze()
-    gc.enable()
+    if not running:
+        gc.disable()
 
 
 def test_it_is_off_inside_and_on_again_after_an_error() -> None:
