@@ -209,15 +209,12 @@ class DeltaQueue:
 
     async def get(self) -> TokenDelta:
         """The next delta; raises what `fail` was given once all deltas are read, and what `take` raised at once."""
-        while not self._items:
-            if self._broken is not None or self._error is not None:
-                break
+        while not self._items and self._broken is None and self._error is None:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        if self._broken is not None:
-            raise self._broken
-        if not self._items and self._error is not None:
-            raise self._error
+        error = self._error if self._broken is None and not self._items else self._broken
+        if error is not None:
+            raise error
         return self._items.popleft()
 
 

@@ -101,8 +101,7 @@ class Fields:
     def present(self, names: Sequence[str]) -> dict[str, Any]:
         """Take out several fields: those that say something, null does not."""
         self._known += names
-        found = {name: self._data.pop(name) for name in names if name in self._data}
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name in names if (value := self._data.pop(name, None)) is not None}
 
     def said(self, name: str) -> bool:
         """Whether the field is there and not null; does not take it out."""

@@ -95,16 +95,15 @@ async def _admit(work: Work, stack: AsyncExitStack) -> list[Generation]:
 
 async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generation]) -> None:
     meter = _meter(exchange, generations)
-    encode, count = wire.delta, meter.count
-    outlet = Outlet(exchange.send, count, encode)
+    outlet = Outlet(exchange.send, meter.count, wire.delta)
     try:
         async with aclosing(_merged(generations)) as deltas:
             first = await anext(deltas)  # until it is here, an error can still be a status
-            count(first)
+            meter.count(first)
             raise_failure(first)
             await exchange.begin_stream()
-            opening = {"type": "http.response.body", "body": wire.opening() + encode(first), "more_body": True}
-            await exchange.send(opening)
+            body = wire.opening() + wire.delta(first)
+            await exchange.send({"type": "http.response.body", "body": body, "more_body": True})
             if len(generations) == 1 and generations[0].plain and direct(exchange.send):
                 generations[0].divert(outlet)
             async for delta in deltas:  # what has not been diverted

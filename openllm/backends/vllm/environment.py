@@ -18,10 +18,6 @@ ON_CPU: Mapping[str, str] = {
     "TORCHDYNAMO_DISABLE": "1",  # eager mode needs no compiler
 }
 
-# How many of a step's outputs AsyncLLM takes before its readers run. By vLLM's default, 128, a front that falls behind
-# a larger batch takes one step per round however many wait; taking them whole, a late reader's tokens are joined.
-WHOLE_STEPS: Mapping[str, str] = {"VLLM_V1_OUTPUT_PROC_CHUNK_SIZE": "1000000"}
-
 
 def prepare_environment(platform: str, device: str | None, visible: str | None) -> None:
     """Set the variables for an engine on `platform`; `device` "cuda:1" leaves it the second of the `visible` GPUs."""
@@ -41,6 +37,9 @@ def gpu_mask(device: str | None, visible: str | None) -> str | None:
 
 
 def take_whole_steps() -> None:
-    """For the engines of this process that are started from now on."""
-    for name, value in WHOLE_STEPS.items():
-        os.environ.setdefault(name, value)
+    """For the engines of this process that are started from now on.
+
+    By vLLM's default AsyncLLM lets its readers run after 128 of a step's outputs; a front that falls behind a larger
+    batch then takes one step per round, however many wait. Taken whole, a late reader's tokens are joined.
+    """
+    os.environ.setdefault("VLLM_V1_OUTPUT_PROC_CHUNK_SIZE", "1000000")
