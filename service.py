@@ -1,5 +1,5 @@
 """The service of this Bento. Change the spec beside it, not this file; `OPENLLM_*` variables override the spec."""
 
-from openllm.bento.llm_service import create_service
+from openllm.bento.service.llm_service import create_service
 
 svc = create_service("demo", __file__, "bentos/demo.yaml")

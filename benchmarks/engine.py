@@ -24,7 +24,7 @@ import torch
 from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig, LlamaConfig, logging
 
 from openllm.backends.pytorch import BACKEND
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams
 
 COMMON = {"max_position_embeddings": 2048, "tie_word_embeddings": True, "eos_token_id": None, "bos_token_id": None}

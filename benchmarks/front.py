@@ -25,8 +25,8 @@ import attrs
 
 from benchmarks.inprocess import Ask, asyncllm, backend, llm
 from benchmarks.shapes import ensure_model
-from openllm.settings import Settings
-from openllm.spec import LLMSpec
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
 
 PROMPT = [400, 500, 600] * 40
 One = Callable[[int], Awaitable[int]]  # number of a stream -> tokens it got
@@ -97,11 +97,11 @@ async def drained(ask: Ask, answer: int) -> int:
 @contextlib.asynccontextmanager
 async def application(_: Any, spec: LLMSpec, answer: int) -> AsyncIterator[One]:
     """The ASGI application of `openllm start`, called as a server calls it; what it sends is counted and dropped."""
-    from openllm.llm import LLM
-    from openllm.server import create_app
+    from openllm.http.app import create_app
+    from openllm.llm.llm import LLM
 
     # `send` below stands for uvicorn's, and like it needs no task
-    straight = mock.patch("openllm.protocols.running.direct", return_value=True)
+    straight = mock.patch("openllm.http.running.direct", return_value=True)
     async with LLM.from_spec(attrs.evolve(spec, name="bench"), Path(spec.model_id)) as model:
         app = create_app([model], Settings())
         fields = {"model": "bench", "prompt": PROMPT, "max_tokens": answer, "ignore_eos": True, "temperature": 0}

@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 
 from benchmarks.loadgen import Answer, Load, prompts, summed
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, GenerationRequest, SamplingParams, new_request_id
 
 Ask = Callable[[list[int], int], AsyncIterator[int]]  # prompt, answer length -> tokens of each delta
@@ -71,7 +71,7 @@ async def backend(spec: LLMSpec) -> AsyncIterator[Ask]:
 
 @contextlib.asynccontextmanager
 async def llm(spec: LLMSpec) -> AsyncIterator[Ask]:
-    from openllm.llm import LLM
+    from openllm.llm.llm import LLM
 
     async with LLM.from_spec(spec, Path(spec.model_id)) as model:
 

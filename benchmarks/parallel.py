@@ -25,9 +25,9 @@ from typing import Any
 import attrs
 
 from benchmarks.shapes import ROOT, ensure_model
-from openllm.backends.devices import visible_gpus
-from openllm.llm import LLM
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
+from openllm.hardware.gpus import visible_gpus
+from openllm.llm.llm import LLM
 
 SHARE = 0.15  # of a GPU's memory for each engine
 CACHE = 4 << 30

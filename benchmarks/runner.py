@@ -27,9 +27,9 @@ import uvloop
 from benchmarks import loadgen
 from benchmarks.systems import answers, free_port
 from openllm.backends.base import Backend
-from openllm.llm import LLM
-from openllm.spec import LLMSpec
-from openllm.transport.process import ChildBackend
+from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
+from openllm.remote.child import ChildBackend
 
 PROMPT = 32  # tokens
 VOCABULARY = 2000  # token ids below which the load picks; the demo model has more

@@ -25,7 +25,7 @@ import attrs
 from benchmarks.report import Outcome, report, row
 from benchmarks.shapes import ensure_model
 from benchmarks.systems import CPU_CACHE, SYSTEMS, Plan, System, start_system
-from openllm.backends.devices import visible_gpus
+from openllm.hardware.gpus import visible_gpus
 
 TOGETHER_SHARE, TOGETHER_CACHE = 0.15, 8 << 30  # of each vLLM, so that several fit on one GPU
 

@@ -2,7 +2,7 @@
 
 Every public name is resolved on first use, so that `import openllm` costs nothing and imports no framework. Beside the
 names below there is one class per family and backend: `Llama`, `VLLMLlama`, `TFLlama`, `FlaxLlama` and so on, derived
-from the registry (`openllm.auto`). What a type checker sees is `__init__.pyi`, written by `scripts/write_stubs.py`.
+from the registry (`openllm.llm.auto`). What a type checker sees is `__init__.pyi`, written by `scripts/write_stubs.py`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 __version__ = "0.1.0"
 
 HOMES = {
-    "AdapterSpec": "openllm.spec",
-    "AutoFlaxLLM": "openllm.auto",
-    "AutoLLM": "openllm.auto",
-    "AutoTFLLM": "openllm.auto",
-    "AutoVLLM": "openllm.auto",
+    "AdapterSpec": "openllm.config.spec",
+    "AutoFlaxLLM": "openllm.llm.auto",
+    "AutoLLM": "openllm.llm.auto",
+    "AutoTFLLM": "openllm.llm.auto",
+    "AutoVLLM": "openllm.llm.auto",
     "Conversation": "openllm.types",
-    "EmbeddingOutput": "openllm.embedding",
+    "EmbeddingOutput": "openllm.llm.embedding",
     "GenerationOutput": "openllm.types",
     "GenerationRequest": "openllm.types",
-    "LLM": "openllm.llm",
-    "LLMConfig": "openllm.config",
-    "LLMSpec": "openllm.spec",
+    "LLM": "openllm.llm.llm",
+    "LLMConfig": "openllm.models.base",
+    "LLMSpec": "openllm.config.spec",
     "Message": "openllm.types",
     "OpenLLMError": "openllm.errors",
-    "Runner": "openllm.bento.runner",
+    "Runner": "openllm.bento.runner.runner",
     "SamplingParams": "openllm.types",
     "Structure": "openllm.types",
     "StructureKind": "openllm.types",
@@ -45,10 +45,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"openllm.{name}")
     if name.startswith("_") or not name[:1].isupper():
         raise AttributeError(f"module 'openllm' has no attribute {name!r}")
-    return getattr(importlib.import_module("openllm.auto"), name)
+    return getattr(importlib.import_module("openllm.llm.auto"), name)
 
 
 def __dir__() -> list[str]:
-    from openllm.auto import class_names
+    from openllm.llm.auto import class_names
 
     return sorted([*HOMES, *SUBPACKAGES, *class_names(), "__version__"])

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 import httpx
 
 from openllm.bento.build import build
+from openllm.config.settings import Settings, process_environment
 from openllm.errors import OpenLLMError
-from openllm.resolution import Layers, resolve_model
-from openllm.settings import Settings, process_environment
+from openllm.llm.resolve import Layers, resolve_model
 
 QUESTION = "How do I build a Bento?"
 FIRST_PORT = 3000

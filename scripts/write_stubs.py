@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import openllm
-from openllm.auto import class_names
+from openllm.llm.auto import class_names
 
 TARGET = Path(openllm.__file__).with_suffix(".pyi")
 
 
 def render() -> str:
     """The stub file's text."""
-    homes = [*openllm.HOMES.items(), ("FamilyLLM", "openllm.auto")]
+    homes = [*openllm.HOMES.items(), ("FamilyLLM", "openllm.llm.auto")]
     lines = ['"""Written by scripts/write_stubs.py; do not edit."""', ""]
     lines += [f"from openllm import {name} as {name}" for name in sorted(openllm.SUBPACKAGES)]
     lines += [f"from {home} import {name} as {name}" for name, home in sorted(homes, key=lambda pair: pair[::-1])]

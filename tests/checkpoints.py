@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 4}
 

@@ -16,9 +16,9 @@ import httpx
 import openai
 import uvicorn
 
-from openllm.llm import LLM
-from openllm.server import Server, create_app
-from openllm.settings import Settings
+from openllm.config.settings import Settings
+from openllm.http.app import Server, create_app
+from openllm.llm.llm import LLM
 from tests.tiny import SMALL, write_tokenizer
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from openllm.llm import LLM
-from openllm.settings import Settings
-from openllm.spec import LLMSpec
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
 from tests.browser import Page, chromium, find_chromium
 from tests.serving import Running, serve, write_echo_model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import openllm
-from openllm.auto import class_names
+from openllm.llm.auto import class_names
 from scripts.write_stubs import TARGET, render
 
 ROOT = Path(__file__).parent.parent
@@ -66,9 +66,9 @@ def test_a_type_checker_follows_the_generated_classes(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     for expected in (
         'Revealed type is "openllm.VLLMLlama"',
-        'Revealed type is "openllm.auto.FamilyLLM"',
-        'Revealed type is "openllm.bento.runner.Runner"',
-        'Revealed type is "openllm.llm.LLM"',
+        'Revealed type is "openllm.llm.auto.FamilyLLM"',
+        'Revealed type is "openllm.bento.runner.runner.Runner"',
+        'Revealed type is "openllm.llm.llm.LLM"',
         'Revealed type is "typing.AsyncGenerator[openllm.types.GenerationOutput, None]"',
         'Revealed type is "typing.Iterator[openllm.types.GenerationOutput]"',
         'Revealed type is "openllm.types.GenerationOutput"',

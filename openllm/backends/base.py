@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import attrs
 import msgspec
 
+from openllm.backends.residency import AdapterShelf, Shelf
+from openllm.config.spec import LLMSpec
 from openllm.errors import OpenLLMError, UnsupportedFeature
-from openllm.shelf import AdapterShelf, Shelf
-from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, Take, TokenDelta
 
 
@@ -124,7 +124,7 @@ class Backend(abc.ABC):
         raise UnsupportedFeature(f"The {self.name} backend cannot embed this model.", hint="Use an embedding model.")
 
     async def mount_adapter(self, name: str, path: Path) -> None:
-        """Make the adapter in `path` (checked by `openllm.lora`) usable as `request.adapter == name`."""
+        """Make the adapter in `path` (checked by `openllm.weights.adapters`) usable as `request.adapter == name`."""
         raise UnsupportedFeature(f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm.")
 
     async def unmount_adapter(self, name: str) -> None:

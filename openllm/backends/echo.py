@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, ConfigurationError, EngineDead, Overloaded, UnsupportedFeature
-from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, Take, TokenDelta, TokenLogprob
-from openllm.weights import read_config
+from openllm.weights.resolve import read_config
 
 OPTIONS = ("delay", "die_after")
 EMBEDDING_SIZE = 16

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from openllm.backends.base import Backend
+from openllm.config.spec import LLMSpec
 from openllm.discovery import load_module, module_names
 from openllm.errors import ConfigurationError, MissingDependency
-from openllm.spec import LLMSpec
 
 PACKAGE = "openllm.backends"
 ORDER = ("vllm", "pytorch")  # what is tried when nothing is said

@@ -9,14 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openllm.bento.composition import depends as depends
-    from openllm.bento.composition import service as service
-    from openllm.bento.runner import Runner as Runner
+    from openllm.bento.compose import depends as depends
+    from openllm.bento.compose import service as service
+    from openllm.bento.runner.runner import Runner as Runner
 
 _HOMES = {
-    "Runner": "openllm.bento.runner",
-    "depends": "openllm.bento.composition",
-    "service": "openllm.bento.composition",
+    "Runner": "openllm.bento.runner.runner",
+    "depends": "openllm.bento.compose",
+    "service": "openllm.bento.compose",
 }
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openllm.backends.select import select_backend
-from openllm.bento.hosting import configure_logging, load_project, run_service, write_project
-from openllm.bento.llm_service import Deployment
-from openllm.bento.packing import check_sources
-from openllm.bento.render import DOCUMENT
-from openllm.bento.supervisor import Fleet, supervise
+from openllm.bento.pack.packing import check_sources
+from openllm.bento.pack.render import DOCUMENT
+from openllm.bento.service.llm_service import Deployment
+from openllm.bento.serving.hosting import configure_logging, load_project, run_service, write_project
+from openllm.bento.serving.supervisor import Fleet, supervise
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
-from openllm.settings import Settings
-from openllm.spec import LLMSpec
 
 logger = logging.getLogger("openllm")
 

@@ -12,9 +12,9 @@ from openllm.cli._output import note, print_json, print_table, readable_size
 from openllm.errors import DeployError
 
 if TYPE_CHECKING:
-    from openllm.bento.deploy import Deployed, DeployOptions
-    from openllm.bento.instances import InstanceType, Need
-    from openllm.bento.rollout import Outcome
+    from openllm.bento.cloud.deploy import Deployed, DeployOptions
+    from openllm.bento.cloud.instances import InstanceType, Need
+    from openllm.bento.cloud.rollout import Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SECONDS = 3600.0
@@ -64,7 +64,7 @@ def waiting_options(function: F) -> F:
 
 def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
     """What the options say. Errors: DeployError; never with the value of a variable in it."""
-    from openllm.bento.deploy import DeployOptions, Scaling, read_envs
+    from openllm.bento.cloud.deploy import DeployOptions, Scaling, read_envs
 
     if not 0 < options["timeout"] < float("inf"):
         raise DeployError(f"Nobody can wait {options['timeout']:g} seconds.", hint="Give --timeout more than 0.")
@@ -113,7 +113,7 @@ def print_deployed(deployed: Deployed, outcome: Outcome, tag: str, output: str) 
 
 def print_types(kinds: Sequence[InstanceType], need: Need | None, output: str) -> None:
     """The machines, cheapest first; with `need`, whether a replica fits."""
-    from openllm.bento.instances import why_not
+    from openllm.bento.cloud.instances import why_not
 
     reasons = [why_not(kind, need) if need is not None else None for kind in kinds]
     if output == "json":

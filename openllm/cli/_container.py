@@ -13,9 +13,9 @@ from openllm.cli._output import note, readable_size
 from openllm.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from openllm.bento.cloud import Account
-    from openllm.bento.containerfile import ContainerOptions
-    from openllm.bento.imagesize import ImageSize
+    from openllm.bento.cloud.account import Account
+    from openllm.bento.image.containerfile import ContainerOptions
+    from openllm.bento.image.imagesize import ImageSize
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Parameter names and flags; each goes with --containerize only.
@@ -82,7 +82,7 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
     if not wanted and (stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]):
         raise ConfigurationError(f"{stray[0]} goes with --containerize.", hint="Add it.")
     if image is not None:
-        from openllm.bento.containerfile import check_image
+        from openllm.bento.image.containerfile import check_image
 
         check_image(image, "an image's name")
     return Artefacts(_container(values) if wanted else None, folder, image, _account() if push else None)
@@ -91,7 +91,7 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
 def make_artefacts(tag: str, artefacts: Artefacts) -> None:
     """Make them of the Bento `tag`. Errors: BuildError, DeployError."""
     if artefacts.container is not None:
-        from openllm.bento.container import containerize
+        from openllm.bento.image.container import containerize
 
         note(f"Making an image of {tag} ...")
         made = containerize(tag, artefacts.container)
@@ -99,19 +99,19 @@ def make_artefacts(tag: str, artefacts: Artefacts) -> None:
         if made.size is not None:
             _print_size(made.size)
     if artefacts.folder is not None:
-        from openllm.bento.kubernetes import write_manifests
+        from openllm.bento.image.kubernetes import write_manifests
 
         for path in write_manifests(tag, artefacts.image or tag, artefacts.folder):
             note(f"Wrote {path}.")
     if artefacts.account is not None:
-        from openllm.bento.push import push
+        from openllm.bento.cloud.push import push
 
         push(artefacts.account, tag, note)
         note(f"Pushed {tag} to {artefacts.account.endpoint}.")
 
 
 def _account() -> Account:
-    from openllm.bento.cloud import connect
+    from openllm.bento.cloud.account import connect
 
     return connect()
 
@@ -124,8 +124,8 @@ def _print_size(size: ImageSize) -> None:
 
 
 def _container(values: dict[str, Any]) -> ContainerOptions:
-    from openllm.bento.container import find_engine
-    from openllm.bento.containerfile import ContainerOptions, read_part
+    from openllm.bento.image.container import find_engine
+    from openllm.bento.image.containerfile import ContainerOptions, read_part
 
     said = {"base_image": values["base_image"]} if values["base_image"] is not None else {}
     packages = values["system_packages"]

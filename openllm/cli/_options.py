@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from openllm.settings import Settings, setting_variables
-from openllm.variables import PARSERS, PREFIX, SPEC_VARIABLES, Variable
+from openllm.config.settings import Settings, setting_variables
+from openllm.config.variables import PARSERS, PREFIX, SPEC_VARIABLES, Variable
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODEL_FIELDS = ("model_id", "family", "revision", "trust_remote_code", "chat_template")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from openllm.cli._output import print_json
+from openllm.config.recipes import find_recipe
+from openllm.config.settings import Settings, spec_layer
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, UnknownFamily
-from openllm.modelstore import is_tag
-from openllm.recipes import find_recipe
-from openllm.resolution import Layers, resolve_model
-from openllm.settings import Settings, spec_layer
-from openllm.spec import LLMSpec
+from openllm.llm.resolve import Layers, resolve_model
+from openllm.weights.store import is_tag
 
 if TYPE_CHECKING:
-    from openllm.bento.resources import Resources
+    from openllm.bento.pack.resources import Resources
 
 F = TypeVar("F", bound=Callable[..., Any])
 # What names one model and so cannot be said once for several.
@@ -52,7 +52,7 @@ def read_specs(
     if len(written) > 1:
         _refuse_identity(explicit, environment, len(written))
     specs = [resolve_model(None, Layers(explicit, environment, item), settings) for item in written]
-    from openllm.bento.document import merge_document
+    from openllm.bento.pack.document import merge_document
 
     return merge_document([spec.to_dict() for spec in specs], {})
 
@@ -70,7 +70,7 @@ def _written(
     path = _document(model, recipe, explicit, settings)
     if path is None:
         return None
-    from openllm.bento.document import read_document
+    from openllm.bento.pack.document import read_document
 
     return read_document(path)
 
@@ -79,8 +79,8 @@ def read_resources(
     model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
 ) -> Resources:
     """The GPUs that a recipe or Bento asks for; none said where MODEL names neither. Errors: ConfigurationError."""
-    from openllm.bento import document
-    from openllm.bento.resources import Resources
+    from openllm.bento.pack import document
+    from openllm.bento.pack.resources import Resources
 
     path = _document(model, recipe, explicit, settings)
     return document.read_resources(path) if path else Resources()

@@ -11,7 +11,7 @@ from openllm.cli._container import container_options, given_artefacts, make_arte
 from openllm.cli._options import SectionedCommand, given_spec, parse_pairs, spec_options
 from openllm.cli._output import format_option, note, print_json, readable_size
 from openllm.cli._specs import model_argument, print_specs, read_resources, read_specs
-from openllm.settings import Settings
+from openllm.config.settings import Settings
 
 if TYPE_CHECKING:
     from openllm.bento.build import BuildResult
@@ -68,7 +68,7 @@ def command(
         return
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
     from openllm.bento.build import BuildOptions, build
-    from openllm.bento.hosting import configure_logging
+    from openllm.bento.serving.hosting import configure_logging
 
     configure_logging("info")  # what is fetched, and how much room the disk needs, is said before it happens
     result = build(specs, BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes))

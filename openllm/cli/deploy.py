@@ -18,13 +18,13 @@ from openllm.cli._cloud import (
 )
 from openllm.cli._output import format_option, note
 from openllm.cli._specs import is_bento, model_argument, read_resources, read_specs
+from openllm.config.settings import Settings
 from openllm.errors import DeployError, WeightsError
-from openllm.modelstore import find_tag, is_tag
-from openllm.settings import Settings
+from openllm.weights.store import find_tag, is_tag
 
 if TYPE_CHECKING:
-    from openllm.bento.cloud import Account
-    from openllm.bento.deploy import DeployOptions
+    from openllm.bento.cloud.account import Account
+    from openllm.bento.cloud.deploy import DeployOptions
 
 
 @attrs.frozen
@@ -73,10 +73,10 @@ def command(
 
 
 def _deploy(request: Request) -> None:
-    from openllm.bento.deploy import check_secrets, configure, deploy, find_target
-    from openllm.bento.instances import choose
-    from openllm.bento.push import push
-    from openllm.bento.rollout import look, wait
+    from openllm.bento.cloud.deploy import check_secrets, configure, deploy, find_target
+    from openllm.bento.cloud.instances import choose
+    from openllm.bento.cloud.push import push
+    from openllm.bento.cloud.rollout import look, wait
 
     account = _connect(request)  # before a build that takes long
     target = find_target(_tag(request), account)
@@ -92,8 +92,8 @@ def _deploy(request: Request) -> None:
 
 def _rehearse(request: Request) -> None:
     """Print what would be sent. The network is used only for what this machine cannot know."""
-    from openllm.bento.deploy import configure, find_target
-    from openllm.bento.instances import choose
+    from openllm.bento.cloud.deploy import configure, find_target
+    from openllm.bento.cloud.instances import choose
 
     account = None
     if request.options.instance_type is None or _is_elsewhere(request.model):
@@ -107,8 +107,8 @@ def _rehearse(request: Request) -> None:
 
 
 def _list_types(request: Request) -> None:
-    from openllm.bento.deploy import find_target
-    from openllm.bento.instances import Need, list_instance_types
+    from openllm.bento.cloud.deploy import find_target
+    from openllm.bento.cloud.instances import Need, list_instance_types
 
     account = _connect(request)
     need = None
@@ -119,7 +119,7 @@ def _list_types(request: Request) -> None:
 
 
 def _connect(request: Request) -> Account:
-    from openllm.bento.cloud import REQUEST_SECONDS, connect
+    from openllm.bento.cloud.account import REQUEST_SECONDS, connect
 
     return connect(min(REQUEST_SECONDS, request.seconds), request.options.envs.values())
 
@@ -133,7 +133,7 @@ def _tag(request: Request) -> str:
     specs = read_specs(model, recipe, {}, settings)
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
     from openllm.bento.build import BuildOptions, build
-    from openllm.bento.hosting import configure_logging
+    from openllm.bento.serving.hosting import configure_logging
 
     configure_logging("info")
     result = build(specs, BuildOptions(resources=read_resources(model, recipe, {}, settings)))

@@ -12,9 +12,9 @@ import click
 
 import openllm
 from openllm.cli._output import format_option, print_json, print_table, readable_size
-from openllm.settings import Settings, all_variables, process_environment, setting_variables
-from openllm.spec import LLMSpec
-from openllm.variables import Variable
+from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
+from openllm.config.spec import LLMSpec
+from openllm.config.variables import Variable
 
 DISTRIBUTIONS = (
     "bentoml",
@@ -70,7 +70,7 @@ def _version(name: str) -> str:
 
 
 def _devices() -> list[dict[str, str]]:
-    from openllm.backends.devices import visible_gpus
+    from openllm.hardware.gpus import visible_gpus
 
     gpus = [{"name": f"cuda:{gpu.index} {gpu.name}", "memory": readable_size(gpu.total)} for gpu in visible_gpus()]
     return gpus or [{"name": "cpu", "memory": "-"}]

@@ -9,7 +9,7 @@ import click
 from openllm.cli._output import FORMATS, format_option, print_json, print_table, readable_size
 
 if TYPE_CHECKING:
-    from openllm.bento.inspection import Inspection
+    from openllm.bento.inspect import Inspection
 
 DIGITS = 12  # of a digest, in a table
 
@@ -24,7 +24,7 @@ def command(tag: str, output: str) -> None:
     openllm inspect demo:latest
     openllm inspect demo:latest -o json
     """
-    from openllm.bento.inspection import inspect_bento
+    from openllm.bento.inspect import inspect_bento
 
     found = inspect_bento(tag)
     if output == "json":

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from openllm import models
-from openllm.checkpoint import architecture
 from openllm.cli._output import FORMATS, format_option, print_json, print_table, readable_size
-from openllm.config import LLMConfig
 from openllm.errors import WeightsError
-from openllm.modelstore import StoredModel, list_store
+from openllm.models.base import LLMConfig
+from openllm.weights.checkpoint import architecture
+from openllm.weights.store import StoredModel, list_store
 
 
 @click.command()
@@ -22,7 +22,7 @@ def command(output: str) -> None:
     A family's name stands for its default model: `openllm start llama`. Other models of the family are named by
     --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
     """
-    families, stored = models.families(), list_store()
+    families, stored = models.all_families(), list_store()
     if output == "json":
         print_json({"families": [_family(family) for family in families], "stored": [_stored(item) for item in stored]})
         return

@@ -9,7 +9,7 @@ import click
 
 from openllm.cli._options import MODEL_FIELDS, given_spec, spec_options
 from openllm.cli._specs import read_specs
-from openllm.settings import Settings
+from openllm.config.settings import Settings
 
 
 @click.command()
@@ -24,7 +24,7 @@ def command(model: str, text: str, system: str | None, **options: Any) -> None:
     openllm prompt demo "Hello"
     openllm prompt ./my-model "Hello" --system "Be brief." --chat-template my.jinja
     """
-    from openllm.llm import LLM
+    from openllm.llm.llm import LLM
     from openllm.types import Conversation, Message
 
     (spec,) = read_specs(model, None, given_spec(options), Settings.from_env())

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from openllm.cli._output import FORMATS, format_option, print_json, print_table
-from openllm.recipes import find_recipe, recipe_names, recipe_title
+from openllm.config.recipes import find_recipe, recipe_names, recipe_title
 
 
 @click.command()
@@ -37,7 +37,7 @@ def _gpus(resources: dict[str, Any]) -> str:
 
 
 def _read(name: str) -> dict[str, Any]:
-    from openllm.bento.document import read_document, read_resources
+    from openllm.bento.pack.document import read_document, read_resources
 
     path = find_recipe(name)
     if path is None:  # removed since it was listed

@@ -12,7 +12,7 @@ import click
 import openllm
 from openllm.cli._options import SectionedCommand, given_settings, given_spec, settings_options, spec_options
 from openllm.cli._specs import model_argument, print_specs, read_specs
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 
 
 @click.command(cls=SectionedCommand)

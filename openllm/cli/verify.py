@@ -19,7 +19,7 @@ def command(tag: str, output: str) -> None:
     \b
     openllm verify demo:latest
     """
-    from openllm.bento.inspection import verify_bento
+    from openllm.bento.inspect import verify_bento
 
     found = verify_bento(tag)
     if output == "json":

@@ -15,16 +15,16 @@ import msgspec
 from starlette.routing import Route
 
 import openllm
+from openllm.config.settings import Settings
 from openllm.errors import AdapterNotFound
-from openllm.protocols.catalog import Catalog, Target
-from openllm.protocols.fields import Fields
-from openllm.protocols.http import Endpoint, Exchange, sse
-from openllm.protocols.logprobs import finite
-from openllm.protocols.messages import read_conversation
-from openllm.protocols.params import read_prompts, read_sampling
-from openllm.protocols.running import Work, respond
-from openllm.protocols.shapes import DONE
-from openllm.settings import Settings
+from openllm.http.catalog import Catalog, Target
+from openllm.http.exchange import Endpoint, Exchange, sse
+from openllm.http.fields import Fields
+from openllm.http.running import Work, respond
+from openllm.protocols.openai.logprobs import finite
+from openllm.protocols.openai.messages import read_conversation
+from openllm.protocols.openai.params import read_prompts, read_sampling
+from openllm.protocols.openai.shapes import DONE
 from openllm.types import CompletionOutput, GenerationOutput, Prompt, TextDelta, TokenLogprob, Usage
 
 

@@ -7,9 +7,9 @@ from importlib.resources import files
 
 from starlette.routing import Route
 
-from openllm.protocols.catalog import Catalog
-from openllm.protocols.http import Endpoint, Exchange, Handler
-from openllm.settings import Settings
+from openllm.config.settings import Settings
+from openllm.http.catalog import Catalog
+from openllm.http.exchange import Endpoint, Exchange, Handler
 
 _FILES = (
     ("/", "index.html", b"text/html; charset=utf-8"),

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 
 from openllm.backends.select import find_backend
+from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import AdapterNotFound, Conflict, WeightsError
-from openllm.llm import LLM
-from openllm.spec import AdapterSpec, LLMSpec
+from openllm.llm.llm import LLM
 from openllm.types import GenerationOutput
 from tests.backends.reference import Reference, has_torch
 from tests.tiny import write_adapter, write_llama

@@ -13,8 +13,10 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
+from openllm.answer.generation import collect
 from openllm.backends.base import Backend
 from openllm.backends.select import find_backend
+from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
     ContextLengthExceeded,
@@ -23,10 +25,8 @@ from openllm.errors import (
     Overloaded,
     UnsupportedFeature,
 )
-from openllm.generation import collect
-from openllm.llm import LLM
-from openllm.spec import LLMSpec
-from openllm.transport.process import ChildBackend
+from openllm.llm.llm import LLM
+from openllm.remote.child import ChildBackend
 from openllm.types import GenerationRequest, SamplingParams, Structure, StructureKind, TextDelta
 from tests.backends.reference import Reference, model_directory
 

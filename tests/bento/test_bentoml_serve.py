@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from openllm.bento.build import BuildResult, build
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 from tests.bento.conftest import STOP_WAIT, running
 from tests.bento.models import write_echo_adapter
 from tests.bento.test_serve import stream_slowly

@@ -18,12 +18,12 @@ from openllm.backends.vllm import usable
 from openllm.backends.vllm.usable import Installation
 from openllm.bento import build as building
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.lock import Lock, lock_requirements
-from openllm.bento.render import render_readme, render_service
-from openllm.bento.resources import Resources
-from openllm.bento.wheel import wheel_name, wheel_record
+from openllm.bento.lock.lock import Lock, lock_requirements
+from openllm.bento.lock.wheel import wheel_name, wheel_record
+from openllm.bento.pack.render import render_readme, render_service
+from openllm.bento.pack.resources import Resources
+from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError, ConfigurationError, OpenLLMError, WeightsError
-from openllm.spec import LLMSpec
 from tests.bento.models import write_echo_adapter, write_echo_weights
 
 ROOT = Path(__file__).parents[2]
@@ -221,7 +221,7 @@ def test_a_disk_that_fills_up_leaves_no_bento(home: Path, echo_model: Path, monk
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("openllm.bento.image.write_wheel", full)
+    monkeypatch.setattr("openllm.bento.lock.image.write_wheel", full)
     with pytest.raises(BuildError, match="the disk is full"):
         build(parrot(echo_model))
     assert bentoml.bentos.list() == []
@@ -272,7 +272,7 @@ def test_a_bento_for_vllm_needs_no_gpu_where_it_is_built(
     for module in (building, usable):
         monkeypatch.setattr(module, "find_installation", lambda: Installation("0.32.0", platform))
     pins = ("vllm==0.32.0",)  # it is not installed in every environment that runs this
-    monkeypatch.setattr("openllm.bento.image.lock_requirements", lambda backends: Lock(pins, ()))
+    monkeypatch.setattr("openllm.bento.lock.image.lock_requirements", lambda backends: Lock(pins, ()))
     spec = LLMSpec(model_id=str(echo_model), backend="vllm")
     result = build(spec, BuildOptions(resources=Resources(gpu=gpu)))
     assert result.specs[0].backend == "vllm"

@@ -19,9 +19,9 @@ from bentoml.images import Image
 from bentoml.models import HuggingFaceModel
 
 from openllm.bento.build import BuildResult, build
-from openllm.bento.runner import _restore_runner_defaults
-from openllm.spec import LLMSpec
-from tests.bento.test_container import install, record
+from openllm.bento.runner.runner import _restore_runner_defaults
+from openllm.config.spec import LLMSpec
+from tests.bento.image.test_container import install, record
 
 __all__ = ["record"]
 COMMIT = "0" * 40
@@ -36,11 +36,11 @@ def test_a_failed_image_build_is_swallowed(built: BuildResult, record: Path, mon
     install(record, monkeypatch, end="exit 125")
     monkeypatch.setattr(bentoml.container.get_backend("podman"), "binary", str(record.parent / "bin/podman"))
     made = bentoml.container.build(built.tag, backend="podman", image_tag=("x:1",))
-    assert made is None, "A failed build is told now: `_failures` in openllm/bento/container.py can go."
+    assert made is None, "A failed build is told now: `_failures` in openllm/bento/image/container.py can go."
 
 
 def test_a_backend_cannot_be_unregistered() -> None:
-    gone = "A backend can be unregistered now: use that in `_backend` of openllm/bento/container.py."
+    gone = "A backend can be unregistered now: use that in `_backend` of openllm/bento/image/container.py."
     assert not hasattr(bentoml.container, "unregister_backend"), gone
 
 
@@ -65,7 +65,7 @@ def test_an_image_given_to_a_service_has_its_first_command_twice_and_no_scripts(
     monkeypatch.chdir(tmp_path)
     image = Image(base_image="debian:12").run_script("script.sh")
     again = attrs.evolve(image)  # what `bentoml build` does with it
-    assert again.commands.count(image.commands[0]) == 2, "`distro='none'` in openllm/bento/image.py can go."
+    assert again.commands.count(image.commands[0]) == 2, "`distro='none'` in openllm/bento/lock/image.py can go."
     assert not again.scripts, "Scripts are kept now: a Bento's own image may use `run_script`."
 
 
@@ -94,7 +94,7 @@ def test_locking_writes_down_the_index_and_does_not_know_find_links(
     monkeypatch.setattr("_bentoml_sdk.images.subprocess.check_call", compile_nothing)
     Image(base_image="debian:12").python_packages("attrs")._freeze_python_requirements(tmp_path)
     (command,) = calls
-    mended = "`LockedImage._freeze_python_requirements` in openllm/bento/image.py has a reason less."
+    mended = "`LockedImage._freeze_python_requirements` in openllm/bento/lock/image.py has a reason less."
     assert "--emit-index-url" in command, mended
     assert str(tmp_path) not in command, mended
 
@@ -125,7 +125,7 @@ def test_a_reference_to_the_hub_loses_the_case_of_its_name(monkeypatch: pytest.M
     monkeypatch.setattr(HuggingFaceModel, "commit_hash", COMMIT)
     info = HuggingFaceModel("Owner/Name", revision=COMMIT).to_info()
     assert info.metadata["model_id"] == "owner/name", (
-        "openllm/bento/pinning.py may name Hub models by HuggingFaceModel."
+        "openllm/bento/pack/pinning.py may name Hub models by HuggingFaceModel."
     )
 
 
@@ -139,7 +139,7 @@ def test_a_reference_to_a_commit_of_the_hub_asks_the_hub_all_the_same(monkeypatc
 
     monkeypatch.setattr(HuggingFaceModel, "_hf_api", Hub())
     HuggingFaceModel("owner/name", revision=COMMIT).to_info()
-    assert asked, "openllm/bento/pinning.py may name Hub models by HuggingFaceModel."
+    assert asked, "openllm/bento/pack/pinning.py may name Hub models by HuggingFaceModel."
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -154,7 +154,7 @@ def test_a_service_made_of_a_runner_has_methods_that_cannot_be_called() -> None:
 
     _restore_runner_defaults()
     service = bentoml.runner_service(bentoml.legacy.Runner(Runnable, name="parrot"))
-    mended = "bentoml.runner_service works: openllm/bento/composition.py may be made of it."
+    mended = "bentoml.runner_service works: openllm/bento/compose.py may be made of it."
     assert not hasattr(service.inner().echo, "local"), mended
 
 
@@ -170,4 +170,4 @@ async def test_a_long_answer_that_does_not_stream_is_cut_off() -> None:
         sent.append(message)
 
     await TimeoutMiddleware(slow, 0.01)({"type": "http", "method": "GET", "path": "/", "headers": []}, None, send)
-    assert sent[0]["status"] == 504, "`LONGEST_ANSWER_SECONDS` in openllm/bento/llm_service.py can go."
+    assert sent[0]["status"] == 504, "`LONGEST_ANSWER_SECONDS` in openllm/bento/service/llm_service.py can go."

@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from openllm.bento.build import build
-from openllm.bento.document import read_document
+from openllm.bento.pack.document import read_document
 from openllm.bento.serve import bento_document, serve
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError, ServeError, WeightsError
-from openllm.settings import Settings
-from openllm.spec import LLMSpec
 from tests.bento.conftest import STOP_WAIT, ServerProcess, free_port, running
 
 PROMPT = "hello world, how do I build and serve a model on this machine?"

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from openllm.llm import LLM
-from openllm.settings import Settings
-from openllm.spec import LLMSpec
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
 from tests.cli.conftest import Run
 from tests.serving import Running, serve, write_echo_model
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.resources import Resources
-from openllm.spec import LLMSpec
+from openllm.bento.pack.resources import Resources
+from openllm.config.spec import LLMSpec
 from tests.bento.conftest import echo_model, home
 from tests.cli.conftest import Run
 from tests.cloud import CLUSTER, TOKEN, FakeCloud, cloud
@@ -25,7 +25,7 @@ SECRET_VALUE = "hunter2-hunter2"
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openllm.bento.rollout.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("openllm.bento.cloud.rollout.POLL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_the_configuration_is_one_that_bentomls_own_command_takes(
 ) -> None:
     import bentoml
 
-    from openllm.bento.cloud import connect
+    from openllm.bento.cloud.account import connect
 
     path = tmp_path / "config.yaml"
     path.write_text(run("deploy", built.tag, "--dry-run").stdout)
@@ -375,7 +375,7 @@ def test_a_failed_rollout_is_one_line_with_its_reason(
 def test_a_reason_that_does_not_come_is_not_waited_for(
     run: Run, cloud: FakeCloud, built: BuildResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openllm.bento.rollout.REASON_SECONDS", 0.2)
+    monkeypatch.setattr("openllm.bento.cloud.rollout.REASON_SECONDS", 0.2)
     cloud.rollout, cloud.mute_pods = ["failed"], True
     _check_one_line(run("deploy", built.tag), "it failed, and BentoCloud gives no reason.", progress=True)
 
@@ -401,9 +401,9 @@ def test_answers_that_fail_meanwhile_are_waited_out(run: Run, cloud: FakeCloud, 
 def _waited(cloud: FakeCloud, failing: int) -> str:
     import bentoml
 
-    from openllm.bento.cloud import connect
-    from openllm.bento.deploy import Deployed
-    from openllm.bento.rollout import wait
+    from openllm.bento.cloud.account import connect
+    from openllm.bento.cloud.deploy import Deployed
+    from openllm.bento.cloud.rollout import wait
 
     account = connect()
     handle = bentoml.deployment.get("bird", _cloud_client=account.client)

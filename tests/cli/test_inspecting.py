@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openllm.bento.build import BuildResult, build
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 from tests.bento.conftest import echo_model, home
 from tests.cli.conftest import Run
 

@@ -12,7 +12,7 @@ import pytest
 import openllm
 from openllm import models
 from openllm.cli._output import readable_size
-from openllm.settings import all_variables
+from openllm.config.settings import all_variables
 from tests.cli.conftest import Run
 
 DOCS = Path(openllm.__file__).parents[1] / "docs" / "configuration.md"
@@ -31,7 +31,7 @@ def _store(home: Path, name: str, version: str, config: dict[str, Any] | None, i
 def test_models_lists_every_family(run: Run) -> None:
     result = run("models")
     assert (result.exit_code, result.stderr) == (0, "")
-    for family in models.families():
+    for family in models.all_families():
         assert re.search(rf"^{family.name} +{re.escape(family.default_id or '-')} ", result.stdout, re.MULTILINE)
     assert "The local store holds no models yet" in result.stdout
 

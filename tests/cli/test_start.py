@@ -14,9 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from openllm.cli import cli
-from openllm.settings import Settings
-from openllm.spec import LLMSpec
-from openllm.variables import SPEC_VARIABLES
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.config.variables import SPEC_VARIABLES
 from tests.cli.conftest import Run
 
 OPTIONS = {"adapters": "--adapter-id", "engine_args": "--engine-arg"}
@@ -156,7 +156,7 @@ def test_a_recipe_that_cannot_work_is_one_line(
 
 def test_a_recipe_that_comes_along_is_found_by_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tiny.yaml").write_text("# A tiny model\nmodel_id: demo\nseed: 7\n")
-    monkeypatch.setattr("openllm.recipes.recipe_directory", lambda: tmp_path)
+    monkeypatch.setattr("openllm.config.recipes.recipe_directory", lambda: tmp_path)
     assert _spec(run, "build", "tiny", "--backend", "echo") == {
         "model_id": "demo",
         "family": "demo",

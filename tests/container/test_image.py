@@ -13,11 +13,11 @@ import openai
 import pytest
 
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.container import containerize
-from openllm.bento.containerfile import BENTO, USER, ContainerOptions
-from openllm.bento.imagesize import ImageSize
+from openllm.bento.image.container import containerize
+from openllm.bento.image.containerfile import BENTO, USER, ContainerOptions
+from openllm.bento.image.imagesize import ImageSize
+from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
-from openllm.spec import LLMSpec
 from tests.bento.models import write_echo_adapter
 from tests.container.conftest import BASE, Container
 
@@ -105,7 +105,7 @@ def test_the_demo_on_pytorch(home: Path, configuration: Path, start: Any) -> Non
 def check_compiled(container: Container) -> None:
     """Nothing is compiled when it starts, which it could not keep: neither the packages nor Python's own library."""
     done = container.execute(
-        "/app/.venv/bin/python", "-v", "-c", "import bentoml, openllm.bento.llm_service, transformers"
+        "/app/.venv/bin/python", "-v", "-c", "import bentoml, openllm.bento.service.llm_service, transformers"
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "/app/.venv/lib" in done.stderr

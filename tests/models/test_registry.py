@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openllm import models
-from openllm.config import LLMConfig
 from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.models.base import LLMConfig
 
 NAMES = ["bert", "demo", "gemma", "generic", "gpt2", "llama", "mistral", "phi", "qwen", "qwen3_embedding"]
 ARCHITECTURES = {
@@ -45,7 +45,7 @@ def test_a_family_is_reached_by_its_name_and_its_aliases(name: str) -> None:
 
 
 def test_no_word_names_two_families() -> None:
-    words = [word for family in models.families() for word in (family.name, *family.aliases)]
+    words = [word for family in models.all_families() for word in (family.name, *family.aliases)]
     assert len(words) == len(set(words))
 
 
@@ -68,7 +68,7 @@ def test_an_architecture_stands_for_one_family(architecture: str, name: str) -> 
 
 
 def test_each_architecture_has_one_owner() -> None:
-    for architecture in {name for family in models.families() for name in family.architectures}:
+    for architecture in {name for family in models.all_families() for name in family.architectures}:
         assert models.find(architecture) is not None
 
 
@@ -104,7 +104,7 @@ def test_id_decides_then_architecture_then_generic(model_id: str, architecture: 
 
 
 def test_every_known_id_belongs_to_its_own_family_whatever_its_architecture() -> None:
-    for family, architecture in itertools.product(models.families(), [None, *ARCHITECTURES]):
+    for family, architecture in itertools.product(models.all_families(), [None, *ARCHITECTURES]):
         for model_id in family.model_ids:
             assert models.resolve(model_id, architecture) is family
 

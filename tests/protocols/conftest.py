@@ -10,8 +10,8 @@ import httpx
 import openai
 import pytest
 
-from openllm.llm import LLM
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
 from tests.serving import Running, serve, write_echo_model
 
 

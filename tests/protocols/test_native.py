@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 import openllm
-from tests.protocols.test_chat import events
+from tests.protocols.openai.test_chat import events
 
 TEXT = "hello world, how do I build it?"
 

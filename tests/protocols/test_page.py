@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from openllm.settings import Settings
+from openllm.config.settings import Settings
 from tests.protocols.conftest import echo_llm
 from tests.serving import serve
 

@@ -12,6 +12,7 @@ from openllm.backends.keras.engine import Engine, Limits
 from openllm.backends.keras.families import end_tokens
 from openllm.backends.keras.loader import DTYPES, foreign_framework, load_runtime, missing_packages
 from openllm.backends.keras.runtime import Runtime
+from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
     ConfigurationError,
@@ -20,7 +21,6 @@ from openllm.errors import (
     UnsupportedCombination,
     UnsupportedFeature,
 )
-from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, Take, TokenDelta
 
 MAX_ROWS = 8  # choices decoded at once, unless the spec says otherwise

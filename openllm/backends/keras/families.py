@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from openllm.errors import UnsupportedCombination, WeightsError
-from openllm.weights import read_config
+from openllm.weights.resolve import read_config
 
 _SILU = ("silu", "swish")
 

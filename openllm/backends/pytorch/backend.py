@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from openllm.backends.base import Backend, BackendInfo, DeltaQueue, Embeddings, EngineStats
 from openllm.backends.pytorch.mounts import Mounts
+from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
-from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, Take, TokenDelta
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ import torch
 
 from openllm.backends.base import EngineStats
 from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.hardware import prepare_thread
 from openllm.backends.pytorch.loader import Limits, LoadedModel
 from openllm.backends.pytorch.outbox import Outbox, post_error, telling
 from openllm.backends.pytorch.runner import Runner
@@ -25,6 +24,7 @@ from openllm.backends.pytorch.scheduler import Scheduler
 from openllm.backends.pytorch.sequence import Job, Sequence, expand
 from openllm.backends.pytorch.steps import Outcome, StepComputer
 from openllm.errors import EngineDead, OpenLLMError, Overloaded
+from openllm.hardware.memory import prepare_thread
 from openllm.types import FinishReason, TokenDelta
 
 log = logging.getLogger(__name__)

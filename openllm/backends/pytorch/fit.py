@@ -16,7 +16,7 @@ from openllm.backends.pytorch.runner import PrefixCounts, Runner
 from openllm.backends.pytorch.sequence import Job, Sequence, Work
 from openllm.backends.pytorch.solo import SoloRunner
 from openllm.backends.pytorch.steps import STEP_ERRORS
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from openllm.backends.json_grammar import json_grammar
+from openllm.config.spec import LLMSpec
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Overloaded, UnsupportedFeature
-from openllm.spec import LLMSpec
 from openllm.types import Structure, StructureKind
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import attrs
 import torch
 from safetensors import SafetensorError
 
-from openllm.backends.pytorch.hardware import free_memory
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
-from openllm.hub import config_errors
-from openllm.spec import LLMSpec
+from openllm.hardware.memory import free_memory
+from openllm.weights.hub import config_errors
 
 ATTENTION = "attn_implementation"
 OPTIONS = ("prefill_tokens", ATTENTION, CONFIG)  # what engine_args may hold

@@ -19,11 +19,11 @@ from openllm.backends.pytorch.fit import choose_runner
 from openllm.backends.pytorch.flat import FlatRunner
 from openllm.backends.pytorch.grammar import GrammarShop, Guide
 from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
-from openllm.backends.pytorch.hardware import prepare_thread
 from openllm.backends.pytorch.loader import LoadedModel, choose_limits
 from openllm.backends.pytorch.sampler import Sampler
+from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
-from openllm.spec import LLMSpec
+from openllm.hardware.memory import prepare_thread
 from openllm.types import Structure
 
 T = TypeVar("T")

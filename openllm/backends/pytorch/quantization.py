@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination
-from openllm.spec import LLMSpec
 
 CONFIG = "quantization_config"  # the engine argument
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency
-from openllm.sources import Origin, origin
-from openllm.spec import LLMSpec
+from openllm.weights.origin import Origin, origin
 
 ALL_LINEAR = "all-linear"  # peft's word for every linear layer but the output
 

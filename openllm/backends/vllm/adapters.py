@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from openllm.backends.vllm.failures import translate
+from openllm.config.spec import AdapterSpec
 from openllm.errors import AdapterNotFound, Conflict, OpenLLMError, UnsupportedFeature, WeightsError
-from openllm.lora import resolve_adapter
-from openllm.spec import AdapterSpec
+from openllm.weights.adapters import resolve_adapter
 
 
 class Adapters:

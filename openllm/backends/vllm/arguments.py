@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from openllm.backends.vllm.plan import ParallelPlan, plan_parallel
-from openllm.backends.vllm.shape import ModelShape
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
-from openllm.spec import LLMSpec
+from openllm.hardware.parallel import ParallelPlan, plan_parallel
+from openllm.hardware.shape import ModelShape
 
 # Our name -> vLLM's. A value that was not said is left to vLLM.
 NAMES: Mapping[str, str] = {

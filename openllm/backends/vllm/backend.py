@@ -26,8 +26,8 @@ from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Sink
 from openllm.backends.vllm.structure import compacted
 from openllm.backends.vllm.usable import unpackable, unusable
+from openllm.config.spec import LLMSpec
 from openllm.errors import EngineDead, InvalidRequest, MissingDependency, Overloaded, UnsupportedFeature
-from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, Take, TokenDelta
 
 _COMPILE_SECONDS = 10.0  # for a schema or grammar, off the event loop

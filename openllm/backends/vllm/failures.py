@@ -14,7 +14,7 @@ from openllm.errors import (
     Overloaded,
     WeightsError,
 )
-from openllm.hub import config_errors
+from openllm.weights.hub import config_errors
 
 RESTART = "Restart the service; its log says why the engine stopped."
 _EXTRAS = re.compile(r"\s*\((?:parameter|value)=.*\)$", re.DOTALL)  # vLLM appends what was sent

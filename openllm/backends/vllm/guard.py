@@ -11,7 +11,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from openllm.settings import process_environment
+from openllm.config.settings import process_environment
 
 MARK = "_OPENLLM_ENGINE"
 _SCRIPT = """

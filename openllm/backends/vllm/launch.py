@@ -14,7 +14,6 @@ from typing import Any
 import attrs
 
 from openllm.backends.base import BackendInfo
-from openllm.backends.devices import Gpu, visible_gpus
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
 from openllm.backends.vllm.embedding import pooler_config, pooling_type
@@ -23,16 +22,17 @@ from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.machine import free_memory, total_memory
 from openllm.backends.vllm.options import convert_options
-from openllm.backends.vllm.room import Room, check_room, plain_attention
-from openllm.backends.vllm.shape import model_shape
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import Sink, shorten
 from openllm.backends.vllm.usable import Installation, find_installation
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, WeightsError
-from openllm.hub import config_errors
-from openllm.settings import Settings
-from openllm.spec import LLMSpec
-from openllm.weights import read_config, resolve_weights
+from openllm.hardware.fit import Room, check_room, plain_attention
+from openllm.hardware.gpus import Gpu, visible_gpus
+from openllm.hardware.shape import model_shape
+from openllm.weights.hub import config_errors
+from openllm.weights.resolve import read_config, resolve_weights
 
 logger = logging.getLogger(__name__)
 # What vLLM raises while it reads its configuration and brings the engine up.

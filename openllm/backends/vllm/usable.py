@@ -9,8 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from openllm.backends.devices import Gpu, visible_gpus
-from openllm.spec import QUANTIZATIONS, LLMSpec
+from openllm.config.spec import QUANTIZATIONS, LLMSpec
+from openllm.hardware.gpus import Gpu, visible_gpus
 
 OLDEST, NEWEST = (0, 26), (0, 33)
 INSTALL = {

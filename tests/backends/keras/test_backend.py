@@ -15,8 +15,8 @@ import pytest
 from openllm.backends.flax import BACKEND as FLAX
 from openllm.backends.keras import loader
 from openllm.backends.tf import BACKEND as TF
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, EngineDead, MissingDependency, UnsupportedCombination
-from openllm.spec import LLMSpec
 from tests.backends.keras.checkpoints import write_checkpoint
 
 
@@ -63,7 +63,7 @@ def test_a_second_framework_in_one_process_is_one_clear_error(monkeypatch: pytes
 
 def test_asking_whether_it_is_usable_imports_no_framework() -> None:
     code = (
-        "import sys; from openllm.spec import LLMSpec; from openllm.backends import flax, tf;"
+        "import sys; from openllm.config.spec import LLMSpec; from openllm.backends import flax, tf;"
         "flax.BACKEND.unusable(LLMSpec(model_id='x')); tf.BACKEND.unusable(LLMSpec(model_id='x'));"
         "print({'keras', 'keras_hub', 'jax', 'tensorflow', 'transformers', 'torch'} & set(sys.modules))"
     )

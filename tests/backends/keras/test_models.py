@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 from openllm.backends.base import Backend
 from openllm.backends.keras import loader
 from openllm.backends.select import find_backend
+from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, ConfigurationError, InvalidRequest, UnsupportedFeature, WeightsError
-from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams, Structure, StructureKind, TokenDelta
 from tests.backends.keras.checkpoints import CONFIGS, VOCAB, write_checkpoint
 from tests.backends.keras.reference import NumpyModel

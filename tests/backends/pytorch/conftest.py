@@ -13,7 +13,7 @@ import pytest
 
 from openllm.backends.pytorch import BACKEND
 from openllm.backends.pytorch.backend import PyTorchBackend
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams, TokenDelta, TokenLogprob, new_request_id
 from tests import tiny
 from tests.backends.reference import Reference

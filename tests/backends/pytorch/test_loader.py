@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from openllm.backends.pytorch import BACKEND, loader
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, OpenLLMError, UnsupportedCombination, WeightsError
-from openllm.spec import LLMSpec
 from tests import tiny
 from tests.backends.pytorch.conftest import ask, prompt_of, started
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from openllm.errors import ConfigurationError
-from openllm.llm import LLM
-from openllm.lora import check_adapter
+from openllm.llm.llm import LLM
+from openllm.weights.adapters import check_adapter
 from tests.tiny import write_gpt2, write_llama
 
 ROOT = Path(__file__).parents[3]

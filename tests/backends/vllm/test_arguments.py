@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from openllm.backends.vllm.arguments import CPU_LEAST, Machine, cache_bytes, engine_arguments, lora_rank
-from openllm.backends.vllm.shape import ModelShape
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
-from openllm.spec import LLMSpec
+from openllm.hardware.shape import ModelShape
 
 SHAPE = ModelShape(layers=16, heads=32, kv_heads=8, head_dim=64, vocab=128256, intermediate=8192, longest=131072)
 CUDA = Machine("cuda", gpus=1)

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from openllm.backends.vllm import BACKEND
+from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
     Conflict,
@@ -24,7 +25,6 @@ from openllm.errors import (
     UnsupportedFeature,
     WeightsError,
 )
-from openllm.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams, Structure, StructureKind, TokenDelta, new_request_id
 from tests.tiny import write_adapter, write_encoder, write_llama
 

@@ -14,8 +14,8 @@ import pytest
 from openllm.backends.vllm.environment import gpu_mask, prepare_environment
 from openllm.backends.vllm.launch import _check_room, engine_config, launch, plan_arguments
 from openllm.backends.vllm.stats import StatsBoard
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError
-from openllm.spec import LLMSpec
 from tests.tiny import write_adapter, write_encoder, write_llama
 
 pytestmark = pytest.mark.vllm

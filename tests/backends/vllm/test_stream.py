@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openllm.backends.vllm import BACKEND
-from openllm.spec import LLMSpec
+from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams, new_request_id
 from tests.tiny import write_llama
 

@@ -1,4 +1,4 @@
-"""A new-style service with two models as dependencies: what tests/bento/test_runners.py serves."""
+"""A new-style service with two models as dependencies: what tests/bento/runner/test_runners.py serves."""
 
 from __future__ import annotations
 

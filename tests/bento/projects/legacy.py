@@ -1,4 +1,4 @@
-"""A service of BentoML's first kind with two Runners: what tests/bento/test_runners.py serves."""
+"""A service of BentoML's first kind with two Runners: what tests/bento/runner/test_runners.py serves."""
 
 from __future__ import annotations
 

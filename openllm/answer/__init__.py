@@ -1,0 +1,1 @@
+"""Token ids in, parts of an answer out."""

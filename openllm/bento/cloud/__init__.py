@@ -1,0 +1,1 @@
+"""BentoCloud: account, push, deploy, wait."""

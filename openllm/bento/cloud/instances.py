@@ -1,0 +1,179 @@
+"""The machines that BentoCloud has to offer, with prices, and which of them a Bento fits on, by its weights."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Self
+
+import attrs
+
+from openllm.bento.cloud.account import Account, conversation
+from openllm.bento.cloud.deploy import DeployOptions, Target
+from openllm.bento.cloud.push import Say
+from openllm.bento.inspect import inspect_bento
+from openllm.bento.pack.files import readable
+from openllm.bento.pack.resources import Resources
+from openllm.config.spec import LLMSpec
+from openllm.errors import DeployError
+
+OVERHEAD = 1.2  # times the weights: buffers, activations, what the engine itself takes
+KV_ROOM = 2 * 2**30  # bytes for the KV cache of a model whose spec does not say kv_cache_memory
+PROCESS_ROOM = 2**30  # bytes of a service without a GPU, beside its model
+_UNITS = {f"{letter}i": 1024**power for power, letter in enumerate("KMGT", 1)}
+_UNITS |= {letter: 1000**power for power, letter in enumerate("KMGT", 1)} | {"k": 1000, "": 1}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i?|k|)B?")
+_NO_LIST = ("403", "404")  # codes of an account, or a server, without a list
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+@attrs.frozen
+class InstanceType:
+    """One kind of machine. `gpu_memory` is that of one GPU, in bytes; None: the cloud does not say."""
+
+    name: str
+    price: str  # as the cloud writes it
+    cpu: str
+    memory: int | None
+    gpus: int
+    gpu_type: str
+    gpu_memory: int | None
+    description: str
+
+    @classmethod
+    def read(cls, schema: Any) -> Self:
+        """From BentoML's ResourceInstanceSchema."""
+        requests = schema.config.resources.requests if schema.config.resources else None
+        gpu = schema.config.gpu_config
+        return cls(
+            name=schema.display_name,
+            price=schema.config.price or "",
+            cpu=(requests and requests.cpu) or "",
+            memory=read_quantity(requests and requests.memory),
+            gpus=int(read_quantity(requests and requests.gpu) or 0),
+            gpu_type=(gpu and gpu.type) or "",
+            gpu_memory=read_quantity(gpu and gpu.memory),
+            description=schema.description or "",
+        )
+
+    @property
+    def cost(self) -> float:
+        """The number in the price; infinite where there is none."""
+        found = _NUMBER.search(self.price)
+        return float(found[0]) if found else math.inf
+
+
+@attrs.frozen
+class Need:
+    """What one replica asks for, sizes in bytes. `weights` None: they are fetched at start, nobody knows their size."""
+
+    weights: int | None
+    room: int
+    gpus: int
+    gpu_type: str | None = None
+
+    @classmethod
+    def of_bento(cls, tag: str) -> Self:
+        """From what `openllm build` wrote into the Bento. Errors: ServeError, BuildError."""
+        found = inspect_bento(tag)
+        specs = [LLMSpec.from_dict(spec) for spec in found.specs]
+        resources = Resources.read(found.resources)
+        known = all(model.inside or model.size for model in found.models)
+        return cls(
+            weights=sum(model.size for model in found.models) if known else None,
+            room=sum(spec.kv_cache_memory or KV_ROOM for spec in specs),
+            gpus=resources.gpus(specs),
+            gpu_type=resources.gpu_type,
+        )
+
+    @property
+    def memory(self) -> int:
+        """Of the GPUs together, or of the machine where there are none."""
+        return math.ceil((self.weights or 0) * OVERHEAD) + self.room + (0 if self.gpus else PROCESS_ROOM)
+
+
+def list_instance_types(account: Account, cluster: str | None) -> tuple[InstanceType, ...]:
+    """What there is, cheapest first. Errors: DeployError."""
+    with conversation(account, "list the instance types"):
+        found = [InstanceType.read(schema) for schema in account.client.client.v2.list_instance_types(cluster)]
+    return tuple(sorted(found, key=lambda kind: (kind.cost, kind.name)))
+
+
+def find_instance_type(kinds: Sequence[InstanceType], name: str) -> InstanceType:
+    """Errors: DeployError that names the nearest."""
+    for kind in kinds:
+        if kind.name == name:
+            return kind
+    near = difflib.get_close_matches(name, [kind.name for kind in kinds], 1, cutoff=0.4)
+    hint = f"Did you mean {near[0]}?" if near else "`openllm deploy --instance-types` lists them."
+    raise DeployError(f"BentoCloud has no instance type {name[:60]!r}.", hint=hint)
+
+
+def why_not(kind: InstanceType, need: Need) -> str | None:
+    """The first reason why a replica does not fit on `kind`; None: it does, as far as is known."""
+    if kind.gpus < need.gpus:
+        return f"needs {_gpus(need.gpus)}, has {kind.gpus or 'none'}"
+    if need.gpus and need.gpu_type and kind.gpu_type != need.gpu_type:
+        return f"needs {need.gpu_type}, has {kind.gpu_type or 'another GPU'}"
+    if need.weights is None:
+        return None
+    each = kind.gpu_memory if need.gpus else kind.memory
+    if each is None:
+        return "its memory is not known"
+    memory = each * (need.gpus or 1)
+    if memory < need.memory:
+        where = f"on {_gpus(need.gpus)}" if need.gpus else "of memory"
+        return f"needs {readable(need.memory)} {where}, has {readable(memory)}"
+    return None
+
+
+def cheapest(kinds: Sequence[InstanceType], need: Need) -> InstanceType:
+    """Errors: DeployError when none fits; it says why the largest does not."""
+    for kind in sorted(kinds, key=lambda kind: (kind.cost, kind.name)):
+        if why_not(kind, need) is None:
+            return kind
+    if not kinds:
+        raise DeployError("BentoCloud offers this account no instance types.", hint="Name one with --instance-type.")
+    largest = max(kinds, key=lambda kind: (kind.gpus * (kind.gpu_memory or 0), kind.memory or 0))
+    raise DeployError(
+        f"No instance type fits; {largest.name}, the largest, does not: {why_not(largest, need)}.",
+        hint="Quantize the model, or name one with --instance-type all the same.",
+    )
+
+
+def choose(account: Account, target: Target, options: DeployOptions, say: Say) -> DeployOptions:
+    """`options` with an instance type: the one they name, which must exist, or the cheapest that fits.
+
+    Where the account may not list them, or nobody here knows the Bento, BentoCloud decides. Errors: DeployError.
+    """
+    try:
+        kinds = list_instance_types(account, options.cluster)
+    except DeployError as error:
+        if error.code not in _NO_LIST:
+            raise
+        say(f"{error.message} {'It is not checked' if options.instance_type else 'BentoCloud decides'}.")
+        return options
+    need = Need.of_bento(target.tag) if target.local else None
+    if options.instance_type is not None:
+        kind = find_instance_type(kinds, options.instance_type)
+        if need is not None and (reason := why_not(kind, need)) is not None:
+            say(f"{kind.name} may not do: {reason}.")
+        return options
+    if need is None:
+        say("The Bento is not here to be measured: BentoCloud decides on the instance type.")
+        return options
+    kind = cheapest(kinds, need)
+    say(f"Taking {kind.name}{f' at {kind.price}' if kind.price else ''}, the cheapest that it fits on.")
+    return attrs.evolve(options, instance_type=kind.name)
+
+
+def read_quantity(text: str | None) -> int | None:
+    """Bytes, or a plain number, in Kubernetes' notation (24Gi, 500M, 1) or in people's (24 GB); None if in neither."""
+    found = _QUANTITY.fullmatch(text.strip()) if text else None
+    return int(float(found[1]) * _UNITS[found[2]]) if found else None
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"

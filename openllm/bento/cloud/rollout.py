@@ -1,0 +1,103 @@
+"""Waiting for a deployment: each state it goes through is said, and one that cannot become well is an error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+
+import attrs
+import httpx
+from bentoml.exceptions import BentoMLException
+from cattrs.errors import BaseValidationError
+from httpx_ws import HTTPXWSException
+
+from openllm.bento.cloud.account import Account, conversation
+from openllm.bento.cloud.deploy import Deployed
+from openllm.bento.cloud.push import Say
+from openllm.errors import DeployError
+
+READY = ("running", "scaled-to-zero")
+FAILED: Mapping[str, str] = {
+    "failed": "it failed",
+    "image-build-failed": "its image could not be built",
+    "unhealthy": "it is unhealthy",
+    "terminating": "somebody terminates it",
+    "terminated": "it was terminated",
+}
+POLL_SECONDS = 3.0
+REASON_SECONDS = 10.0  # that asking for a reason may take
+PATIENCE = 3  # failing answers one after the other before the waiting ends
+_LASTING = ("401", "403", "404")  # codes that do not pass by themselves, so are not waited out
+
+
+@attrs.frozen
+class Outcome:
+    """How a deployment is, and where it answers."""
+
+    status: str
+    urls: tuple[str, ...]
+
+
+def look(account: Account, deployed: Deployed, *, again: bool = True) -> Outcome:
+    """How it is now; `again` False: how it was when the server answered last. Errors: DeployError."""
+    with conversation(account, f"look at {deployed.name}"):
+        status = deployed.handle.get_status(refetch=again).status
+        urls = deployed.handle.to_dict().get("endpoint_urls") or ()
+    return Outcome(status, tuple(urls))
+
+
+def wait(account: Account, deployed: Deployed, seconds: float, say: Say) -> Outcome:
+    """Return once it runs. Errors: DeployError when the rollout fails, or takes longer than `seconds`."""
+    end = time.monotonic() + seconds
+    before, failures = "", 0
+    while True:
+        try:
+            found = look(account, deployed)
+            failures = 0
+        except DeployError as error:
+            failures += 1
+            if failures == PATIENCE or error.code in _LASTING or time.monotonic() >= end:
+                raise DeployError(error.message, hint=_left(deployed), code=error.code) from None
+            found = Outcome(before, ())
+        if found.status != before:
+            before = found.status
+            say(f"{deployed.name} is {before}.")
+        if before in READY:
+            return found
+        if before in FAILED:
+            reason = _reason(account, deployed)
+            because = f": {reason}" if reason else ", and BentoCloud gives no reason"
+            raise DeployError(f"{deployed.name} did not come up, {FAILED[before]}{because}.", hint=_left(deployed))
+        if time.monotonic() >= end:
+            raise DeployError(
+                f"{deployed.name} was not ready within {seconds:g} seconds, it is {before or 'not known how'}.",
+                hint=_left(deployed),
+            )
+        time.sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+
+
+def _left(deployed: Deployed) -> str:
+    return (
+        f"It stays there: see {deployed.console} or `bentoml deployment get {deployed.name}`; "
+        f"`bentoml deployment terminate {deployed.name}` stops it."
+    )
+
+
+def _reason(account: Account, deployed: Deployed) -> str:
+    """What its pods say; empty when they say nothing, or not soon: the WebSocket they come by has no timeout."""
+    found: list[str] = []
+    thread = threading.Thread(target=_ask_pods, args=(account, deployed, found), daemon=True)
+    thread.start()
+    thread.join(REASON_SECONDS)
+    return account.quote(found[0]) if found else ""
+
+
+def _ask_pods(account: Account, deployed: Deployed, found: list[str]) -> None:
+    """Add what each pod that is not ready says of itself to `found`. What fails here hides no failure: one is told."""
+    try:
+        pods = account.client.client.v2.list_deployment_pods(deployed.name, deployed.handle.cluster)
+    except (BentoMLException, httpx.HTTPError, HTTPXWSException, BaseValidationError, ValueError):
+        return
+    said = [(pod.pod_status.reason, pod.name) for pod in pods if not pod.status.ready and pod.pod_status.reason]
+    found += [f"{reason} ({name})" for reason, name in said]

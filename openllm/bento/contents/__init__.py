@@ -1,0 +1,1 @@
+"""What is in a Bento: listed, licensed, scanned, checked."""

@@ -1,0 +1,1 @@
+"""A Bento as an image and on a cluster."""

@@ -1,0 +1,81 @@
+"""The file beside service.py: which models one service serves. One LLMSpec, or several under `llms`; JSON or YAML.
+
+Beside the specs it may hold `resources`: the GPUs that a deployment asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from openllm.bento.pack.resources import Resources
+from openllm.config.spec import LLMSpec, resolve_spec
+from openllm.errors import ConfigurationError
+
+MANY = "llms"
+RESOURCES = "resources"
+# What names one model: an environment variable cannot say it for several.
+_IDENTITY = frozenset({"model_id", "family", "revision", "name", "adapters"})
+
+
+def read_document(path: Path) -> tuple[dict[str, Any], ...]:
+    """The specs in `path`, one mapping each, not yet merged with anything. Errors: ConfigurationError."""
+    data = _load(path)
+    many = data.get(MANY, [{key: value for key, value in data.items() if key != RESOURCES}])
+    if not isinstance(many, list) or not many or not all(isinstance(item, dict) for item in many):
+        raise ConfigurationError(f"{path.name}: {MANY} must be a list of specs.")
+    if MANY in data and not set(data) <= {MANY, RESOURCES}:
+        raise ConfigurationError(f"{path.name} has {MANY} and other keys; put those into each spec.")
+    return tuple(many)
+
+
+def read_resources(path: Path) -> Resources:
+    """The `resources` in `path`; without any, nothing is said. Errors: ConfigurationError."""
+    return Resources.read(_load(path).get(RESOURCES, {}))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigurationError(f"There is no {path.name} beside the service.") from None
+    except (yaml.YAMLError, ValueError) as error:
+        kind = "JSON" if path.suffix == ".json" else "YAML"
+        raise ConfigurationError(f"{path.name} is not {kind}: {_first_line(error)}.") from None
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path.name} must hold a mapping: one LLMSpec, or several under {MANY}.")
+    return data
+
+
+def write_document(specs: Sequence[LLMSpec], resources: Resources | None = None) -> str:
+    """The text that `read_document` and `read_resources` read back: what differs from the defaults, keys sorted."""
+    plain = [spec.to_dict() for spec in specs]
+    said = {RESOURCES: resources.to_dict()} if resources and resources.to_dict() else {}
+    data = {**(plain[0] if len(plain) == 1 else {MANY: plain}), **said}
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def merge_document(baked: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> tuple[LLMSpec, ...]:
+    """The specs that are in force: `environment` (of `settings.spec_layer`) over what the Bento says.
+
+    Errors: ConfigurationError for a key nobody knows, or a variable that cannot apply to several models at once.
+    """
+    if len(baked) > 1 and (ambiguous := sorted(_IDENTITY & set(environment))):
+        raise ConfigurationError(
+            f"OPENLLM_{ambiguous[0].upper()} is set, but this service has {len(baked)} models.",
+            hint="Unset it, or serve one model.",
+        )
+    specs = tuple(resolve_spec(environment, item) for item in baked)
+    served = [spec.served_name for spec in specs]
+    if twice := sorted({name for name in served if served.count(name) > 1}):
+        raise ConfigurationError(f"Two models are called {twice[0]!r}.", hint="Give one of them another name.")
+    return specs
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")

@@ -1,0 +1,145 @@
+"""Weights and adapters in BentoML's model store: the tag's version is their content, and nothing is there by halves."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import bentoml
+import yaml
+from bentoml.exceptions import BentoMLException
+from bentoml.models import ModelContext
+
+from openllm.bento.pack.files import Placement, bytes_to_copy, explain, place, readable, require_room
+from openllm.bento.pack.render import tag_name
+from openllm.weights.checkpoint import join_digests, model_files
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILE = "model.yaml"
+VERSION_LENGTH = 20  # hexadecimal digits of the content digest, 80 bits
+
+
+@attrs.frozen
+class Stored:
+    """One entry of the model store, and what it took to get it there."""
+
+    tag: str
+    path: Path
+    placement: Placement = attrs.field(factory=Placement)
+    new: bool = False
+    digests: Mapping[str, str] | None = None  # of its files, where they had to be read anyway
+
+
+def store_directory(directory: Path, name: str, digests: Mapping[str, str], metadata: Mapping[str, str]) -> Stored:
+    """Bring `directory` into the store as `name:digest`; a second time nothing is written.
+
+    `digests` are those of its files (`checkpoint.file_digests`).
+    Links in the directory (a Hub cache) are followed to the real files. `metadata` goes into model.yaml.
+    Errors: BuildError when the disk has no room or refuses.
+    """
+    digest = join_digests(digests)
+    tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
+    if (found := find_model(str(tag))) is not None:
+        return Stored(str(tag), found, digests=digests)
+    files = list(model_files(directory))
+    what = f"Storing {tag.name}"
+    try:
+        with workshop() as bench:
+            needed = bytes_to_copy((directory / inner for inner in files), bench)
+            logger.info("%s needs %s on the disk.", what, readable(needed))
+            require_room(needed, bench, what)
+            placement = _fill(bench, directory, files)
+            _write_info(bench, tag, {**metadata, "digest": digest})
+            kept = publish(bench, _store_path(), tag, MODEL_FILE)
+            return Stored(str(tag), kept, placement, new=True, digests=digests)
+    except OSError as error:
+        raise explain(error, what) from error
+
+
+def find_model(tag: str) -> Path | None:
+    """The directory of a model in the store that is in force: the Bento's own, or this machine's. None if absent."""
+    try:
+        return Path(bentoml.models.get(tag).path)
+    except BentoMLException:  # also for a directory that something else left behind
+        return None
+
+
+def hub_source(path: Path) -> dict[str, str]:
+    """Where a stored model came from, as far as model.yaml knows: `hub_id` and `commit`."""
+    info = yaml.safe_load((path / MODEL_FILE).read_text(encoding="utf-8"))
+    metadata = info.get("metadata") or {}
+    return {key: str(metadata[key]) for key in ("hub_id", "commit") if key in metadata}
+
+
+def _fill(bench: Path, directory: Path, files: list[Path]) -> Placement:
+    total = Placement()
+    for inner in files:
+        total += place(directory / inner, bench / inner)
+    return total
+
+
+def _write_info(bench: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> None:
+    """model.yaml, by BentoML's own writer."""
+    from bentoml._internal.models.model import ModelInfo, ModelOptions
+
+    info = ModelInfo(
+        tag=tag,
+        module="",
+        labels={"framework": "openllm"},
+        options=ModelOptions(),
+        metadata=dict(metadata),
+        context=ModelContext(framework_name="openllm", framework_versions={}),
+        signatures={},
+        api_version="v1",
+    )
+    with (bench / MODEL_FILE).open("w", encoding="utf-8") as target:
+        info.dump(target)
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """An empty directory on the store's file system; gone afterwards, whatever happens."""
+    models = _store_path()
+    models.mkdir(parents=True, exist_ok=True)
+    nearby = models.parent / "tmp"
+    nearby.mkdir(exist_ok=True)
+    if nearby.stat().st_dev != models.stat().st_dev:
+        nearby = models  # a disk of its own: the one place from which a rename can reach the store
+    bench = Path(tempfile.mkdtemp(prefix="openllm-", dir=nearby))
+    try:
+        yield bench
+    finally:
+        shutil.rmtree(bench, ignore_errors=True)
+
+
+def publish(finished: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
+    """Move a finished directory to its place in `store` in one step, and let `latest` point at it.
+
+    `marker` is a file that a complete entry has. Errors: OSError.
+    """
+    home = store / str(tag.name)
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / str(tag.version)
+    finished.chmod(0o755)
+    try:
+        finished.rename(target)
+    except OSError:
+        if (target / marker).is_file():
+            return target  # somebody else stored the same content a moment ago
+        if not any(home.iterdir()):
+            home.rmdir()
+        raise
+    (home / "latest").write_text(str(tag.version), encoding="utf-8")
+    return target
+
+
+def _store_path() -> Path:
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return Path(BentoMLContainer.model_store_dir.get())

@@ -1,0 +1,193 @@
+"""Runner: an LLM as a `bentoml.legacy.Runner`, with the same methods wherever BentoML runs it.
+
+BentoML carries arguments and results between its API server and its runner processes as pickles, over Unix sockets
+only: a TCP port would let anybody who reaches it run code. `openllm.bento.depends` and several API workers use a
+transport of our own instead.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import warnings
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, ClassVar, Self
+
+import bentoml
+import bentoml.legacy
+
+from openllm.backends.base import EngineStats
+from openllm.bento.pack.render import tag_name
+from openllm.bento.runner.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
+from openllm.bento.runner.strategy import AMD, CPU, NVIDIA, LLMStrategy
+from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError
+from openllm.hardware.assignment import gpus_needed
+from openllm.llm.llm import LLM
+from openllm.llm.loops import LoopThread
+from openllm.llm.naming import ModelId, spec_for
+from openllm.types import GenerationOutput, Prompt
+from openllm.weights.store import is_tag
+
+RUNNER_OPTIONS = ("name", "embedded", "max_batch_size", "max_latency_ms", "method_configs", "scheduling_strategy")
+
+
+class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has no types
+    """A runnable around `source`: made, it has loaded the model and mounted the adapters."""
+
+    SUPPORTED_RESOURCES = (NVIDIA, AMD, CPU)
+    SUPPORTS_CPU_MULTI_THREADING = True
+    GPUS: ClassVar[int]  # that one worker cannot do without
+    source: ClassVar[LLM]
+
+    def __init__(self) -> None:
+        llm = self.llm = self.source
+        self.thread = LoopThread()
+        self._ours = not llm.started
+        self.thread.run(llm.start())
+
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def generate(self, prompt: Prompt, **options: Any) -> GenerationOutput:
+        """`LLM.generate`: `adapter_name` and sampling parameters by name."""
+        return await self.llm.generate(prompt, **options)
+
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def generate_iterator(self, prompt: Prompt, **options: Any) -> AsyncGenerator[GenerationOutput, None]:
+        """`LLM.generate_iterator`: what is new, as it comes; closing it cancels."""
+        items: Any = self.llm.generate_iterator(prompt, **options)
+        try:
+            async for item in items:
+                yield item
+        finally:
+            await items.aclose()
+
+    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]  # as above
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector of length 1 per text; BentoML joins the texts of callers that come together."""
+        return (await self.llm.embed(list(texts))).vectors
+
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def adapters(self) -> tuple[str, ...]:
+        """The names that `adapter_name` may have."""
+        return self.llm.adapters
+
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def stats(self) -> EngineStats:
+        """How busy the engine is."""
+        return self.llm.stats()
+
+    def close(self) -> None:
+        """Stop the engine if it was started for this."""
+        if self._ours:
+            self.thread.run(self.llm.aclose())
+        self.thread.stop()
+
+
+def make_runnable(llm: LLM) -> type[LLMRunnable]:
+    """The runnable class of `llm`."""
+    return type("LLMRunnable", (LLMRunnable,), {"GPUS": gpus_needed(llm.spec), "source": llm})
+
+
+class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no types
+    """A model as a BentoML Runner. `model`, `model_id`, `backend` and options are those of `openllm.LLM`.
+
+    `embedded`, `max_batch_size`, `max_latency_ms`, `method_configs` and `scheduling_strategy` are BentoML's own.
+
+        runner = openllm.Runner("llama", model_id="...", backend="vllm")
+        svc = bentoml.legacy.Service("chat", runners=[runner])
+        answer = await runner.generate.async_run("Hello", max_tokens=64)
+        async for piece in runner.generate_iterator.async_stream("Hello"): ...
+
+    In a new-style service: `llm = openllm.bento.depends(runner)`. Errors: ConfigurationError, UnknownFamily.
+    """
+
+    llm: LLM
+
+    def __init__(
+        self, model: ModelId = "demo", model_id: ModelId | None = None, *, backend: str | None = None, **options: Any
+    ) -> None:
+        own = {key: options.pop(key) for key in RUNNER_OPTIONS[1:] if key in options}
+        given = {"model_id": model_id, "backend": backend, **options}
+        self._wrap(
+            LLM.from_spec(spec_for(model, {key: value for key, value in given.items() if value is not None})), own
+        )
+
+    @classmethod
+    def from_llm(cls, llm: LLM, **options: Any) -> Self:
+        """The Runner of an LLM; `options` are those of `bentoml.legacy.Runner` (`name`, `embedded`, batching).
+
+        Its workers load the model anew; `init_local` uses `llm` itself.
+        """
+        if unknown := set(options) - set(RUNNER_OPTIONS):
+            raise ConfigurationError(f"A runner has no option {min(unknown)!r}.", hint=f"It has {RUNNER_OPTIONS}.")
+        runner = cls.__new__(cls)
+        runner._wrap(llm, options)
+        return runner
+
+    def _wrap(self, llm: LLM, options: dict[str, Any]) -> None:
+        chosen = {
+            "name": tag_name(llm.name),
+            "scheduling_strategy": LLMStrategy,
+            "models": _stored(llm.spec),
+            **options,
+        }
+        _restore_runner_defaults()
+        with warnings.catch_warnings():  # BentoML calls its Runner deprecated; that we build on it is our matter
+            warnings.simplefilter("ignore", DeprecationWarning)
+            super().__init__(make_runnable(llm), **chosen)
+        object.__setattr__(self, "llm", llm)
+        object.__setattr__(self, "_options", options)
+        object.__setattr__(self, "_runner_handle", NoHandle(self))
+
+    @property
+    def spec(self) -> LLMSpec:
+        return self.llm.spec
+
+    def __repr__(self) -> str:
+        return f"Runner({self.llm!r}, name={self.name!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is a runner of the same model that nobody has initialised."""
+        return _remake, (type(self), self.llm, self._options)
+
+    def init_local(self, quiet: bool = False) -> None:
+        """Load the model into this process; returns when it is ready. Errors: those of `LLM.start`."""
+        self._set_handle(LocalHandle)
+
+    def init_client(self, handle_class: type[Any] | None = None, *args: Any, **kwargs: Any) -> None:
+        """Called by BentoML's API server: reach the runner's own process."""
+        self._set_handle(handle_class or RemoteHandle, *args, **kwargs)
+
+    def destroy(self) -> None:
+        """Undo `init_local`."""
+        handle = self._runner_handle
+        object.__setattr__(self, "_runner_handle", NoHandle(self))
+        if isinstance(handle, LocalHandle):
+            handle.close()
+
+    @property
+    def scheduled_worker_env_map(self) -> dict[int, dict[str, Any]]:
+        """Called by BentoML before it starts runner processes. Errors: ConfigurationError where it would use TCP."""
+        if sys.platform == "win32" or "microsoft-standard" in platform.release():
+            raise ConfigurationError("BentoML reaches runners over TCP here, which is not safe.", hint=UNIX_HINT)
+        found: dict[int, dict[str, Any]] = super().scheduled_worker_env_map
+        return found
+
+
+def _remake(kind: type[Runner], llm: LLM, options: dict[str, Any]) -> Runner:
+    return kind.from_llm(llm, **options)
+
+
+def _stored(spec: LLMSpec) -> list[Any]:
+    """What a Bento with this runner has to carry: the model, where it is in the store."""
+    return [bentoml.models.get(spec.model_id)] if is_tag(spec.model_id) else []
+
+
+def _restore_runner_defaults() -> None:
+    """A new-style service in the same process replaces BentoML's configuration by one that knows no runners."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from bentoml._internal.configuration.helpers import get_default_config
+
+    config = BentoMLContainer.config.get()
+    if "runners" not in config:
+        config["runners"] = get_default_config(version=1)["runners"]

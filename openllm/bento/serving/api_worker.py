@@ -1,0 +1,51 @@
+"""One API worker of `openllm start` (`python -m openllm.bento.serving.api_worker`): its plan is on standard input."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from openllm.bento.pack.document import merge_document, read_document
+from openllm.bento.pack.render import DOCUMENT
+from openllm.bento.service.llm_service import Deployment
+from openllm.bento.serving.hosting import configure_logging, load_project, run_service
+from openllm.bento.serving.supervisor import WorkerPlan
+from openllm.config.settings import Settings
+from openllm.errors import OpenLLMError
+
+logger = logging.getLogger("openllm")
+
+
+def main() -> int:
+    """The exit code: 0 when asked to stop."""
+    plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerPlan)
+    settings = Settings.from_env()
+    configure_logging(settings.log_level)
+    folder = Path(plan.folder)
+    specs = merge_document(read_document(folder / DOCUMENT), {})
+    deployment = Deployment(specs, settings, tuple(map(Path, plan.engines)))
+    threading.Thread(target=_wait_orphaned, daemon=True).start()
+    try:
+        run_service(load_project(folder, deployment), socket.socket(fileno=plan.listener))
+    except OpenLLMError as error:
+        logger.error("%s", error)
+        return error.exit_code
+    return 0
+
+
+def _wait_orphaned() -> None:
+    """The supervisor keeps our standard input open for as long as it lives; without it, drain and end."""
+    while os.read(sys.stdin.fileno(), 4096):  # not its buffer: a thread must not hold that while the interpreter ends
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

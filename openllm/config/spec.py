@@ -1,0 +1,256 @@
+"""LLMSpec: one deployment as a frozen value, and the one rule of what overrides what."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination
+
+BACKENDS = ("vllm", "pytorch", "tf", "flax", "echo")
+TASKS = ("generate", "embed")
+EXECUTORS = ("mp", "ray")
+# What each backend can quantize to by a short name; vLLM validates its own, longer list.
+QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
+    "pytorch": ("int8", "int4", "nf4", "torchao-int8"),
+    "tf": (),
+    "flax": (),
+    "echo": (),
+}
+
+
+@attrs.frozen
+class AdapterSpec:
+    """One LoRA adapter: the name requests use, and where its files come from (directory, Hub id, store tag)."""
+
+    name: str
+    source: str
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`SOURCE[@REVISION][:NAME]`; the name defaults to the source's last part. Errors: ConfigurationError."""
+        source, name = text, ""
+        head, colon, tail = text.rpartition(":")
+        drive = len(head) == 1 and tail.startswith(("/", "\\"))
+        if colon and not drive and not ("/" in tail or "\\" in tail):
+            source, name = head, tail
+        source, _, revision = source.partition("@") if not is_path(source) else (source, "", "")
+        name = name or source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        if not source or not name:
+            raise ConfigurationError(f"--adapter-id {text!r} names no adapter.", hint="Write SOURCE or SOURCE:NAME.")
+        return cls(name, source, revision or None)
+
+
+def is_path(source: str) -> bool:
+    """Whether `source` is written as a local path (POSIX, home or Windows) and so can be no Hub id or tag."""
+    return source.startswith((".", "/", "~")) or "\\" in source or source[1:3] == ":/"
+
+
+def _positive(spec: LLMSpec, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and value <= 0:
+        raise ConfigurationError(f"{attribute.name} must be greater than 0, got {value}.", param=attribute.name)
+
+
+def _share(spec: LLMSpec, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not 0 < value <= 1:
+        raise ConfigurationError(f"{attribute.name} must be in (0, 1], got {value}.", param=attribute.name)
+
+
+def _adapters(value: Any) -> tuple[AdapterSpec, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigurationError(f"adapters must be a list, got {value!r}.", param="adapters")
+    return tuple(_adapter(item) for item in value)
+
+
+def _adapter(item: Any) -> AdapterSpec:
+    if isinstance(item, AdapterSpec):
+        return item
+    if isinstance(item, str):
+        return AdapterSpec.parse(item)
+    known = attrs.fields_dict(AdapterSpec)
+    texts = isinstance(item, Mapping) and all(
+        key in known and ((isinstance(value, str) and value) or (key == "revision" and value is None))
+        for key, value in item.items()
+    )
+    if not texts or not {"name", "source"} <= set(item):
+        hint = "Write SOURCE:NAME, or a mapping of name, source and revision."
+        raise ConfigurationError(f"An adapter cannot be {item!r}.", hint=hint, param="adapters")
+    return AdapterSpec(**item)
+
+
+def _copy(value: Any) -> Any:
+    """A copy, so that nobody else holds it; what is no mapping is left to the type check."""
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _real(value: Any) -> Any:
+    """A whole number as the float it stands for, so that one value has one JSON text."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+_SAID = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _typed(spec: LLMSpec, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """The field's annotation decides what fits; a bool is no number. Errors: ConfigurationError."""
+    kind, _, rest = str(attribute.type).partition(" |")
+    if kind.startswith("Mapping"):
+        fits = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    else:
+        false_number = isinstance(value, bool) and kind in {"int", "float"}
+        fits = (value is None and bool(rest)) or (isinstance(value, _KINDS.get(kind, (object,))) and not false_number)
+    if not fits:
+        said = _SAID.get(kind, "a mapping with text keys")
+        raise ConfigurationError(f"{attribute.name} must be {said}, got {value!r}.", param=attribute.name)
+
+
+def _check_types(kind: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    """Put the type check before each field's own."""
+    both = attrs.validators.and_
+    return [field.evolve(validator=both(_typed, field.validator) if field.validator else _typed) for field in fields]
+
+
+@attrs.frozen(kw_only=True, field_transformer=_check_types)
+class LLMSpec:
+    """One deployment of one model. Plain data: `to_dict` and `from_dict` are inverse, unknown keys are refused.
+
+    `None` means "not said"; the family, the backend or the hardware decides then.
+    """
+
+    model_id: str  # a directory, a Hub id, a model-store tag, or "demo"
+    family: str | None = None  # a name from openllm.models
+    revision: str | None = None  # of a Hub id
+    name: str | None = None  # what requests call it; default: derived from model_id
+    task: str = "generate"  # or "embed"
+    backend: str | None = None  # one of BACKENDS; None: vLLM if usable here, else PyTorch
+    device: str | None = None  # "cpu", "cuda", "cuda:1", "mps"
+    dtype: str = "auto"
+    quantization: str | None = None
+    max_model_len: int | None = attrs.field(default=None, validator=_positive)  # tokens
+    max_num_seqs: int | None = attrs.field(default=None, validator=_positive)  # choices decoded at once
+    max_queue: int = attrs.field(default=1024, validator=_positive)  # requests waiting beyond those
+    gpu_memory_utilization: float | None = attrs.field(default=None, converter=_real, validator=_share)
+    kv_cache_memory: int | None = attrs.field(default=None, validator=_positive)  # bytes
+    kv_cache_dtype: str | None = None
+    enable_prefix_caching: bool | None = None
+    tensor_parallel_size: int | None = attrs.field(default=None, validator=_positive)
+    pipeline_parallel_size: int | None = attrs.field(default=None, validator=_positive)
+    distributed_executor: str | None = None  # one of EXECUTORS
+    speculative_model: str | None = None
+    enforce_eager: bool | None = None
+    seed: int | None = None  # of the engine; a request's own seed wins
+    trust_remote_code: bool = False
+    chat_template: str | None = None  # Jinja text that replaces the tokenizer's
+    adapters: tuple[AdapterSpec, ...] = attrs.field(default=(), converter=_adapters)
+    max_adapters: int | None = attrs.field(default=None, validator=_positive)  # resident at once
+    max_lora_rank: int | None = attrs.field(default=None, validator=_positive)
+    # Defaults of requests by SamplingParams' names, and the engine's own options by its own names.
+    sampling: Mapping[str, Any] = attrs.field(factory=dict, converter=_copy, hash=False)
+    engine_args: Mapping[str, Any] = attrs.field(factory=dict, converter=_copy, hash=False)
+
+    def __attrs_post_init__(self) -> None:
+        _check_sampling(self.sampling)
+        if not self.model_id.strip():
+            raise ConfigurationError("model_id is empty.", hint="Name a directory, a Hub id or a family.")
+        if not self.model_id.isprintable():
+            raise ConfigurationError(f"model_id {self.model_id!r} holds characters that no name has.", param="model_id")
+        _one_of("backend", self.backend, BACKENDS)
+        _one_of("task", self.task, TASKS)
+        _one_of("distributed_executor", self.distributed_executor, EXECUTORS)
+        if self.adapters and self.task == "embed":
+            raise UnsupportedCombination("An embedding model takes no LoRA adapters.", hint="Drop adapters.")
+        names = [adapter.name for adapter in self.adapters]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigurationError(f"Two adapters are named {min(twice)!r}.", hint="Write SOURCE:OTHER_NAME.")
+        known = QUANTIZATIONS.get(self.backend or "")
+        if self.quantization and known is not None and self.quantization not in known:
+            can = f"It can do {', '.join(known)}." if known else "It has no quantization."
+            raise UnsupportedCombination(f"The {self.backend} backend cannot do {self.quantization!r}. {can}")
+
+    @property
+    def served_name(self) -> str:
+        """What requests write in `model`: `name`, else the last part of a path, else the id itself."""
+        if self.name:
+            return self.name
+        path = self.model_id.replace("\\", "/").rstrip("/")
+        return path.rpartition("/")[2] if is_path(self.model_id) else self.model_id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Only what differs from the defaults, as JSON types."""
+        fields = attrs.fields_dict(type(self))
+        full = attrs.asdict(self, recurse=True)
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in full.items()
+            if key == "model_id" or value not in (fields[key].default, (), {})
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Errors: ConfigurationError for unknown keys (with near misses), wrong types and impossible values."""
+        check_keys(data)
+        if "model_id" not in data:
+            raise ConfigurationError("The spec has no model_id.", hint="Name a directory, a Hub id or a family.")
+        return cls(**data)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ConfigurationError(f"The spec is not JSON: {error}.") from error
+        if not isinstance(data, dict):
+            raise ConfigurationError("The spec must be a JSON object.")
+        return cls.from_dict(data)
+
+
+def check_keys(data: Mapping[str, Any]) -> None:
+    """Refuse keys that LLMSpec does not have, naming the nearest ones."""
+    known = list(attrs.fields_dict(LLMSpec))
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 2)
+            hint = f"Did you mean {' or '.join(near)}?" if near else "See `openllm start --help`."
+            raise ConfigurationError(f"Unknown spec key {key!r}.", hint=hint, param=key)
+
+
+def resolve_spec(*layers: Mapping[str, Any]) -> LLMSpec:
+    """One spec from layers, the strongest first: explicit, environment, the Bento's spec, family defaults.
+
+    A key that a layer leaves out or sets to None is taken from the next. Mappings (`sampling`, `engine_args`) merge
+    key by key under the same rule. Errors: those of `LLMSpec.from_dict`.
+    """
+    merged: dict[str, Any] = {}
+    for layer in reversed(layers):
+        check_keys(layer)
+        for key, value in layer.items():
+            if value is None:
+                continue
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = {**merged[key], **value} if both else value
+    return LLMSpec.from_dict(merged)
+
+
+def _one_of(key: str, value: str | None, allowed: tuple[str, ...]) -> None:
+    if value is not None and value not in allowed:
+        raise ConfigurationError(f"{key} {value!r} is not one of {', '.join(allowed)}.", param=key)
+
+
+def _check_sampling(sampling: Mapping[str, Any]) -> None:
+    """Refuse at start the defaults that would fail every request."""
+    if sampling:
+        from openllm.config.sampling import build_params  # few specs have any: the others load no msgspec
+
+        try:
+            build_params(sampling)
+        except InvalidRequest as error:
+            raise ConfigurationError(f"sampling: {error}", param="sampling") from None

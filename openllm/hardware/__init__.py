@@ -1,0 +1,1 @@
+"""The one arithmetic of GPUs and memory."""

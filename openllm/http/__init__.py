@@ -1,0 +1,1 @@
+"""The server that knows no wire format."""

@@ -1,0 +1,232 @@
+"""The HTTP server: every protocol over a set of LLMs, with health, metrics, keys, limits and the one error handler."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from openllm.config.settings import Settings
+from openllm.discovery import load_module, module_names
+from openllm.errors import MethodNotAllowed, NotFound, OpenLLMError, Unauthorized
+from openllm.http.catalog import Catalog
+from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Endpoint, Exchange, House
+from openllm.http.gate import OPEN_PATHS, Gate, TokenQueue
+from openllm.http.metrics import CONTENT_TYPE, Metrics
+from openllm.llm.collector import collect_by_the_clock, collection_paused, set_aside, settle
+
+if TYPE_CHECKING:
+    from openllm.llm.llm import LLM
+    from openllm.remote.peers import Peers
+
+log = logging.getLogger("openllm.http.app")
+
+
+def create_app(llms: Sequence[LLM], settings: Settings | None = None) -> Server:
+    """An ASGI application that serves `llms`. Errors: ConfigurationError (no model, two of one name)."""
+    return Server(llms, settings or Settings.from_env())
+
+
+def protocol_names() -> list[str]:
+    """The modules of openllm.protocols that bring routes."""
+    package = "openllm.protocols"
+    return [name for name in module_names(package) if hasattr(load_module(package, name), "routes")]
+
+
+class Server:
+    """The application and the life of its models. Being called as ASGI, `start` and `close` share one event loop.
+
+    Under a plain ASGI server the lifespan events call `start` and `close`; a host that has no lifespan calls them.
+    """
+
+    def __init__(self, llms: Sequence[LLM], settings: Settings) -> None:
+        self.catalog = Catalog(llms)
+        self.settings = settings
+        self.gate = Gate(settings)
+        self.metrics = Metrics(self.catalog.llms)
+        self.queue = TokenQueue(settings.max_queued_tokens)
+        self._house = House(settings, self.metrics, self.gate, self.queue)
+        self.peers: Peers | None = None  # the other processes behind the same port, where there are any
+        self._starting: asyncio.Task[None] | None = None
+        self._collecting: asyncio.Task[None] | None = None
+        protocols = [load_module("openllm.protocols", name) for name in protocol_names()]
+        routes: list[Route] = [route for module in protocols for route in module.routes(self.catalog, settings)]
+        routes += self._own_routes()
+        self._router = Router(routes, redirect_slashes=False)
+        # Starlette tries one route after the other; where a path is all there is to match, it can be looked up
+        self._posts = {
+            route.path: route.app for route in routes if "POST" in (route.methods or ()) and not route.param_convertors
+        }
+
+    # Life.
+
+    async def start(self) -> None:
+        """Start every LLM, one after the other; later calls wait for the first. Errors: the LLM's own."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        with collection_paused():
+            for llm in self.catalog.llms:
+                await asyncio.to_thread(_import_libraries, llm)
+                set_aside()
+                await llm.start()
+        if self.peers is not None:
+            await self.peers.join()
+        settle()
+        self._collecting = asyncio.create_task(collect_by_the_clock())
+
+    @property
+    def alive(self) -> bool:
+        """Whether no engine has died."""
+        return all(llm.failure is None for llm in self.catalog.llms)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every engine is up, for every process behind this port, and new requests are taken."""
+        up = all(llm.started for llm in self.catalog.llms) and (self.peers is None or self.peers.complete)
+        return self.alive and not self.gate.draining and up
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Refuse new requests and let the live ones finish, for `seconds` at most (default: the setting).
+
+        True when all have finished.
+        """
+        self.gate.draining = True
+        try:
+            async with asyncio.timeout(self.settings.drain_seconds if seconds is None else seconds):
+                await self.gate.wait_idle()
+        except TimeoutError:
+            log.warning("%d requests had not finished when the time to drain was over.", self.gate.live)
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Stop every engine; what still runs ends as cancelled."""
+        self.gate.draining = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+        for llm in self.catalog.llms:
+            await llm.aclose()
+        if self._collecting is not None:
+            self._collecting.cancel()
+            await asyncio.wait([self._collecting])
+        gc.unfreeze()
+
+    # Requests.
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            exchange = Exchange(scope, receive, send, self._house)
+            scope["app"] = self  # so that Starlette's router raises for what it does not know, and we write the answer
+            scope["openllm.exchange"] = exchange
+            await self._serve(exchange, receive)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _serve(self, exchange: Exchange, receive: Receive) -> None:
+        try:
+            await self._answer(exchange, receive)
+        except ClientGone:
+            exchange.status = CLIENT_CLOSED
+        except Unauthorized as error:
+            await exchange.fail(error, [self.gate.challenge(exchange.path)])
+        except OpenLLMError as error:
+            if error.status >= 500:
+                log.warning("%s %s: %s", exchange.request_id, exchange.path, type(error).__name__)
+            await exchange.fail(error)
+        except HTTPException as error:
+            await exchange.fail(_routing_error(error, exchange), _allow(error))
+        except Exception as error:
+            log.error("%s: unexpected %s", exchange.request_id, type(error).__name__)
+            log.debug("%s: unexpected error", exchange.request_id, exc_info=error)
+            hint = f"The server's log has more under {exchange.request_id}."
+            await exchange.fail(OpenLLMError("Something went wrong inside the server.", hint=hint))
+        finally:
+            self._record(exchange)
+
+    async def _answer(self, exchange: Exchange, receive: Receive) -> None:
+        exchange.extra_headers = self.gate.cors(exchange.scope, exchange.headers)
+        if exchange.extra_headers and exchange.method == "OPTIONS":
+            await exchange.answer(200, b"")
+            return
+        exchange.rank = self.gate.identify(exchange.path, exchange.headers)
+        if exchange.method != "POST":
+            await self._router(exchange.scope, receive, exchange.send)
+            return
+        with self.gate.work(exchange.rank):
+            endpoint = self._posts.get(exchange.path)
+            if endpoint is not None:
+                exchange.scope["endpoint"] = endpoint
+            await (endpoint or self._router)(exchange.scope, receive, exchange.send)
+
+    def _record(self, exchange: Exchange) -> None:
+        endpoint = exchange.scope.get("endpoint")
+        route = endpoint.path if isinstance(endpoint, Endpoint) else "other"
+        if route in OPEN_PATHS:
+            return
+        seconds = time.perf_counter() - exchange.started
+        self.metrics.finished(exchange.model, route, exchange.status, seconds)
+        if self.settings.access_log:
+            log.info("%s %s %s %d %.3fs", exchange.request_id, exchange.method, route, exchange.status, seconds)
+
+    def _own_routes(self) -> list[Route]:
+        async def livez(exchange: Exchange) -> None:
+            await exchange.answer_json({"status": "alive" if self.alive else "dead"}, 200 if self.alive else 503)
+
+        async def readyz(exchange: Exchange) -> None:
+            await exchange.answer_json({"status": self._state()}, 200 if self.ready else 503)
+
+        async def metrics(exchange: Exchange) -> None:
+            others = await self.peers.reports() if self.peers is not None else ()
+            await exchange.answer(200, self.metrics.render(others), CONTENT_TYPE)
+
+        handlers = {"/livez": livez, "/readyz": readyz, "/health": readyz, "/metrics": metrics}
+        return [Route(path, Endpoint(path, handler), methods=["GET"]) for path, handler in handlers.items()]
+
+    def _state(self) -> str:
+        if not self.alive:
+            return "dead"
+        if self.gate.draining:
+            return "draining"
+        return "ready" if self.ready else "loading"
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan: start before the first request, close after the last."""
+        await receive()
+        try:
+            await self.start()
+        except OpenLLMError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _routing_error(error: HTTPException, exchange: Exchange) -> OpenLLMError:
+    where = f"{exchange.method} {exchange.path[:128]}"
+    if error.status_code == 405:
+        methods = sorted((error.headers or {}).get("Allow", "").split(", "))
+        return MethodNotAllowed(f"{where}: this route has other methods.", hint=f"It takes {', '.join(methods)}.")
+    return NotFound(f"There is no {where}.", hint="GET /v1/models lists the models.")
+
+
+def _allow(error: HTTPException) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+
+
+def _import_libraries(llm: LLM) -> None:
+    """Make what needs no weights: with it come the libraries, transformers and mostly torch."""
+    _ = llm.backend, llm.renderer

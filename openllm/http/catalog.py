@@ -1,0 +1,102 @@
+"""Which model a request means: names of base models and of their adapters, looked up as they are now."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+import openllm
+from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, ModelNotFound, Overloaded, UnsupportedFeature
+
+if TYPE_CHECKING:
+    from openllm.llm.llm import LLM
+
+
+@attrs.frozen
+class Target:
+    """What a model name stands for."""
+
+    name: str
+    llm: LLM
+    adapter: str | None = None
+    fingerprint: str = ""  # changes when the same request with the same seed may be answered otherwise
+
+
+class Catalog:
+    """The models of one server. Errors: ConfigurationError for none, or two of one name."""
+
+    def __init__(self, llms: Sequence[LLM]) -> None:
+        if not llms:
+            raise ConfigurationError("There is no model to serve.", hint="Name at least one.")
+        self.llms = tuple(llms)
+        names = [llm.name for llm in llms]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigurationError(
+                f"Two models are called {min(twice)!r}.", hint="Give one of them another name.", param="name"
+            )
+
+        self._fingerprints = {llm.name: _fingerprint(llm) for llm in llms}
+
+    def targets(self) -> Iterator[Target]:
+        """Every name that a request may use: each base model, then its adapters."""
+        for llm in self.llms:
+            yield Target(llm.name, llm, None, self._fingerprints[llm.name])
+            for adapter in llm.adapters:
+                yield Target(adapter, llm, adapter, self._fingerprints[llm.name])
+
+    def find(self, name: str | None) -> Target:
+        """What `name` stands for; None is fine while there is only one base model. Errors: ModelNotFound."""
+        if name is None:
+            if len(self.llms) > 1:
+                known = ", ".join(llm.name for llm in self.llms)
+                raise InvalidRequest("model is required.", hint=f"Known are {known}.", param="model")
+            return next(self.targets())
+        targets = list(self.targets())
+        for target in targets:
+            if target.name == name:
+                return target
+        names = [target.name for target in targets]
+        near = difflib.get_close_matches(name[:128], names, 2) or names[:4]
+        raise ModelNotFound(
+            f"The model {name[:128]!r} does not exist.", hint=f"Did you mean {' or '.join(near)}?", param="model"
+        )
+
+    def running(self, name: str | None, task: str) -> Target:
+        """`find`, for work of one kind ("generate" or "embed"). Errors: also InvalidRequest, Overloaded, EngineDead."""
+        target = self.find(name)
+        llm = target.llm
+        if llm.failure:
+            raise EngineDead(f"The engine of {llm.name} has stopped.", hint="It will be restarted.")
+        if not llm.started:
+            raise Overloaded(f"{llm.name} is still loading.", hint="Try again in a moment.", retry_after=5)
+        if task == "generate" and llm.spec.task != "generate":
+            raise InvalidRequest(f"{llm.name} is an embedding model.", hint="Use /v1/embeddings.", param="model")
+        if task == "embed" and target.adapter is not None:
+            raise UnsupportedFeature(
+                f"An adapter, {target.name}, cannot embed.", hint=f"Use {llm.name}.", param="model"
+            )
+        return target
+
+    def card(self, target: Target) -> dict[str, Any]:
+        """One entry of /v1/models."""
+        llm = target.llm
+        card: dict[str, Any] = {
+            "id": target.name,
+            "object": "model",
+            "created": llm.created,
+            "owned_by": "openllm",
+            "root": llm.name,
+            "parent": llm.name if target.adapter else None,
+        }
+        if llm.started:
+            card["max_model_len"] = llm.max_model_len
+        return card
+
+
+def _fingerprint(llm: LLM) -> str:
+    text = f"{openllm.__version__} {llm.spec.to_json()}"
+    return "fp_" + hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -1,0 +1,248 @@
+"""One HTTP exchange: the body read within its limits, one answer or one stream written, a client's leaving noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from openllm.config.settings import Settings
+from openllm.errors import (
+    ConfigurationError,
+    EngineError,
+    InvalidRequest,
+    OpenLLMError,
+    PayloadTooLarge,
+    Retryable,
+    WeightsError,
+)
+from openllm.http.fields import Fields, decode_object
+from openllm.types import new_request_id
+
+if TYPE_CHECKING:
+    from openllm.http.gate import Gate, Rank, TokenQueue
+    from openllm.http.metrics import Metrics
+
+JSON = b"application/json"
+SSE = b"text/event-stream; charset=utf-8"
+CLIENT_CLOSED = 499  # what logs and metrics show for a client that left; never sent
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
+_DRAIN_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
+_DRAIN_SECONDS = 2.0
+_STREAM_HEADERS = ((b"content-type", SSE), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+class ClientGone(Exception):
+    """The client has left: nobody reads the answer."""
+
+
+def error_object(error: OpenLLMError) -> dict[str, Any]:
+    """`error` in OpenAI's shape. What an engine or the disk had to say is shown without paths and in one line."""
+    inner = isinstance(error, EngineError | WeightsError | ConfigurationError)
+    message = without_paths(str(error)) if inner else str(error)
+    return {"error": {"message": message, "type": error.kind, "param": error.param, "code": error.code}}
+
+
+def without_paths(message: str) -> str:
+    """The first line of `message` with everything that looks like a path of this machine taken out."""
+    return _PATHLIKE.sub("(a file)", message.partition("\n")[0])
+
+
+def sse(value: Any) -> bytes:
+    """`value` as one server-sent event."""
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def route_path(scope: Scope) -> str:
+    """The path as the routes see it: without the prefix that a host has mounted the application under."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and (path == root or path.startswith(root + "/")) else path
+
+
+@attrs.frozen
+class House:
+    """What all exchanges of one server share."""
+
+    settings: Settings
+    metrics: Metrics
+    gate: Gate
+    queue: TokenQueue
+
+
+class Exchange:
+    """A request and its answer. `send` is the server's own, so that a stream costs nothing in between."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, house: House) -> None:
+        self.scope = scope
+        self.send = send
+        self.house = house
+        self.settings = house.settings
+        self.metrics = house.metrics
+        self.rank: Rank | None = None  # what the caller's key allows, once it has been looked at
+        self.path = route_path(scope)
+        self.method: str = scope["method"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.started = time.perf_counter()
+        self.created = int(time.time())
+        asked = self.headers.get(b"x-request-id", b"")
+        self.request_id = asked.decode() if _SAFE_ID.fullmatch(asked) else new_request_id()
+        self.status = 0  # of the answer, once it has begun
+        self.model = ""  # what the request was routed to
+        self.extra_headers: list[tuple[bytes, bytes]] = []
+        self.streaming = False
+        self._finished = False  # the last bytes of the answer are on their way
+        self._receive = receive
+
+    def require_admin(self) -> None:
+        """Errors: Forbidden."""
+        self.house.gate.require_admin(self.rank)
+
+    async def body(self) -> bytes:
+        """The whole body. Errors: PayloadTooLarge (before it is read, where its length is announced), ClientGone."""
+        limit = self.settings.max_body_bytes
+        announced = self.headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced[:20]) > limit:
+            raise self._too_large()
+        if self.headers.get(b"content-encoding", b"identity").lower() not in (b"", b"identity"):
+            raise InvalidRequest("Compressed bodies are not supported.", hint="Send it without Content-Encoding.")
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise self._too_large()
+            parts.append(part)
+            more = message.get("more_body", False)
+        return b"".join(parts)
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"The body is larger than {self.settings.max_body_bytes} bytes.")
+
+    async def fields(self) -> Fields:
+        """The body as a JSON object, whatever its content type says. Errors: those of `body`, InvalidRequest."""
+        return Fields(decode_object(await self.body(), self.settings.max_json_depth))
+
+    def client_present(self) -> _ClientWatch:
+        """A block that is cancelled, and raises ClientGone, when the client leaves. Begin it after the body is read."""
+        return _ClientWatch(self._receive, lambda: self._finished)
+
+    async def answer_json(self, value: Any, status: int = 200) -> None:
+        """Answer with `value` as JSON."""
+        await self.answer(status, msgspec.json.encode(value))
+
+    async def answer(
+        self, status: int, body: bytes, kind: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Answer with `body`, whole."""
+        own = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
+        await self._begin(status, own)
+        self._finished = True
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def begin_stream(self) -> None:
+        """Send the headers of a stream of server-sent events."""
+        self.streaming = True
+        await self._begin(200, list(_STREAM_HEADERS))
+
+    async def end_stream(self, last: bytes) -> None:
+        """Send the last bytes of the stream."""
+        self._finished = True
+        await self.send({"type": "http.response.body", "body": last})
+
+    async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        headers += [(b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        headers += self.extra_headers
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def fail(self, error: OpenLLMError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Answer with `error`: as a status while that is possible, as the last event of a stream after that."""
+        if self.status and not self.streaming:
+            return  # a whole answer has begun; the connection ends it
+        if self.streaming:
+            self.status = error.status
+            await self.end_stream(sse(error_object(error)))
+            return
+        own = list(headers)
+        if isinstance(error, Retryable):
+            own.append((b"retry-after", b"%d" % error.retry_after))
+        body = msgspec.json.encode(error_object(error))
+        if not isinstance(error, PayloadTooLarge):
+            await self.answer(error.status, body, headers=own)
+            return
+        own += [(b"connection", b"close"), (b"content-type", JSON), (b"content-length", b"%d" % len(body))]
+        await self._begin(error.status, own)
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+        await self._drop_body()
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _drop_body(self) -> None:
+        """Read and forget what is left of the body, within limits: a client still sending would miss the answer."""
+        read = 0
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while read < _DRAIN_BYTES:
+                    message: Message = await self._receive()
+                    read += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+
+class _ClientWatch:
+    """Cancels the task that entered it once the client has left; the same bookkeeping as asyncio.timeout."""
+
+    def __init__(self, receive: Receive, answered: Callable[[], bool]) -> None:
+        self._receive = receive
+        self._answered = answered  # after the last byte the server reports a disconnect too, and it means nothing
+        self._gone = False
+
+    async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a coroutine that runs is in a task
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._answered():
+            self._gone = True
+            self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.cancel()
+        if self._gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise ClientGone from None
+
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Endpoint:
+    """A handler of exchanges as an ASGI application for Starlette's routes; `path` labels it in metrics."""
+
+    def __init__(self, path: str, handler: Handler) -> None:
+        self.path = path
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._handler(scope["openllm.exchange"])

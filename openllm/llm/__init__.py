@@ -1,0 +1,1 @@
+"""The one high-level API: a spec becomes a model that generates."""

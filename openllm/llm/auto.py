@@ -1,0 +1,200 @@
+"""Auto classes and per-family classes: names people know, derived from the registry and `LLM`, none written by hand."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+from openllm import models
+from openllm.errors import UnsupportedCombination, WeightsError
+from openllm.llm.llm import LLM
+from openllm.llm.model import Assembly
+from openllm.llm.naming import ModelId, spec_for
+from openllm.models.base import LLMConfig
+from openllm.weights.checkpoint import architecture
+from openllm.weights.hub import Token
+from openllm.weights.resolve import can_be_fetched, fetch_weights, resolve_weights, weights_present
+
+# A class name is its backend's prefix and its family's name: Llama, VLLMLlama, TFLlama, FlaxLlama.
+PREFIXES: Mapping[str, str] = {"pytorch": "", "vllm": "VLLM", "tf": "TF", "flax": "Flax"}
+
+
+class FamilyLLM(LLM):
+    """An `LLM` whose family and backend are part of its type."""
+
+    family: ClassVar[type[LLMConfig]]
+    backend_name: ClassVar[str]
+
+    def __init__(self, model_id: ModelId | None = None, *, token: Token = None, **options: Any) -> None:
+        name = type(self).__name__
+        options = _decided(name, options, backend=self.backend_name, family=self.family.name)
+        Assembly.__init__(self, spec_for(self.family.name, {**options, "model_id": model_id}))
+        self._token = token
+
+    @cached_property
+    def weights_dir(self) -> Path:
+        """As of any LLM. Errors: WeightsError, also where the directory holds another family's model."""
+        directory = resolve_weights(self.spec, self._token)
+        found = architecture(directory)
+        other = models.find(found) if found and found not in self.family.architectures else None
+        if other is not None:
+            raise WeightsError(
+                f"{self.spec.model_id} holds a {other.title} model ({found}), and {type(self).__name__} is for "
+                f"{self.family.title}.",
+                hint=f"Take the {other.name} family's class, or openllm.LLM.",
+            )
+        return directory
+
+    @classmethod
+    def from_pretrained(cls, model_id: ModelId | None = None, **options: Any) -> Self:
+        """The model in a directory, on the Hub or in the store; None: the family's default. Loads nothing yet."""
+        return cls(model_id, **options)
+
+
+def _decided(name: str, options: Mapping[str, Any], **decided: str) -> dict[str, Any]:
+    """`options` with what the class `name` stands for. Errors: UnsupportedCombination where they say otherwise."""
+    for key, value in decided.items():
+        if options.get(key) not in (None, value):
+            raise UnsupportedCombination(
+                f"{name} is for {key}={value!r}, and {key}={options[key]!r} was given.",
+                hint=f"Drop {key}, or take openllm.LLM.",
+                param=key,
+            )
+    return {**options, **decided}
+
+
+class _Auto:
+    """One backend's door: `for_model` picks the class by the family's name."""
+
+    backend_name: ClassVar[str]
+
+    def __init__(self) -> None:
+        raise TypeError(f"{type(self).__name__} is not made; call {type(self).__name__}.for_model(...).")
+
+    @classmethod
+    def for_model(
+        cls, family: str, model_id: ModelId | None = None, *, ensure_available: bool | None = None, **options: Any
+    ) -> FamilyLLM:
+        """An LLM of that family on this backend; `options` are those of `LLM`.
+
+        `ensure_available`: True fetches the weights now if this machine lacks them; False raises WeightsError then;
+        None leaves it to the first use. Errors: UnknownFamily with near misses, UnsupportedCombination.
+        """
+        llm = family_class(models.get(family), cls.backend_name)(model_id, **options)
+        if ensure_available is not None and not weights_present(llm.spec):
+            if not ensure_available and can_be_fetched(llm.spec):
+                raise WeightsError(
+                    f"The weights of {llm.spec.model_id} are not on this machine.",
+                    hint="Pass ensure_available=True to fetch them.",
+                )
+            fetch_weights(llm.spec, options.get("token"))  # says what is wrong with what cannot be fetched
+        return llm
+
+    @classmethod
+    def from_pretrained(cls, model_id: ModelId, **options: Any) -> LLM:
+        """An LLM for any model id or directory on this backend, of its family's class where the family can be told.
+
+        Errors: UnsupportedCombination when that family does not run on this backend.
+        """
+        llm = LLM(model_id, **_decided(cls.__name__, options, backend=cls.backend_name))
+        if llm.spec.family is None:
+            return llm
+        typed = family_class(models.get(llm.spec.family), cls.backend_name).from_spec(llm.spec)
+        typed._token = llm._token
+        return typed
+
+
+class _Mapping(Mapping[type[LLMConfig], type[FamilyLLM]]):
+    """LLMConfig class -> LLM class, for one backend; made when looked at."""
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+
+    def __getitem__(self, family: type[LLMConfig]) -> type[FamilyLLM]:
+        if family not in list(self):
+            raise KeyError(family)
+        return family_class(family, self._backend)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __iter__(self) -> Iterator[type[LLMConfig]]:
+        return (family for family in models.all_families() if self._backend in family.backends)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class AutoLLM(_Auto):
+    """LLMs on the PyTorch engine."""
+
+    backend_name = "pytorch"
+    _model_mapping = _Mapping("pytorch")
+
+
+class AutoVLLM(_Auto):
+    """LLMs on vLLM."""
+
+    backend_name = "vllm"
+    _model_mapping = _Mapping("vllm")
+
+
+class AutoTFLLM(_Auto):
+    """LLMs on KerasHub with TensorFlow."""
+
+    backend_name = "tf"
+    _model_mapping = _Mapping("tf")
+
+
+class AutoFlaxLLM(_Auto):
+    """LLMs on KerasHub with JAX."""
+
+    backend_name = "flax"
+    _model_mapping = _Mapping("flax")
+
+
+def family_class(family: type[LLMConfig], backend: str) -> type[FamilyLLM]:
+    """The one class for a family on a backend. Errors: UnsupportedCombination, naming the backends that go."""
+    family.require_backend(backend)
+    return _make_class(family.name, backend)
+
+
+@cache
+def _make_class(family_name: str, backend: str) -> type[FamilyLLM]:
+    family = models.get(family_name)
+    name = class_name(family, backend)
+    doc = f"{family.title} on {backend}: an `openllm.LLM` with both decided."
+    members = {"family": family, "backend_name": backend, "__doc__": doc, "__module__": __name__}
+    return type(name, (FamilyLLM,), members)
+
+
+def class_name(family: type[LLMConfig], backend: str) -> str:
+    return PREFIXES[backend] + family.__name__.removesuffix("Config")
+
+
+@cache
+def class_names() -> Mapping[str, tuple[type[LLMConfig], str]]:
+    """Every generated class's name, with what it stands for."""
+    pairs = [(family, backend) for family in models.all_families() for backend in family.backends]
+    return MappingProxyType({class_name(family, backend): (family, backend) for family, backend in pairs})
+
+
+def __getattr__(name: str) -> type[FamilyLLM]:
+    found = class_names().get(name)
+    if found is None:
+        raise AttributeError(f"module 'openllm' has no attribute {name!r}{_why_not(name)}", name=name)
+    return family_class(*found)
+
+
+def _why_not(name: str) -> str:
+    """What to say of a name that no class has: the backends of its family, or the nearest names."""
+    for family in models.all_families():
+        for backend in PREFIXES:
+            if name == class_name(family, backend):
+                return f": {family.title} does not run on {backend}, only on {', '.join(family.backends)}"
+    near = difflib.get_close_matches(name, class_names(), 2)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,91 @@
+"""From what a person typed for a model, and the layers of options, to one LLMSpec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from openllm import models
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec, resolve_spec
+from openllm.errors import ConfigurationError, UnknownFamily, WeightsError
+from openllm.models.base import LLMConfig
+from openllm.weights.checkpoint import architecture
+from openllm.weights.store import find_tag, is_tag
+
+DEMO = "demo"
+
+
+@attrs.frozen
+class Layers:
+    """Where options come from, the strongest first; keys are LLMSpec's fields, None means "not said"."""
+
+    explicit: Mapping[str, Any] = attrs.field(factory=dict)
+    environment: Mapping[str, Any] = attrs.field(factory=dict)
+    recipe: Mapping[str, Any] = attrs.field(factory=dict)  # or the spec in a Bento
+
+
+def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMSpec:
+    """The spec of `model`: a family's name, a directory, a Hub id, a model-store tag, or None for what the layers say.
+
+    A family's name brings its default model, which OPENLLM_MODEL_ID and --model-id replace; anything else is the
+    model id itself. With nothing said at all it is the demo. Errors: ConfigurationError, UnknownFamily,
+    UnsupportedCombination for a backend that the family does not run on.
+    """
+    said = {**_named(model, layers.explicit), **_given(layers.explicit)}
+    known = {**_given(layers.recipe), **_given(layers.environment), **said}
+    family = models.get(str(known["family"])) if "family" in known else None
+    model_id = known.get("model_id", family.default_id if family else DEMO)
+    if model_id is None:
+        raise ConfigurationError(f"The family {known['family']} has no default model.", hint="Add --model-id.")
+    family = family or _recognise(str(model_id), settings)
+    weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}
+    spec = resolve_spec(said, layers.environment, layers.recipe, weakest)
+    if family is not None and spec.backend is not None:
+        family.require_backend(spec.backend)
+    return spec
+
+
+def _given(layer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in layer.items() if value is not None}
+
+
+def _named(model: str | None, explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """What MODEL says: a family, or a model id."""
+    if model is None:
+        return {}
+    both = explicit.get("model_id") is not None
+    if not model.strip():
+        raise ConfigurationError("MODEL is empty.", hint="Name a directory, a Hub id or a family.")
+    if not both and not _is_word(model):
+        return {"model_id": model}
+    family = models.get(model)  # with --model-id, MODEL can be nothing but a family
+    return {"model_id": DEMO, "family": DEMO} if family.name == DEMO and not both else {"family": family.name}
+
+
+def _is_word(model: str) -> bool:
+    """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor a tag (`name:version`)."""
+    if any(mark in model for mark in "/\\:~") or model.startswith("."):
+        return False
+    try:
+        models.get(model)
+    except UnknownFamily:
+        return not Path(model).is_dir()
+    return True
+
+
+def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
+    """The family of a model id, as far as can be told without the network; None leaves it to the weights."""
+    path = Path(model_id).expanduser()
+    try:
+        if path.is_dir():
+            family = models.resolve(str(path.absolute()), architecture(path))
+        else:
+            stored = find_tag(model_id, settings.bentoml_home) if is_tag(model_id) else None
+            family = models.resolve(model_id, architecture(stored) if stored else None)
+    except WeightsError:  # loading explains it
+        return None
+    return None if family.name == models.GENERIC else family

@@ -1,0 +1,160 @@
+"""POST /v1/chat/completions: OpenAI's chat requests to a conversation, deltas to its chunks and choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+from starlette.routing import Route
+
+from openllm.config.settings import Settings
+from openllm.http.catalog import Catalog, Target
+from openllm.http.exchange import Endpoint, Exchange
+from openllm.http.fields import Fields
+from openllm.http.running import Work, respond
+from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
+from openllm.protocols.openai.messages import read_conversation
+from openllm.protocols.openai.params import StreamOptions, ignore_harmless, read_sampling, read_stream
+from openllm.protocols.openai.shapes import DONE, ending, usage_object
+from openllm.types import CompletionOutput, Conversation, GenerationOutput, TextDelta, Usage, new_request_id
+
+PATH = "/v1/chat/completions"
+_encode = msgspec.json.encode
+
+
+@attrs.frozen
+class ChatRequest:
+    """A parsed body."""
+
+    model: str | None
+    conversation: Conversation
+    overrides: dict[str, Any]
+    stream: StreamOptions
+    top_logprobs: int | None = None
+    names: Mapping[str, str] = attrs.field(factory=dict)  # see `Work`
+
+
+def routes(catalog: Catalog, settings: Settings) -> list[Route]:
+    async def chat(exchange: Exchange) -> None:
+        request = read_chat(await exchange.fields(), settings)
+        target = catalog.running(request.model, "generate")
+        work = Work(
+            target,
+            [request.conversation],
+            request.overrides,
+            request.stream.stream,
+            add_special_tokens=False,
+            names=request.names,
+        )
+        await respond(exchange, work, ChatWire(request, target, exchange.created))
+
+    return [Route(PATH, Endpoint(PATH, chat), methods=["POST"])]
+
+
+def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
+    """The body of a chat request. Errors: InvalidRequest, UnsupportedFeature; each names its field."""
+    model = fields.text("model")
+    overrides = read_sampling(fields, settings)
+    stream = read_stream(fields)
+    conversation = read_conversation(fields, settings)
+    limit = fields.integer("max_completion_tokens", 1, 2**31 - 1)
+    if limit is not None and overrides.setdefault("max_tokens", limit) != limit:
+        fields.bad("max_completion_tokens", "differs from max_tokens")
+    if overrides.get("max_tokens") == 0:
+        fields.bad("max_tokens", "must be at least 1")
+    top = _top_logprobs(fields, settings)
+    if top is not None:
+        overrides["logprobs"] = top
+    if stream.stream and "prompt_logprobs" in overrides:
+        fields.bad("prompt_logprobs", "cannot be streamed", hint="Set stream to false.")
+    _refuse_others(fields)
+    ignore_harmless(fields)
+    fields.close()
+    names = {"prompt": "messages"} if limit is None else {"prompt": "messages", "max_tokens": "max_completion_tokens"}
+    return ChatRequest(model, conversation, overrides, stream, top, names)
+
+
+def _top_logprobs(fields: Fields, settings: Settings) -> int | None:
+    wanted = fields.flag("logprobs")
+    top = fields.integer("top_logprobs", 0, settings.max_logprobs)
+    if top and not wanted:
+        fields.bad("top_logprobs", "needs logprobs to be true")
+    return (top or 0) if wanted else None
+
+
+def _refuse_others(fields: Fields) -> None:
+    fields.refuse("modalities", "This server answers with text only.", ["text"])
+    fields.refuse("audio", "This server answers with text only.")
+    fields.refuse("web_search_options", "This server has no search.")
+    fields.refuse("reasoning_effort", "Say it in a message.", "none")
+    fields.refuse("verbosity", "Say it in a message.", "medium")
+    fields.refuse("moderation", "This server has no moderation.")
+
+
+class ChatWire:
+    """The answer to one chat request. A stream's frames are cut in advance; a delta fills in its text."""
+
+    def __init__(self, request: ChatRequest, target: Target, created: int) -> None:
+        self._llm = llm = target.llm
+        top = request.top_logprobs
+        self._logprobs = None if top is None else ChatLogprobs(llm.token_table, top)
+        self._usage = request.stream.include_usage
+        self._head = {
+            "id": f"chatcmpl-{new_request_id()}",
+            "object": "chat.completion",
+            "created": created,
+            "model": target.name,
+            "system_fingerprint": target.fingerprint,
+        }
+        if request.stream.stream:
+            self._cut_frames(request.overrides.get("n", 1))
+
+    def _cut_frames(self, n: int) -> None:
+        head = {**self._head, "object": "chat.completion.chunk"}
+        self._start = b"data: " + _encode(head)[:-1]
+        starts = [b'%s,"choices":[{"index":%d,"delta":' % (self._start, index) for index in range(n)]
+        self._starts = starts
+        self._texts = [start + b'{"content":' for start in starts]
+        self._end = b',"usage":null}\n\n' if self._usage else b"}\n\n"
+        self._after_text = b'},"logprobs":null,"finish_reason":null}]' + self._end
+        role = b'{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]' + self._end
+        self._roles = b"".join(start + role for start in starts)
+
+    def opening(self) -> bytes:
+        return self._roles
+
+    def delta(self, delta: TextDelta) -> bytes:
+        if delta.finish_reason is None and self._logprobs is None:
+            return self._texts[delta.index] + _encode(delta.text) + self._after_text if delta.text else b""
+        frames = b""
+        logprobs = None if self._logprobs is None or not delta.logprobs else self._logprobs.encode(delta.logprobs)
+        if delta.text or logprobs:
+            tail = b'},"logprobs":' + _encode(logprobs) + b',"finish_reason":null}]' + self._end
+            frames = self._texts[delta.index] + _encode(delta.text) + tail
+        if delta.finish_reason is not None:
+            last = b'{},"logprobs":null,' + _encode(ending(delta))[1:] + b"]" + self._end
+            frames += self._starts[delta.index] + last
+        return frames
+
+    def closing(self, usage: Usage) -> bytes:
+        if not self._usage:
+            return DONE
+        return self._start + b',"choices":[],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
+
+    def answer(self, outputs: Sequence[GenerationOutput]) -> bytes:
+        output = outputs[0]
+        answer: dict[str, Any] = {**self._head, "choices": [self._choice(choice) for choice in output.outputs]}
+        answer["usage"] = usage_object(output.usage)
+        if output.prompt_logprobs is not None:
+            answer["prompt_logprobs"] = prompt_table(self._llm.token_table, output.prompt_logprobs)
+        return _encode(answer)
+
+    def _choice(self, choice: CompletionOutput) -> dict[str, Any]:
+        return {
+            "index": choice.index,
+            "message": {"role": "assistant", "content": choice.text, "refusal": None},
+            "logprobs": None if self._logprobs is None else self._logprobs.encode(choice.logprobs),
+            **ending(choice),
+        }

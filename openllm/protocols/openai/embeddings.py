@@ -1,0 +1,68 @@
+"""POST /v1/embeddings: OpenAI's embeddings of texts or token ids, as numbers or as base64 of 32-bit floats."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from typing import Any
+
+import attrs
+from starlette.routing import Route
+
+from openllm.config.settings import Settings
+from openllm.http.catalog import Catalog
+from openllm.http.exchange import Endpoint, Exchange
+from openllm.http.fields import Fields
+from openllm.protocols.openai.params import read_prompts
+
+PATH = "/v1/embeddings"
+MAX_DIMENSIONS = 65_536
+
+
+@attrs.frozen
+class EmbeddingRequest:
+    """A parsed body."""
+
+    model: str | None
+    inputs: list[str | list[int]]
+    base64: bool
+    dimensions: int | None
+
+
+def routes(catalog: Catalog, settings: Settings) -> list[Route]:
+    async def embed(exchange: Exchange) -> None:
+        request = read_embedding(await exchange.fields(), settings)
+        target = catalog.running(request.model, "embed")
+        exchange.model = target.llm.name
+        async with exchange.client_present():
+            output = await target.llm.embed(request.inputs, dimensions=request.dimensions)
+        exchange.metrics.prompt_tokens.labels(exchange.model).inc(output.usage.prompt_tokens)
+        data = [
+            {"object": "embedding", "index": at, "embedding": packed(vector) if request.base64 else vector}
+            for at, vector in enumerate(output.vectors)
+        ]
+        tokens = output.usage.prompt_tokens
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        await exchange.answer_json({"object": "list", "data": data, "model": target.name, "usage": usage})
+
+    return [Route(PATH, Endpoint(PATH, embed), methods=["POST"])]
+
+
+def read_embedding(fields: Fields, settings: Settings) -> EmbeddingRequest:
+    """The body of an embedding request. Errors: InvalidRequest; each names its field."""
+    model = fields.text("model")
+    inputs = read_prompts(fields, "input", settings)
+    form = fields.choice("encoding_format", "float", "base64")
+    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
+    fields.ignore("user", "metadata")
+    fields.close()
+    return EmbeddingRequest(model, inputs, form == "base64", dimensions)
+
+
+def packed(vector: list[float]) -> str:
+    """A vector as base64 of little-endian 32-bit floats."""
+    numbers: array[Any] = array("f", vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()

@@ -1,0 +1,201 @@
+"""RunnerBackend: an engine in another process as a `Backend` like any other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+
+from openllm.backends.base import Backend, BackendInfo, DeltaQueue, Embeddings, EngineStats
+from openllm.config.spec import LLMSpec
+from openllm.errors import AdapterNotFound, EngineDead, Overloaded
+from openllm.remote.client import Connection
+from openllm.remote.frames import Ask, Cancel, Embed, Mount, StopChoice, Submit, Unmount
+from openllm.types import EngineRequest, Take, TokenDelta
+
+CONNECT_SECONDS = 180.0  # for the engine's process to import what it needs and listen
+RETRY_SECONDS = 0.05
+MOST_WAITING = 64 * 1024**2  # bytes of requests that the engine's process has not read yet
+RESTART = "Restart the service."
+
+
+class RunnerBackend(Backend):
+    """Talks to the engine that listens at `address`. Closing it leaves that engine alone."""
+
+    name = "runner"
+    supports_adapters = True
+    supports_embeddings = True
+
+    def __init__(self, spec: LLMSpec, weights_dir: Path, address: Path) -> None:
+        super().__init__(spec, weights_dir)
+        self.address = address
+        self.report: Callable[[], bytes] = bytes  # what this process tells another one that collects reports
+        self._link: Connection | None = None
+        self._numbers: dict[str, int] = {}  # request id -> number of its latest request
+
+    @classmethod
+    def unusable(cls, spec: LLMSpec) -> str | None:
+        return None
+
+    async def start(self) -> None:
+        """Connect, and wait until the engine is up. Errors: EngineDead, and what kept the engine from starting."""
+        if self._link is None:
+            link = await self._connect()
+            self._numbers.clear()
+            await link.greeted()
+            self._link = link
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        end = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                _, link = await loop.create_unix_connection(lambda: Connection(self._tell), str(self.address))
+            except (FileNotFoundError, ConnectionRefusedError):
+                self._still_coming(time.monotonic() < end)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return link
+
+    def _tell(self) -> bytes:
+        return self.report()
+
+    def _still_coming(self, in_time: bool) -> None:
+        """Errors: EngineDead when there is nothing to wait for any more."""
+        if not in_time:
+            raise EngineDead(f"No engine listens at {self.address}.", hint=RESTART)
+
+    def _running(self) -> Connection:
+        if self._link is None:
+            raise EngineDead("The engine has not been started, or was closed.", hint="Start it first.")
+        if self._link.failure is not None:
+            raise EngineDead(f"The engine has stopped: {self._link.failure}.", hint=RESTART)
+        return self._link
+
+    @property
+    def info(self) -> BackendInfo:
+        if self._link is None:
+            raise EngineDead("The engine has not been started, or was closed.", hint="Start it first.")
+        return self._link.info
+
+    @property
+    def engine(self) -> str:
+        """The name of the backend in the other process."""
+        return self._running().engine
+
+    @property
+    def reason(self) -> str | None:
+        return self._link.reason if self._link is not None and self._link.reason else None
+
+    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
+        link = self._running()
+        if link.waiting_bytes > MOST_WAITING:
+            raise Overloaded("The engine does not keep up with the requests.", hint="Try again later.")
+        number, queue = link.numbers.new(), DeltaQueue(take)
+        link.queues[number] = queue
+        self._numbers[request.request_id] = number
+        left = set(range(request.params.n))
+        try:
+            link.send(Submit(number, request))
+            while left:
+                delta = await queue.get()
+                if delta.finish_reason is not None:
+                    left.discard(delta.index)
+                yield delta
+        except _Closed:
+            for index in sorted(left):
+                yield TokenDelta([], index, "cancelled")
+        finally:
+            link.queues.pop(number, None)
+            if self._numbers.get(request.request_id) == number:
+                del self._numbers[request.request_id]
+            if left:
+                link.send(Cancel(number))
+
+    def stop_choice(self, request_id: str, index: int) -> None:
+        number = self._numbers.get(request_id)
+        if self._link is not None and number is not None:
+            self._link.send(StopChoice(number, index))
+
+    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+        link = self._running()
+        number = link.numbers.new()
+        found: Embeddings = await link.call(number, Embed(number, [list(prompt) for prompt in prompts], pooling))
+        return found
+
+    # Adapters: the engine's process keeps the shelf, for all its users.
+
+    def make_shelf(self) -> SharedShelf:
+        return SharedShelf(self)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        return self._link.status.adapters if self._link is not None else ()
+
+    async def mount_adapter(self, name: str, path: Path) -> None:
+        link = self._running()
+        number = link.numbers.new()
+        await link.call(number, Mount(number, name, str(path)))
+
+    async def unmount_adapter(self, name: str, *, wait: bool = True) -> None:
+        link = self._running()
+        number = link.numbers.new()
+        await link.call(number, Unmount(number, name, wait))
+
+    # Health, and what the users of one engine tell each other.
+
+    def stats(self) -> EngineStats:
+        return self._link.status.stats if self._link is not None else EngineStats()
+
+    @property
+    def users(self) -> int:
+        """Processes that use the engine, this one among them."""
+        return self._link.status.users if self._link is not None else 0
+
+    @property
+    def failure(self) -> str | None:
+        return self._link.failure if self._link is not None else None
+
+    async def reports(self) -> list[bytes]:
+        """What `report` says in each other process that uses this engine. Errors: Overloaded when one is too slow."""
+        link = self._running()
+        number = link.numbers.new()
+        found: list[bytes] = await link.call(number, Ask(number))
+        return found
+
+    async def close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close(_Closed("The engine was closed."))
+
+
+class _Closed(EngineDead):
+    """This process hung up itself: what runs ends as cancelled."""
+
+
+class SharedShelf:
+    """The adapters of an engine that other processes use, too: asked for there, known here by its word."""
+
+    def __init__(self, backend: RunnerBackend) -> None:
+        self._backend = backend
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._backend.adapters
+
+    async def add(self, name: str, path: Path) -> None:
+        """Errors: Conflict when the name is taken; the engine's own."""
+        await self._backend.mount_adapter(name, path)
+
+    def use(self, name: str | None) -> AbstractAsyncContextManager[None]:
+        """Nothing to hold here: the engine's process holds the adapter while the request runs. Errors: AdapterNotFound
+        comes from there."""
+        return nullcontext()
+
+    async def remove(self, name: str, *, wait: bool = True) -> None:
+        """Errors: AdapterNotFound; Conflict when it is in use and `wait` is false."""
+        if name not in self.names:
+            raise AdapterNotFound(f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model")
+        await self._backend.unmount_adapter(name, wait=wait)

@@ -1,0 +1,132 @@
+"""A user's end of the connection to an engine: hands deltas and answers to those who wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from openllm.backends.base import BackendInfo, DeltaQueue, EngineStats
+from openllm.errors import EngineDead, EngineError, OpenLLMError
+from openllm.remote.frames import (
+    VERSION,
+    Asked,
+    Done,
+    Frame,
+    FromEngine,
+    Hello,
+    Report,
+    Reports,
+    Status,
+    Step,
+    Vectors,
+    from_trouble,
+    from_vectors,
+)
+from openllm.remote.link import Link, Numbers
+
+GONE = "its process has ended"
+_decoder = msgspec.msgpack.Decoder(FromEngine)
+
+
+class Connection(Link):
+    """Valid once `greeted` has returned. `failure` says why nothing can be asked any more."""
+
+    def __init__(self, report: Callable[[], bytes]) -> None:
+        super().__init__()
+        self.queues: dict[int, DeltaQueue] = {}  # by request number
+        self.numbers = Numbers()
+        self.status = Status(EngineStats())
+        self.engine = ""
+        self.reason = ""
+        self._info: BackendInfo | None = None
+        self._report = report
+        self._greeting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone = False
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Step: self._step,
+            Status: self._take_status,
+            Hello: self._greet,
+            Done: self._done,
+            Vectors: lambda frame: self.numbers.answer(frame.number, from_vectors(frame)),
+            Asked: lambda frame: self.send(Report(frame.number, self._report())),
+            Reports: lambda frame: self.numbers.answer(frame.number, frame.texts),
+        }
+
+    @property
+    def info(self) -> BackendInfo:
+        """Errors: EngineDead before `greeted`."""
+        if self._info is None:
+            raise EngineDead("The engine is not up yet.")
+        return self._info
+
+    @property
+    def failure(self) -> str | None:
+        return GONE if self._gone else self.status.failure
+
+    async def greeted(self) -> None:
+        """Return once the engine is up. Errors: what kept it from starting; EngineDead when its process ended."""
+        try:
+            await self._greeting
+        except BaseException:
+            self.cut()
+            raise
+
+    async def call(self, number: int, frame: Frame) -> Any:
+        """Send `frame` and wait for its answer. Errors: the engine's own, EngineDead."""
+        answer = self.numbers.wait(number)
+        self.send(frame)
+        return await answer
+
+    def close(self, error: OpenLLMError) -> None:
+        """Hang up; those who wait get `error`."""
+        self._fail(error)
+        self.hang_up()
+
+    def receive(self, body: bytes) -> None:
+        frame = _decoder.decode(body)
+        self._handlers[type(frame)](frame)
+
+    def lost(self) -> None:
+        self._gone = True
+        self._fail(EngineDead(f"The engine has stopped: {GONE}.", hint="Restart the service."))
+
+    def _fail(self, error: OpenLLMError) -> None:
+        if not self._greeting.done():
+            self._greeting.set_exception(error)
+        for queue in self.queues.values():
+            queue.fail(error)
+        self.queues.clear()
+        self.numbers.fail(error)
+
+    def _greet(self, hello: Hello) -> None:
+        if self._greeting.done():
+            return
+        if hello.trouble is not None:
+            self._greeting.set_exception(from_trouble(hello.trouble))
+        elif hello.version != VERSION:
+            self._greeting.set_exception(EngineDead("The engine's process has another version of openllm."))
+        else:
+            self._info, self.engine, self.reason = hello.info, hello.engine, hello.reason
+            self._greeting.set_result(None)
+
+    def _step(self, step: Step) -> None:
+        queues = self.queues
+        for number, delta in step.deltas:
+            if (queue := queues.get(number)) is not None:
+                queue.put(delta)
+        for number in step.ended:
+            if (queue := queues.get(number)) is not None:
+                queue.fail(EngineError("The engine ended the request without finishing it.", hint="See its log."))
+        for number, trouble in step.failed:
+            if (queue := queues.get(number)) is not None:
+                queue.fail(from_trouble(trouble))
+
+    def _take_status(self, status: Status) -> None:
+        self.status = status
+
+    def _done(self, frame: Done) -> None:
+        error = None if frame.trouble is None else from_trouble(frame.trouble)
+        self.numbers.answer(frame.number, error=error)

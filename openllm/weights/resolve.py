@@ -1,0 +1,118 @@
+"""From a spec to a local, checked directory of weights and tokenizer: demo, directory, store tag or Hub id."""
+
+from __future__ import annotations
+
+import importlib.resources
+import logging
+from pathlib import Path
+
+from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError, WeightsError
+from openllm.weights.checkpoint import (
+    PICKLED,
+    architecture,
+    check_checkpoint,
+    check_directory,
+    content_digest,
+    directory_size,
+    iter_weight_files,
+    pickled_files,
+    read_config,
+    refuse_pickled,
+)
+from openllm.weights.hub import SAFE_FILES, Token, cached_snapshot, download_size, remote_files, require_room, snapshot
+from openllm.weights.origin import Origin, origin
+from openllm.weights.store import StoredModel, find_tag, list_store
+
+__all__ = [
+    "Origin",
+    "StoredModel",
+    "architecture",
+    "content_digest",
+    "directory_size",
+    "fetch_weights",
+    "iter_weight_files",
+    "list_store",
+    "origin",
+    "read_config",
+    "resolve_weights",
+    "weights_present",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_weights(spec: LLMSpec, token: Token = None) -> Path:
+    """The local directory that `spec.model_id` stands for, checked; a Hub id may be downloaded, nothing else may.
+
+    `token` is for the Hub alone; None: the Hub client's own.
+    Errors: ConfigurationError for an id that means nothing; WeightsError for what is missing, broken or unsafe.
+    """
+    kind = origin(spec.model_id)
+    if kind is Origin.HUB:
+        return _from_hub(spec, token)
+    directory = _local(spec, kind)
+    check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+    return directory
+
+
+def weights_present(spec: LLMSpec) -> bool:
+    """Whether `resolve_weights` would succeed without the network. Errors: ConfigurationError."""
+    kind = origin(spec.model_id)
+    try:
+        directory = (
+            cached_snapshot(spec.model_id, spec.revision, _wanted(spec)) if kind is Origin.HUB else _local(spec, kind)
+        )
+        if directory is None:
+            return False
+        check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+    except WeightsError:
+        return False
+    return True
+
+
+def can_be_fetched(spec: LLMSpec) -> bool:
+    """Whether the weights have a place on the network. Errors: ConfigurationError."""
+    return origin(spec.model_id) is Origin.HUB
+
+
+def fetch_weights(spec: LLMSpec, token: Token = None) -> Path:
+    """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the disk has room."""
+    if can_be_fetched(spec) and not weights_present(spec):
+        size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
+        require_room(spec.model_id, size)
+        logger.info("Fetching %s from the Hub: %.2f GB.", spec.model_id, size / 1e9)
+    return resolve_weights(spec, token)
+
+
+def _local(spec: LLMSpec, kind: Origin) -> Path:
+    if kind is Origin.STORE:
+        return find_tag(spec.model_id)
+    if spec.revision is not None:
+        raise ConfigurationError("A revision goes with a Hub id only.", hint="Drop --revision.", param="revision")
+    if kind is Origin.DEMO:
+        return Path(str(importlib.resources.files("openllm.demo")))
+    directory = Path(spec.model_id).expanduser()
+    check_directory(directory)
+    return directory.resolve()
+
+
+def _wanted(spec: LLMSpec) -> tuple[str, ...]:
+    """What is fetched of a repository: its code only when it is trusted."""
+    return (*SAFE_FILES, "*.py") if spec.trust_remote_code else SAFE_FILES
+
+
+def _from_hub(spec: LLMSpec, token: Token) -> Path:
+    directory = snapshot(spec.model_id, spec.revision, _wanted(spec), token)
+    if not any(iter_weight_files(directory)):
+        _refuse_or_fetch_pickled(spec, directory, token)
+    check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+    return directory
+
+
+def _refuse_or_fetch_pickled(spec: LLMSpec, directory: Path, token: Token) -> None:
+    """The commit has no safetensors: if it has pickled weights, they are refused by name, or fetched when trusted."""
+    pickled = pickled_files(remote_files(spec.model_id, spec.revision, token))
+    if pickled and not (directory / pickled[0]).is_file():
+        refuse_pickled(f"{spec.model_id}/{pickled[0]}", spec.trust_remote_code)
+        snapshot(spec.model_id, directory.name, (*_wanted(spec), *(f"*{suffix}" for suffix in PICKLED)), token)

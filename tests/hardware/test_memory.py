@@ -1,0 +1,41 @@
+"""Cores and memory are counted as the container sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from openllm.hardware import memory as hardware
+
+
+def test_cores_are_counted_without_hyperthreads_and_within_the_containers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for cpu in range(8):
+        topology = tmp_path / f"devices/system/cpu/cpu{cpu}/topology"
+        topology.mkdir(parents=True)
+        (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    assert hardware.physical_cores(tmp_path) == 4
+    (tmp_path / "fs/cgroup").mkdir(parents=True)
+    (tmp_path / "fs/cgroup/cpu.max").write_text("250000 100000\n")
+    assert hardware.physical_cores(tmp_path) == 2
+    (tmp_path / "fs/cgroup/cpu.max").write_text("max 100000\n")
+    assert hardware.physical_cores(tmp_path) == 4
+
+
+def test_memory_is_what_the_machine_and_the_container_leave(tmp_path: Path) -> None:
+    assert hardware.free_memory(tmp_path, tmp_path) == hardware.UNKNOWN_MEMORY
+    (tmp_path / "meminfo").write_text("MemTotal:   9000 kB\nMemAvailable:   5000 kB\n")
+    assert hardware.free_memory(tmp_path, tmp_path) == 5000 * 1024
+    (tmp_path / "fs/cgroup").mkdir(parents=True)
+    (tmp_path / "fs/cgroup/memory.max").write_text("max\n")
+    (tmp_path / "fs/cgroup/memory.current").write_text("1000000\n")
+    assert hardware.free_memory(tmp_path, tmp_path) == 5000 * 1024
+    (tmp_path / "fs/cgroup/memory.max").write_text("3000000\n")
+    assert hardware.free_memory(tmp_path, tmp_path) == 2000000
+    (tmp_path / "fs/cgroup/memory.max").write_text("900000\n")
+    assert hardware.free_memory(tmp_path, tmp_path) == 0
+    (tmp_path / "fs/cgroup/memory.stat").write_text("anon 400000\nactive_file 200000\ninactive_file 400000\n")
+    assert hardware.free_memory(tmp_path, tmp_path) == 500000

@@ -1,0 +1,138 @@
+"""/metrics: what was asked and answered is counted once, under the same names whatever the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from openllm.config.settings import Settings
+from openllm.http.app import create_app
+from openllm.http.metrics import TokenGaps
+from tests.protocols.conftest import echo_llm
+from tests.serving import Running, serve
+
+MODEL = {"model": "echo"}
+
+
+@pytest.fixture
+def fresh(echo_model: Path) -> Iterator[Running]:
+    with serve(echo_llm(echo_model)) as found:
+        yield found
+
+
+def scrape(client: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    families = text_string_to_metric_families(answer.text)
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def value(found: dict[Any, float], name: str, **labels: str) -> float:
+    return found[name, tuple(sorted(labels.items()))]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens_and_requests_are_counted(fresh: Running, stream: bool) -> None:
+    body = {"prompt": ["hello world", "hello"], "n": 2, "max_tokens": 3, "stream": stream}
+    with fresh.client() as client:
+        usage = client.post("/v1/completions", json={**body, "stream": False}).json()["usage"]
+        client.post("/v1/completions", json=body)
+        found = scrape(client)
+    assert value(found, "openllm_prompt_tokens_total", **MODEL) == 2 * usage["prompt_tokens"]
+    assert value(found, "openllm_completion_tokens_total", **MODEL) == 2 * usage["completion_tokens"]
+    route = {"route": "/v1/completions", **MODEL}
+    assert value(found, "openllm_requests_total", status="200", **route) == 2
+    assert value(found, "openllm_request_seconds_count", **route) == 2
+    assert value(found, "openllm_time_to_first_token_seconds_count", **MODEL) == 2
+    gaps = usage["completion_tokens"] - 4  # each of the four choices has one gap less than tokens
+    assert value(found, "openllm_inter_token_seconds_count", **MODEL) == 2 * gaps
+    assert value(found, "openllm_inter_token_seconds_bucket", le="+Inf", **MODEL) == 2 * gaps
+
+
+def test_engine_figures_have_one_set_of_names(fresh: Running) -> None:
+    with fresh.client() as client:
+        found = scrape(client)
+    for name in (
+        "openllm_requests_running",
+        "openllm_requests_waiting",
+        "openllm_cache_usage_ratio",
+        "openllm_prefix_cache_hits_total",
+        "openllm_prefix_cache_queries_total",
+        "openllm_preemptions_total",
+    ):
+        assert value(found, name, **MODEL) == 0
+
+
+def test_labels_do_not_grow_with_what_callers_invent(fresh: Running) -> None:
+    with fresh.client() as client:
+        for at in range(5):
+            client.get(f"/nope/{at}")
+            client.get(f"/v1/models/nope-{at}")
+            client.post("/v1/completions", json={"model": f"nope-{at}", "prompt": "a"})
+        found = scrape(client)
+    requests = {labels: count for (name, labels), count in found.items() if name == "openllm_requests_total"}
+    assert len(requests) == 3
+    assert set(requests.values()) == {5}
+    assert value(found, "openllm_requests_total", model="", route="other", status="404") == 5
+
+
+def test_probes_are_not_counted(fresh: Running) -> None:
+    with fresh.client() as client:
+        client.get("/livez")
+        client.get("/readyz")
+        assert "livez" not in client.get("/metrics").text
+
+
+def test_two_servers_in_one_process_count_apart(fresh: Running, client: httpx.Client) -> None:
+    client.post("/v1/completions", json={"prompt": "hello"})
+    with fresh.client() as own:
+        assert "openllm_prompt_tokens_total{" not in own.get("/metrics").text
+
+
+def test_gaps_are_counted_in_their_buckets() -> None:
+    gaps = TokenGaps()
+    gaps.add(0.004, 1)
+    gaps.add(0.04, 10)  # ten tokens that came together: each took a tenth
+    gaps.add(100.0, 1)
+    buckets = dict(gaps.buckets())
+    assert buckets["0.0025"] == 0
+    assert buckets["0.005"] == 11
+    assert buckets["3.2"] == 11
+    assert buckets["+Inf"] == 12
+    assert gaps.total == pytest.approx(100.044)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_hangs_up_after_the_last_byte_was_answered(echo_model: Path, stream: bool) -> None:
+    """HTTP servers report a disconnect as soon as an answer is complete, while it is still being tidied up."""
+    server = create_app([echo_llm(echo_model)], Settings())
+    await server.start()
+    body = msgspec.json.encode({"prompt": "hello", "max_tokens": 2, "stream": stream})
+    incoming = [{"type": "http.request", "body": body, "more_body": False}]
+    complete = asyncio.Event()
+
+    async def receive() -> Any:
+        if incoming:
+            return incoming.pop()
+        await complete.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            complete.set()
+            for _ in range(5):
+                await asyncio.sleep(0)  # whoever waits for the disconnect hears of it now
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"", "headers": []}
+    await server(scope, receive, send)
+    await server.close()
+    report = server.metrics.report().decode()
+    assert 'status="200"' in report
+    assert 'status="499"' not in report

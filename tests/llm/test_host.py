@@ -1,0 +1,179 @@
+"""The engine's life: several loops and threads, cancelling, copies, and what happens to an LLM that nobody closes."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import pickle
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import openllm
+from openllm.errors import EngineDead, InvalidRequest
+from openllm.llm.llm import LLM
+from tests.tiny import write_llama
+
+TEXT = "the engine reads token ids"
+LONG = 8000  # tokens of context; an answer this long takes many seconds
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llama(tmp_path_factory.mktemp("home") / "tiny", max_position_embeddings=LONG)
+
+
+def torch_llm(weights: Path) -> LLM:
+    return LLM(weights, backend="pytorch")
+
+
+def engine_threads() -> int:
+    return sum(thread.name == "openllm-pytorch" for thread in threading.enumerate())
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+async def test_every_cancelled_answer_frees_the_engine(weights: Path) -> None:
+    """A reader that leaves while a step's tokens are handed out is noticed like any other."""
+    async with torch_llm(weights) as llm:
+        for _ in range(6):
+            task = asyncio.create_task(llm.generate(TEXT, max_tokens=LONG - 100, ignore_eos=True))
+            while not llm.stats().running:  # noqa: ASYNC110  an engine has no event for it
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with asyncio.timeout(1):
+                while llm.stats().running:  # noqa: ASYNC110  as above
+                    await asyncio.sleep(0.01)
+
+
+def test_many_threads_with_loops_of_their_own(weights: Path) -> None:
+    """Whichever loop came first ends while others still wait: they get an error, none waits for ever."""
+    llm = torch_llm(weights)
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            found.append(asyncio.run(llm.generate(TEXT, max_tokens=5, ignore_eos=True)).outputs[0].finish_reason or "")
+        except EngineDead as error:
+            found.append(str(error))
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(found) == len(threads)
+    assert "length" in found
+    llm.close()
+
+
+def test_a_stream_over_a_loop_that_ends(weights: Path) -> None:
+    llm = torch_llm(weights)
+    begun, leave = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        await llm.start()
+        begun.set()
+        await asyncio.to_thread(leave.wait)
+
+    async def follow() -> None:
+        async for _ in llm.generate_iterator(TEXT, max_tokens=LONG - 100, ignore_eos=True):
+            leave.set()
+
+    holder = threading.Thread(target=asyncio.run, args=(hold(),), daemon=True)
+    holder.start()
+    assert begun.wait(20)
+    with pytest.raises(EngineDead, match=r"event loop .* has ended.*llm\.start"):
+        asyncio.run(asyncio.wait_for(follow(), 20))
+    llm.close()
+
+
+def test_a_loop_of_its_own_serves_all_others(weights: Path) -> None:
+    with torch_llm(weights) as llm:
+        llm.run(llm.start())
+        home = llm.home
+        for _ in range(2):
+            asyncio.run(llm.generate(TEXT, max_tokens=2))
+        assert llm.home is home
+
+
+def test_a_stream_in_a_script(weights: Path) -> None:
+    with torch_llm(weights) as llm:
+        whole = llm.run(llm.generate(TEXT, temperature=0, max_tokens=6, ignore_eos=True)).text
+        pieces = llm.run(llm.generate_iterator(TEXT, temperature=0, max_tokens=6, ignore_eos=True))
+        assert "".join(piece.outputs[0].text for piece in pieces) == whole
+        for _ in llm.run(llm.generate_iterator(TEXT, max_tokens=LONG - 100, ignore_eos=True)):
+            break
+        assert wait_for(lambda: not llm.stats().running)
+
+
+async def test_what_is_synchronous_says_so_inside_a_loop(weights: Path) -> None:
+    llm = torch_llm(weights)
+    with pytest.raises(InvalidRequest, match="async with"), llm:
+        pass
+    with pytest.raises(InvalidRequest, match=r"await llm\.generate"):
+        llm.run(llm.generate_iterator(TEXT))
+    await llm.start()
+    with pytest.raises(InvalidRequest, match="aclose"):
+        llm.close()
+    await llm.aclose()
+    await llm.aclose()
+
+
+def test_a_dropped_llm_takes_its_engine_along(weights: Path) -> None:
+    before = engine_threads()
+    llm = torch_llm(weights)
+    llm(TEXT, max_tokens=2)
+    assert engine_threads() == before + 1
+    assert llm.runner  # refers to the LLM that refers to it
+    del llm
+    gc.collect()
+    assert wait_for(lambda: engine_threads() == before)
+
+
+async def test_a_dropped_llm_in_a_coroutine(weights: Path) -> None:
+    before = engine_threads()
+    llm = torch_llm(weights)
+    await llm.generate(TEXT, max_tokens=2)
+    del llm
+    gc.collect()
+    async with asyncio.timeout(5):
+        while engine_threads() != before:  # noqa: ASYNC110  threads have no event
+            await asyncio.sleep(0.01)
+
+
+def test_a_coroutine_that_forgets_to_close(weights: Path) -> None:
+    before = engine_threads()
+
+    async def ask() -> None:
+        await torch_llm(weights).generate(TEXT, max_tokens=2)
+
+    asyncio.run(ask())
+    gc.collect()
+    assert wait_for(lambda: engine_threads() == before)
+
+
+def test_a_copy_is_the_same_model_not_started(weights: Path) -> None:
+    with openllm.Llama.from_pretrained(weights, token="hf_secret", max_new_tokens=3) as llm:
+        answer = llm(TEXT, temperature=0)
+        dump = pickle.dumps(llm)
+        assert b"hf_secret" not in dump
+        for other in (copy.copy(llm), copy.deepcopy(llm), pickle.loads(dump)):
+            assert type(other) is openllm.Llama
+            assert other.spec == llm.spec
+            assert not other.started
+            with other:
+                assert other(TEXT, temperature=0).outputs == answer.outputs
+        assert llm(TEXT, temperature=0).outputs == answer.outputs

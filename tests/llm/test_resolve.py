@@ -1,0 +1,134 @@
+"""What people type for a model becomes one spec, under one precedence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.llm.resolve import Layers, resolve_model
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(bentoml_home=tmp_path / "home")
+
+
+def _model(path: Path, architecture: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    return path
+
+
+def _resolve(model: str | None, settings: Settings, **layers: Any) -> LLMSpec:
+    return resolve_model(model, Layers(**layers), settings)
+
+
+def test_nothing_said_is_the_demo(settings: Settings) -> None:
+    assert _resolve(None, settings) == LLMSpec(model_id="demo", family="demo")
+    assert _resolve("demo", settings) == LLMSpec(model_id="demo", family="demo")
+
+
+def test_a_family_stands_for_its_default_model(settings: Settings) -> None:
+    spec = _resolve("llama", settings)
+    assert (spec.model_id, spec.family) == ("meta-llama/Llama-3.2-1B-Instruct", "llama")
+    assert _resolve("MiniLM", settings).task == "embed"
+
+
+def test_a_family_with_a_model_id_takes_that(settings: Settings) -> None:
+    spec = _resolve("llama", settings, explicit={"model_id": "./mine"})
+    assert (spec.model_id, spec.family) == ("./mine", "llama")
+    spec = _resolve("llama", settings, environment={"model_id": "./mine"})
+    assert (spec.model_id, spec.family) == ("./mine", "llama")
+
+
+def test_the_demo_asked_for_by_name_is_not_replaced_by_a_variable(settings: Settings) -> None:
+    assert _resolve("demo", settings, environment={"model_id": "./mine"}).model_id == "demo"
+
+
+@pytest.mark.parametrize("model", ["./mine", "/srv/mine", "~/mine", "org/mine", "mine:1f3a", "C:\\mine", "..", "."])
+def test_what_can_be_no_family_is_the_model_id(settings: Settings, model: str) -> None:
+    assert _resolve(model, settings, environment={"model_id": "other"}) == LLMSpec(model_id=model)
+
+
+def test_a_hub_id_is_recognised(settings: Settings) -> None:
+    assert _resolve("Qwen/Qwen3-Embedding-0.6B", settings) == LLMSpec(
+        model_id="Qwen/Qwen3-Embedding-0.6B", family="qwen3_embedding", task="embed"
+    )
+
+
+def test_a_directory_is_recognised_by_its_architecture_and_not_by_its_path(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _model(tmp_path / "meta-llama" / "llama-3.1-8b", "BertModel")
+    _model(tmp_path / "plain", "Qwen2ForCausalLM")
+    monkeypatch.chdir(tmp_path)
+    assert _resolve("meta-llama/llama-3.1-8b", settings).family == "bert"
+    assert _resolve("plain", settings) == LLMSpec(model_id="plain", family="qwen")
+    assert _resolve(str(tmp_path / "plain"), settings).family == "qwen"
+
+
+def test_a_stored_model_is_recognised(settings: Settings) -> None:
+    stored = _model(settings.bentoml_home / "models" / "mine" / "1f3a", "GPT2LMHeadModel")
+    (stored / "model.yaml").write_text("name: mine\nversion: 1f3a\n")
+    assert _resolve("mine:1f3a", settings) == LLMSpec(model_id="mine:1f3a", family="gpt2")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"architectures": "x"}', '{"architectures": []}', ""])
+def test_an_unreadable_config_is_left_to_loading(settings: Settings, tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert _resolve(str(tmp_path), settings).family is None
+
+
+def test_a_word_that_is_nothing_names_the_nearest_families(settings: Settings) -> None:
+    with pytest.raises(UnknownFamily, match=r"Unknown model family 'lama'\. Did you mean llama"):
+        _resolve("lama", settings)
+    with pytest.raises(UnknownFamily, match=r"Unknown model family '\./x'"):
+        _resolve("./x", settings, explicit={"model_id": "./y"})
+    with pytest.raises(UnknownFamily):
+        _resolve(None, settings, environment={"family": "lama"})
+
+
+def test_a_family_without_a_default_model_wants_one(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match=r"generic has no default model\. Add --model-id\."):
+        _resolve("generic", settings)
+    assert _resolve("generic", settings, explicit={"model_id": "a/b"}).family == "generic"
+
+
+def test_an_empty_name_is_refused(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="MODEL is empty"):
+        _resolve(" ", settings)
+
+
+_VALUES = {
+    "name": st.sampled_from("abc"),
+    "task": st.sampled_from(["generate", "embed"]),
+    "dtype": st.sampled_from(["auto", "float32"]),
+    "seed": st.integers(0, 9),
+    "max_model_len": st.integers(1, 9),
+    "enforce_eager": st.booleans(),
+    "engine_args": st.dictionaries(st.sampled_from("xyz"), st.integers(0, 9), max_size=2),
+}
+_LAYER = st.fixed_dictionaries({}, optional=_VALUES)
+
+
+@given(_LAYER, _LAYER, _LAYER)
+def test_command_line_beats_environment_beats_recipe_beats_family(
+    explicit: dict[str, Any], environment: dict[str, Any], recipe: dict[str, Any]
+) -> None:
+    got = resolve_model("minilm", Layers(explicit, environment, recipe), Settings(bentoml_home=Path("none")))
+    family = {"task": "embed"}
+    for field in _VALUES:
+        said = [layer[field] for layer in (explicit, environment, recipe, family) if field in layer]
+        if field == "engine_args":
+            assert got.engine_args == {key: value for layer in reversed(said) for key, value in layer.items()}
+        else:
+            assert getattr(got, field) == (said[0] if said else attrs.fields_dict(LLMSpec)[field].default)

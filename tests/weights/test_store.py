@@ -1,0 +1,72 @@
+"""BentoML's model store, read as files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from openllm.errors import WeightsError
+from openllm.weights.resolve import list_store, resolve_weights, weights_present
+from tests.checkpoints import FILES, forbid_network, spec, tensors, write
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    forbid_network(monkeypatch)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    home = tmp_path / "bentoml"
+    monkeypatch.setenv("BENTOML_HOME", str(home))
+    for number, version in enumerate(("aaaa1", "bbbb2")):
+        text = f"name: llama\nversion: {version}\ncreation_time: '2025-01-0{number + 1}T00:00:00+00:00'\n"
+        write(home / "models" / "llama" / version, {"model.yaml": text.encode()})
+    (home / "models" / "llama" / "latest").write_text("aaaa1")
+    return home
+
+
+def test_a_tag_is_found_in_the_store_without_the_network(store, no_network):
+    assert resolve_weights(spec("llama:bbbb2")) == store / "models" / "llama" / "bbbb2"
+    assert resolve_weights(spec("llama:latest")) == store / "models" / "llama" / "aaaa1"
+    assert weights_present(spec("llama:bbbb2"))
+
+
+def test_the_store_as_bentoml_writes_it(tmp_path, monkeypatch):
+    """The layout is BentoML's own: what it made is found."""
+    script = (
+        "import bentoml, pathlib, sys\n"
+        "with bentoml.models.create('Made-Here', labels={'a': 'b'}, metadata={'k': 'v'}) as model:\n"
+        "    pathlib.Path(model.path_of('config.json')).write_text('{}')\n"
+        "    pathlib.Path(model.path_of('model.safetensors')).write_bytes(bytes.fromhex(sys.argv[1]))\n"
+        "print(model.tag)\n"
+    )
+    environ = {**os.environ, "BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "1"}
+    command = [sys.executable, "-c", script, tensors(a=1).hex()]
+    tag = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.split()[-1]
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
+    assert resolve_weights(spec(tag)) == resolve_weights(spec("made-here:latest"))
+    (stored,) = list_store()
+    assert (stored.tag, stored.metadata) == (tag, {"k": "v"})
+    assert stored.created is not None
+
+
+def test_a_tag_the_store_lacks(store, no_network):
+    for tag in ("llama:cccc3", "other:latest"):
+        with pytest.raises(WeightsError, match=f"The model store has no {tag}"):
+            resolve_weights(spec(tag))
+        assert not weights_present(spec(tag))
+
+
+def test_the_store_is_listed_newest_first(store):
+    assert [model.tag for model in list_store(store)] == ["llama:bbbb2", "llama:aaaa1"]
+    assert list_store(store)[0].size == sum(map(len, FILES.values()))
+    assert list_store(store / "nowhere") == []
+
+
+def test_a_damaged_entry_does_not_hide_the_others(store):
+    (store / "models" / "llama" / "aaaa1" / "model.yaml").write_text("{")
+    assert {model.tag for model in list_store(store)} == {"llama:aaaa1", "llama:bbbb2"}
