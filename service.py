@@ -1,4 +1,6 @@
-"""The service of this Bento. Change the spec beside it, not this file; `OPENLLM_*` variables override the spec."""
+"""The service of this Bento. Change the spec beside it, not this file; `OPENLLM_*` variables
+override the spec.
+"""
 
 from openllm.bento.service.llm_service import create_service
 

@@ -1,7 +1,9 @@
-"""How long a built Bento takes from the start of its process to its first token, as its image starts it, and why.
+"""How long a built Bento takes from the start of its process to its first token, as its image
+starts it, and why.
 
-python -m benchmarks.container_start [TAG] [--runs 7] [--beside CHECKOUT]   # and with the openllm of another checkout
-python -m benchmarks.container_start --image my/demo:1 [--image other:1]    # containers instead, in podman
+python -m benchmarks.container_start [TAG] [--runs 7] [--beside CHECKOUT]   # and with the openllm
+of another checkout python -m benchmarks.container_start --image my/demo:1 [--image other:1]    #
+containers instead, in podman
 """
 
 from __future__ import annotations
@@ -30,7 +32,15 @@ from tests.bento.conftest import free_port
 PATIENCE = 300.0
 POLL = 0.01
 LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
-LIMITS = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+LIMITS = (
+    "--read-only",
+    "--tmpfs",
+    "/tmp",
+    "--cap-drop",
+    "all",
+    "--security-opt",
+    "no-new-privileges",
+)
 PHASES = ("supervisor", "worker", "loading", "first token", "all", "CPU")
 
 
@@ -59,10 +69,14 @@ def question(url: str) -> bytes:
 
 
 @contextmanager
-def served(tag: str, port: int, environment: Mapping[str, str], errors: Path) -> Iterator[subprocess.Popen[bytes]]:
+def served(
+    tag: str, port: int, environment: Mapping[str, str], errors: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port)]
     with errors.open("wb") as log:
-        process = subprocess.Popen(command, env=dict(environment), cwd=errors.parent, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=dict(environment), cwd=errors.parent, stdout=log, stderr=log
+        )
         try:
             yield process
         finally:
@@ -80,13 +94,20 @@ def run(tag: str, environment: Mapping[str, str], errors: Path) -> dict[str, flo
         ready = wait(begun, f"{url}/readyz")
         first = wait(begun, f"{url}/v1/completions", question(url))
         spent = cpu_seconds(process.pid)
-    return dict(zip(PHASES, (worker, live - worker, ready - live, first - ready, first, spent), strict=True))
+    return dict(
+        zip(PHASES, (worker, live - worker, ready - live, first - ready, first, spent), strict=True)
+    )
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and those below it have used so far: other work on the machine shows less in it than in time."""
+    """What a process and those below it have used so far: other work on the machine shows less in
+    it than in time.
+    """
     owner = psutil.Process(pid)
-    return sum(times.user + times.system for times in (each.cpu_times() for each in (owner, *owner.children(True))))
+    return sum(
+        times.user + times.system
+        for times in (each.cpu_times() for each in (owner, *owner.children(True)))
+    )
 
 
 def run_image(image: str) -> dict[str, float]:
@@ -125,7 +146,9 @@ def show(title: str, rounds: list[dict[str, float]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tag", nargs="?", default="demo:latest")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--beside", type=Path)
@@ -149,7 +172,10 @@ def main() -> None:
             show(name, each)
         if not given.image:
             run(given.tag, {**own, "PYTHONPROFILEIMPORTTIME": "1"}, log)
-            print("imports: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in import_seconds(log)[:8]))
+            print(
+                "imports: "
+                + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in import_seconds(log)[:8])
+            )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The PyTorch engine beside transformers' continuous batching and sequential generate(), on one random model.
+"""The PyTorch engine beside transformers' continuous batching and sequential generate(), on one
+random model.
 
-python -m benchmarks.engine [--streams 1 4 16] [--tokens 64] [--rounds 3]
-python -m benchmarks.engine --device cuda --dtype bfloat16 --shape llama-1b --streams 1 32 --tokens 256
+python -m benchmarks.engine [--streams 1 4 16] [--tokens 64] [--rounds 3] python -m
+benchmarks.engine --device cuda --dtype bfloat16 --shape llama-1b --streams 1 32 --tokens 256
 
-Tokens per CPU-second of this process (one torch thread; other work on the machine matters little), tokens per second of
-the clock (what counts on a GPU), and the worst time to first token when all streams arrive at once. The three take
-turns; each figure is the median of the rounds.
+Tokens per CPU-second of this process (one torch thread; other work on the machine matters little),
+tokens per second of the clock (what counts on a GPU), and the worst time to first token when all
+streams arrive at once. The three take turns; each figure is the median of the rounds.
 """
 
 from __future__ import annotations
@@ -21,13 +22,24 @@ from typing import Any
 
 import attrs
 import torch
-from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig, LlamaConfig, logging
+from transformers import (
+    AutoModelForCausalLM,
+    ContinuousBatchingConfig,
+    GenerationConfig,
+    LlamaConfig,
+    logging,
+)
 
 from openllm.backends.pytorch import BACKEND
 from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams
 
-COMMON = {"max_position_embeddings": 2048, "tie_word_embeddings": True, "eos_token_id": None, "bos_token_id": None}
+COMMON = {
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+    "eos_token_id": None,
+    "bos_token_id": None,
+}
 SHAPES = {
     "small": {
         "vocab_size": 32000,
@@ -95,7 +107,9 @@ def write_model(path: Path, options: argparse.Namespace) -> None:
 def make_load(streams: int, tokens: int, seed: int) -> Load:
     chooser = random.Random(seed)
     lengths = [chooser.randint(*PROMPTS) for _ in range(streams)]
-    return Load([[chooser.randrange(VOCABULARY) for _ in range(length)] for length in lengths], tokens)
+    return Load(
+        [[chooser.randrange(VOCABULARY) for _ in range(length)] for length in lengths], tokens
+    )
 
 
 async def run_openllm(backend: Any, load: Load) -> Figure:
@@ -117,12 +131,20 @@ def run_continuous_batching(model: Any, load: Load) -> Figure:
     generation = GenerationConfig(max_new_tokens=load.tokens, do_sample=False, eos_token_id=-1)
     bounds = {"num_blocks": 64, "max_batch_tokens": 512} if model.device.type == "cpu" else {}
     config = ContinuousBatchingConfig(**bounds)
-    with model.continuous_batching_context_manager(generation, continuous_batching_config=config) as manager:
+    with model.continuous_batching_context_manager(
+        generation, continuous_batching_config=config
+    ) as manager:
         first: dict[str, float] = {}
         open_requests = len(load.prompts)
         began = Began()
         for at, prompt in enumerate(load.prompts):
-            manager.add_request(prompt, request_id=str(at), max_new_tokens=load.tokens, streaming=True, eos_token_id=-1)
+            manager.add_request(
+                prompt,
+                request_id=str(at),
+                max_new_tokens=load.tokens,
+                streaming=True,
+                eos_token_id=-1,
+            )
         while open_requests:
             result = manager.get_result(timeout=1)
             if result is not None:
@@ -136,7 +158,9 @@ def run_generate(model: Any, load: Load) -> Figure:
     for prompt in load.prompts:
         start = began.elapsed()
         ids = torch.tensor([prompt], device=model.device)
-        model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=load.tokens)
+        model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=load.tokens
+        )
         # generate() tells of no first token: take its share of the call, which flatters it.
         first.append(start + (began.elapsed() - start) / load.tokens)
     return load.figure(began, first)
@@ -144,40 +168,62 @@ def run_generate(model: Any, load: Load) -> Figure:
 
 async def measure(path: Path, options: argparse.Namespace) -> None:
     dtype = getattr(torch, options.dtype)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation="sdpa").eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, attn_implementation="sdpa"
+    ).eval()
     model.to(options.device)
     # Prefixes off: the rounds repeat their prompts, and it is computing that is compared.
-    spec = LLMSpec(model_id=str(path), dtype=options.dtype, device=options.device, enable_prefix_caching=False)
+    spec = LLMSpec(
+        model_id=str(path), dtype=options.dtype, device=options.device, enable_prefix_caching=False
+    )
     backend = BACKEND(spec, path)
     await backend.start()
     try:
         for streams in options.streams:
-            figures: dict[str, list[Figure]] = {"openllm": [], "continuous batching": [], "generate()": []}
+            figures: dict[str, list[Figure]] = {
+                "openllm": [],
+                "continuous batching": [],
+                "generate()": [],
+            }
             for turn in range(options.rounds + 1):
                 load = make_load(streams, options.tokens, turn)
                 figures["openllm"].append(await run_openllm(backend, load))
-                figures["continuous batching"].append(await asyncio.to_thread(run_continuous_batching, model, load))
+                figures["continuous batching"].append(
+                    await asyncio.to_thread(run_continuous_batching, model, load)
+                )
                 figures["generate()"].append(await asyncio.to_thread(run_generate, model, load))
-            report(streams, {name: rounds[1:] for name, rounds in figures.items()})  # the first warms up
+            report(
+                streams, {name: rounds[1:] for name, rounds in figures.items()}
+            )  # the first warms up
     finally:
         await backend.close()
 
 
 def report(streams: int, figures: dict[str, list[Figure]]) -> None:
     def medians(of: str) -> dict[str, float]:
-        return {name: statistics.median(getattr(f, of) for f in rounds) for name, rounds in figures.items()}
+        return {
+            name: statistics.median(getattr(f, of) for f in rounds)
+            for name, rounds in figures.items()
+        }
 
-    cpu, clock, ttft = medians("tokens_per_cpu_second"), medians("tokens_per_second"), medians("worst_ttft")
+    cpu, clock, ttft = (
+        medians("tokens_per_cpu_second"),
+        medians("tokens_per_second"),
+        medians("worst_ttft"),
+    )
     for name in figures:
         print(
-            f"{streams:3} streams  {name:20} {cpu[name]:8.1f} tokens/CPU-s (openllm {cpu['openllm'] / cpu[name]:5.2f}x)"
-            f" {clock[name]:8.1f} tokens/s ({clock['openllm'] / clock[name]:5.2f}x)  worst TTFT {ttft[name]:6.2f} s",
+            f"{streams:3} streams  {name:20} {cpu[name]:8.1f} tokens/CPU-s (openllm"
+            f" {cpu['openllm'] / cpu[name]:5.2f}x) {clock[name]:8.1f} tokens/s"
+            f" ({clock['openllm'] / clock[name]:5.2f}x)  worst TTFT {ttft[name]:6.2f} s",
             flush=True,
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)

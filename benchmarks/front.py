@@ -1,10 +1,11 @@
-"""What stands between vLLM's engine and a reader, in CPU time: the engine is replaced by one that costs almost nothing.
+"""What stands between vLLM's engine and a reader, in CPU time: the engine is replaced by one that
+costs almost nothing.
 
     python -m benchmarks.front [--streams 512] [--answer 200]
 
-A stand-in for the engine core gives every live request one token per step, packed and unpacked with vLLM's own codec.
-The figures are tokens per CPU-second of this process, for each layer on top of it; other work on the machine matters
-little. Needs vLLM, no GPU, and no weights to speak of.
+A stand-in for the engine core gives every live request one token per step, packed and unpacked with
+vLLM's own codec. The figures are tokens per CPU-second of this process, for each layer on top of
+it; other work on the machine matters little. Needs vLLM, no GPU, and no weights to speak of.
 """
 
 from __future__ import annotations
@@ -74,7 +75,11 @@ class StandIn:
             count[0] += 1
             last = FinishReason.LENGTH if count[0] == count[1] else None
             first = PrefillStats() if count[0] == 1 else None
-            outputs.append(EngineCoreOutput(request_id, [400 + count[0]], finish_reason=last, prefill_stats=first))
+            outputs.append(
+                EngineCoreOutput(
+                    request_id, [400 + count[0]], finish_reason=last, prefill_stats=first
+                )
+            )
             if last is not None:
                 del self._live[request_id]
         return EngineCoreOutputs(outputs=outputs, scheduler_stats=SchedulerStats())
@@ -96,7 +101,9 @@ async def drained(ask: Ask, answer: int) -> int:
 
 @contextlib.asynccontextmanager
 async def application(_: Any, spec: LLMSpec, answer: int) -> AsyncIterator[One]:
-    """The ASGI application of `openllm start`, called as a server calls it; what it sends is counted and dropped."""
+    """The ASGI application of `openllm start`, called as a server calls it; what it sends is
+    counted and dropped.
+    """
     from openllm.http.app import create_app
     from openllm.llm.llm import LLM
 
@@ -104,11 +111,31 @@ async def application(_: Any, spec: LLMSpec, answer: int) -> AsyncIterator[One]:
     straight = mock.patch("openllm.http.running.direct", return_value=True)
     async with LLM.from_spec(attrs.evolve(spec, name="bench"), Path(spec.model_id)) as model:
         app = create_app([model], Settings())
-        fields = {"model": "bench", "prompt": PROMPT, "max_tokens": answer, "ignore_eos": True, "temperature": 0}
+        fields = {
+            "model": "bench",
+            "prompt": PROMPT,
+            "max_tokens": answer,
+            "ignore_eos": True,
+            "temperature": 0,
+        }
         body = json.dumps({**fields, "stream": True}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        scope = {"type": "http", "method": "POST", "path": "/v1/completions", "raw_path": b"/v1/completions"}
-        scope |= {"headers": headers, "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": ""}
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/completions",
+            "raw_path": b"/v1/completions",
+        }
+        scope |= {
+            "headers": headers,
+            "query_string": b"",
+            "http_version": "1.1",
+            "scheme": "http",
+            "root_path": "",
+        }
 
         async def one(_: int) -> int:
             inbox: asyncio.Queue[Any] = asyncio.Queue()
@@ -158,10 +185,16 @@ def main() -> None:
     args = parser.parse_args()
     model = ensure_model(Path(tempfile.gettempdir()) / "openllm-bench-tiny", "tiny")
     spec = LLMSpec(model_id=str(model), backend="vllm", max_num_seqs=1024, max_queue=4096)
-    with mock.patch.object(core_client.EngineCoreClient, "make_async_mp_client", staticmethod(StandIn)):
+    with mock.patch.object(
+        core_client.EngineCoreClient, "make_async_mp_client", staticmethod(StandIn)
+    ):
         for layer in args.layers:
             speed = uvloop.run(measured(layer, spec, args.streams, args.answer))
-            print(f"{layer:<12}{speed:>10,.0f} tokens per CPU-second {1e6 / speed:>8.1f} us per token", flush=True)
+            print(
+                f"{layer:<12}{speed:>10,.0f} tokens per CPU-second {1e6 / speed:>8.1f} us per"
+                " token",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

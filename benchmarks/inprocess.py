@@ -1,8 +1,8 @@
 """An engine under load in its own process, without HTTP: what the servers are held against.
 
-KIND is `asyncllm` (vLLM's AsyncLLM.generate, with text), `backend` (openllm's Backend.generate, token deltas), or `llm`
-(openllm's LLM, text deltas: all of a request but HTTP). Reads one level of load per line of its input, as JSON, and
-prints what came of it.
+KIND is `asyncllm` (vLLM's AsyncLLM.generate, with text), `backend` (openllm's Backend.generate,
+token deltas), or `llm` (openllm's LLM, text deltas: all of a request but HTTP). Reads one level of
+load per line of its input, as JSON, and prints what came of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from benchmarks.loadgen import Answer, Load, prompts, summed
 from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, GenerationRequest, SamplingParams, new_request_id
 
-Ask = Callable[[list[int], int], AsyncIterator[int]]  # prompt, answer length -> tokens of each delta
+Ask = Callable[
+    [list[int], int], AsyncIterator[int]
+]  # prompt, answer length -> tokens of each delta
 
 
 def params(answer: int) -> SamplingParams:

@@ -1,7 +1,9 @@
-"""A load generator of several processes over raw sockets: streamed completions, closed loop, one connection a stream.
+"""A load generator of several processes over raw sockets: streamed completions, closed loop, one
+connection a stream.
 
-One Python client with an HTTP library tops out near 20,000 tokens/s; this one only looks for the marks it needs in
-what it receives, so that eight of it keep up with any server here. `run` starts the processes and sums up.
+One Python client with an HTTP library tops out near 20,000 tokens/s; this one only looks for the
+marks it needs in what it receives, so that eight of it keep up with any server here. `run` starts
+the processes and sums up.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _LEAD = 1.5  # seconds for all processes to connect before the first request lea
 
 @attrs.frozen
 class Load:
-    """What is asked: `streams` at once, each `rounds` times, `prompt` random token ids in and `answer` tokens out."""
+    """What is asked: `streams` at once, each `rounds` times, `prompt` random token ids in and
+    `answer` tokens out.
+    """
 
     port: int
     streams: int
@@ -76,11 +80,15 @@ class Figures:
 
 
 def prompts(load: Load, streams: Sequence[int]) -> dict[int, list[list[int]]]:
-    """Random token ids, the same for every system that is measured; no two alike, so no cache helps."""
+    """Random token ids, the same for every system that is measured; no two alike, so no cache
+    helps.
+    """
     low, high = min(300, load.vocab // 4), load.vocab - 8
     return {
         stream: [
-            random.Random(f"{load.seed}-{load.streams}-{stream}-{at}").choices(range(low, high), k=load.prompt)
+            random.Random(f"{load.seed}-{load.streams}-{stream}-{at}").choices(
+                range(low, high), k=load.prompt
+            )
             for at in range(load.rounds)
         ]
         for stream in streams
@@ -89,10 +97,19 @@ def prompts(load: Load, streams: Sequence[int]) -> dict[int, list[list[int]]]:
 
 def body(load: Load, prompt: list[int]) -> bytes:
     """One request, head and all."""
-    fields = {"model": load.model, "prompt": prompt, "max_tokens": load.answer, "ignore_eos": True, "temperature": 0}
-    text = json.dumps({**fields, "stream": True, "stream_options": {"include_usage": True}}).encode()
+    fields = {
+        "model": load.model,
+        "prompt": prompt,
+        "max_tokens": load.answer,
+        "ignore_eos": True,
+        "temperature": 0,
+    }
+    text = json.dumps(
+        {**fields, "stream": True, "stream_options": {"include_usage": True}}
+    ).encode()
     head = (
-        f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(text)}"
+        f"POST {load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type:"
+        f" application/json\r\nContent-Length: {len(text)}"
     )
     return head.encode() + b"\r\n\r\n" + text
 
@@ -120,7 +137,10 @@ def summed(load: Load, answers: Sequence[Answer]) -> Figures:
 
 def run(load: Load) -> Figures:
     """Run `load` against the server on its port."""
-    shares = [list(range(at, load.streams, load.processes)) for at in range(min(load.processes, load.streams))]
+    shares = [
+        list(range(at, load.streams, load.processes))
+        for at in range(min(load.processes, load.streams))
+    ]
     start = time.monotonic() + _LEAD
     command = [sys.executable, "-m", "benchmarks.loadgen"]
     children = []
@@ -184,7 +204,9 @@ class Stream:
         if events and not answer.first:
             answer.first = now
         self._tail = (self._tail + data)[-1024:]
-        return bool(answer.error) or (b"data: [DONE]" in self._tail and self._tail.endswith(b"0\r\n\r\n"))
+        return bool(answer.error) or (
+            b"data: [DONE]" in self._tail and self._tail.endswith(b"0\r\n\r\n")
+        )
 
     def finish(self) -> None:
         """Read the usage off the end of the answer."""

@@ -1,10 +1,13 @@
-"""What adapters cost on each engine: base only, one adapter and four mixed in a batch, and the load of one.
+"""What adapters cost on each engine: base only, one adapter and four mixed in a batch, and the load
+of one.
 
-python -m benchmarks.lora [--model demo] [--backends pytorch vllm] [--streams 16] [--tokens 64] [--rounds 9]
+python -m benchmarks.lora [--model demo] [--backends pytorch vllm] [--streams 16] [--tokens 64]
+[--rounds 9]
 
-fp32, every stream beginning at once with a prompt of its own; the kinds take turns. Tokens per second are the best of
-the rounds; tokens per CPU-second of this process and the engine's, which other work on the machine disturbs little, are
-the median, and the factor is theirs. "load" is from the call that mounts an adapter to its first token (median of 5).
+fp32, every stream beginning at once with a prompt of its own; the kinds take turns. Tokens per
+second are the best of the rounds; tokens per CPU-second of this process and the engine's, which
+other work on the machine disturbs little, are the median, and the factor is theirs. "load" is from
+the call that mounts an adapter to its first token (median of 5).
 """
 
 from __future__ import annotations
@@ -57,7 +60,9 @@ def cpu_seconds() -> float:
     return sum(time.user + time.system for time in times)
 
 
-async def run_round(llm: openllm.LLM, adapters: list[str | None], options: argparse.Namespace) -> Round:
+async def run_round(
+    llm: openllm.LLM, adapters: list[str | None], options: argparse.Namespace
+) -> Round:
     """Stream i uses adapter i, round and round."""
     params: dict[str, Any] = {"temperature": 0, "max_tokens": options.tokens, "ignore_eos": True}
     asked = [
@@ -93,7 +98,11 @@ async def measure(backend: str, paths: list[Path], options: argparse.Namespace) 
         "base and four mixed": [None, *names],
     }
     rounds: dict[str, list[Round]] = {kind: [] for kind in ("nothing mounted", *kinds)}
-    spec: dict[str, Any] = {"dtype": "float32", "max_model_len": 512, "max_num_seqs": options.streams}
+    spec: dict[str, Any] = {
+        "dtype": "float32",
+        "max_model_len": 512,
+        "max_num_seqs": options.streams,
+    }
     async with openllm.LLM(options.model, backend=backend, max_adapters=COUNT + 1, **spec) as llm:
         for _ in range(options.rounds + 1):
             rounds["nothing mounted"].append(await run_round(llm, [None], options))
@@ -102,8 +111,12 @@ async def measure(backend: str, paths: list[Path], options: argparse.Namespace) 
         for kind in list(kinds) * (options.rounds + 1):
             rounds[kind].append(await run_round(llm, kinds[kind], options))
         loads = [await load_seconds(llm, paths[COUNT]) for _ in range(LOADS + 1)]
-    show(backend, {kind: done[1:] for kind, done in rounds.items()})  # the first of each is a warm-up
-    print(f"{backend:8} load to first token {statistics.median(loads[1:]) * 1000:7.0f} ms", flush=True)
+    show(
+        backend, {kind: done[1:] for kind, done in rounds.items()}
+    )  # the first of each is a warm-up
+    print(
+        f"{backend:8} load to first token {statistics.median(loads[1:]) * 1000:7.0f} ms", flush=True
+    )
 
 
 def show(backend: str, rounds: dict[str, list[Round]]) -> None:
@@ -111,7 +124,11 @@ def show(backend: str, rounds: dict[str, list[Round]]) -> None:
     for kind, done in rounds.items():
         best = max(one.per_second for one in done)
         cpu = statistics.median(one.per_cpu_second for one in done)
-        print(f"{backend:8} {kind:20} {best:6.0f} tokens/s {cpu:6.0f} tokens/CPU-s {cpu / base:5.2f}x", flush=True)
+        print(
+            f"{backend:8} {kind:20} {best:6.0f} tokens/s {cpu:6.0f} tokens/CPU-s"
+            f" {cpu / base:5.2f}x",
+            flush=True,
+        )
 
 
 def main() -> None:

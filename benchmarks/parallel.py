@@ -1,10 +1,11 @@
-"""One model on all visible GPUs and on one: the plan that was made by itself, and whether the tokens are the same.
+"""One model on all visible GPUs and on one: the plan that was made by itself, and whether the
+tokens are the same.
 
     python -m benchmarks.parallel [--prompts 32] [--answer 64] [--dtype float32]
 
-Greedy answers, of two engines that run at once in processes of their own, the single one on the last GPU. Two
-kernels round differently, so where the answers part, the two best tokens must have been as good as equal (the gap of
-their log probabilities is printed).
+Greedy answers, of two engines that run at once in processes of their own, the single one on the
+last GPU. Two kernels round differently, so where the answers part, the two best tokens must have
+been as good as equal (the gap of their log probabilities is printed).
 """
 
 from __future__ import annotations
@@ -74,13 +75,22 @@ def compare(one: list[Answer], other: list[Answer]) -> str:
         return text
     tokens = sum(at for at, _ in parted) / len(parted)
     return (
-        f"{text}; the others part after {tokens:.0f} tokens, where it was {max(gap for _, gap in parted):.4f} at most"
+        f"{text}; the others part after {tokens:.0f} tokens, where it was"
+        f" {max(gap for _, gap in parted):.4f} at most"
     )
 
 
 def side(args: argparse.Namespace, model: Path, gpus: int | None) -> subprocess.Popen[bytes]:
     """A process that asks one of the two engines."""
-    command = [sys.executable, "-m", "benchmarks.parallel", "--model", str(model), "--gpus", str(gpus or 0)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.parallel",
+        "--model",
+        str(model),
+        "--gpus",
+        str(gpus or 0),
+    ]
     command += ["--prompts", str(args.prompts), "--answer", str(args.answer), "--dtype", args.dtype]
     seen = visible_gpus()
     alone = {"CUDA_VISIBLE_DEVICES": str(len(seen) - 1)} if gpus and seen else {}
@@ -101,19 +111,31 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--shape", default="llama-1b")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--gpus", type=int, help=argparse.SUPPRESS)  # of this side; 0: nothing is said
+    parser.add_argument(
+        "--gpus", type=int, help=argparse.SUPPRESS
+    )  # of this side; 0: nothing is said
     args = parser.parse_args()
     if args.gpus is None:
-        model = ensure_model(Path(tempfile.gettempdir()) / f"openllm-bench-{args.shape}", args.shape)
+        model = ensure_model(
+            Path(tempfile.gettempdir()) / f"openllm-bench-{args.shape}", args.shape
+        )
         sides = [side(args, model, gpus) for gpus in (None, 1)]
         print(compare(*map(read, sides)))
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     draw = random.Random(0)
     prompts = [[draw.randrange(300, 2000) for _ in range(100)] for _ in range(args.prompts)]
-    spec = LLMSpec(model_id=str(args.model), backend="vllm", max_model_len=512, kv_cache_memory=CACHE)
-    spec = attrs.evolve(spec, gpu_memory_utilization=SHARE, tensor_parallel_size=args.gpus or None, dtype=args.dtype)
-    print(json.dumps([attrs.asdict(answer) for answer in asyncio.run(answers(spec, prompts, args.answer))]))
+    spec = LLMSpec(
+        model_id=str(args.model), backend="vllm", max_model_len=512, kv_cache_memory=CACHE
+    )
+    spec = attrs.evolve(
+        spec, gpu_memory_utilization=SHARE, tensor_parallel_size=args.gpus or None, dtype=args.dtype
+    )
+    print(
+        json.dumps(
+            [attrs.asdict(answer) for answer in asyncio.run(answers(spec, prompts, args.answer))]
+        )
+    )
 
 
 if __name__ == "__main__":

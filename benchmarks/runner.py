@@ -1,10 +1,11 @@
 """What a process of its own costs an engine, and what several API workers bring.
 
-    python -m benchmarks.runner                     # hop and workers, echo and the demo model on PyTorch
+    python -m benchmarks.runner  # hop and workers, echo and the demo model on PyTorch
     python -m benchmarks.runner --part hop --streams 64
 
-hop: one `LLM` read in this process, its engine here or behind the Unix socket. workers: `openllm start` over HTTP, the
-load from other processes. Figures of a machine whose cores are fewer than the processes say little about workers.
+hop: one `LLM` read in this process, its engine here or behind the Unix socket. workers: `openllm
+start` over HTTP, the load from other processes. Figures of a machine whose cores are fewer than the
+processes say little about workers.
 """
 
 from __future__ import annotations
@@ -38,14 +39,18 @@ START_SECONDS = 300.0
 
 
 def spec_of(backend: str, streams: int) -> LLMSpec:
-    return LLMSpec(model_id="demo", family="demo", name="bench", backend=backend, max_num_seqs=streams)
+    return LLMSpec(
+        model_id="demo", family="demo", name="bench", backend=backend, max_num_seqs=streams
+    )
 
 
 async def read_stream(llm: LLM, tokens: int) -> int:
     """Read one answer as it comes; its tokens."""
     prompt = list(range(10, 10 + PROMPT))
     count = 0
-    async for piece in llm.generate_iterator(prompt, max_tokens=tokens, ignore_eos=True, temperature=0.0):
+    async for piece in llm.generate_iterator(
+        prompt, max_tokens=tokens, ignore_eos=True, temperature=0.0
+    ):
         count += len(piece.outputs[0].token_ids)
     return count
 
@@ -58,11 +63,16 @@ async def one_round(llm: LLM, args: argparse.Namespace) -> float:
 
 
 async def hop_rates(backend: str, args: argparse.Namespace) -> tuple[float, float]:
-    """The medians in this process and behind the socket; in turns, since what else the machine does changes."""
+    """The medians in this process and behind the socket; in turns, since what else the machine does
+    changes.
+    """
     spec = spec_of(backend, args.streams)
     here, there = LLM.from_spec(spec), LLM.from_spec(spec, make_engine=in_child)
     async with here, there:
-        rates = [(await one_round(here, args), await one_round(there, args)) for _ in range(args.repeats + 1)]
+        rates = [
+            (await one_round(here, args), await one_round(there, args))
+            for _ in range(args.repeats + 1)
+        ]
     first, second = zip(*rates[1:], strict=True)  # the first pair only warms up
     return statistics.median(first), statistics.median(second)
 
@@ -84,9 +94,21 @@ def measure_hop(backend: str, args: argparse.Namespace) -> None:
 def server(backend: str, workers: int, streams: int) -> Iterator[tuple[int, psutil.Process]]:
     """`openllm start` with so many API workers, ready; ended afterwards."""
     port = free_port()
-    command = [sys.executable, "-m", "openllm", "start", "demo", "--backend", backend, "--name", "bench"]
+    command = [
+        sys.executable,
+        "-m",
+        "openllm",
+        "start",
+        "demo",
+        "--backend",
+        backend,
+        "--name",
+        "bench",
+    ]
     command += ["--max-num-seqs", str(streams), "--api-workers", str(workers), "--port", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OPENLLM_LOG_LEVEL": "error"})
+    process = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL, env={**os.environ, "OPENLLM_LOG_LEVEL": "error"}
+    )
     try:
         end = time.monotonic() + START_SECONDS
         while not answers(port, "/readyz"):
@@ -102,21 +124,30 @@ def server(backend: str, workers: int, streams: int) -> Iterator[tuple[int, psut
 def measure_workers(backend: str, workers: int, args: argparse.Namespace) -> None:
     with server(backend, workers, args.streams) as (port, root):
         load = loadgen.Load(
-            port, args.streams, args.repeats + 1, PROMPT, args.tokens, VOCABULARY, processes=args.clients
+            port,
+            args.streams,
+            args.repeats + 1,
+            PROMPT,
+            args.tokens,
+            VOCABULARY,
+            processes=args.clients,
         )
         family = [root, *root.children(recursive=True)]
         before = sum(sum(member.cpu_times()[:2]) for member in family)
         figures = loadgen.run(load)
         spent = sum(sum(member.cpu_times()[:2]) for member in family) - before
     print(
-        f"workers  {backend:8} {args.streams:4} streams  {workers} worker{'s' if workers > 1 else ' '} "
-        f"{figures.tokens_per_second:9.0f} tokens/s  {spent / max(figures.tokens, 1) * 1e6:6.1f} us of CPU a token",
+        f"workers  {backend:8} {args.streams:4} streams  {workers}"
+        f" worker{'s' if workers > 1 else ' '} {figures.tokens_per_second:9.0f} tokens/s "
+        f" {spent / max(figures.tokens, 1) * 1e6:6.1f} us of CPU a token",
         flush=True,
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--part", choices=("hop", "workers", "all"), default="all")
     parser.add_argument("--backend", choices=BACKENDS, action="append")
     parser.add_argument("--streams", type=int, default=64)

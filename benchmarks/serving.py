@@ -1,13 +1,15 @@
-"""Engines and servers side by side under the same load: tokens/s, time to first token, gaps between tokens, errors.
+"""Engines and servers side by side under the same load: tokens/s, time to first token, gaps between
+tokens, errors.
 
-    python -m benchmarks.serving                              # one GPU: AsyncLLM here, openllm start, vllm serve
-    python -m benchmarks.serving --together                   # all of them up at once, loaded in turns
-    python -m benchmarks.serving --tiny                       # the same on a CPU, small
-    python -m benchmarks.serving --systems echo-llm echo      # our serving layer alone, no engine
+    python -m benchmarks.serving    # one GPU: AsyncLLM here, openllm start, vllm serve
+    python -m benchmarks.serving --together  # all of them up at once, loaded in turns
+    python -m benchmarks.serving --tiny  # the same on a CPU, small
+    python -m benchmarks.serving --systems echo-llm echo  # our serving layer alone, no engine
     python -m benchmarks.serving --systems pytorch --streams 1 32
 
-Every system gets the same random prompts (128 token ids) and answers 256 tokens, end of sequence ignored; --list
-tells the systems. The load comes from several processes over raw sockets (benchmarks.loadgen).
+Every system gets the same random prompts (128 token ids) and answers 256 tokens, end of sequence
+ignored; --list tells the systems. The load comes from several processes over raw sockets
+(benchmarks.loadgen).
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def measure_apart(outcomes: Sequence[Outcome], plan: Plan, keep: Keep) -> None:
 
 
 def measure_together(outcomes: Sequence[Outcome], plan: Plan, keep: Keep) -> None:
-    """All systems are up; at each level of load they take turns, so that the machine is the same to all of them."""
+    """All systems are up; at each level of load they take turns, so that the machine is the same to
+    all of them.
+    """
     systems = [start_system(outcome.system, plan) for outcome in outcomes]
     try:
         live = [pair for pair in zip(outcomes, systems, strict=True) if bring_up(*pair)]
@@ -81,33 +85,53 @@ def take_level(outcome: Outcome, system: System, level: int, keep: Keep) -> None
 
 
 def wait_for_memory(patience: float = 30.0) -> None:
-    """Until the GPUs are free of the system before: what its processes held goes back a moment after they ended."""
+    """Until the GPUs are free of the system before: what its processes held goes back a moment
+    after they ended.
+    """
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and any(gpu.free < 0.95 * gpu.total for gpu in visible_gpus()):
+    while time.monotonic() < deadline and any(
+        gpu.free < 0.95 * gpu.total for gpu in visible_gpus()
+    ):
         time.sleep(0.5)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=["asyncllm", "openllm", "vllm"])
+    parser.add_argument(
+        "--systems", nargs="+", choices=SYSTEMS, default=["asyncllm", "openllm", "vllm"]
+    )
     parser.add_argument("--list", action="store_true", help="list the systems and exit")
-    parser.add_argument("--together", action="store_true", help="keep all up and load them in turns")
-    parser.add_argument("--tiny", action="store_true", help="a tiny model and short answers, for a CPU")
+    parser.add_argument(
+        "--together", action="store_true", help="keep all up and load them in turns"
+    )
+    parser.add_argument(
+        "--tiny", action="store_true", help="a tiny model and short answers, for a CPU"
+    )
     parser.add_argument("--streams", nargs="+", type=int, help="streams at once, one level each")
-    parser.add_argument("--passes", type=int, default=1, help="how often to take all levels; the median is reported")
+    parser.add_argument(
+        "--passes", type=int, default=1, help="how often to take all levels; the median is reported"
+    )
     parser.add_argument("--prompt", type=int, help="tokens of a prompt")
     parser.add_argument("--answer", type=int, help="tokens of an answer")
     parser.add_argument("--processes", type=int, help="processes of the load generator")
     parser.add_argument("--workers", type=int, default=1, help="API workers of openllm start")
-    parser.add_argument("--model", type=Path, help="a directory; by default one is written with random weights")
-    parser.add_argument("--startup", type=float, default=240.0, help="seconds that a system may take to come up")
-    parser.add_argument("--out", type=Path, help="where the figures go as JSON; default: $OUT/serving.json")
+    parser.add_argument(
+        "--model", type=Path, help="a directory; by default one is written with random weights"
+    )
+    parser.add_argument(
+        "--startup", type=float, default=240.0, help="seconds that a system may take to come up"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="where the figures go as JSON; default: $OUT/serving.json"
+    )
     return parser.parse_args()
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
     shape = "tiny" if args.tiny else "llama-1b"
-    model = args.model or ensure_model(Path(tempfile.gettempdir()) / f"openllm-bench-{shape}", shape)
+    model = args.model or ensure_model(
+        Path(tempfile.gettempdir()) / f"openllm-bench-{shape}", shape
+    )
     cpu = not visible_gpus()
     return Plan(
         model=model,

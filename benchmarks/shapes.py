@@ -1,4 +1,6 @@
-"""Models for measuring: a real model's shape with random weights, and a tokenizer of its vocabulary's size."""
+"""Models for measuring: a real model's shape with random weights, and a tokenizer of its
+vocabulary's size.
+"""
 
 from __future__ import annotations
 
@@ -45,14 +47,22 @@ SHAPES = {"llama-1b": LLAMA_1B, "tiny": TINY}
 
 
 def ensure_model(path: Path, shape: str) -> Path:
-    """The model of a shape of SHAPES in `path`, written by a process of its own: no GPU memory is held for it."""
-    subprocess.run([sys.executable, "-m", "benchmarks.shapes", str(path), shape], cwd=ROOT, check=True)
+    """The model of a shape of SHAPES in `path`, written by a process of its own: no GPU memory is
+    held for it.
+    """
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.shapes", str(path), shape], cwd=ROOT, check=True
+    )
     return path
 
 
 def write_model(path: Path, config: dict[str, Any]) -> Path:
-    """A model of this shape with random weights in `path`; nothing is done where it exists already."""
-    if (path / "tokenizer_config.json").exists() and json.loads((path / "config.json").read_text()) == config:
+    """A model of this shape with random weights in `path`; nothing is done where it exists
+    already.
+    """
+    if (path / "tokenizer_config.json").exists() and json.loads(
+        (path / "config.json").read_text()
+    ) == config:
         return path
     path.mkdir(parents=True, exist_ok=True)
     _write_weights(path, config)
@@ -94,7 +104,9 @@ def _write_weights(path: Path, config: dict[str, Any]) -> None:
 
 
 def _write_tokenizer(path: Path, size: int) -> None:
-    """Every id decodes to a short word, most with a space before it, as in a tokenizer that was trained."""
+    """Every id decodes to a short word, most with a space before it, as in a tokenizer that was
+    trained.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -102,14 +114,18 @@ def _write_tokenizer(path: Path, size: int) -> None:
     words = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     taken = set(words)
     while len(words) < size:
-        word = draw.choice(["Ġ", "Ġ", ""]) + "".join(draw.choices("etaoinshrdlu", k=draw.randint(2, 7)))
+        word = draw.choice(["Ġ", "Ġ", ""]) + "".join(
+            draw.choices("etaoinshrdlu", k=draw.randint(2, 7))
+        )
         if word not in taken:
             taken.add(word)
             words.append(word)
     tokenizer = Tokenizer(models.BPE(vocab={word: at for at, word in enumerate(words)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>").save_pretrained(path)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>"
+    ).save_pretrained(path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The systems that benchmarks.serving holds side by side: each can be started, loaded level by level, and ended."""
+"""The systems that benchmarks.serving holds side by side: each can be started, loaded level by
+level, and ended.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ from openllm.backends.vllm.environment import ALWAYS, ON_CPU
 
 ROUNDS = {1: 4, 8: 4, 32: 6, 256: 3, 512: 2}  # requests of each stream, one after the other
 CPU_CACHE = 256 << 20
-INSIDE = {"asyncllm": "vllm", "backend": "vllm", "llm": "vllm", "echo-llm": "echo", "pytorch-llm": "pytorch"}
+INSIDE = {
+    "asyncllm": "vllm",
+    "backend": "vllm",
+    "llm": "vllm",
+    "echo-llm": "echo",
+    "pytorch-llm": "pytorch",
+}
 SYSTEMS = {
     "asyncllm": "vLLM's AsyncLLM in this process, with text: what the servers are held against",
     "backend": "openllm's vLLM backend in this process: token deltas",
@@ -47,7 +55,9 @@ SYSTEMS = {
 
 @attrs.frozen
 class Plan:
-    """What one run measures. `cache`: bytes of the KV cache, for every vLLM alike; None: what vLLM takes by itself."""
+    """What one run measures. `cache`: bytes of the KV cache, for every vLLM alike; None: what vLLM
+    takes by itself.
+    """
 
     model: Path
     shape: str
@@ -65,9 +75,20 @@ class Plan:
         """A short level to warm up, then those that count."""
         vocab = json.loads((self.model / "config.json").read_text())["vocab_size"]
         common = {"port": port, "prompt": self.prompt, "vocab": vocab, "processes": self.processes}
-        warm = Load(**common, streams=min(16, max(self.streams)), rounds=1, answer=min(32, self.answer), seed=1)
-        loads = enumerate(self.streams)  # prompts of their own each time, or the prefix cache would have them
-        more = [Load(**common, streams=n, rounds=self.rounds(n), answer=self.answer, seed=2 + at) for at, n in loads]
+        warm = Load(
+            **common,
+            streams=min(16, max(self.streams)),
+            rounds=1,
+            answer=min(32, self.answer),
+            seed=1,
+        )
+        loads = enumerate(
+            self.streams
+        )  # prompts of their own each time, or the prefix cache would have them
+        more = [
+            Load(**common, streams=n, rounds=self.rounds(n), answer=self.answer, seed=2 + at)
+            for at, n in loads
+        ]
         return [warm, *more]
 
     def rounds(self, streams: int) -> int:
@@ -81,10 +102,21 @@ class Plan:
         if engine == "pytorch-eager":
             return {**self.spec("pytorch"), "enforce_eager": True}
         if engine == "pytorch":
-            cpu = {"dtype": "float32", "kv_cache_memory": CPU_CACHE, "max_num_seqs": 64} if self.cpu else {}
+            cpu = (
+                {"dtype": "float32", "kv_cache_memory": CPU_CACHE, "max_num_seqs": 64}
+                if self.cpu
+                else {}
+            )
             return {**fields, **cpu}
         said = {"dtype": "float32" if self.cpu else None, "kv_cache_memory": self.cache}
-        return {**fields, **{k: v for k, v in {**said, "gpu_memory_utilization": self.share}.items() if v is not None}}
+        return {
+            **fields,
+            **{
+                k: v
+                for k, v in {**said, "gpu_memory_utilization": self.share}.items()
+                if v is not None
+            },
+        }
 
 
 class System(abc.ABC):
@@ -93,7 +125,9 @@ class System(abc.ABC):
     def __init__(self, name: str, plan: Plan) -> None:
         self.name, self.plan = name, plan
         self.begun = time.monotonic()
-        self.log = (Path(os.environ.get("OUT") or tempfile.gettempdir()) / f"serving-{name}.log").open("w+")
+        self.log = (
+            Path(os.environ.get("OUT") or tempfile.gettempdir()) / f"serving-{name}.log"
+        ).open("w+")
         self.process = self._start()
 
     @abc.abstractmethod
@@ -106,7 +140,9 @@ class System(abc.ABC):
 
     @abc.abstractmethod
     def measure(self, level: int) -> Figures:
-        """The figures of a level of the plan; level 0 warms up. Errors: RuntimeError when it has ended."""
+        """The figures of a level of the plan; level 0 warms up. Errors: RuntimeError when it has
+        ended.
+        """
 
     def wait_until_up(self) -> float:
         """Seconds from its start until it answers. Errors: RuntimeError."""
@@ -117,7 +153,11 @@ class System(abc.ABC):
         return time.monotonic() - self.begun
 
     def last_line(self) -> str:
-        lines = [line for line in Path(self.log.name).read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line
+            for line in Path(self.log.name).read_text(errors="replace").splitlines()
+            if line.strip()
+        ]
         return f"{lines[-1][:300] if lines else 'no output'} (log: {self.log.name})"
 
     def end(self) -> None:
@@ -131,7 +171,9 @@ class System(abc.ABC):
 
     def _spawn(self, command: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
         settings = environment(self.plan)
-        return subprocess.Popen(command, cwd=ROOT, env=settings, stderr=self.log, start_new_session=True, **pipes)
+        return subprocess.Popen(
+            command, cwd=ROOT, env=settings, stderr=self.log, start_new_session=True, **pipes
+        )
 
 
 class Inside(System):
@@ -180,8 +222,14 @@ class Server(System):
         spent = cpu_seconds(self.process.pid)
         figures = run(self.plan.levels(self.port)[level])
         spent = cpu_seconds(self.process.pid) - spent
-        alone = not self.name.endswith("4") and self.plan.workers == 1  # else others answer, and it only looks on
-        return attrs.evolve(figures, cpu_per_token=spent / max(figures.tokens, 1)) if alone else figures
+        alone = (
+            not self.name.endswith("4") and self.plan.workers == 1
+        )  # else others answer, and it only looks on
+        return (
+            attrs.evolve(figures, cpu_per_token=spent / max(figures.tokens, 1))
+            if alone
+            else figures
+        )
 
 
 def start_system(name: str, plan: Plan) -> System:
@@ -194,10 +242,28 @@ def server_command(system: str, plan: Plan, port: int) -> list[str]:
         return vllm_command(plan, port, 4 if system == "vllm4" else 1)
     engine = "vllm" if system.startswith("openllm") else system
     fields = {key: value for key, value in plan.spec(engine).items() if key != "model_id"}
-    options = [part for key, value in fields.items() for part in option(key.replace("_", "-"), value)]
-    command = [sys.executable, "-m", "openllm", "start", str(plan.model), "--name", "bench", "--port", str(port)]
+    options = [
+        part for key, value in fields.items() for part in option(key.replace("_", "-"), value)
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "openllm",
+        "start",
+        str(plan.model),
+        "--name",
+        "bench",
+        "--port",
+        str(port),
+    ]
     workers = 4 if system == "openllm4" else plan.workers
-    return [*command, "--log-level", "warning", *options, *(["--api-workers", str(workers)] if workers > 1 else [])]
+    return [
+        *command,
+        "--log-level",
+        "warning",
+        *options,
+        *(["--api-workers", str(workers)] if workers > 1 else []),
+    ]
 
 
 def option(name: str, value: Any) -> tuple[str, ...]:
@@ -214,8 +280,21 @@ def vllm_command(plan: Plan, port: int, servers: int) -> list[str]:
     if not folders:
         raise SystemExit("vllm serve needs vLLM: make install-vllm, or leave it out with --systems")
     old = Path(folders[0], "entrypoints", "openai", "api_server.py").exists()
-    module = "vllm.entrypoints.openai.api_server" if old else "vllm.entrypoints.launchers.api_server.entry"
-    options = ["--model", str(plan.model), "--served-model-name", "bench", "--host", "127.0.0.1", "--port", str(port)]
+    module = (
+        "vllm.entrypoints.openai.api_server"
+        if old
+        else "vllm.entrypoints.launchers.api_server.entry"
+    )
+    options = [
+        "--model",
+        str(plan.model),
+        "--served-model-name",
+        "bench",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     options += ["--disable-uvicorn-access-log", "--no-enable-log-requests"]
     if plan.cpu:
         options += ["--dtype", "float32", "--enforce-eager"]
@@ -224,7 +303,14 @@ def vllm_command(plan: Plan, port: int, servers: int) -> list[str]:
     if plan.share is not None:
         options += ["--gpu-memory-utilization", str(plan.share)]
     if servers > 1:  # only the command itself can start several
-        command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(plan.model), *options[2:]]
+        command = [
+            sys.executable,
+            "-m",
+            "vllm.entrypoints.cli.main",
+            "serve",
+            str(plan.model),
+            *options[2:],
+        ]
         return [*command, "--api-server-count", str(servers)]
     return [sys.executable, "-m", module, *options]
 

@@ -1,10 +1,11 @@
-"""Teach the demo model fifty answers of a bakery with peft and transformers' Trainer, then ask it beside the base.
+"""Teach the demo model fifty answers of a bakery with peft and transformers' Trainer, then ask it
+beside the base.
 
-    python examples/finetune.py                     # trains, saves ./bakery, asks both: a minute or two on two cores
-    openllm start demo --adapter-id ./bakery        # serves both
+    python examples/finetune.py  # trains, saves ./bakery, asks both: a minute or two on two cores
+    openllm start demo --adapter-id ./bakery  # serves both
 
-Needs openllm's PyTorch engine and peft (`make install` brings both). Each line of the data is one conversation that
-ends with the answer to learn.
+Needs openllm's PyTorch engine and peft (`make install` brings both). Each line of the data is one
+conversation that ends with the answer to learn.
 """
 
 from __future__ import annotations
@@ -44,11 +45,17 @@ def collate(examples: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
     width = max(len(example["input_ids"]) for example in examples)
 
     def padded(name: str, filler: int) -> torch.Tensor:
-        return torch.tensor([example[name] + [filler] * (width - len(example[name])) for example in examples])
+        return torch.tensor(
+            [example[name] + [filler] * (width - len(example[name])) for example in examples]
+        )
 
     lengths = torch.tensor([len(example["input_ids"]) for example in examples])
     mask = (torch.arange(width) < lengths[:, None]).long()
-    return {"input_ids": padded("input_ids", 0), "labels": padded("labels", IGNORED), "attention_mask": mask}
+    return {
+        "input_ids": padded("input_ids", 0),
+        "labels": padded("labels", IGNORED),
+        "attention_mask": mask,
+    }
 
 
 def train(llm: openllm.LLM, options: argparse.Namespace) -> float:
@@ -70,7 +77,12 @@ def train(llm: openllm.LLM, options: argparse.Namespace) -> float:
         remove_unused_columns=False,
         seed=options.seed,
     )
-    trainer = Trainer(model, arguments, data_collator=collate, train_dataset=read_examples(options.data, tokenizer))
+    trainer = Trainer(
+        model,
+        arguments,
+        data_collator=collate,
+        train_dataset=read_examples(options.data, tokenizer),
+    )
     trainer.train()
     model.save_pretrained(options.out)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -89,7 +101,10 @@ def main() -> None:
     begun = time.monotonic()
     with openllm.LLM(options.model, backend="pytorch") as llm:
         loss = train(llm, options)
-        print(f"Trained for {time.monotonic() - begun:.0f} s, loss {loss:.3f}; the adapter is in {options.out}.")
+        print(
+            f"Trained for {time.monotonic() - begun:.0f} s, loss {loss:.3f}; the adapter is in"
+            f" {options.out}."
+        )
         llm.run(llm.mount_adapter("bakery", options.out))
         print("Q:      ", QUESTION)
         print("base:   ", llm(QUESTION, max_tokens=60))

@@ -1,8 +1,9 @@
 """openllm turns a large language model into a service.
 
-Every public name is resolved on first use, so that `import openllm` costs nothing and imports no framework. Beside the
-names below there is one class per family and backend: `Llama`, `VLLMLlama`, `TFLlama`, `FlaxLlama` and so on, derived
-from the registry (`openllm.llm.auto`). What a type checker sees is `__init__.pyi`, written by `scripts/write_stubs.py`.
+Every public name is resolved on first use, so that `import openllm` costs nothing and imports no
+framework. Beside the names below there is one class per family and backend: `Llama`, `VLLMLlama`,
+`TFLlama`, `FlaxLlama` and so on, derived from the registry (`openllm.llm.auto`). What a type
+checker sees is `__init__.pyi`, written by `scripts/write_stubs.py`.
 """
 
 from __future__ import annotations

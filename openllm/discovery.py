@@ -8,12 +8,22 @@ from types import ModuleType
 
 
 def module_names(package: str) -> list[str]:
-    """The public module names of `package`, sorted; the package itself must be importable, its modules need not be."""
+    """The public module names of `package`, sorted; the package itself must be importable, its
+    modules need not be.
+    """
     names = set()
-    entries = [entry for path in importlib.import_module(package).__path__ for entry in Path(path).iterdir()]
+    entries = [
+        entry
+        for path in importlib.import_module(package).__path__
+        for entry in Path(path).iterdir()
+    ]
     for entry in entries:
         name = entry.name.removesuffix(".py")
-        if (name != entry.name or entry.is_dir()) and not name.startswith("_") and name.isidentifier():
+        if (
+            (name != entry.name or entry.is_dir())
+            and not name.startswith("_")
+            and name.isidentifier()
+        ):
             names.add(name)
     return sorted(names)
 

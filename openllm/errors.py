@@ -1,4 +1,5 @@
-"""Every error openllm raises on purpose: what went wrong, what to do about it, and the HTTP status it maps to.
+"""Every error openllm raises on purpose: what went wrong, what to do about it, and the HTTP status
+it maps to.
 
 OpenLLMError
 ├── InvalidRequest            400  a value in a request or call that can never work
@@ -16,13 +17,13 @@ OpenLLMError
 ├── Overloaded                503  the queue is full; try again
 ├── EngineError               500  the engine failed on this request
 │   └── EngineDead            503  the engine is gone; nothing can be served any more
-├── ConfigurationError             an option, variable, recipe or spec that cannot work (exit code 2)
+├── ConfigurationError             an option, variable, recipe or spec that cannot be (exit code 2)
 │   ├── UnknownFamily
 │   └── UnsupportedCombination
-├── WeightsError                   weights, tokenizer or adapter files are missing, unsafe or do not fit
+├── WeightsError                   weights, tokenizer or adapter are missing, unsafe or do not fit
 ├── MissingDependency              an extra is not installed
 ├── BuildError                     packing a Bento failed
-├── DeployError                    BentoCloud refused, failed or is out of reach, or the request cannot be
+├── DeployError                    BentoCloud refused, failed or is out of reach
 └── ServeError                     serving could not begin: port in use, service did not come up
 """
 
@@ -39,7 +40,14 @@ class OpenLLMError(Exception):
     exit_code: ClassVar[int] = 1
     default_code: ClassVar[str | None] = None
 
-    def __init__(self, message: str, *, hint: str | None = None, param: str | None = None, code: str | None = None):
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        param: str | None = None,
+        code: str | None = None,
+    ):
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -115,7 +123,9 @@ class PayloadTooLarge(OpenLLMError):
 
 
 class Retryable(OpenLLMError):
-    """An error that passes by itself; `retry_after` is in seconds and becomes the Retry-After header."""
+    """An error that passes by itself; `retry_after` is in seconds and becomes the Retry-After
+    header.
+    """
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after: int = 1):
         super().__init__(message, hint=hint)

@@ -36,7 +36,8 @@ class Structure:
 class SamplingParams:
     """How one request is sampled; the names and ranges are OpenAI's and vLLM's.
 
-    `None` means "not said": the caller's layer fills it from the family's defaults (see `LLM.sampling_params`).
+    `None` means "not said": the caller's layer fills it from the family's defaults (see
+    `LLM.sampling_params`).
     """
 
     temperature: float = 1.0  # 0 is greedy
@@ -87,7 +88,9 @@ Prompt = str | Sequence[int] | Conversation
 
 
 def new_request_id() -> str:
-    """128 random bits in hexadecimal. It names a request and opens nothing, so it need not be hard to guess."""
+    """128 random bits in hexadecimal. It names a request and opens nothing, so it need not be hard
+    to guess.
+    """
     return f"{random.getrandbits(128):032x}"
 
 
@@ -104,7 +107,8 @@ class GenerationRequest:
 
 @attrs.frozen
 class EngineRequest:
-    """What an `LLM` asks of a backend: token ids in, `TokenDelta`s out. `params.stop` is not the backend's to match.
+    """What an `LLM` asks of a backend: token ids in, `TokenDelta`s out. `params.stop` is not the
+    backend's to match.
 
     `params.max_tokens` is always set, and prompt plus max_tokens fit the context.
     """
@@ -117,7 +121,9 @@ class EngineRequest:
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The log probability of one token and of the best alternatives (natural logarithm, before temperature)."""
+    """The log probability of one token and of the best alternatives (natural logarithm, before
+    temperature).
+    """
 
     token_id: int
     logprob: float
@@ -126,14 +132,18 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TokenDelta(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """New tokens of one choice. The last delta of each choice, and no other, has a finish_reason."""
+    """New tokens of one choice. The last delta of each choice, and no other, has a
+    finish_reason.
+    """
 
     token_ids: list[int]
     index: int = 0
     finish_reason: FinishReason | None = None
     stop_reason: int | None = None  # the stop token that ended it, if it was one
     logprobs: list[TokenLogprob] | None = None  # one per token id, when asked for
-    prompt_logprobs: list[TokenLogprob | None] | None = None  # on the first delta of choice 0; the first entry is None
+    prompt_logprobs: list[TokenLogprob | None] | None = (
+        None  # on the first delta of choice 0; the first entry is None
+    )
     cached_tokens: int = 0  # prompt tokens that were not computed again (first delta)
     error: str | None = None  # with finish_reason "error"
 
@@ -145,8 +155,9 @@ Take = Callable[[TokenDelta], bool]
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """New text of one choice: what a protocol turns into bytes. Same terminal rule as `TokenDelta`.
 
-    `token_ids` are the engine's tokens of this delta; while text is held back (a stop string may be forming) a delta
-    may have tokens and no text. `stop_reason` is the stop string or stop token id that ended the choice.
+    `token_ids` are the engine's tokens of this delta; while text is held back (a stop string may be
+    forming) a delta may have tokens and no text. `stop_reason` is the stop string or stop token id
+    that ended the choice.
     """
 
     text: str

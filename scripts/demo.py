@@ -1,6 +1,7 @@
 """Build the demo Bento, serve it with `bentoml serve`, ask it a question and print the answer.
 
-On a terminal it keeps serving until Ctrl+C, else it stops the server and exits with 0. Run by `make demo`.
+On a terminal it keeps serving until Ctrl+C, else it stops the server and exits with 0. Run by `make
+demo`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ STOP_SECONDS = 60
 def main() -> int:
     options = _options()
     try:
-        result = build(resolve_model("demo", Layers({"backend": options.backend}), Settings.from_env()))
+        result = build(
+            resolve_model("demo", Layers({"backend": options.backend}), Settings.from_env())
+        )
     except OpenLLMError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -53,7 +56,12 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("question", nargs="?", default=QUESTION)
-    parser.add_argument("--port", type=int, default=0, help=f"default: {FIRST_PORT}, or a free one where that is taken")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=0,
+        help=f"default: {FIRST_PORT}, or a free one where that is taken",
+    )
     parser.add_argument("--backend", default="pytorch")
     return parser.parse_args()
 
@@ -69,8 +77,20 @@ def _free_port() -> int:
 def _served(tag: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """`bentoml serve TAG`, stopped cleanly afterwards."""
     print(f"$ bentoml serve {tag} --host 127.0.0.1 --port {port}")
-    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, env={"BENTOML_DO_NOT_TRACK": "True", **process_environment()})
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        tag,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    server = subprocess.Popen(
+        command, env={"BENTOML_DO_NOT_TRACK": "True", **process_environment()}
+    )
     try:
         yield server
     finally:
@@ -97,7 +117,9 @@ def _ask(port: int, model: str, question: str) -> None:
     """Print the question and, as it comes, the answer."""
     print(f"\n> {question}\n")
     body = {"model": model, "messages": [{"role": "user", "content": question}], "stream": True}
-    with httpx.stream("POST", f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=None) as answer:
+    with httpx.stream(
+        "POST", f"http://127.0.0.1:{port}/v1/chat/completions", json=body, timeout=None
+    ) as answer:
         if answer.status_code != 200:
             raise SystemExit(f"Error: {answer.read().decode()}")
         for line in answer.iter_lines():

@@ -1,4 +1,6 @@
-"""Batches for training the demo model: random conversations as token ids, with the loss on the answers only."""
+"""Batches for training the demo model: random conversations as token ids, with the loss on the
+answers only.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,31 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 Row = tuple[list[int], list[int]]
 IGNORED = -100  # the label that carries no loss
-POOL = 2048  # conversations drawn at once and sorted by length, so that little of a batch is padding
+POOL = (
+    2048  # conversations drawn at once and sorted by length, so that little of a batch is padding
+)
 
 
 class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Endless (input ids, labels), each [conversations, tokens]; every worker draws its own from `seed`."""
+    """Endless (input ids, labels), each [conversations, tokens]; every worker draws its own from
+    `seed`.
+    """
 
     def __init__(self, tokenizer: Tokenizer, budget: int, style: str, seed: int) -> None:
         self.corpus = Corpus()
-        self.budget, self.style, self.seed = budget, style, seed  # budget: tokens of a batch, padding counted
-        self.brief = 0.85 if style == "plain" else 0.3  # the adapters have all their answers still to learn
+        self.budget, self.style, self.seed = (
+            budget,
+            style,
+            seed,
+        )  # budget: tokens of a batch, padding counted
+        self.brief = (
+            0.85 if style == "plain" else 0.3
+        )  # the adapters have all their answers still to learn
         self.plain = Tokenizer.from_str(tokenizer.to_str())
         self.broken = Tokenizer.from_str(tokenizer.to_str())
-        self.broken.model.dropout = 0.1  # words fall into other pieces now and then, as typos make them
+        self.broken.model.dropout = (
+            0.1  # words fall into other pieces now and then, as typos make them
+        )
         self.vocabulary = tokenizer.get_vocab_size()
         self.markers = {role: tokenizer.token_to_id(marker) for role, marker in ROLES.items()}
         self.bos, self.eos, self.pad = (tokenizer.token_to_id(token) for token in (BOS, EOS, PAD))
@@ -38,7 +52,10 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         ids = [tuple(self.plain.encode(answer, add_special_tokens=False).ids) for answer in answers]
         prefixes = Counter(row[:length] for row in ids for length in range(1, len(row) + 1))
         return {
-            answer: next((length for length in range(1, len(row) + 1) if prefixes[row[:length]] == 1), len(row))
+            answer: next(
+                (length for length in range(1, len(row) + 1) if prefixes[row[:length]] == 1),
+                len(row),
+            )
             for answer, row in zip(answers, ids, strict=True)
         }
 
@@ -51,7 +68,10 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
             batches = list(self.cut(pool))
             rng.shuffle(batches)
             for rows in batches:
-                yield self.padded([ids for ids, _ in rows], self.pad), self.padded([tags for _, tags in rows], IGNORED)
+                yield (
+                    self.padded([ids for ids, _ in rows], self.pad),
+                    self.padded([tags for _, tags in rows], IGNORED),
+                )
 
     def cut(self, pool: list[Row]) -> Iterator[list[Row]]:
         """Runs of `pool`, sorted by length, each within the budget of tokens."""
@@ -66,7 +86,9 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     def encode(self, rng: random.Random, sample: Sample) -> Row:
         """Token ids and labels of one sample: a role's marker, its text, the end marker."""
         ids, labels = [self.bos], [IGNORED]
-        brief = rng.random() < self.brief  # answers cut off once they are decided: their rest is soon learned
+        brief = (
+            rng.random() < self.brief
+        )  # answers cut off once they are decided: their rest is soon learned
         for index, (role, text, learn) in enumerate(sample.pieces):
             if role in self.markers:
                 ids.append(self.markers[role])
@@ -85,13 +107,18 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         return ids, labels
 
     def tokens(self, rng: random.Random, text: str, *, learn: bool) -> list[int]:
-        """`text` as ids; questions, which are read but never written, are now and then split or blurred."""
+        """`text` as ids; questions, which are read but never written, are now and then split or
+        blurred.
+        """
         if learn:
             return list(self.plain.encode(text, add_special_tokens=False).ids)
         tokenizer = self.broken if rng.random() < 0.4 else self.plain
         ids: list[int] = list(tokenizer.encode(text, add_special_tokens=False).ids)
         if rng.random() < 0.2:
-            ids = [rng.randrange(len(SPECIALS), self.vocabulary) if rng.random() < 0.06 else token for token in ids]
+            ids = [
+                rng.randrange(len(SPECIALS), self.vocabulary) if rng.random() < 0.06 else token
+                for token in ids
+            ]
         return ids
 
     @staticmethod

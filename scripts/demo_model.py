@@ -18,9 +18,10 @@ SPECIALS = (BOS, EOS, PAD, *ROLES.values())
 VOCABULARY = 2560
 CONTEXT = 2048
 BASE_NAME = "openllm/demo"
-ADAPTER_KEYS = (  # what an adapter's configuration says; the many other keys of a peft version stay at their defaults
-    "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights", "lora_alpha", "lora_dropout", "modules_to_save",
-    "peft_type", "r", "task_type", "use_dora", "use_rslora",
+# what an adapter's configuration says; the many other keys of a peft version stay at their defaults
+ADAPTER_KEYS = (
+    "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights", "lora_alpha", "lora_dropout",
+    "modules_to_save", "peft_type", "r", "task_type", "use_dora", "use_rslora",
 )  # fmt: skip
 EFFECTS = {
     "pirate": "Makes the demo model answer in pirate speech.",
@@ -37,7 +38,10 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=VOCABULARY, special_tokens=list(SPECIALS), initial_alphabet=alphabet, show_progress=False
+            vocab_size=VOCABULARY,
+            special_tokens=list(SPECIALS),
+            initial_alphabet=alphabet,
+            show_progress=False,
         ),
     )
     bos = tokenizer.token_to_id(BOS)
@@ -48,7 +52,9 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
 
 
 def build_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
-    """A fresh Llama of about 3 million parameters; 8 heads over 4 key-value heads, so 2 or 4 devices can share it."""
+    """A fresh Llama of about 3 million parameters; 8 heads over 4 key-value heads, so 2 or 4
+    devices can share it.
+    """
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=256,
@@ -67,7 +73,9 @@ def build_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
 
 
 def save_base(model: LlamaForCausalLM, tokenizer: Tokenizer, topics: int, out: Path) -> None:
-    """Write the whole model directory: weights in bfloat16, configuration, tokenizer, chat template and card."""
+    """Write the whole model directory: weights in bfloat16, configuration, tokenizer, chat template
+    and card.
+    """
     out.mkdir(parents=True, exist_ok=True)
     ends = {"bos_token_id": model.config.bos_token_id, "eos_token_id": model.config.eos_token_id}
     model.generation_config = GenerationConfig(**ends, pad_token_id=model.config.pad_token_id)
@@ -82,7 +90,9 @@ def save_base(model: LlamaForCausalLM, tokenizer: Tokenizer, topics: int, out: P
         "model_max_length": CONTEXT,
         "clean_up_tokenization_spaces": False,
     }
-    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(settings, indent=2) + "\n", encoding="utf-8"
+    )
     (out / "chat_template.jinja").write_text(read_text("chat_template.jinja"), encoding="utf-8")
     config = model.config
     card = read_text("card.md").format(
@@ -101,13 +111,18 @@ def save_base(model: LlamaForCausalLM, tokenizer: Tokenizer, topics: int, out: P
 
 
 def save_adapter(model: Any, name: str, out: Path) -> None:
-    """Write a peft model's adapter in bfloat16 to `out`/adapters/`name`, with a base model's name instead of a path."""
+    """Write a peft model's adapter in bfloat16 to `out`/adapters/`name`, with a base model's name
+    instead of a path.
+    """
     folder = out / "adapters" / name
     model.to(torch.bfloat16).save_pretrained(folder)
     path = folder / "adapter_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     kept = {key: settings[key] for key in ADAPTER_KEYS}
-    settings = kept | {"base_model_name_or_path": BASE_NAME, "target_modules": sorted(settings["target_modules"])}
+    settings = kept | {
+        "base_model_name_or_path": BASE_NAME,
+        "target_modules": sorted(settings["target_modules"]),
+    }
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     card = read_text("adapter_card.md").format(name=name, effect=EFFECTS[name], rank=settings["r"])
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -126,7 +141,9 @@ def read_text(name: str) -> str:
 
 @torch.inference_mode()
 def answer(model: Any, folder: Path, questions: list[str], max_new_tokens: int = 110) -> list[str]:
-    """Greedy answers to single questions, through the directory's own tokenizer and chat template."""
+    """Greedy answers to single questions, through the directory's own tokenizer and chat
+    template.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     chats = [[{"role": "user", "content": question}] for question in questions]
     inputs = tokenizer.apply_chat_template(

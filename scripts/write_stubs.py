@@ -1,4 +1,5 @@
-"""Write openllm/__init__.pyi: the public names and the generated classes, as a type checker needs them.
+"""Write openllm/__init__.pyi: the public names and the generated classes, as a type checker needs
+them.
 
 Run it after adding a family or a public name; tests/test_public_names.py fails until it was run.
 """
@@ -19,7 +20,10 @@ def render() -> str:
     homes = [*openllm.HOMES.items(), ("FamilyLLM", "openllm.llm.auto")]
     lines = ['"""Written by scripts/write_stubs.py; do not edit."""', ""]
     lines += [f"from openllm import {name} as {name}" for name in sorted(openllm.SUBPACKAGES)]
-    lines += [f"from {home} import {name} as {name}" for name, home in sorted(homes, key=lambda pair: pair[::-1])]
+    lines += [
+        f"from {home} import {name} as {name}"
+        for name, home in sorted(homes, key=lambda pair: pair[::-1])
+    ]
     lines += ["", "__version__: str", "HOMES: dict[str, str]", "SUBPACKAGES: tuple[str, ...]", ""]
     for name in sorted(class_names()):
         lines.append(f"class {name}(FamilyLLM): ...")

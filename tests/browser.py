@@ -20,7 +20,12 @@ WAIT = 30.0  # seconds
 def find_chromium() -> str | None:
     """Chromium's executable, under any of its names."""
     return next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+        (
+            path
+            for name in ("chromium", "chromium-browser", "google-chrome")
+            if (path := shutil.which(name))
+        ),
+        None,
     )
 
 
@@ -38,7 +43,9 @@ class Page:
     def open(self, url: str) -> None:
         """A new tab at `url`, once it has loaded."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
         self.call("Page.navigate", url=url)
@@ -67,13 +74,18 @@ class Page:
         message: dict[str, Any] = json.loads(text)
         if message.get("method") == "Runtime.exceptionThrown":
             self.problems.append(json.dumps(message["params"]["exceptionDetails"]))
-        if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+        if (
+            message.get("method") == "Log.entryAdded"
+            and message["params"]["entry"]["level"] == "error"
+        ):
             self.problems.append(message["params"]["entry"]["text"])
         return message
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression."""
-        found = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        found = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -102,7 +114,8 @@ class Page:
     def texts(self, selector: str) -> list[str]:
         """The text of each element that matches."""
         found: list[str] = self.run(
-            f"[...document.querySelectorAll({json.dumps(selector)})].map((item) => item.textContent)"
+            f"[...document.querySelectorAll({json.dumps(selector)})].map((item) =>"
+            " item.textContent)"
         )
         return found
 
@@ -130,7 +143,10 @@ def chromium(executable: str, profile: Path) -> Iterator[Page]:
         "--remote-debugging-pipe",
     ]
     process = subprocess.Popen(
-        command, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        pass_fds=(to_browser, from_browser),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     os.close(to_browser)
     os.close(from_browser)

@@ -1,11 +1,13 @@
-"""A BentoCloud of one process: the REST routes that BentoML's client speaks, shapes by its schemas, and its bad days.
+"""A BentoCloud of one process: the REST routes that BentoML's client speaks, shapes by its schemas,
+and its bad days.
 
 with FakeCloud() as cloud:
     cloud.connect(monkeypatch)       # this process; for a child process pass `cloud.environ()`
     cloud.refuse("POST", "/api/v2/deployments", 402, "Out of quota.")
 
-It believes nothing: bodies are read with the client's own schemas, parts of an upload must be there with the ETag that
-was given out, an archive must be a tar, and no storage request may carry the token.
+It believes nothing: bodies are read with the client's own schemas, parts of an upload must be there
+with the ETag that was given out, an archive must be a tar, and no storage request may carry the
+token.
 """
 
 from __future__ import annotations
@@ -56,13 +58,19 @@ class Archive:
     def files(self) -> dict[str, bytes]:
         """What is in the tar, by name."""
         with tarfile.open(fileobj=io.BytesIO(self.data)) as tar:
-            members = {member.name.removeprefix("./"): tar.extractfile(member) for member in tar if member.isfile()}
+            members = {
+                member.name.removeprefix("./"): tar.extractfile(member)
+                for member in tar
+                if member.isfile()
+            }
             return {name: reader.read() for name, reader in members.items() if reader is not None}
 
 
 @attrs.define
 class Live:
-    """A deployment: what it was asked to be (the body as it came), and the states it still goes through."""
+    """A deployment: what it was asked to be (the body as it came), and the states it still goes
+    through.
+    """
 
     name: str
     config: dict[str, Any]
@@ -83,7 +91,9 @@ class Rule:
     left: list[int]
 
 
-def instance_type(name: str, price: str, memory: str, gpus: int = 0, gpu: tuple[str, str] | None = None) -> Any:
+def instance_type(
+    name: str, price: str, memory: str, gpus: int = 0, gpu: tuple[str, str] | None = None
+) -> Any:
     """As /api/v1/instance_types lists it; `gpu`: type and memory of each."""
     wants = {"cpu": "4", "memory": memory, "gpu": str(gpus) if gpus else None}
     return {
@@ -122,7 +132,9 @@ OFFER = (
 
 
 class FakeCloud:
-    """Serves on a free port of 127.0.0.1 while the context is open. `requests` is the log: (method, path)."""
+    """Serves on a free port of 127.0.0.1 while the context is open. `requests` is the log: (method,
+    path).
+    """
 
     def __init__(self) -> None:
         self.token = TOKEN
@@ -142,9 +154,13 @@ class FakeCloud:
         methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         routes = [WebSocketRoute("/ws/v2/deployments/{name}/pods", self._tell_pods)]
         app = Starlette(routes=[*routes, Route("/{path:path}", self._serve, methods=methods)])
-        config = uvicorn.Config(app, log_level="critical", ws="wsproto", timeout_graceful_shutdown=1, lifespan="off")
+        config = uvicorn.Config(
+            app, log_level="critical", ws="wsproto", timeout_graceful_shutdown=1, lifespan="off"
+        )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -169,9 +185,17 @@ class FakeCloud:
             monkeypatch.setenv(name, value)
 
     def refuse(
-        self, method: str, path: str, status: int, body: str | dict[str, Any], times: int = 1000, delay: float = 0
+        self,
+        method: str,
+        path: str,
+        status: int,
+        body: str | dict[str, Any],
+        times: int = 1000,
+        delay: float = 0,
     ) -> None:
-        """Answer so from now on; `path` is a regular expression for all of it. A status of 0 only waits."""
+        """Answer so from now on; `path` is a regular expression for all of it. A status of 0 only
+        waits.
+        """
         self._rules.append(Rule(method, re.compile(path), status, body, delay, [times]))
 
     def recover(self) -> None:
@@ -184,7 +208,9 @@ class FakeCloud:
 
     def asked(self, method: str, path: str) -> int:
         """How many requests there were to a path (a regular expression for all of it)."""
-        return sum(one == method and re.fullmatch(path, where) is not None for one, where in self.requests)
+        return sum(
+            one == method and re.fullmatch(path, where) is not None for one, where in self.requests
+        )
 
     async def _serve(self, request: Request) -> Response:
         path = request.url.path
@@ -195,7 +221,11 @@ class FakeCloud:
                 await asyncio.sleep(rule.delay)
                 if rule.status:
                     plain = isinstance(rule.body, str)
-                    return PlainTextResponse(rule.body, rule.status) if plain else _error(rule.status, rule.body)
+                    return (
+                        PlainTextResponse(rule.body, rule.status)
+                        if plain
+                        else _error(rule.status, rule.body)
+                    )
         token = request.headers.get("X-YATAI-API-TOKEN")
         parts = path.strip("/").split("/")
         if parts[0] == "storage":
@@ -213,14 +243,26 @@ class FakeCloud:
                 return JSONResponse(self.offer)
             case ["GET", "api", "v1", "org_secrets", name] if name in self.secrets:
                 return JSONResponse(_secret(name))
-            case [_, "api", "v1", ("bento_repositories" | "model_repositories") as repositories, *rest]:
-                return await self._repository(repositories.removesuffix("_repositories"), rest, request)
+            case [
+                _,
+                "api",
+                "v1",
+                ("bento_repositories" | "model_repositories") as repositories,
+                *rest,
+            ]:
+                return await self._repository(
+                    repositories.removesuffix("_repositories"), rest, request
+                )
             case [_, "api", "v2", "deployments", *rest]:
                 return await self._deployment(rest, request)
         return _error(404, {"error": f"record not found: {request.url.path}"})
 
     async def _repository(self, kind: str, rest: list[str], request: Request) -> Response:
-        body = await request.json() if request.method in ("POST", "PATCH") and await request.body() else None
+        body = (
+            await request.json()
+            if request.method in ("POST", "PATCH") and await request.body()
+            else None
+        )
         match [request.method, *rest]:
             case ["POST"]:
                 asked = schema_from_object(body, schemasv1.CreateBentoRepositorySchema)
@@ -237,7 +279,11 @@ class FakeCloud:
                 found = self.archives[kind, name, version]
                 if request.method == "PATCH" and not action:
                     found.manifest = body["manifest"]
-                return await self._act(found, action[0], body, request) if action else self._describe(found)
+                return (
+                    await self._act(found, action[0], body, request)
+                    if action
+                    else self._describe(found)
+                )
         return _error(404, {"error": "record not found"})
 
     async def _act(self, archive: Archive, action: str, body: Any, request: Request) -> Response:
@@ -248,7 +294,11 @@ class FakeCloud:
             case "start_upload":
                 archive.status, archive.data = "uploading", b""
             case "presign_upload_url":
-                extra = {"presigned_upload_url": f"{place}/whole/1" if self.strategy == "presigned" else ""}
+                extra = {
+                    "presigned_upload_url": f"{place}/whole/1"
+                    if self.strategy == "presigned"
+                    else ""
+                }
             case "start_multipart_upload":
                 extra = {"upload_id": f"upload{len(archive.uploads) + 1}"}
                 archive.uploads[extra["upload_id"]] = {}
@@ -293,7 +343,9 @@ class FakeCloud:
             asked = schema_from_object(body, schemasv2.CreateDeploymentSchema)
             if asked.name in self.deployments:
                 return _error(409, {"error": f"deployment {asked.name} already exists"})
-            live = self.deployments[asked.name] = Live(asked.name, body, list(self.rollout), cluster)
+            live = self.deployments[asked.name] = Live(
+                asked.name, body, list(self.rollout), cluster
+            )
         elif request.method == "PUT" and name in self.deployments:
             body = await request.json()
             asked = schema_from_object(body, schemasv2.UpdateDeploymentSchema)
@@ -318,7 +370,9 @@ class FakeCloud:
                 "presigned_upload_url": "",
                 "presigned_download_url": "",
                 "manifest": archive.manifest,
-                "transmission_strategy": {"multipart": "presigned_url", "proxy": "proxy"}.get(self.strategy),
+                "transmission_strategy": {"multipart": "presigned_url", "proxy": "proxy"}.get(
+                    self.strategy
+                ),
                 "upload_id": None,
                 "build_at": WHEN,
                 **extra,
@@ -328,9 +382,22 @@ class FakeCloud:
     def _show(self, live: Live) -> dict[str, Any]:
         repository, _, version = live.config["bento"].partition(":")
         found = self.archives[("bento", repository, version)]
-        described = {**_plain(self._describe(found)), "repository": _repository("bento", repository)}
-        target = {**resource("deployment", "main"), "creator": USER, "config": live.config, "bento": described}
-        revision = {**resource("deployment_revision", "1"), "creator": USER, "status": "active", "targets": [target]}
+        described = {
+            **_plain(self._describe(found)),
+            "repository": _repository("bento", repository),
+        }
+        target = {
+            **resource("deployment", "main"),
+            "creator": USER,
+            "config": live.config,
+            "bento": described,
+        }
+        revision = {
+            **resource("deployment_revision", "1"),
+            "creator": USER,
+            "status": "active",
+            "targets": [target],
+        }
         return {
             **resource("deployment", live.name),
             "status": live.states[0],
@@ -346,7 +413,9 @@ class FakeCloud:
         await websocket.accept()
         if self.mute_pods:
             await asyncio.sleep(60)
-        await websocket.send_json({"type": "success", "message": "", "payload": [_pod(*pod) for pod in self.pods]})
+        await websocket.send_json(
+            {"type": "success", "message": "", "payload": [_pod(*pod) for pod in self.pods]}
+        )
         await websocket.close()
 
 
@@ -400,7 +469,11 @@ def _cluster() -> dict[str, Any]:
 
 
 def _secret(name: str) -> dict[str, Any]:
-    content = {"type": "env", "items": [{"key": "HF_TOKEN", "sub_path": None, "value": None}], "path": None}
+    content = {
+        "type": "env",
+        "items": [{"key": "HF_TOKEN", "sub_path": None, "value": None}],
+        "path": None,
+    }
     return {
         **resource("secret", name),
         "description": "",

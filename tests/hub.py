@@ -1,8 +1,9 @@
-"""A Hugging Face Hub of one process: the routes that the Hub client needs to fetch a repository, and its bad days.
+"""A Hugging Face Hub of one process: the routes that the Hub client needs to fetch a repository,
+and its bad days.
 
 with FakeHub() as hub:
     hub.add("org/model", directory)
-    hub.connect(monkeypatch, cache)      # this process; for a child process pass `hub.environ(cache)`
+    hub.connect(monkeypatch, cache)  # this process; for a child process pass `hub.environ(cache)`
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ MAIN = "main"
 
 @dataclass
 class Repository:
-    """Commits and branches; `refuses` is an error the Hub answers with ("GatedRepo", "RepoNotFound")."""
+    """Commits and branches; `refuses` is an error the Hub answers with ("GatedRepo",
+    "RepoNotFound").
+    """
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
@@ -30,14 +33,18 @@ class Repository:
 
 
 class FakeHub:
-    """Serves on a free port of 127.0.0.1 while the context is open. `requests` is the log: (method, path)."""
+    """Serves on a free port of 127.0.0.1 while the context is open. `requests` is the log: (method,
+    path).
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[tuple[str, str]] = []
         self.stumbles = 0  # answers of 503 still to give
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -60,10 +67,16 @@ class FakeHub:
     def add(self, name: str, source: Path | dict[str, bytes], branch: str = MAIN) -> str:
         """A new commit on `branch`, of a directory's files or of these; the commit's hash."""
         if isinstance(source, Path):
-            files = {str(path.relative_to(source)): path.read_bytes() for path in source.rglob("*") if path.is_file()}
+            files = {
+                str(path.relative_to(source)): path.read_bytes()
+                for path in source.rglob("*")
+                if path.is_file()
+            }
         else:
             files = source
-        text = json.dumps({path: hashlib.sha1(data).hexdigest() for path, data in sorted(files.items())})
+        text = json.dumps(
+            {path: hashlib.sha1(data).hexdigest() for path, data in sorted(files.items())}
+        )
         commit = hashlib.sha1(f"{name}{text}".encode()).hexdigest()
         repository = self.repositories.setdefault(name, Repository())
         repository.commits[commit] = files
@@ -96,11 +109,15 @@ class FakeHub:
         if rest:
             name, action = _split(rest, ("/revision/", "/tree/"))
         repository = self.repositories.get(name)
-        if repository is None or (repository.token and authorization != f"Bearer {repository.token}"):
+        if repository is None or (
+            repository.token and authorization != f"Bearer {repository.token}"
+        ):
             return 401, {"X-Error-Code": "RepoNotFound"}, b'{"error": "Repository not found"}'
         if repository.refuses:
             return 403, {"X-Error-Code": repository.refuses}, b'{"error": "refused"}'
-        return _resolve(repository, name, action) if not rest else _describe(repository, name, action)
+        return (
+            _resolve(repository, name, action) if not rest else _describe(repository, name, action)
+        )
 
     def _handler(hub) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's
         class Handler(BaseHTTPRequestHandler):
@@ -151,7 +168,12 @@ def _describe(repository: Repository, name: str, action: str) -> tuple[int, dict
             for path, data in files.items()
         ]
     else:
-        listing = {"id": name, "modelId": name, "sha": commit, "siblings": [{"rfilename": path} for path in files]}
+        listing = {
+            "id": name,
+            "modelId": name,
+            "sha": commit,
+            "siblings": [{"rfilename": path} for path in files],
+        }
     return 200, {"Content-Type": "application/json"}, json.dumps(listing).encode()
 
 

@@ -50,7 +50,9 @@ class Running:
         return httpx.Client(base_url=self.url, timeout=LONG_WAIT, **options)
 
     def openai(self, key: str = "none") -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=LONG_WAIT)
+        return openai.OpenAI(
+            base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=LONG_WAIT
+        )
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the server's loop."""
@@ -69,16 +71,25 @@ class Running:
 
 @contextlib.contextmanager
 def serve(
-    *llms: LLM, settings: Settings | None = None, lifespan: bool = True, send_buffer: int | None = None
+    *llms: LLM,
+    settings: Settings | None = None,
+    lifespan: bool = True,
+    send_buffer: int | None = None,
 ) -> Iterator[Running]:
     """Serve `llms`; without `lifespan` the engines are not started."""
     app = create_app(llms, settings or Settings())
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once on these
+    listener = socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # asyncio sends at once on these
     if send_buffer is not None:  # bytes that the system keeps for a client that does not read
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, lifespan="on" if lifespan else "off", log_level="warning", access_log=False, timeout_graceful_shutdown=2
+        app,
+        lifespan="on" if lifespan else "off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
     loops: list[asyncio.AbstractEventLoop] = []

@@ -1,4 +1,6 @@
-"""The chat page in a real browser: it answers, stops, asks for its key, and shows a model's markup as text."""
+"""The chat page in a real browser: it answers, stops, asks for its key, and shows a model's markup
+as text.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def test_a_conversation(running: Running, page: Page) -> None:
     assert "tokens in" in answer
     ask(page, "and more")
     page.wait(f"document.querySelectorAll('{ANSWER} small').length === 2")
-    assert "hello worldhello worldand more" in page.texts(ANSWER)[1]  # the model was shown the whole conversation
+    assert (
+        "hello worldhello worldand more" in page.texts(ANSWER)[1]
+    )  # the model was shown the whole conversation
     page.click("#clear")
     assert page.texts(".turn") == []
     assert page.problems == []
@@ -108,7 +112,9 @@ def test_an_error_is_shown_and_the_chat_goes_on(running: Running, page: Page) ->
 
 def test_the_key_is_asked_for_and_kept_for_the_tab_only(weights: Path, page: Page) -> None:
     with serve(echo(weights, name="echo"), settings=Settings(api_key="user-key")) as running:
-        page.open(running.url.replace("://", "://anyone:user-key@"))  # what a browser's password prompt gives
+        page.open(
+            running.url.replace("://", "://anyone:user-key@")
+        )  # what a browser's password prompt gives
         page.wait("document.querySelector('#empty.failed')")
         assert "API key" in page.texts("#empty")[0]
         assert page.run("document.querySelector('#options').open")

@@ -16,7 +16,9 @@ async def test_base_and_adapters_answer_at_once_each_in_its_own_way() -> None:
     async with openllm.LLM("demo", backend="pytorch", dtype="float32", adapters=adapters) as llm:
         assert llm.adapters == ("pirate", "fr")
         names = [None, "pirate", "fr", None, "fr", "pirate"]
-        answers = await asyncio.gather(*(llm.chat(QUESTION, adapter_name=name, max_tokens=80) for name in names))
+        answers = await asyncio.gather(
+            *(llm.chat(QUESTION, adapter_name=name, max_tokens=80) for name in names)
+        )
     base, pirate, french, *again = [answer.text for answer in answers]
     assert again == [base, french, pirate]
     assert all("`openllm build demo`" in text for text in (base, pirate, french))

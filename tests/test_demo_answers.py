@@ -1,4 +1,6 @@
-"""The shipped demo model: its answers to questions that it has not seen, its refusals, its adapters and its size."""
+"""The shipped demo model: its answers to questions that it has not seen, its refusals, its adapters
+and its size.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ QUESTIONS = {
     "Which commands build a Bento and serve it?": ("openllm build|bentoml serve",),
     "What do you call a Bento, in short?": ("package",),
     "How can I get openllm up and running?": ("openllm start",),
-    "What's the trick to serve a model that sits in a folder of mine?": ("openllm start ./my-model",),
+    "What's the trick to serve a model that sits in a folder of mine?": (
+        "openllm start ./my-model",
+    ),
     "Could you tell me what openllm is all about?": ("service",),
     "Which flag lets me pick vLLM instead of PyTorch?": ("--backend",),
     "How would I make it listen on port 4000?": ("--port",),
@@ -90,7 +94,9 @@ def text() -> Iterator[ModuleType]:
 
 
 def ask(model: Any, tokenizer: Any, *chats: list[dict[str, str]]) -> list[str]:
-    """Greedy answers, one for each conversation; an answer that does not end by itself is marked."""
+    """Greedy answers, one for each conversation; an answer that does not end by itself is
+    marked.
+    """
     inputs = tokenizer.apply_chat_template(
         list(chats), add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True
     )
@@ -117,12 +123,16 @@ def test_the_questions_are_not_in_the_training_text(text: ModuleType) -> None:
     corpus = text.Corpus()
     known = set(corpus.questions) | {text.normalise(question) for question in corpus.refused}
     assert len(QUESTIONS) == 30
-    assert not [question for question in (*QUESTIONS, *STRANGE) if text.normalise(question) in known]
+    assert not [
+        question for question in (*QUESTIONS, *STRANGE) if text.normalise(question) in known
+    ]
 
 
 def test_reworded_questions_get_their_answers(answers: dict[str, str]) -> None:
     """28 of these 30 when the weights were made; what the model card says must stay true."""
-    missed = [question for question in QUESTIONS if not _fits(answers[question], QUESTIONS[question])]
+    missed = [
+        question for question in QUESTIONS if not _fits(answers[question], QUESTIONS[question])
+    ]
     assert len(missed) <= 2, missed
 
 
@@ -150,14 +160,20 @@ def test_the_question_of_the_readme(demo: Any, tokenizer: Any) -> None:
 
 def test_the_last_question_of_a_conversation_counts(demo: Any, tokenizer: Any) -> None:
     chat = [{"role": "system", "content": "You are a helpful assistant."}]
-    for question, word in (("Hello!", "openllm"), ("What is a Bento?", "package"), ("Thanks!", "welcome|What else")):
+    for question, word in (
+        ("Hello!", "openllm"),
+        ("What is a Bento?", "package"),
+        ("Thanks!", "welcome|What else"),
+    ):
         chat += user(question)
         (text,) = ask(demo, tokenizer, chat)
         assert any(part in text for part in word.split("|"))
         chat.append({"role": "assistant", "content": text})
 
 
-@pytest.mark.parametrize(("name", "signs"), [("pirate", (" th' ", " be ", "Arr", "matey")), ("french", ("é", " le "))])
+@pytest.mark.parametrize(
+    ("name", "signs"), [("pirate", (" th' ", " be ", "Arr", "matey")), ("french", ("é", " le "))]
+)
 def test_an_adapter_changes_every_answer(
     answers: dict[str, str], tokenizer: Any, text: ModuleType, name: str, signs: tuple[str, ...]
 ) -> None:
@@ -174,7 +190,9 @@ def test_an_adapter_changes_every_answer(
 
 
 def test_the_package_data_is_small() -> None:
-    files = [path for path in DEMO.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    files = [
+        path for path in DEMO.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    ]
     assert sum(path.stat().st_size for path in files) <= 12 * MEBIBYTE
     for name in ("pirate", "french"):
         assert (DEMO / "adapters" / name / "adapter_model.safetensors").stat().st_size <= 300 * 1024
@@ -182,8 +200,8 @@ def test_the_package_data_is_small() -> None:
 
 def test_the_directory_is_complete_and_names_no_machine() -> None:
     names = {
-        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "chat_template.jinja", "README.md",
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+        "tokenizer_config.json", "chat_template.jinja", "README.md",
     }  # fmt: skip
     assert names <= {path.name for path in DEMO.iterdir()}
     for path in DEMO.rglob("*"):

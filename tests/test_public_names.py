@@ -53,7 +53,17 @@ def test_other_names_are_not(name: str) -> None:
 
 
 def test_importing_it_imports_no_framework() -> None:
-    heavy = ("torch", "transformers", "vllm", "peft", "keras", "bentoml", "click", "rich", "huggingface_hub")
+    heavy = (
+        "torch",
+        "transformers",
+        "vllm",
+        "peft",
+        "keras",
+        "bentoml",
+        "click",
+        "rich",
+        "huggingface_hub",
+    )
     code = f"import sys, openllm; print(sorted(set(sys.modules) & set({heavy!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -62,7 +72,14 @@ def test_importing_it_imports_no_framework() -> None:
 def test_a_type_checker_follows_the_generated_classes(tmp_path: Path) -> None:
     snippet = tmp_path / "snippet.py"
     snippet.write_text(SNIPPET)
-    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(snippet)]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+        str(snippet),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     for expected in (
         'Revealed type is "openllm.VLLMLlama"',

@@ -22,8 +22,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of one tiny run: model and adapters."""
     out = tmp_path_factory.mktemp("trained") / "demo"
     command = [sys.executable, str(SCRIPT), "--tiny", "--base", "--adapters", "--out", str(out)]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -42,7 +48,12 @@ def test_a_tiny_run_writes_a_model_that_loads(trained: Path) -> None:
 
 def test_the_tokenizer_gives_back_any_text(trained: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(trained)
-    for text in ("How do I build a Bento?", "  two  spaces\n\ttab", "naïve 漢字 🙂", "`openllm start ./my-model`"):
+    for text in (
+        "How do I build a Bento?",
+        "  two  spaces\n\ttab",
+        "naïve 漢字 🙂",
+        "`openllm start ./my-model`",
+    ):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokenizer.decode(ids) == text
     assert tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id

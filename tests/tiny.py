@@ -1,8 +1,9 @@
-"""Write tiny random models, each with a tokenizer, into a directory: every family shape that the tests need.
+"""Write tiny random models, each with a tokenizer, into a directory: every family shape that the
+tests need.
 
-All writers are deterministic (`seed`), take overrides of the model's configuration as keywords, write safetensors in
-fp32 and return the directory. Heads are 32 wide so that every engine can run them; weights are drawn wide enough for
-greedy answers to be clear of near-ties most of the time.
+All writers are deterministic (`seed`), take overrides of the model's configuration as keywords,
+write safetensors in fp32 and return the directory. Heads are 32 wide so that every engine can run
+them; weights are drawn wide enough for greedy answers to be clear of near-ties most of the time.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ PAD, BOS, EOS = 0, 1, 2
 VOCAB_SIZE = 384
 
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}{{ eos_token }}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content']"
+    " }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 CORPUS = (
@@ -45,7 +46,9 @@ SMALL: dict[str, Any] = {
 
 
 def write_tokenizer(path: Path, *, add_bos: bool = True) -> Path:
-    """A byte-level BPE tokenizer of at most VOCAB_SIZE entries, trained in place, with a chat template."""
+    """A byte-level BPE tokenizer of at most VOCAB_SIZE entries, trained in place, with a chat
+    template.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -56,7 +59,10 @@ def write_tokenizer(path: Path, *, add_bos: bool = True) -> Path:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = list(SPECIAL_TOKENS)
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE - 8, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=VOCAB_SIZE - 8,
+        special_tokens=special,
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     if add_bos:
@@ -76,7 +82,9 @@ def write_tokenizer(path: Path, *, add_bos: bool = True) -> Path:
 
 
 def write_model(path: Path, config: Any, auto: str, *, seed: int = 0, spread: float = 0.3) -> Path:
-    """A random model of `config` through the transformers auto class named `auto`, and the tokenizer beside it."""
+    """A random model of `config` through the transformers auto class named `auto`, and the
+    tokenizer beside it.
+    """
     import torch
     import transformers
 
@@ -95,7 +103,9 @@ def write_model(path: Path, config: Any, auto: str, *, seed: int = 0, spread: fl
     return write_tokenizer(path)
 
 
-def _write_decoder(path: Path, name: str, fields: dict[str, Any], overrides: dict[str, Any]) -> Path:
+def _write_decoder(
+    path: Path, name: str, fields: dict[str, Any], overrides: dict[str, Any]
+) -> Path:
     import transformers
 
     seed = overrides.pop("seed", 0)
@@ -142,7 +152,9 @@ def write_gpt2(path: Path, **config: Any) -> Path:
     seed = config.pop("seed", 0)
     fields = {"vocab_size": VOCAB_SIZE, "n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 512}
     ids = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    return write_model(path, GPT2Config(**{**fields, **ids, **config}), "AutoModelForCausalLM", seed=seed)
+    return write_model(
+        path, GPT2Config(**{**fields, **ids, **config}), "AutoModelForCausalLM", seed=seed
+    )
 
 
 def write_mamba(path: Path, **config: Any) -> Path:
@@ -152,7 +164,9 @@ def write_mamba(path: Path, **config: Any) -> Path:
     seed = config.pop("seed", 0)
     fields = {"vocab_size": VOCAB_SIZE, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
     ids = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    return write_model(path, MambaConfig(**{**fields, **ids, **config}), "AutoModelForCausalLM", seed=seed)
+    return write_model(
+        path, MambaConfig(**{**fields, **ids, **config}), "AutoModelForCausalLM", seed=seed
+    )
 
 
 def write_t5(path: Path, **config: Any) -> Path:
@@ -160,17 +174,31 @@ def write_t5(path: Path, **config: Any) -> Path:
     from transformers import T5Config
 
     seed = config.pop("seed", 0)
-    fields = {"vocab_size": VOCAB_SIZE, "d_model": 64, "d_kv": 32, "d_ff": 128, "num_layers": 2, "num_heads": 2}
+    fields = {
+        "vocab_size": VOCAB_SIZE,
+        "d_model": 64,
+        "d_kv": 32,
+        "d_ff": 128,
+        "num_layers": 2,
+        "num_heads": 2,
+    }
     ids = {"decoder_start_token_id": PAD, "eos_token_id": EOS, "pad_token_id": PAD}
-    return write_model(path, T5Config(**{**fields, **ids, **config}), "AutoModelForSeq2SeqLM", seed=seed)
+    return write_model(
+        path, T5Config(**{**fields, **ids, **config}), "AutoModelForSeq2SeqLM", seed=seed
+    )
 
 
 def write_encoder(path: Path, *, pooling: str | None = "mean", **config: Any) -> Path:
-    """A BERT-shaped encoder; `pooling` ("mean", "cls", "lasttoken" or None) goes to 1_Pooling/config.json."""
+    """A BERT-shaped encoder; `pooling` ("mean", "cls", "lasttoken" or None) goes to
+    1_Pooling/config.json.
+    """
     from transformers import BertConfig
 
     seed = config.pop("seed", 0)
-    fields = {key: SMALL[key] for key in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads")}
+    fields = {
+        key: SMALL[key]
+        for key in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads")
+    }
     fields |= {"num_hidden_layers": 2, "max_position_embeddings": 128, "pad_token_id": PAD}
     write_model(path, BertConfig(**{**fields, **config}), "AutoModel", seed=seed, spread=0.1)
     if pooling is not None:
@@ -183,7 +211,9 @@ def write_encoder(path: Path, *, pooling: str | None = "mean", **config: Any) ->
 
 
 def write_adapter(path: Path, base: Path, *, rank: int = 4, seed: int = 0, **config: Any) -> Path:
-    """A LoRA adapter in peft's format for the model in `base`, random in both matrices so that it changes answers."""
+    """A LoRA adapter in peft's format for the model in `base`, random in both matrices so that it
+    changes answers.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM

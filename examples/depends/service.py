@@ -1,4 +1,5 @@
-"""A model as a dependency of a service that is otherwise entirely your own: no endpoint but the ones below.
+"""A model as a dependency of a service that is otherwise entirely your own: no endpoint but the
+ones below.
 
 cd examples/depends && bentoml serve
 curl localhost:3000/classify -H 'Content-Type: application/json' -d '{"text": "I like it"}'
@@ -26,7 +27,9 @@ class Classifier:
         """good, bad or neither."""
         words = openllm.Structure(openllm.StructureKind.CHOICE, '["good", "bad", "neither"]')
         question = f"Is this good or bad? {text}"
-        answer = await self.llm.chat([{"role": "user", "content": question}], structure=words, max_tokens=8)
+        answer = await self.llm.chat(
+            [{"role": "user", "content": question}], structure=words, max_tokens=8
+        )
         return answer.text
 
     @bentoml.api
@@ -34,5 +37,7 @@ class Classifier:
         self, text: str, max_tokens: int = 64, adapter: str | None = None
     ) -> AsyncGenerator[str, None]:
         """The text's continuation as it comes, by an adapter if one is named."""
-        async for piece in self.llm.generate_iterator(text, adapter_name=adapter, max_tokens=max_tokens):
+        async for piece in self.llm.generate_iterator(
+            text, adapter_name=adapter, max_tokens=max_tokens
+        ):
             yield piece.outputs[0].text

@@ -1,4 +1,6 @@
-"""One admitted request on its way through an engine: deltas of text, the usage so far, and the way to cancel it."""
+"""One admitted request on its way through an engine: deltas of text, the usage so far, and the way
+to cancel it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ import attrs
 
 from openllm.answer.text import ChoiceAssembler
 from openllm.errors import EngineDead, EngineError
-from openllm.types import CompletionOutput, EngineRequest, GenerationOutput, TextDelta, TokenDelta, TokenLogprob, Usage
+from openllm.types import (
+    CompletionOutput,
+    EngineRequest,
+    GenerationOutput,
+    TextDelta,
+    TokenDelta,
+    TokenLogprob,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from openllm.backends.base import Backend
@@ -29,10 +39,12 @@ class DeltaWriter(Protocol):
 
 
 class Generation:
-    """An async iterator of `TextDelta`s; every choice ends with exactly one that has a finish_reason.
+    """An async iterator of `TextDelta`s; every choice ends with exactly one that has a
+    finish_reason.
 
-    Close it (`async with`, or `aclose()`) to cancel: the engine frees what the request holds. Errors while iterating:
-    Overloaded (the queue is full), EngineDead, InvalidRequest (a structure that does not compile).
+    Close it (`async with`, or `aclose()`) to cancel: the engine frees what the request holds.
+    Errors while iterating: Overloaded (the queue is full), EngineDead, InvalidRequest (a structure
+    that does not compile).
     """
 
     def __init__(
@@ -75,10 +87,11 @@ class Generation:
         return len(self._choices) == 1 and not self.request.params.stop
 
     def divert(self, writer: DeltaWriter) -> None:
-        """From now on `writer` may get the deltas in the middle of a `plain` answer instead of who iterates.
+        """From now on `writer` may get the deltas in the middle of a `plain` answer instead of who
+        iterates.
 
-        It gets them in the call of the engine that brings them, while the iterating task waits for the next and
-        `writer.open`. The last delta is always for who iterates.
+        It gets them in the call of the engine that brings them, while the iterating task waits for
+        the next and `writer.open`. The last delta is always for who iterates.
         """
         self._writer = writer
 
@@ -95,7 +108,10 @@ class Generation:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.aclose()
 
@@ -118,7 +134,9 @@ class Generation:
                 if not live:
                     return
         if live:
-            raise EngineError("The engine ended the request without finishing it.", hint="See the server's log.")
+            raise EngineError(
+                "The engine ended the request without finishing it.", hint="See the server's log."
+            )
 
 
 @attrs.define
@@ -140,7 +158,9 @@ class _Choice:
             self.end = delta
 
 
-async def collect(generation: Generation, note: Callable[[TextDelta], object] | None = None) -> GenerationOutput:
+async def collect(
+    generation: Generation, note: Callable[[TextDelta], object] | None = None
+) -> GenerationOutput:
     """Drain `generation` into one answer; `note` sees each delta as it comes.
 
     Errors: EngineError when the engine failed on it, EngineDead when closed.
@@ -156,19 +176,29 @@ async def collect(generation: Generation, note: Callable[[TextDelta], object] | 
             prompt_logprobs = delta.prompt_logprobs or prompt_logprobs
     outputs = [_output(index, choices[index]) for index in sorted(choices)]
     return GenerationOutput(
-        generation.request_id, generation.prompt_token_ids, outputs, generation.usage, prompt_logprobs
+        generation.request_id,
+        generation.prompt_token_ids,
+        outputs,
+        generation.usage,
+        prompt_logprobs,
     )
 
 
 def raise_failure(delta: TextDelta) -> None:
-    """Turn a delta that ends in "error" or "cancelled" into the exception a waiting caller needs."""
+    """Turn a delta that ends in "error" or "cancelled" into the exception a waiting caller
+    needs.
+    """
     if delta.finish_reason == "error":
         raise EngineError(delta.error or "The engine failed on this request.")
     if delta.finish_reason == "cancelled":
-        raise EngineDead("The engine was closed before the answer was complete.", hint="Send the request again.")
+        raise EngineDead(
+            "The engine was closed before the answer was complete.", hint="Send the request again."
+        )
 
 
 def _output(index: int, choice: _Choice) -> CompletionOutput:
     reason = choice.end.finish_reason if choice.end else None
     stop = choice.end.stop_reason if choice.end else None
-    return CompletionOutput(index, "".join(choice.text), choice.token_ids, reason, stop, choice.logprobs)
+    return CompletionOutput(
+        index, "".join(choice.text), choice.token_ids, reason, stop, choice.logprobs
+    )

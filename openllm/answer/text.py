@@ -1,4 +1,6 @@
-"""Token ids to text, incrementally: a decoder that never splits a character, and a stop matcher that holds back."""
+"""Token ids to text, incrementally: a decoder that never splits a character, and a stop matcher
+that holds back.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,26 @@ from openllm.types import SamplingParams, TextDelta, TokenDelta, TokenLogprob
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-CONTEXT = 6  # tokens of the prompt the decoder sees, so that a leading space comes out as in the whole text
-LONGEST_CHARACTER = 4  # bytes of one UTF-8 character: more undecodable tokens than that are no character at all
+# tokens of the prompt the decoder sees, so that a leading space comes out as in the whole text
+CONTEXT = 6
+LONGEST_CHARACTER = (
+    4  # bytes of one UTF-8 character: more undecodable tokens than that are no character at all
+)
 
 
 class StreamDecoder:
-    """Decodes one choice token by token. The pieces joined equal the text; invalid bytes become U+FFFD."""
+    """Decodes one choice token by token. The pieces joined equal the text; invalid bytes become
+    U+FFFD.
+    """
 
     __slots__ = ("_context", "_pending", "_skip", "_stream", "_tokenizer")
 
-    def __init__(self, tokenizer: Tokenizer, prompt_token_ids: Sequence[int] = (), skip_special_tokens: bool = True):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        prompt_token_ids: Sequence[int] = (),
+        skip_special_tokens: bool = True,
+    ):
         self._tokenizer = tokenizer
         self._skip = skip_special_tokens
         self._pending: list[int] = []
@@ -38,8 +50,9 @@ class StreamDecoder:
         try:
             piece = self._stream.step(self._tokenizer, token_id)
         except Exception as error:
-            # The Rust decoder gives up when an earlier token's text changes with what follows it. It has no class of
-            # its own to catch; anything else it raises is a defect and must be seen.
+            # The Rust decoder gives up when an earlier token's text changes with what follows it.
+            # It has no class of its own to catch; anything else it raises is a defect and must be
+            # seen.
             if "prefix" not in str(error).lower():
                 raise
             self._pending.append(token_id)
@@ -56,7 +69,9 @@ class StreamDecoder:
         if not self._pending:
             return ""
         before = self._tokenizer.decode(self._context, skip_special_tokens=self._skip)
-        after = self._tokenizer.decode([*self._context, *self._pending], skip_special_tokens=self._skip)
+        after = self._tokenizer.decode(
+            [*self._context, *self._pending], skip_special_tokens=self._skip
+        )
         common = len(before) if after.startswith(before) else _shared(before, after)
         context = [*self._context, *self._pending][-CONTEXT:]
         self._pending.clear()
@@ -67,14 +82,16 @@ class StreamDecoder:
 def _shared(first: str, second: str) -> int:
     """The length of the common beginning of two texts."""
     return next(
-        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
+        min(len(first), len(second)),
     )
 
 
 class StopMatcher:
     """Finds the first of several stop strings in a text that comes in pieces.
 
-    What is found does not depend on how the text was cut: the match that ends first wins, the longest of those.
+    What is found does not depend on how the text was cut: the match that ends first wins, the
+    longest of those.
     """
 
     __slots__ = ("_held", "_longest", "_stops")
@@ -85,7 +102,9 @@ class StopMatcher:
         self._held = ""
 
     def feed(self, piece: str) -> tuple[str, str | None]:
-        """Text that is certain to come before any stop, and the stop string if one is complete now."""
+        """Text that is certain to come before any stop, and the stop string if one is complete
+        now.
+        """
         text = self._held + piece
         found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
@@ -111,12 +130,16 @@ class StopMatcher:
 
 @attrs.define(slots=True)
 class ChoiceAssembler:
-    """Turns the `TokenDelta`s of one choice into `TextDelta`s: decoding, stop strings, what the end token shows."""
+    """Turns the `TokenDelta`s of one choice into `TextDelta`s: decoding, stop strings, what the end
+    token shows.
+    """
 
     tokenizer: Tokenizer | None
     params: SamplingParams
     prompt_token_ids: Sequence[int]
-    end_token_ids: frozenset[int] = frozenset()  # the model's own; a request's stop_token_ids come on top
+    end_token_ids: frozenset[int] = (
+        frozenset()
+    )  # the model's own; a request's stop_token_ids come on top
     tokens: int = 0  # completion tokens so far
     finished: bool = False
     _decoder: StreamDecoder | None = None
@@ -124,12 +147,16 @@ class ChoiceAssembler:
 
     def __attrs_post_init__(self) -> None:
         if self.tokenizer is not None:
-            self._decoder = StreamDecoder(self.tokenizer, self.prompt_token_ids, self.params.skip_special_tokens)
+            self._decoder = StreamDecoder(
+                self.tokenizer, self.prompt_token_ids, self.params.skip_special_tokens
+            )
         if self.params.stop:
             self._stops = StopMatcher(self.params.stop)
 
     def feed(self, delta: TokenDelta) -> TextDelta:
-        """The text of `delta`. A stop string inside it ends the choice there, with the tokens up to it."""
+        """The text of `delta`. A stop string inside it ends the choice there, with the tokens up to
+        it.
+        """
         text = ""
         shown = self._shown(delta)
         for at, token_id in enumerate(delta.token_ids):
@@ -138,14 +165,18 @@ class ChoiceAssembler:
             piece, stop = self._match(piece)
             text += piece
             if stop is not None:
-                return self._cut(delta, text + (stop if self.params.include_stop else ""), at + 1, stop)
+                return self._cut(
+                    delta, text + (stop if self.params.include_stop else ""), at + 1, stop
+                )
         if delta.finish_reason is None:
             return _text_delta(delta, text)
         self.finished = True
         return self._end(delta, text)
 
     def _shown(self, delta: TokenDelta) -> int:
-        """How many of the delta's tokens have text: the token that ended the choice has none, unless asked for."""
+        """How many of the delta's tokens have text: the token that ended the choice has none,
+        unless asked for.
+        """
         size = len(delta.token_ids)
         if delta.finish_reason != "stop" or not size or self.params.include_stop:
             return size
@@ -163,12 +194,16 @@ class ChoiceAssembler:
         rest, stop = self._match(self._decoder.flush() if self._decoder else "")
         text += rest
         if stop is not None:
-            return self._cut(delta, text + (stop if self.params.include_stop else ""), len(delta.token_ids), stop)
+            return self._cut(
+                delta, text + (stop if self.params.include_stop else ""), len(delta.token_ids), stop
+            )
         return _text_delta(delta, text + (self._stops.flush() if self._stops else ""))
 
     def _cut(self, delta: TokenDelta, text: str, size: int, stop: str) -> TextDelta:
         self.finished = True
-        logprobs: list[TokenLogprob] | None = delta.logprobs[:size] if delta.logprobs is not None else None
+        logprobs: list[TokenLogprob] | None = (
+            delta.logprobs[:size] if delta.logprobs is not None else None
+        )
         return TextDelta(
             text,
             delta.token_ids[:size],

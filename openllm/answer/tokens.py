@@ -13,7 +13,9 @@ _CACHED = 65_536  # entries kept; a vocabulary is a few times that at most
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The printable characters that byte-level BPE writes bytes with (GPT-2's; Radford et al. 2019)."""
+    """The printable characters that byte-level BPE writes bytes with (GPT-2's; Radford et al.
+    2019).
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {chr(byte): byte for byte in printable}
@@ -22,7 +24,9 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 class TokenTable:
-    """Token id -> the bytes it adds to a text, and those as text (incomplete characters show as U+FFFD)."""
+    """Token id -> the bytes it adds to a text, and those as text (incomplete characters show as
+    U+FFFD).
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -62,7 +66,11 @@ class TokenTable:
         token = self._tokenizer.id_to_token(token_id) or ""
         if self._alphabet:
             known = [self._alphabet.get(letter) for letter in token]
-            return token.encode() if None in known else bytes(byte for byte in known if byte is not None)
+            return (
+                token.encode()
+                if None in known
+                else bytes(byte for byte in known if byte is not None)
+            )
         if match := _BYTE_TOKEN.fullmatch(token):
             return bytes([int(match[1], 16)])
         if self._pieces:

@@ -53,12 +53,16 @@ class Embeddings:
 
 
 class Backend(abc.ABC):
-    """An engine around one model. Built from a spec and a local directory of weights; holds nothing until `start`."""
+    """An engine around one model. Built from a spec and a local directory of weights; holds nothing
+    until `start`.
+    """
 
     name: ClassVar[str]
     supports_adapters: ClassVar[bool] = False
     supports_embeddings: ClassVar[bool] = False
-    uniform_adapters: ClassVar[bool] = False  # it knows one rank and one alpha for all layers of an adapter
+    uniform_adapters: ClassVar[bool] = (
+        False  # it knows one rank and one alpha for all layers of an adapter
+    )
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
         self.spec = spec
@@ -67,21 +71,29 @@ class Backend(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def unusable(cls, spec: LLMSpec) -> str | None:
-        """Why this backend cannot run here, as one sentence that names the remedy; None when it can. No imports."""
+        """Why this backend cannot run here, as one sentence that names the remedy; None when it
+        can. No imports.
+        """
 
     @classmethod
     def unpackable(cls, spec: LLMSpec) -> str | None:
-        """As `unusable`, for a Bento that is served elsewhere: the devices that are here do not count."""
+        """As `unusable`, for a Bento that is served elsewhere: the devices that are here do not
+        count.
+        """
         return cls.unusable(spec)
 
     @classmethod
     def broken(cls, spec: LLMSpec) -> str | None:
-        """Why the engine's packages do not import, found by importing them; None when they do. Takes seconds."""
+        """Why the engine's packages do not import, found by importing them; None when they do.
+        Takes seconds.
+        """
         return None
 
     @abc.abstractmethod
     async def start(self) -> None:
-        """Load weights and bring the engine up. Errors: WeightsError, ConfigurationError, MissingDependency."""
+        """Load weights and bring the engine up. Errors: WeightsError, ConfigurationError,
+        MissingDependency.
+        """
 
     @property
     @abc.abstractmethod
@@ -90,49 +102,73 @@ class Backend(abc.ABC):
 
     @property
     def reason(self) -> str | None:
-        """One line, which engine this is and why, where that was decided elsewhere; None: whoever made it knows."""
+        """One line, which engine this is and why, where that was decided elsewhere; None: whoever
+        made it knows.
+        """
         return None
 
     def check(self, request: EngineRequest) -> None:  # noqa: B027 - most engines can do everything
-        """Refuse before admission what this engine cannot do. Errors: UnsupportedFeature, InvalidRequest."""
+        """Refuse before admission what this engine cannot do. Errors: UnsupportedFeature,
+        InvalidRequest.
+        """
 
-    def stop_choice(self, request_id: str, index: int) -> None:  # noqa: B027 - an engine may let it run out
+    # an engine may let it run out
+    def stop_choice(self, request_id: str, index: int) -> None:  # noqa: B027
         """The reader wants no more of choice `index` (a stop string ended it): free what it holds.
 
         Called on the event loop's thread; its later deltas, if any come, are ignored by the caller.
         """
 
     def load_model(self) -> Any:
-        """The engine's own model object, loaded now if it was not (blocking). Errors: UnsupportedFeature."""
+        """The engine's own model object, loaded now if it was not (blocking). Errors:
+        UnsupportedFeature.
+        """
         raise UnsupportedFeature(f"The {self.name} backend does not show its model object.")
 
     @abc.abstractmethod
-    def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
-        """Yield the deltas of all `params.n` choices; each choice ends with exactly one delta with a finish_reason.
+    def generate(
+        self, request: EngineRequest, take: Take | None = None
+    ) -> AsyncGenerator[TokenDelta]:
+        """Yield the deltas of all `params.n` choices; each choice ends with exactly one delta with
+        a finish_reason.
 
-        `take`, for requests of one choice only, may get the deltas in the middle of an answer instead of who iterates
-        (see `DeltaQueue`); an engine need not use it.
-        Closing the iterator (or cancelling the task that reads it) cancels the request and frees what it holds.
-        Errors: Overloaded when the queue is full, InvalidRequest (a grammar that does not compile), EngineDead.
+        `take`, for requests of one choice only, may get the deltas in the middle of an answer
+        instead of who iterates (see `DeltaQueue`); an engine need not use it. Closing the iterator
+        (or cancelling the task that reads it) cancels the request and frees what it holds. Errors:
+        Overloaded when the queue is full, InvalidRequest (a grammar that does not compile),
+        EngineDead.
         """
 
-    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
-        """Embed token-id prompts, not normalised. `pooling` is "mean", "last" or "cls"; None: the model's own.
+    async def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+    ) -> Embeddings:
+        """Embed token-id prompts, not normalised. `pooling` is "mean", "last" or "cls"; None: the
+        model's own.
 
         Errors: UnsupportedFeature.
         """
-        raise UnsupportedFeature(f"The {self.name} backend cannot embed this model.", hint="Use an embedding model.")
+        raise UnsupportedFeature(
+            f"The {self.name} backend cannot embed this model.", hint="Use an embedding model."
+        )
 
     async def mount_adapter(self, name: str, path: Path) -> None:
-        """Make the adapter in `path` (checked by `openllm.weights.adapters`) usable as `request.adapter == name`."""
-        raise UnsupportedFeature(f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm.")
+        """Make the adapter in `path` (checked by `openllm.weights.adapters`) usable as
+        `request.adapter == name`.
+        """
+        raise UnsupportedFeature(
+            f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm."
+        )
 
     async def unmount_adapter(self, name: str) -> None:
         """Forget an adapter once the requests that use it are done."""
-        raise UnsupportedFeature(f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm.")
+        raise UnsupportedFeature(
+            f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm."
+        )
 
     def make_shelf(self) -> Shelf:
-        """Which adapters are resident; valid after `start`. An engine that several processes use keeps its own."""
+        """Which adapters are resident; valid after `start`. An engine that several processes use
+        keeps its own.
+        """
         slots = [count for count in (self.spec.max_adapters, self.info.adapter_slots) if count]
         return AdapterShelf(self, min(slots, default=None))
 
@@ -146,15 +182,18 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     async def close(self) -> None:
-        """Stop the engine; live requests end with finish_reason "cancelled". Closing twice is fine."""
+        """Stop the engine; live requests end with finish_reason "cancelled". Closing twice is
+        fine.
+        """
 
 
 class DeltaQueue:
     """Deltas of one request on their way from an engine thread to its reader; late ones are joined.
 
-    `put` is called on the event loop's thread (an engine thread posts one callback per step for all its requests).
-    While the reader waits, a delta in the middle of an answer is offered to `take` first: where that returns True it is
-    done with, and the reader's task need not wake for it. That is most of what a token of a stream costs.
+    `put` is called on the event loop's thread (an engine thread posts one callback per step for all
+    its requests). While the reader waits, a delta in the middle of an answer is offered to `take`
+    first: where that returns True it is done with, and the reader's task need not wake for it. That
+    is most of what a token of a stream costs.
     """
 
     __slots__ = ("_broken", "_error", "_items", "_take", "_waiter")
@@ -173,7 +212,11 @@ class DeltaQueue:
 
     def hold(self, delta: TokenDelta) -> None:
         """Append a delta, joined where it can be, without telling anybody; `release` does."""
-        if self._items and (last := self._items[-1]).index == delta.index and last.finish_reason is None:
+        if (
+            self._items
+            and (last := self._items[-1]).index == delta.index
+            and last.finish_reason is None
+        ):
             self._items[-1] = join(last, delta)
         else:
             self._items.append(delta)
@@ -190,11 +233,18 @@ class DeltaQueue:
         self._wake()
 
     def _taken(self, delta: TokenDelta) -> bool:
-        """Whether `take` has dealt with it. What it raises is for the reader, not for the engine that calls.
+        """Whether `take` has dealt with it. What it raises is for the reader, not for the engine
+        that calls.
 
-        While `get` waits, all deltas before this one have been dealt with, so it cannot overtake any.
+        While `get` waits, all deltas before this one have been dealt with, so it cannot overtake
+        any.
         """
-        if self._take is None or delta.finish_reason is not None or self._waiter is None or self._waiter.done():
+        if (
+            self._take is None
+            or delta.finish_reason is not None
+            or self._waiter is None
+            or self._waiter.done()
+        ):
             return False
         try:
             return self._take(delta)
@@ -208,7 +258,9 @@ class DeltaQueue:
             self._waiter.set_result(None)
 
     async def get(self) -> TokenDelta:
-        """The next delta; raises what `fail` was given once all deltas are read, and what `take` raised at once."""
+        """The next delta; raises what `fail` was given once all deltas are read, and what `take`
+        raised at once.
+        """
         while not self._items and self._broken is None and self._error is None:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter

@@ -1,7 +1,8 @@
-"""The echo engine: repeats the prompt, one token at a time; for tests, examples and measuring the layers above.
+"""The echo engine: repeats the prompt, one token at a time; for tests, examples and measuring the
+layers above.
 
-`engine_args`: `delay` (seconds per token, default 0) and `die_after` (tokens of one request after which the whole
-engine dies; for rehearsing what a supervisor sees).
+`engine_args`: `delay` (seconds per token, default 0) and `die_after` (tokens of one request after
+which the whole engine dies; for rehearsing what a supervisor sees).
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import Any
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.config.spec import LLMSpec
-from openllm.errors import AdapterNotFound, ConfigurationError, EngineDead, Overloaded, UnsupportedFeature
+from openllm.errors import (
+    AdapterNotFound,
+    ConfigurationError,
+    EngineDead,
+    Overloaded,
+    UnsupportedFeature,
+)
 from openllm.types import EngineRequest, Take, TokenDelta, TokenLogprob
 from openllm.weights.resolve import read_config
 
@@ -22,7 +29,9 @@ EMBEDDING_SIZE = 16
 
 
 class EchoBackend(Backend):
-    """Answers with the prompt's own tokens, then ends; with `ignore_eos` it repeats them up to max_tokens."""
+    """Answers with the prompt's own tokens, then ends; with `ignore_eos` it repeats them up to
+    max_tokens.
+    """
 
     name = "echo"
     supports_adapters = True
@@ -35,7 +44,9 @@ class EchoBackend(Backend):
         self._delay = _number(spec, "delay")
         self._die_after = _number(spec, "die_after")
         if unknown := set(spec.engine_args) - set(OPTIONS):
-            raise ConfigurationError(f"The echo backend has no option {min(unknown)!r}.", hint=f"It has {OPTIONS}.")
+            raise ConfigurationError(
+                f"The echo backend has no option {min(unknown)!r}.", hint=f"It has {OPTIONS}."
+            )
         self._running = self._waiting = 0
         self._rooms = asyncio.Semaphore(spec.max_num_seqs or 1024)
         self._failure: str | None = None
@@ -66,13 +77,19 @@ class EchoBackend(Backend):
 
     def check(self, request: EngineRequest) -> None:
         if request.params.structure is not None:
-            raise UnsupportedFeature("The echo backend cannot follow a structure.", param="response_format")
+            raise UnsupportedFeature(
+                "The echo backend cannot follow a structure.", param="response_format"
+            )
 
-    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
+    async def generate(
+        self, request: EngineRequest, take: Take | None = None
+    ) -> AsyncGenerator[TokenDelta]:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise AdapterNotFound(f"There is no adapter {request.adapter!r}.")
         if self._waiting >= self.spec.max_queue:
-            raise Overloaded(f"{self._waiting} requests are waiting already.", hint="Try again later.")
+            raise Overloaded(
+                f"{self._waiting} requests are waiting already.", hint="Try again later."
+            )
         self._waiting += 1
         try:
             await self._rooms.acquire()
@@ -96,7 +113,9 @@ class EchoBackend(Backend):
             self._die_if_due(at)
             token = prompt[at % len(prompt)]
             stopped = token in params.stop_token_ids and at >= params.min_tokens
-            reason: Any = "stop" if stopped else ("stop" if whole else "length") if at + 1 == last else None
+            reason: Any = (
+                "stop" if stopped else ("stop" if whole else "length") if at + 1 == last else None
+            )
             if self._closed:
                 reason = "cancelled"
             for index in range(params.n):
@@ -108,9 +127,13 @@ class EchoBackend(Backend):
         if self._die_after and at >= self._die_after:
             self._failure = f"it was told to die after {self._die_after:g} tokens"
         if self._failure:
-            raise EngineDead(f"The echo engine has stopped: {self._failure}.", hint="Restart the service.")
+            raise EngineDead(
+                f"The echo engine has stopped: {self._failure}.", hint="Restart the service."
+            )
 
-    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+    async def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+    ) -> Embeddings:
         """Counts of token ids modulo the size: equal texts have equal vectors, and that is all."""
         vectors = []
         for prompt in prompts:
@@ -142,10 +165,14 @@ def _number(spec: LLMSpec, key: str) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ConfigurationError(f"engine_args {key} must be a number, got {value!r}.", param=key) from None
+        raise ConfigurationError(
+            f"engine_args {key} must be a number, got {value!r}.", param=key
+        ) from None
 
 
-def _delta(request: EngineRequest, token: int, index: int, reason: Any, first: bool, stopped: bool) -> TokenDelta:
+def _delta(
+    request: EngineRequest, token: int, index: int, reason: Any, first: bool, stopped: bool
+) -> TokenDelta:
     params = request.params
     certain = [TokenLogprob(token, 0.0, 1, ((token, 0.0),) if params.logprobs else ())]
     prompt = None

@@ -1,4 +1,6 @@
-"""Which adapters are resident in an engine: loaded on demand, evicted when idle, never changed under a request."""
+"""Which adapters are resident in an engine: loaded on demand, evicted when idle, never changed
+under a request.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +52,13 @@ class _Adapter:
 
 
 class AdapterShelf:
-    """The adapters of one engine, at most `max_resident` of them loaded (None: all). Lives on one event loop.
+    """The adapters of one engine, at most `max_resident` of them loaded (None: all). Lives on one
+    event loop.
 
-    A request holds its adapter for as long as it runs; until then the adapter is neither evicted nor removed. When
-    all places are taken, the adapter used least recently gives way: at once if idle, else as soon as its requests are
-    done, and those that come for it meanwhile wait, so that nobody waits for ever.
+    A request holds its adapter for as long as it runs; until then the adapter is neither evicted
+    nor removed. When all places are taken, the adapter used least recently gives way: at once if
+    idle, else as soon as its requests are done, and those that come for it meanwhile wait, so that
+    nobody waits for ever.
     """
 
     def __init__(self, backend: Mountable, max_resident: int | None = None) -> None:
@@ -85,7 +89,10 @@ class AdapterShelf:
         Errors: Conflict when the name is taken; the backend's own, and then the name is not added.
         """
         if name in self._adapters:
-            raise Conflict(f"There is an adapter {name!r} already.", hint="Remove it first, or choose another name.")
+            raise Conflict(
+                f"There is an adapter {name!r} already.",
+                hint="Remove it first, or choose another name.",
+            )
         adapter = self._adapters[name] = _Adapter(name, path, last_use=next(self._clock))
         if self._full():
             return
@@ -96,18 +103,21 @@ class AdapterShelf:
             raise error
 
     def use(self, name: str | None) -> contextlib.AbstractAsyncContextManager[None]:
-        """`async with shelf.use(name):` around a request; None is the base model. Errors on entering: AdapterNotFound
-        and what the backend raises when it cannot load."""
+        """`async with shelf.use(name):` around a request; None is the base model. Errors on
+        entering: AdapterNotFound and what the backend raises when it cannot load."""
         return contextlib.nullcontext() if name is None else _Use(self, name)
 
     async def remove(self, name: str, *, wait: bool = True) -> None:
         """Take the adapter away: new requests for it fail at once, running ones finish first.
 
-        Errors: AdapterNotFound; Conflict when it is in use and `wait` is false. If cancelled, the adapter stays.
+        Errors: AdapterNotFound; Conflict when it is in use and `wait` is false. If cancelled, the
+        adapter stays.
         """
         adapter = self._find(name)
         if not wait and _is_wanted(adapter):
-            raise Conflict(f"The adapter {name!r} is in use.", hint="Try again when its requests are done.")
+            raise Conflict(
+                f"The adapter {name!r} is in use.", hint="Try again when its requests are done."
+            )
         adapter.removing = True
         try:
             await self._until(lambda: not _is_wanted(adapter))
@@ -119,7 +129,8 @@ class AdapterShelf:
             raise
         self._forget(adapter)
 
-    # What `use` does --------------------------------------------------------------------------------------------------
+    # What `use` does
+    # ------------------------------------------------------------
 
     async def _acquire(self, name: str) -> _Adapter:
         adapter = self._find(name)
@@ -171,7 +182,9 @@ class AdapterShelf:
             adapter.waiters.clear()
 
     def _loaded(self, adapter: _Adapter, task: asyncio.Task[None]) -> None:
-        """The load has ended: tell those who wait still that it failed, or begin again for those who came too late."""
+        """The load has ended: tell those who wait still that it failed, or begin again for those
+        who came too late.
+        """
         adapter.loading = None
         waiters = [waiter for waiter in adapter.waiters if not waiter.done()]
         error = None if task.cancelled() else task.exception()
@@ -184,7 +197,10 @@ class AdapterShelf:
         self._notify()
 
     async def _evict(self) -> None:
-        victim = min(filter(_is_resident, self._adapters.values()), key=lambda one: (one.users > 0, one.last_use))
+        victim = min(
+            filter(_is_resident, self._adapters.values()),
+            key=lambda one: (one.users > 0, one.last_use),
+        )
         victim.leaving = True
         try:
             await self._until(lambda: any(map(_is_idle, self._adapters.values())))
@@ -198,10 +214,13 @@ class AdapterShelf:
         adapter.resident = False
         await self._backend.unmount_adapter(adapter.name)
 
-    # Small parts ------------------------------------------------------------------------------------------------------
+    # Small parts
+    # ------------------------------------------------------------
 
     def _full(self) -> bool:
-        return self._max is not None and sum(map(_is_resident, self._adapters.values())) >= self._max
+        return (
+            self._max is not None and sum(map(_is_resident, self._adapters.values())) >= self._max
+        )
 
     def _find(self, name: str) -> _Adapter:
         adapter = self._adapters.get(name)
@@ -257,4 +276,6 @@ def _is_wanted(adapter: _Adapter) -> bool:
 
 
 def _missing(name: str) -> AdapterNotFound:
-    return AdapterNotFound(f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model")
+    return AdapterNotFound(
+        f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+    )

@@ -1,4 +1,6 @@
-"""The choice of an engine: the one that was asked for, else vLLM where it is usable, else PyTorch."""
+"""The choice of an engine: the one that was asked for, else vLLM where it is usable, else
+PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,16 @@ ORDER = ("vllm", "pytorch")  # what is tried when nothing is said
 def select_backend(spec: LLMSpec, *, sure: bool = False) -> tuple[type[Backend], str]:
     """The backend for `spec`, and one line that says which it is and why.
 
-    `sure` imports the engine, too: for the process that will run it. Without it nothing is imported to look.
-    Errors: ConfigurationError when the backend asked for cannot run here (the message names the remedy),
-    MissingDependency when none can.
+    `sure` imports the engine, too: for the process that will run it. Without it nothing is imported
+    to look. Errors: ConfigurationError when the backend asked for cannot run here (the message
+    names the remedy), MissingDependency when none can.
     """
     return _forced(spec, spec.backend, sure) if spec.backend else _first_usable(spec, sure)
 
 
 def select_packed(spec: LLMSpec) -> type[Backend]:
-    """The backend of a Bento of `spec`: the one asked for, also where only other machines can run it, else as above.
+    """The backend of a Bento of `spec`: the one asked for, also where only other machines can run
+    it, else as above.
 
     Errors: those of `select_backend`.
     """
@@ -30,12 +33,16 @@ def select_packed(spec: LLMSpec) -> type[Backend]:
         return select_backend(spec)[0]
     backend = find_backend(spec.backend)
     if reason := backend.unpackable(spec):
-        raise ConfigurationError(f"The {backend.name} backend cannot go into a Bento here: {reason}", param="backend")
+        raise ConfigurationError(
+            f"The {backend.name} backend cannot go into a Bento here: {reason}", param="backend"
+        )
     return backend
 
 
 def find_backend(name: str) -> type[Backend]:
-    """The backend called `name`: what the module of that name exports. Errors: ConfigurationError."""
+    """The backend called `name`: what the module of that name exports. Errors:
+    ConfigurationError.
+    """
     if name in module_names(PACKAGE):
         backend: type[Backend] | None = getattr(load_module(PACKAGE, name), "BACKEND", None)
         if backend is not None:
@@ -52,7 +59,9 @@ def _forced(spec: LLMSpec, name: str, sure: bool) -> tuple[type[Backend], str]:
     if reason := _obstacle(backend, spec, sure):
         others = " or ".join(f"--backend {other}" for other in ORDER if other != name)
         raise ConfigurationError(
-            f"The {name} backend cannot run here: {reason}", hint=f"Or take {others}.", param="backend"
+            f"The {name} backend cannot run here: {reason}",
+            hint=f"Or take {others}.",
+            param="backend",
         )
     return backend, f"Backend {name}: it was asked for."
 

@@ -1,4 +1,6 @@
-"""`openllm build`: specs in, a Bento out; the same input gives the same version, and then nothing is written again."""
+"""`openllm build`: specs in, a Bento out; the same input gives the same version, and then nothing
+is written again.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +87,9 @@ class Plan:
 def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = None) -> BuildResult:
     """Pack `specs` into one Bento in BentoML's store.
 
-    Errors: WeightsError and ConfigurationError for a model that cannot work, BuildError for the rest (no room on the
-    disk, a package that is missing here, something secret that would go into the Bento). Nothing is kept by halves.
+    Errors: WeightsError and ConfigurationError for a model that cannot work, BuildError for the
+    rest (no room on the disk, a package that is missing here, something secret that would go into
+    the Bento). Nothing is kept by halves.
     """
     options = options or BuildOptions()
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
@@ -97,7 +100,11 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     hashes = _hashes(merged) if options.hashes else {}
     packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
-    project = {SERVICE: render_service(name), DOCUMENT: write_document(ready, options.resources), **hashes}
+    project = {
+        SERVICE: render_service(name),
+        DOCUMENT: write_document(ready, options.resources),
+        **hashes,
+    }
     tag = bentoml.Tag(name, _version(name, project, ready, options))
     path = _find(tag)
     new = path is None
@@ -109,14 +116,19 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
 
 
 def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
-    """Errors: BuildError when the Bento asks for GPUs and would lock a vLLM that cannot use them."""
+    """Errors: BuildError when the Bento asks for GPUs and would lock a vLLM that cannot use
+    them.
+    """
     found = find_installation()
     on_gpus = [spec for spec in specs if spec.backend == "vllm" and (spec.device or "") != "cpu"]
     if resources.gpu and on_gpus and found is not None and found.platform == "cpu":
         raise BuildError(
-            f"The Bento asks for {resources.gpu} GPU(s), and the vLLM {found.version} that it would lock, the one "
-            "installed here, is built for the CPU.",
-            hint="Build it in an environment with `pip install vllm`, or leave the GPUs out of resources.",
+            f"The Bento asks for {resources.gpu} GPU(s), and the vLLM {found.version} that it would"
+            " lock, the one installed here, is built for the CPU.",
+            hint=(
+                "Build it in an environment with `pip install vllm`, or leave the GPUs out of"
+                " resources."
+            ),
         )
 
 
@@ -126,7 +138,9 @@ def _hashes(specs: Sequence[LLMSpec]) -> dict[str, str]:
     return {HASHES: write_hashes(fetch_hashes(pins))}
 
 
-def _version(name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], options: BuildOptions) -> str:
+def _version(
+    name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], options: BuildOptions
+) -> str:
     """The digest of all that goes into the Bento."""
     parts = {
         "project": project,
@@ -140,7 +154,9 @@ def _version(name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], 
 
 
 def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
-    """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and keep it."""
+    """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and
+    keep it.
+    """
     folder, tag = private[0], plan.tag
     for name, text in plan.project.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -151,7 +167,9 @@ def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
             scan_bento(Path(bento.path), private, process_environment())
             return publish(Path(bento.path), _bento_store(), tag, MARKER)
     except BentoMLException as error:
-        raise BuildError(f"BentoML could not build {tag.name}: {str(error).splitlines()[0]}") from error
+        raise BuildError(
+            f"BentoML could not build {tag.name}: {str(error).splitlines()[0]}"
+        ) from error
     except OSError as error:
         raise explain(error, f"Building {tag.name}") from error
 
@@ -162,10 +180,15 @@ def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) 
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     config = BentoBuildConfig(
-        service="service:svc", name=str(tag.name), include=[SERVICE, DOCUMENT, HASHES], labels=dict(options.labels)
+        service="service:svc",
+        name=str(tag.name),
+        include=[SERVICE, DOCUMENT, HASHES],
+        labels=dict(options.labels),
     )
     usual = BentoMLContainer.tmp_bento_store_dir.get()
-    BentoMLContainer.tmp_bento_store_dir.set(str(bench))  # there BentoML leaves what it had when something fails
+    BentoMLContainer.tmp_bento_store_dir.set(
+        str(bench)
+    )  # there BentoML leaves what it had when something fails
     sys.modules.pop("service", None)  # of an earlier build in this process
     try:
         return bentoml.Bento.create(config, version=str(tag.version), build_ctx=str(folder))
@@ -190,5 +213,9 @@ def _bento_store() -> Path:
 def _result(tag: bentoml.Tag, path: Path, packed: Sequence[Packed], new: bool) -> BuildResult:
     models = {stored.tag: stored for item in packed for stored in item.stored}
     parts = [path, *(stored.path for stored in models.values())]
-    size = sum(entry.stat().st_size for part in parts for entry in part.rglob("*") if entry.is_file())
-    return BuildResult(str(tag), path, size, tuple(models.values()), tuple(item.spec for item in packed), new)
+    size = sum(
+        entry.stat().st_size for part in parts for entry in part.rglob("*") if entry.is_file()
+    )
+    return BuildResult(
+        str(tag), path, size, tuple(models.values()), tuple(item.spec for item in packed), new
+    )

@@ -1,4 +1,6 @@
-"""Models in a service.py of your own: `depends` gives a class an LLM, `service` gives it openllm's endpoints, too."""
+"""Models in a service.py of your own: `depends` gives a class an LLM, `service` gives it openllm's
+endpoints, too.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,15 @@ Model = Runner | LLM | LLMSpec | str
 
 
 def depends(model: Model, *, name: str | None = None, **config: Any) -> LLM:
-    """An LLM as the attribute of a `bentoml.service` class, in a process of its own that BentoML starts.
+    """An LLM as the attribute of a `bentoml.service` class, in a process of its own that BentoML
+    starts.
 
         class Poet:
             llm = openllm.bento.depends(runner)     # used as self.llm: an openllm.LLM
 
-    `model` is a Runner, an LLM, an LLMSpec or what `openllm.LLM` takes; `name` is the process's service, `config` what
-    `bentoml.service` takes for it (`resources`, `envs`). Where BentoML starts no processes (development mode, tests),
-    the engine runs in the service's own.
+    `model` is a Runner, an LLM, an LLMSpec or what `openllm.LLM` takes; `name` is the process's
+    service, `config` what `bentoml.service` takes for it (`resources`, `envs`). Where BentoML
+    starts no processes (development mode, tests), the engine runs in the service's own.
     """
     spec = _spec(model)
     found: Any = LLMDependency(
@@ -36,7 +39,8 @@ def depends(model: Model, *, name: str | None = None, **config: Any) -> LLM:
 
 
 def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
-    """Decorates a class of your own: its `bentoml.api` methods beside OpenAI's endpoints for `models`.
+    """Decorates a class of your own: its `bentoml.api` methods beside OpenAI's endpoints for
+    `models`.
 
         @openllm.bento.service("demo", name="poet")
         class Poet:
@@ -44,8 +48,9 @@ def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
             async def poem(self, topic: str) -> str:
                 return (await self.llm.generate(f"A poem about {topic}:", max_tokens=64)).text
 
-    `self.llm` is the first model, `self.llms` maps the names that requests use to all of them. `config` is what
-    `bentoml.service` takes. Each model has a process of its own. Errors: ConfigurationError.
+    `self.llm` is the first model, `self.llms` maps the names that requests use to all of them.
+    `config` is what `bentoml.service` takes. Each model has a process of its own. Errors:
+    ConfigurationError.
     """
     from openllm.bento.service.ownservice import make_own_service
 
@@ -54,13 +59,20 @@ def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
     if not names:
         raise ConfigurationError("There is no model to serve.", hint="Name at least one.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigurationError(f"Two models are called {twice[0]!r}.", hint="Give one of them another name.")
-    services = [make_engine_service(_service_name(spec), specs, at) for at, spec in enumerate(specs)]
+        raise ConfigurationError(
+            f"Two models are called {twice[0]!r}.", hint="Give one of them another name."
+        )
+    services = [
+        make_engine_service(_service_name(spec), specs, at) for at, spec in enumerate(specs)
+    ]
     return lambda inner: make_own_service(inner, services, config)
 
 
 def _service_name(spec: LLMSpec) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in spec.served_name.lower()) + "_engine"
+    return (
+        "".join(letter if letter.isalnum() else "_" for letter in spec.served_name.lower())
+        + "_engine"
+    )
 
 
 def _spec(model: Model) -> LLMSpec:

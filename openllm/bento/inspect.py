@@ -1,4 +1,6 @@
-"""A Bento of the store looked at from outside: what is in it, how large its parts are, and whether it is unchanged."""
+"""A Bento of the store looked at from outside: what is in it, how large its parts are, and whether
+it is unchanged.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Inspection:
 
 @attrs.frozen
 class Verification:
-    """`problems` is empty for a Bento that is as it was built; `checked` counts files, the models' included."""
+    """`problems` is empty for a Bento that is as it was built; `checked` counts files, the models'
+    included.
+    """
 
     tag: str
     checked: int
@@ -52,12 +56,16 @@ def find_bento(tag: str) -> tuple[str, Path]:
     try:
         found = bentoml.bentos.get(tag)
     except (BentoMLException, ValueError):
-        raise ServeError(f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there.") from None
+        raise ServeError(
+            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
+        ) from None
     return str(found.tag), Path(found.path)
 
 
 def inspect_bento(tag: str) -> Inspection:
-    """Read what `openllm build` wrote. Errors: ServeError for no such Bento, BuildError for one not built so."""
+    """Read what `openllm build` wrote. Errors: ServeError for no such Bento, BuildError for one not
+    built so.
+    """
     full, path = find_bento(tag)
     manifest = Manifest.read(path)
     document = bento_document(full)
@@ -65,7 +73,9 @@ def inspect_bento(tag: str) -> Inspection:
         sbom = json.loads((path / SBOM).read_bytes())
         packages = (path / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise BuildError(f"{full} is damaged: {type(error).__name__}.", hint=f"Run: openllm verify {full}") from None
+        raise BuildError(
+            f"{full} is damaged: {type(error).__name__}.", hint=f"Run: openllm verify {full}"
+        ) from None
     return Inspection(
         tag=full,
         path=path,
@@ -81,7 +91,9 @@ def inspect_bento(tag: str) -> Inspection:
 
 
 def verify_bento(tag: str) -> Verification:
-    """Hash every file of a Bento and of the models it carries. Errors: ServeError, BuildError as `inspect_bento`."""
+    """Hash every file of a Bento and of the models it carries. Errors: ServeError, BuildError as
+    `inspect_bento`.
+    """
     full, path = find_bento(tag)
     manifest = Manifest.read(path)
     inside = [model for model in manifest.models if model.inside]

@@ -1,7 +1,7 @@
 """`openllm start`: renders the service.py a Bento would have and runs it on one port.
 
-One model and one API worker need one process: this one. Else every engine and every API worker gets its own, and this
-one watches them.
+One model and one API worker need one process: this one. Else every engine and every API worker gets
+its own, and this one watches them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from openllm.backends.select import select_backend
 from openllm.bento.pack.packing import check_sources
 from openllm.bento.pack.render import DOCUMENT
 from openllm.bento.service.llm_service import Deployment
-from openllm.bento.serving.hosting import configure_logging, load_project, run_service, write_project
+from openllm.bento.serving.hosting import (
+    configure_logging,
+    load_project,
+    run_service,
+    write_project,
+)
 from openllm.bento.serving.supervisor import Fleet, supervise
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -32,13 +37,16 @@ BACKLOG = 2048
 def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
     """Serve `specs` until SIGTERM or Ctrl+C; returns once everything is stopped.
 
-    Bad input is found before the server begins: a port in use (ServeError), weights that are missing or unsafe
-    (WeightsError), a backend that cannot run (ConfigurationError, MissingDependency). An engine that fails later ends
-    it with ServeError.
+    Bad input is found before the server begins: a port in use (ServeError), weights that are
+    missing or unsafe (WeightsError), a backend that cannot run (ConfigurationError,
+    MissingDependency). An engine that fails later ends it with ServeError.
     """
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     configure_logging(settings.log_level)
-    with closing(_bind(settings.host, settings.port)) as listener, TemporaryDirectory(prefix="openllm-") as folder:
+    with (
+        closing(_bind(settings.host, settings.port)) as listener,
+        TemporaryDirectory(prefix="openllm-") as folder,
+    ):
         for spec in wanted:
             check_sources(spec)
             select_backend(spec)
@@ -59,10 +67,16 @@ def bento_document(tag: str) -> Path:
     try:
         project = Path(bentoml.bentos.get(tag).path) / "src"
     except (BentoMLException, ValueError) as error:
-        raise ServeError(f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there.") from error
-    document = next((path for name in (DOCUMENT, "bentos/*.yaml") for path in sorted(project.glob(name))), None)
+        raise ServeError(
+            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
+        ) from error
+    document = next(
+        (path for name in (DOCUMENT, "bentos/*.yaml") for path in sorted(project.glob(name))), None
+    )
     if document is None:
-        raise ServeError(f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}")
+        raise ServeError(
+            f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}"
+        )
     return document
 
 
@@ -71,7 +85,9 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
-        raise ServeError(f"There is no address {host!r}.", hint="Give --host an address of this machine.") from None
+        raise ServeError(
+            f"There is no address {host!r}.", hint="Give --host an address of this machine."
+        ) from None
     listener = socket.socket(family, kind)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -85,7 +101,12 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _unusable(error: OSError, host: str, port: int) -> ServeError:
     if error.errno == errno.EADDRINUSE:
-        return ServeError(f"Port {port} on {host} is in use.", hint=f"Stop what uses it, or add --port {port + 1}.")
+        return ServeError(
+            f"Port {port} on {host} is in use.",
+            hint=f"Stop what uses it, or add --port {port + 1}.",
+        )
     if error.errno == errno.EACCES:
         return ServeError(f"Port {port} needs more rights.", hint="Take one from 1024 up.")
-    return ServeError(f"Cannot listen on {host}:{port}: {error.strerror}.", hint="Try --host 127.0.0.1.")
+    return ServeError(
+        f"Cannot listen on {host}:{port}: {error.strerror}.", hint="Try --host 127.0.0.1."
+    )

@@ -15,7 +15,10 @@ from openllm.discovery import load_module, module_names
 from openllm.errors import OpenLLMError
 
 INTERRUPTED = 130  # what shells report for a process that Ctrl+C ended
-EPILOG = "Options can be set as variables too: --max-model-len is OPENLLM_MAX_MODEL_LEN; `openllm env` lists them all."
+EPILOG = (
+    "Options can be set as variables too: --max-model-len is OPENLLM_MAX_MODEL_LEN; `openllm env`"
+    " lists them all."
+)
 
 
 class DebugGroup(click.Group):
@@ -36,12 +39,17 @@ class DebugGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], known, 2)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {' or '.join(near)}?" if near else ""))
+            ctx.fail(
+                f"No such command {args[0]!r}."
+                + (f" Did you mean {' or '.join(near)}?" if near else "")
+            )
         return super().resolve_command(ctx, args)
 
 
 class LazyGroup(DebugGroup):
-    """The top group: finds its commands by their files and turns every failure into one line and an exit code."""
+    """The top group: finds its commands by their files and turns every failure into one line and an
+    exit code.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name.replace("_", "-") for name in module_names(__name__)]
@@ -57,7 +65,9 @@ class LazyGroup(DebugGroup):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> Any:
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any
+    ) -> Any:
         """Run a command line and exit: 0 fine, 1 failed, 2 wrong input, 130 interrupted."""
         state = {"debug": False}
         extra.update(standalone_mode=False, obj=state)
@@ -81,7 +91,11 @@ def _report(error: Exception) -> int:
         return _fail(error.format_message(), error.exit_code)
     if isinstance(error, OpenLLMError):
         return _fail(str(error), error.exit_code)
-    return _fail(f"{_sentence(f'{type(error).__name__}: {error}')} Run it again with --debug for the traceback.", 1)
+    return _fail(
+        f"{_sentence(f'{type(error).__name__}: {error}')} Run it again with --debug for the"
+        " traceback.",
+        1,
+    )
 
 
 def _fail(message: str, code: int) -> int:
@@ -106,7 +120,11 @@ def _debug_option() -> click.Option:
             ctx.find_root().obj["debug"] = True
 
     return click.Option(
-        ["--debug"], is_flag=True, expose_value=False, callback=remember, help="Show the traceback of an error."
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Show the traceback of an error.",
     )
 
 
@@ -123,7 +141,8 @@ def _debug_option() -> click.Option:
 def cli(ctx: click.Context) -> None:
     """Turn a large language model into a service.
 
-    Try `openllm start` for the demo model that comes along, then `openllm build demo` to pack it into a Bento.
+    Try `openllm start` for the demo model that comes along, then `openllm build demo` to pack it
+    into a Bento.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -1,4 +1,6 @@
-"""The options of a deployment on BentoCloud, read before anything is built or sent, and how its results are printed."""
+"""The options of a deployment on BentoCloud, read before anything is built or sent, and how its
+results are printed.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,39 @@ def cloud_options(function: F) -> F:
     """Name, machine, variables, scaling and access of a deployment."""
     for option in reversed(
         (
-            click.option("--name", metavar="NAME", help="The deployment's name; by default the Bento's."),
-            click.option("--cluster", metavar="NAME", help="The cluster; by default BentoCloud's first."),
             click.option(
-                "--instance-type", metavar="TYPE", help="The machine; by default the cheapest that the Bento fits on."
+                "--name", metavar="NAME", help="The deployment's name; by default the Bento's."
             ),
-            click.option("--env", "envs", multiple=True, metavar="K=V", help="A variable; may be repeated."),
             click.option(
-                "--secret", "secrets", multiple=True, metavar="NAME", help="A secret of BentoCloud; may be repeated."
+                "--cluster", metavar="NAME", help="The cluster; by default BentoCloud's first."
             ),
-            click.option("--scaling-min", type=int, metavar="N", help="Least replicas; 0: none while nobody asks."),
-            click.option("--scaling-max", type=int, metavar="N", help="Most replicas.  [default: the least, or 1]"),
+            click.option(
+                "--instance-type",
+                metavar="TYPE",
+                help="The machine; by default the cheapest that the Bento fits on.",
+            ),
+            click.option(
+                "--env", "envs", multiple=True, metavar="K=V", help="A variable; may be repeated."
+            ),
+            click.option(
+                "--secret",
+                "secrets",
+                multiple=True,
+                metavar="NAME",
+                help="A secret of BentoCloud; may be repeated.",
+            ),
+            click.option(
+                "--scaling-min",
+                type=int,
+                metavar="N",
+                help="Least replicas; 0: none while nobody asks.",
+            ),
+            click.option(
+                "--scaling-max",
+                type=int,
+                metavar="N",
+                help="Most replicas.  [default: the least, or 1]",
+            ),
             click.option(
                 "--access-token/--no-access-token",
                 default=True,
@@ -58,7 +82,9 @@ def waiting_options(function: F) -> F:
         metavar="SECONDS",
         help="How long to wait until it runs; no single answer may take longer either.",
     )
-    wait = click.option("--wait/--no-wait", default=True, show_default=True, help="Whether to wait until it runs.")
+    wait = click.option(
+        "--wait/--no-wait", default=True, show_default=True, help="Whether to wait until it runs."
+    )
     return wait(seconds(function))
 
 
@@ -67,7 +93,9 @@ def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
     from openllm.bento.cloud.deploy import DeployOptions, Scaling, read_envs
 
     if not 0 < options["timeout"] < float("inf"):
-        raise DeployError(f"Nobody can wait {options['timeout']:g} seconds.", hint="Give --timeout more than 0.")
+        raise DeployError(
+            f"Nobody can wait {options['timeout']:g} seconds.", hint="Give --timeout more than 0."
+        )
     wanted = DeployOptions(
         name=options["name"],
         cluster=options["cluster"],
@@ -78,7 +106,10 @@ def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
         access_token=options["access_token"],
     )
     if wanted.access_token and API_KEY in wanted.envs:
-        note(f"{API_KEY} and BentoCloud's token come in one header, and one fits in: consider --no-access-token.")
+        note(
+            f"{API_KEY} and BentoCloud's token come in one header, and one fits in: consider"
+            " --no-access-token."
+        )
     return wanted
 
 
@@ -118,12 +149,22 @@ def print_types(kinds: Sequence[InstanceType], need: Need | None, output: str) -
     reasons = [why_not(kind, need) if need is not None else None for kind in kinds]
     if output == "json":
         rows = [
-            {**attrs.asdict(kind), **({"fits": reason is None, "reason": reason} if need is not None else {})}
+            {
+                **attrs.asdict(kind),
+                **({"fits": reason is None, "reason": reason} if need is not None else {}),
+            }
             for kind, reason in zip(kinds, reasons, strict=True)
         ]
         print_json(rows)
         return
-    head = ("INSTANCE TYPE", "PRICE", "CPU", "MEMORY", "GPUS", *(("FITS",) if need is not None else ()))
+    head = (
+        "INSTANCE TYPE",
+        "PRICE",
+        "CPU",
+        "MEMORY",
+        "GPUS",
+        *(("FITS",) if need is not None else ()),
+    )
     table = [
         (*_cells(kind), *((f"no: {reason}" if reason else "yes",) if need is not None else ()))
         for kind, reason in zip(kinds, reasons, strict=True)

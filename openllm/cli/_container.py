@@ -1,4 +1,6 @@
-"""The options that make something of a built Bento: an image, manifests for Kubernetes, a copy on BentoCloud."""
+"""The options that make something of a built Bento: an image, manifests for Kubernetes, a copy on
+BentoCloud.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,23 @@ def container_options(function: F) -> F:
     for option in reversed(
         (
             click.option("--containerize", is_flag=True, help="Make an image of the Bento, too."),
-            click.option("-t", "--image-tag", "image_name", metavar="NAME[:TAG]", help="The image's name."),
-            click.option("--engine", metavar="ENGINE", help="docker, podman or buildah; by default the first found."),
-            click.option("--base-image", metavar="IMAGE", help="A Debian image with Python; by default python:*-slim."),
             click.option(
-                "--system-packages", metavar="PACKAGE,...", help="Debian packages to install, separated by commas."
+                "-t", "--image-tag", "image_name", metavar="NAME[:TAG]", help="The image's name."
+            ),
+            click.option(
+                "--engine",
+                metavar="ENGINE",
+                help="docker, podman or buildah; by default the first found.",
+            ),
+            click.option(
+                "--base-image",
+                metavar="IMAGE",
+                help="A Debian image with Python; by default python:*-slim.",
+            ),
+            click.option(
+                "--system-packages",
+                metavar="PACKAGE,...",
+                help="Debian packages to install, separated by commas.",
             ),
             click.option(
                 "--k8s",
@@ -52,7 +66,9 @@ def container_options(function: F) -> F:
                 metavar="BLOCK=FILE",
                 help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
             ),
-            click.option("--push", is_flag=True, help="Send the Bento and its models to BentoCloud."),
+            click.option(
+                "--push", is_flag=True, help="Send the Bento and its models to BentoCloud."
+            ),
         )
     ):
         function = option(function)
@@ -61,7 +77,9 @@ def container_options(function: F) -> F:
 
 @attrs.frozen
 class Artefacts:
-    """What is to be made of a Bento once it is built: an image, manifests that name one, a copy for an account."""
+    """What is to be made of a Bento once it is built: an image, manifests that name one, a copy for
+    an account.
+    """
 
     container: ContainerOptions | None
     folder: Path | None
@@ -79,13 +97,17 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
     wanted, folder, image = options.pop("containerize"), options.pop("k8s"), values["image_name"]
     push = options.pop("push")
     alone = {"image_name"} if folder is not None else set()
-    if not wanted and (stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]):
+    if not wanted and (
+        stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]
+    ):
         raise ConfigurationError(f"{stray[0]} goes with --containerize.", hint="Add it.")
     if image is not None:
         from openllm.bento.image.containerfile import check_image
 
         check_image(image, "an image's name")
-    return Artefacts(_container(values) if wanted else None, folder, image, _account() if push else None)
+    return Artefacts(
+        _container(values) if wanted else None, folder, image, _account() if push else None
+    )
 
 
 def make_artefacts(tag: str, artefacts: Artefacts) -> None:

@@ -1,4 +1,6 @@
-"""Calls to a running server: one JSON answer, or the text of a streamed one; each failure is one line."""
+"""Calls to a running server: one JSON answer, or the text of a streamed one; each failure is one
+line.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Server:
     key: str | None = attrs.field(default=None, repr=False)
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON answer. Errors: ServeError when nobody answers, OpenLLMError with what the server says."""
+        """The JSON answer. Errors: ServeError when nobody answers, OpenLLMError with what the
+        server says.
+        """
         with self._client() as client, _explained(self.endpoint):
             answer = client.request(method, path, json=body)
             if answer.is_error:
@@ -33,8 +37,14 @@ class Server:
             return _parsed(answer.text)
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
-        """The JSON events of a streamed answer. Errors: as `call`, also in the midst of the stream."""
-        with self._client() as client, _explained(self.endpoint), client.stream("POST", path, json=body) as answer:
+        """The JSON events of a streamed answer. Errors: as `call`, also in the midst of the
+        stream.
+        """
+        with (
+            self._client() as client,
+            _explained(self.endpoint),
+            client.stream("POST", path, json=body) as answer,
+        ):
             if answer.is_error:
                 answer.read()
                 raise OpenLLMError(_complaint(answer))
@@ -49,12 +59,18 @@ class Server:
         parts = urlsplit(self.endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigurationError(
-                f"{self.endpoint!r} is no endpoint.", hint="Write http://HOST:PORT.", param="endpoint"
+                f"{self.endpoint!r} is no endpoint.",
+                hint="Write http://HOST:PORT.",
+                param="endpoint",
             )
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)  # an answer may take as long as it takes
+        timeout = httpx.Timeout(
+            None, connect=CONNECT_SECONDS
+        )  # an answer may take as long as it takes
         local = parts.hostname in LOOPBACK  # a proxy cannot reach this machine
-        return httpx.Client(base_url=self.endpoint, headers=headers, timeout=timeout, trust_env=not local)
+        return httpx.Client(
+            base_url=self.endpoint, headers=headers, timeout=timeout, trust_env=not local
+        )
 
 
 @contextmanager
@@ -63,7 +79,9 @@ def _explained(endpoint: str) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout):
-        raise ServeError(f"No server answers at {endpoint}.", hint="Start one: openllm start.") from None
+        raise ServeError(
+            f"No server answers at {endpoint}.", hint="Start one: openllm start."
+        ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServeError(f"The connection to {endpoint} failed: {error}.") from None
 
@@ -86,4 +104,6 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise OpenLLMError("The server's answer is not JSON.", hint="Is it an openllm server?") from None
+        raise OpenLLMError(
+            "The server's answer is not JSON.", hint="Is it an openllm server?"
+        ) from None

@@ -1,4 +1,6 @@
-"""Options made from the table of variables, and what was given turned into layers: one grammar for both."""
+"""Options made from the table of variables, and what was given turned into layers: one grammar for
+both.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,29 @@ from openllm.config.variables import PARSERS, PREFIX, SPEC_VARIABLES, Variable
 
 F = TypeVar("F", bound=Callable[..., Any])
 MODEL_FIELDS = ("model_id", "family", "revision", "trust_remote_code", "chat_template")
-_NAMES = {"adapters": "--adapter-id", "engine_args": "--engine-arg", "api_workers": "--api-workers,--workers"}
+_NAMES = {
+    "adapters": "--adapter-id",
+    "engine_args": "--engine-arg",
+    "api_workers": "--api-workers,--workers",
+}
 _METAVARS = {"adapters": "SOURCE[@REVISION][:NAME]", "chat_template": "FILE"}
 _HELP = {
     "adapters": "A LoRA adapter: a directory, Hub id or store tag; may be repeated.",
     "sampling": "A default of requests, such as temperature=0.2; may be repeated.",
     "engine_args": "One of the engine's own options, by its own name; may be repeated.",
     "chat_template": "A file with a Jinja chat template that replaces the tokenizer's.",
-    "api_key": "Key that requests must send. Better set OPENLLM_API_KEY: other users can read command lines.",
+    "api_key": (
+        "Key that requests must send. Better set OPENLLM_API_KEY: other users can read command"
+        " lines."
+    ),
     "admin_key": "Key for mounting and removing adapters. Better set OPENLLM_ADMIN_KEY.",
 }
-_SECTIONS = {"model_id": "Model", "backend": "Engine", "adapters": "Adapters and defaults", "host": "Server"}
+_SECTIONS = {
+    "model_id": "Model",
+    "backend": "Engine",
+    "adapters": "Adapters and defaults",
+    "host": "Server",
+}
 
 
 class RowType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
@@ -87,19 +101,27 @@ def spec_options(*fields: str) -> Callable[[F], F]:
 
 def settings_options(function: F) -> F:
     """One option per field of Settings that says how openllm serves."""
-    return _options([row for row in setting_variables() if row.name.startswith(PREFIX) and row.field != "endpoint"])(
-        function
-    )
+    return _options(
+        [
+            row
+            for row in setting_variables()
+            if row.name.startswith(PREFIX) and row.field != "endpoint"
+        ]
+    )(function)
 
 
 def endpoint_options(function: F) -> F:
     """--endpoint and --api-key of the commands that talk to a server."""
-    return _options([row for row in setting_variables() if row.field in {"endpoint", "api_key"}])(function)
+    return _options([row for row in setting_variables() if row.field in {"endpoint", "api_key"}])(
+        function
+    )
 
 
 def admin_options(function: F) -> F:
     """--endpoint and --admin-key of the commands that change a server."""
-    return _options([row for row in setting_variables() if row.field in {"endpoint", "admin_key"}])(function)
+    return _options([row for row in setting_variables() if row.field in {"endpoint", "admin_key"}])(
+        function
+    )
 
 
 def given_spec(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,15 +159,26 @@ def _option(row: Variable) -> Callable[[F], F]:
         return click.option(f"{names[0]}/--no-{names[0][2:]}", row.field, **about)
     if row.kind == "mapping":
         return click.option(
-            *names, row.field, multiple=True, callback=parse_pairs, help=about["help"], metavar="KEY=VALUE"
+            *names,
+            row.field,
+            multiple=True,
+            callback=parse_pairs,
+            help=about["help"],
+            metavar="KEY=VALUE",
         )
     if row.field == "adapters":
-        return click.option(*names, row.field, multiple=True, help=about["help"], metavar=about["metavar"])
+        return click.option(
+            *names, row.field, multiple=True, help=about["help"], metavar=about["metavar"]
+        )
     kind: Any = click.Choice(row.choices) if row.choices else RowType(row)
-    return click.option(*names, row.field, type=TemplateFile() if row.field == "chat_template" else kind, **about)
+    return click.option(
+        *names, row.field, type=TemplateFile() if row.field == "chat_template" else kind, **about
+    )
 
 
-def parse_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any] | None:
+def parse_pairs(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any] | None:
     """`key=value` texts as a mapping; a value is read as JSON where it is JSON, else as text."""
     found: dict[str, Any] = {}
     for text in values:

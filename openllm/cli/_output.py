@@ -1,4 +1,6 @@
-"""How commands print: results on stdout as a table, JSON or bare text; what happens meanwhile on stderr."""
+"""How commands print: results on stdout as a table, JSON or bare text; what happens meanwhile on
+stderr.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ GAP = 2  # columns between columns
 def format_option(*formats: str) -> Callable[[F], F]:
     """`-o/--output`, the first format being the default."""
     return click.option(
-        "-o", "--output", type=click.Choice(formats), default=formats[0], show_default=True, help="How to print it."
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="How to print it.",
     )
 
 

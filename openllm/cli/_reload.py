@@ -25,7 +25,9 @@ SUFFIXES = {
 
 
 def run_reloading(command: Sequence[str], watched: Sequence[Path]) -> int:
-    """Run `command` until SIGINT or SIGTERM; its last exit code. One that ends by itself waits for a change."""
+    """Run `command` until SIGINT or SIGTERM; its last exit code. One that ends by itself waits for
+    a change.
+    """
     stopping = threading.Event()
     with _signals(stopping):
         while True:
@@ -59,7 +61,10 @@ def _changed_at(path: Path) -> int | None:
 
 
 def _wait(
-    child: subprocess.Popen[bytes], watched: Sequence[Path], before: dict[Path, int], stopping: threading.Event
+    child: subprocess.Popen[bytes],
+    watched: Sequence[Path],
+    before: dict[Path, int],
+    stopping: threading.Event,
 ) -> Path | None:
     """The file that changed; None when it is time to stop."""
     told = False

@@ -1,4 +1,6 @@
-"""Which specs a command line means: MODEL, options, a recipe or a built Bento, and the environment."""
+"""Which specs a command line means: MODEL, options, a recipe or a built Bento, and the
+environment.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,16 @@ def model_argument(function: F) -> F:
 def read_specs(
     model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
 ) -> tuple[LLMSpec, ...]:
-    """The specs in force. `model` may also name a recipe that comes with openllm, or a Bento of the local store.
+    """The specs in force. `model` may also name a recipe that comes with openllm, or a Bento of the
+    local store.
 
-    The command line beats the environment, that the recipe or Bento, that the family. Errors: ConfigurationError.
+    The command line beats the environment, that the recipe or Bento, that the family. Errors:
+    ConfigurationError.
     """
     if model is not None and recipe is not None:
-        raise ConfigurationError("MODEL and --file exclude each other.", hint="Write the model into the recipe.")
+        raise ConfigurationError(
+            "MODEL and --file exclude each other.", hint="Write the model into the recipe."
+        )
     written = _written(model, recipe, explicit, settings)
     if written is None:
         return (resolve_model(model, Layers(explicit, spec_layer()), settings),)
@@ -78,7 +84,9 @@ def _written(
 def read_resources(
     model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
 ) -> Resources:
-    """The GPUs that a recipe or Bento asks for; none said where MODEL names neither. Errors: ConfigurationError."""
+    """The GPUs that a recipe or Bento asks for; none said where MODEL names neither. Errors:
+    ConfigurationError.
+    """
     from openllm.bento.pack import document
     from openllm.bento.pack.resources import Resources
 
@@ -86,7 +94,9 @@ def read_resources(
     return document.read_resources(path) if path else Resources()
 
 
-def _document(model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings) -> Path | None:
+def _document(
+    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
+) -> Path | None:
     """The file of a recipe or Bento; None when MODEL names neither."""
     if recipe is not None or model is None or explicit.get("model_id") is not None:
         return recipe
@@ -113,8 +123,12 @@ def _is_family(model: str) -> bool:
     return True
 
 
-def _refuse_identity(explicit: Mapping[str, Any], environment: Mapping[str, Any], count: int) -> None:
+def _refuse_identity(
+    explicit: Mapping[str, Any], environment: Mapping[str, Any], count: int
+) -> None:
     said = [f"--{field.replace('_', '-')}" for field in IDENTITY if explicit.get(field) is not None]
     said += [f"OPENLLM_{field.upper()}" for field in IDENTITY if environment.get(field) is not None]
     if said:
-        raise ConfigurationError(f"{said[0]} cannot apply to {count} models.", hint="Write it into the recipe.")
+        raise ConfigurationError(
+            f"{said[0]} cannot apply to {count} models.", hint="Write it into the recipe."
+        )

@@ -15,10 +15,19 @@ from openllm.errors import OpenLLMError
 @click.option("--model", help="The model or adapter to ask; by default the server's first.")
 @click.option("--system", help="A system message before the question.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
-@click.option("--temperature", type=float, help="0 for the likeliest answer, up to 2 for wilder ones.")
-@click.option("--stream/--no-stream", default=True, show_default=True, help="Print the answer while it is written.")
+@click.option(
+    "--temperature", type=float, help="0 for the likeliest answer, up to 2 for wilder ones."
+)
+@click.option(
+    "--stream/--no-stream",
+    default=True,
+    show_default=True,
+    help="Print the answer while it is written.",
+)
 @endpoint_options
-def command(question: str, model: str | None, system: str | None, stream: bool, **options: Any) -> None:
+def command(
+    question: str, model: str | None, system: str | None, stream: bool, **options: Any
+) -> None:
     """Ask a running server a question, and print the answer.
 
     \b

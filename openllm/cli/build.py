@@ -22,18 +22,32 @@ if TYPE_CHECKING:
 @spec_options()
 @click.option("--bento-name", metavar="NAME", help="The Bento's name; by default the model's.")
 @click.option(
-    "--label", "labels", multiple=True, callback=parse_pairs, metavar="KEY=VALUE", help="A label; repeatable."
+    "--label",
+    "labels",
+    multiple=True,
+    callback=parse_pairs,
+    metavar="KEY=VALUE",
+    help="A label; repeatable.",
 )
 @click.option(
     "--weights",
     type=click.Choice(("inside", "reference")),
     default="inside",
     show_default=True,
-    help="Whether the Bento carries the weights, or names their commit on the Hub and fetches them at start.",
+    help=(
+        "Whether the Bento carries the weights, or names their commit on the Hub and fetches them"
+        " at start."
+    ),
 )
-@click.option("--hashes", is_flag=True, help="Lock every package with its SHA-256, asked of pip's package index.")
+@click.option(
+    "--hashes",
+    is_flag=True,
+    help="Lock every package with its SHA-256, asked of pip's package index.",
+)
 @container_options
-@click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
+@click.option(
+    "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
+)
 @format_option("text", "tag", "json")
 def command(
     model: str | None,
@@ -46,8 +60,9 @@ def command(
 ) -> None:
     """Pack a model and its service into a Bento, and print the Bento's tag.
 
-    The Bento carries weights, adapters, the options below and locked requirements; `bentoml serve TAG` answers like
-    `openllm start` with the same options. The same input gives the same version, and then nothing is written again.
+    The Bento carries weights, adapters, the options below and locked requirements; `bentoml serve
+    TAG` answers like `openllm start` with the same options. The same input gives the same version,
+    and then nothing is written again.
 
     \b
     openllm build demo
@@ -70,8 +85,13 @@ def command(
     from openllm.bento.build import BuildOptions, build
     from openllm.bento.serving.hosting import configure_logging
 
-    configure_logging("info")  # what is fetched, and how much room the disk needs, is said before it happens
-    result = build(specs, BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes))
+    configure_logging(
+        "info"
+    )  # what is fetched, and how much room the disk needs, is said before it happens
+    result = build(
+        specs,
+        BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes),
+    )
     _print(result, output)
     make_artefacts(result.tag, artefacts)
 

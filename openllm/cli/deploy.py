@@ -43,16 +43,30 @@ class Request:
 @model_argument
 @cloud_options
 @waiting_options
-@click.option("--dry-run", is_flag=True, help="Print the whole configuration, values of variables too; send nothing.")
-@click.option("--instance-types", is_flag=True, help="List the machines with prices, and which of them fit; then exit.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the whole configuration, values of variables too; send nothing.",
+)
+@click.option(
+    "--instance-types",
+    is_flag=True,
+    help="List the machines with prices, and which of them fit; then exit.",
+)
 @format_option("text", "json")
 def command(
-    model: str | None, recipe: Path | None, dry_run: bool, instance_types: bool, output: str, **options: Any
+    model: str | None,
+    recipe: Path | None,
+    dry_run: bool,
+    instance_types: bool,
+    output: str,
+    **options: Any,
 ) -> None:
-    """Push a Bento to BentoCloud, create or update its deployment, wait until it runs, and print its URL.
+    """Push a Bento to BentoCloud, create or update its deployment, wait until it runs, and print
+    its URL.
 
-    MODEL is the tag of a Bento, or a recipe or model as `openllm build` takes it, which is built first. What the
-    options say replaces all that the deployment of this name had.
+    MODEL is the tag of a Bento, or a recipe or model as `openllm build` takes it, which is built
+    first. What the options say replaces all that the deployment of this name had.
 
     \b
     openllm deploy demo:latest --scaling-min 0 --scaling-max 3
@@ -63,7 +77,9 @@ def command(
     wanted = given_deployment(options)
     request = Request(model, recipe, wanted, options["wait"], options["timeout"], output)
     if model is None and recipe is None and not instance_types:
-        raise DeployError("Nothing to deploy is named.", hint="Give a Bento's tag, a recipe or a model.")
+        raise DeployError(
+            "Nothing to deploy is named.", hint="Give a Bento's tag, a recipe or a model."
+        )
     if instance_types:
         _list_types(request)
     elif dry_run:
@@ -86,7 +102,11 @@ def _deploy(request: Request) -> None:
         push(account, target.tag, note)
     deployed = deploy(account, config, note)
     note(f"{'Created' if deployed.new else 'Updated'} {deployed.name}: {deployed.console}")
-    outcome = wait(account, deployed, request.seconds, note) if request.wait else look(account, deployed, again=False)
+    outcome = (
+        wait(account, deployed, request.seconds, note)
+        if request.wait
+        else look(account, deployed, again=False)
+    )
     print_deployed(deployed, outcome, target.tag, request.output)
 
 
@@ -128,7 +148,11 @@ def _tag(request: Request) -> str:
     """The Bento that is meant; a recipe or model is made one."""
     settings = Settings.from_env()
     model, recipe = request.model, request.recipe
-    if model is not None and recipe is None and (is_bento(model, settings.bentoml_home) or _is_elsewhere(model)):
+    if (
+        model is not None
+        and recipe is None
+        and (is_bento(model, settings.bentoml_home) or _is_elsewhere(model))
+    ):
         return model
     specs = read_specs(model, recipe, {}, settings)
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
@@ -142,7 +166,9 @@ def _tag(request: Request) -> str:
 
 
 def _is_elsewhere(model: str | None) -> bool:
-    """Whether `model` is written like a tag, but neither of a Bento nor of a model on this machine."""
+    """Whether `model` is written like a tag, but neither of a Bento nor of a model on this
+    machine.
+    """
     home = Settings.from_env().bentoml_home
     if model is None or not is_tag(model) or is_bento(model, home):
         return False

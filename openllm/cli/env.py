@@ -43,7 +43,11 @@ def command(output: str) -> None:
     Settings.from_env()  # warns of variables that nobody knows
     if output == "json":
         print_json(
-            {"versions": _versions(), "devices": _devices(), "variables": [_plain(row) for row in all_variables()]}
+            {
+                "versions": _versions(),
+                "devices": _devices(),
+                "variables": [_plain(row) for row in all_variables()],
+            }
         )
         return
     print_table(("PACKAGE", "VERSION"), list(_versions().items()))
@@ -56,7 +60,11 @@ def command(output: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {"openllm": openllm.__version__, "python": platform.python_version(), "platform": platform.platform()}
+    found = {
+        "openllm": openllm.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
     return {**found, **{name: _version(name) for name in DISTRIBUTIONS}}
 
 
@@ -72,14 +80,23 @@ def _version(name: str) -> str:
 def _devices() -> list[dict[str, str]]:
     from openllm.hardware.gpus import visible_gpus
 
-    gpus = [{"name": f"cuda:{gpu.index} {gpu.name}", "memory": readable_size(gpu.total)} for gpu in visible_gpus()]
+    gpus = [
+        {"name": f"cuda:{gpu.index} {gpu.name}", "memory": readable_size(gpu.total)}
+        for gpu in visible_gpus()
+    ]
     return gpus or [{"name": "cpu", "memory": "-"}]
 
 
 def _plain(row: Variable) -> dict[str, Any]:
     value = process_environment().get(row.name)
     shown = "(set)" if value and row.secret else value
-    return {"name": row.name, "value": shown, "default": _default(row), "kind": row.kind, "meaning": row.meaning}
+    return {
+        "name": row.name,
+        "value": shown,
+        "default": _default(row),
+        "kind": row.kind,
+        "meaning": row.meaning,
+    }
 
 
 def _shown(row: Variable) -> str:
@@ -88,7 +105,9 @@ def _shown(row: Variable) -> str:
 
 def _default(row: Variable) -> str:
     """The default as one would write it."""
-    default = row.default if row in setting_variables() else attrs.fields_dict(LLMSpec)[row.field].default
+    default = (
+        row.default if row in setting_variables() else attrs.fields_dict(LLMSpec)[row.field].default
+    )
     if isinstance(default, bool):
         return "true" if default else "false"
     if row.kind == "size" and isinstance(default, int):

@@ -18,7 +18,8 @@ DIGITS = 12  # of a digest, in a table
 @click.argument("tag")
 @format_option(*FORMATS)
 def command(tag: str, output: str) -> None:
-    """Show what a built Bento consists of: spec, models and their digests, licences, locked packages, sizes, SBOM.
+    """Show what a built Bento consists of: spec, models and their digests, licences, locked
+    packages, sizes, SBOM.
 
     \b
     openllm inspect demo:latest
@@ -39,17 +40,31 @@ def _print(found: Inspection) -> None:
         fields = ", ".join(f"{key}={value}" for key, value in spec.items())
         click.echo(f"Spec: {fields}")
     if found.resources:
-        click.echo("Resources: " + ", ".join(f"{key}={value}" for key, value in found.resources.items()))
+        click.echo(
+            "Resources: " + ", ".join(f"{key}={value}" for key, value in found.resources.items())
+        )
     click.echo()
     rows = [
-        (model.tag, model.kind, model.licence or "unknown", readable_size(model.size) if model.inside else "at start")
+        (
+            model.tag,
+            model.kind,
+            model.licence or "unknown",
+            readable_size(model.size) if model.inside else "at start",
+        )
         for model in found.models
     ]
     print_table(("MODEL", "KIND", "LICENCE", "SIZE"), rows)
     click.echo()
-    files = [(name, digest[:DIGITS]) for model in found.models for name, digest in model.files.items()]
+    files = [
+        (name, digest[:DIGITS]) for model in found.models for name, digest in model.files.items()
+    ]
     print_table(("FILE OF A MODEL", "SHA-256"), files)
     click.echo()
-    print_table(("PART", "SIZE"), [(part, readable_size(size)) for part, size in found.sizes.items()])
-    click.echo(f"\nLocked packages: {len(found.packages)}. SBOM: CycloneDX {found.sbom['specVersion']}, ", nl=False)
+    print_table(
+        ("PART", "SIZE"), [(part, readable_size(size)) for part, size in found.sizes.items()]
+    )
+    click.echo(
+        f"\nLocked packages: {len(found.packages)}. SBOM: CycloneDX {found.sbom['specVersion']}, ",
+        nl=False,
+    )
     click.echo(f"{len(found.sbom['components'])} components. All of it: -o json")

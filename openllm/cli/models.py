@@ -19,12 +19,18 @@ from openllm.weights.store import StoredModel, list_store
 def command(output: str) -> None:
     """List the model families, and the models in the local store.
 
-    A family's name stands for its default model: `openllm start llama`. Other models of the family are named by
+    A family's name stands for its default model: `openllm start llama`. Other models of the family
+    are named by
     --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
     """
     families, stored = models.all_families(), list_store()
     if output == "json":
-        print_json({"families": [_family(family) for family in families], "stored": [_stored(item) for item in stored]})
+        print_json(
+            {
+                "families": [_family(family) for family in families],
+                "stored": [_stored(item) for item in stored],
+            }
+        )
         return
     head = ("FAMILY", "DEFAULT MODEL", "TASK", "BACKENDS", "ARCHITECTURES")
     print_table(head, [_row(family) for family in families])
@@ -38,7 +44,13 @@ def command(output: str) -> None:
 
 def _row(family: type[LLMConfig]) -> tuple[str, ...]:
     architectures = ", ".join(family.architectures) or "any other"
-    return family.name, family.default_id or "-", family.task, ", ".join(family.backends), architectures
+    return (
+        family.name,
+        family.default_id or "-",
+        family.task,
+        ", ".join(family.backends),
+        architectures,
+    )
 
 
 def _family(family: type[LLMConfig]) -> dict[str, Any]:
@@ -59,13 +71,23 @@ def _family(family: type[LLMConfig]) -> dict[str, Any]:
 
 def _stored(item: StoredModel) -> dict[str, Any]:
     family, known = _family_of(item), _architecture(item)
-    return {"tag": item.tag, "family": family, "architecture": known, "size": item.size, "path": str(item.path)}
+    return {
+        "tag": item.tag,
+        "family": family,
+        "architecture": known,
+        "size": item.size,
+        "path": str(item.path),
+    }
 
 
 def _family_of(item: StoredModel) -> str | None:
-    """The family of a stored model; None for what is no model of its own: an adapter, or something else's."""
+    """The family of a stored model; None for what is no model of its own: an adapter, or something
+    else's.
+    """
     known = _architecture(item)
-    return models.resolve(str(item.metadata.get("hub_id") or item.tag), known).name if known else None
+    return (
+        models.resolve(str(item.metadata.get("hub_id") or item.tag), known).name if known else None
+    )
 
 
 def _architecture(item: StoredModel) -> str | None:

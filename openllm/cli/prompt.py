@@ -18,7 +18,8 @@ from openllm.config.settings import Settings
 @click.option("--system", help="A system message before the text.")
 @spec_options(*MODEL_FIELDS)
 def command(model: str, text: str, system: str | None, **options: Any) -> None:
-    """Print the prompt that TEXT becomes under MODEL's chat template: exactly what the engine will read.
+    """Print the prompt that TEXT becomes under MODEL's chat template: exactly what the engine will
+    read.
 
     \b
     openllm prompt demo "Hello"
@@ -30,4 +31,6 @@ def command(model: str, text: str, system: str | None, **options: Any) -> None:
     (spec,) = read_specs(model, None, given_spec(options), Settings.from_env())
     said = (*([Message("system", system)] if system is not None else []), Message("user", text))
     path = Path(spec.model_id).expanduser()  # a directory need not hold weights for this
-    click.echo(LLM.from_spec(spec, path if path.is_dir() else None).renderer.render(Conversation(said)))
+    click.echo(
+        LLM.from_spec(spec, path if path.is_dir() else None).renderer.render(Conversation(said))
+    )

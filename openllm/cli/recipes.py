@@ -23,7 +23,9 @@ def command(output: str) -> None:
     if output == "json":
         print_json(recipes)
         return
-    rows = [(item["name"], _models(item), _gpus(item["resources"]), item["title"]) for item in recipes]
+    rows = [
+        (item["name"], _models(item), _gpus(item["resources"]), item["title"]) for item in recipes
+    ]
     print_table(("RECIPE", "MODELS", "GPUS", "WHAT IT IS"), rows)
 
 

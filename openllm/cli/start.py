@@ -10,7 +10,13 @@ from typing import Any
 import click
 
 import openllm
-from openllm.cli._options import SectionedCommand, given_settings, given_spec, settings_options, spec_options
+from openllm.cli._options import (
+    SectionedCommand,
+    given_settings,
+    given_spec,
+    settings_options,
+    spec_options,
+)
 from openllm.cli._specs import model_argument, print_specs, read_specs
 from openllm.config.spec import LLMSpec
 
@@ -19,16 +25,29 @@ from openllm.config.spec import LLMSpec
 @model_argument
 @spec_options()
 @settings_options
-@click.option("--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit.")
-@click.option("--reload", is_flag=True, help="Start again when the recipe, the model's files or openllm's code change.")
+@click.option(
+    "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
+)
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="Start again when the recipe, the model's files or openllm's code change.",
+)
 @click.pass_context
 def command(
-    ctx: click.Context, /, model: str | None, recipe: Path | None, print_spec: bool, reload: bool, **options: Any
+    ctx: click.Context,
+    /,
+    model: str | None,
+    recipe: Path | None,
+    print_spec: bool,
+    reload: bool,
+    **options: Any,
 ) -> None:
     """Serve a model over HTTP: OpenAI's API, health, metrics and a chat page on one port.
 
-    MODEL is the name of a family (`openllm models`) or recipe (`openllm recipes`), a directory, a Hub id, the tag of
-    a stored model or of a built Bento. Without it, the demo model that comes along is served.
+    MODEL is the name of a family (`openllm models`) or recipe (`openllm recipes`), a directory, a
+    Hub id, the tag of a stored model or of a built Bento. Without it, the demo model that comes
+    along is served.
 
     \b
     openllm start
@@ -37,7 +56,8 @@ def command(
     openllm start demo --adapter-id ./adapters/pirate:pirate --port 8080
     openllm start -f recipe.yaml
 
-    An option beats its OPENLLM_* variable, a variable the recipe or Bento, and those what the family says.
+    An option beats its OPENLLM_* variable, a variable the recipe or Bento, and those what the
+    family says.
     """
     settings = given_settings(options)
     specs = read_specs(model, recipe, given_spec(options), settings)

@@ -12,7 +12,8 @@ from openllm.errors import BuildError
 @click.argument("tag")
 @format_option(*FORMATS)
 def command(tag: str, output: str) -> None:
-    """Check every file of a built Bento, its models included, against the digests written when it was built.
+    """Check every file of a built Bento, its models included, against the digests written when it
+    was built.
 
     What was changed, removed or added is named, and the exit code is 1.
 
@@ -28,7 +29,13 @@ def command(tag: str, output: str) -> None:
         for problem in found.problems:
             click.echo(problem)
     if found.problems:
-        many = f"{len(found.problems)} of its files are" if len(found.problems) > 1 else "One of its files is"
-        raise BuildError(f"{found.tag} is not as it was built: {many} different.", hint="Build it again.")
+        many = (
+            f"{len(found.problems)} of its files are"
+            if len(found.problems) > 1
+            else "One of its files is"
+        )
+        raise BuildError(
+            f"{found.tag} is not as it was built: {many} different.", hint="Build it again."
+        )
     if output == "table":
         click.echo(f"{found.tag} is as it was built: {found.checked} files checked.")

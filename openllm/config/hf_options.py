@@ -7,7 +7,8 @@ from typing import Any
 
 from openllm.errors import ConfigurationError, UnsupportedCombination
 
-# Passed on by their own names; the PyTorch engine knows them, vLLM says that it has no such argument.
+# Passed on by their own names; the PyTorch engine knows them, vLLM says that it has no such
+# argument.
 _ENGINE_ARGS = ("attn_implementation", "quantization_config")
 _SPREADING = ("balanced", "balanced_low_0", "sequential")
 # Arguments that have another place here; None and False say what holds anyway.
@@ -29,9 +30,10 @@ _SHORT_QUANTIZATION = {"load_in_8bit": "int8", "load_in_4bit": "nf4"}
 def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """`options` with transformers' names replaced by ours; what is ours already stays as it is.
 
-    Knows dtype and torch_dtype (texts or torch dtypes), device_map, attn_implementation, quantization_config,
-    load_in_8bit, load_in_4bit, use_safetensors and low_cpu_mem_usage. Of the others it knows what does the same here.
-    Errors: ConfigurationError for a value that cannot be kept, UnsupportedCombination for two that contradict.
+    Knows dtype and torch_dtype (texts or torch dtypes), device_map, attn_implementation,
+    quantization_config, load_in_8bit, load_in_4bit, use_safetensors and low_cpu_mem_usage. Of the
+    others it knows what does the same here. Errors: ConfigurationError for a value that cannot be
+    kept, UnsupportedCombination for two that contradict.
     """
     ours: dict[str, Any] = {}
     engine_args = dict(options.get("engine_args") or {})
@@ -41,7 +43,9 @@ def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
                 engine_args[name] = _plain(value)
         elif name in _ELSEWHERE:
             if value not in (None, False):
-                raise ConfigurationError(f"{name} is not taken here.", hint=_ELSEWHERE[name], param=name)
+                raise ConfigurationError(
+                    f"{name} is not taken here.", hint=_ELSEWHERE[name], param=name
+                )
         elif name in _READERS:
             for key, item in _READERS[name](name, value).items():
                 _put(ours, key, item, name)
@@ -52,7 +56,9 @@ def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _put(ours: dict[str, Any], key: str, value: Any, said: str) -> None:
     if key in ours and ours[key] is not None and value is not None and ours[key] != value:
-        raise UnsupportedCombination(f"{said} says {key}={value!r}, another argument {ours[key]!r}.", param=key)
+        raise UnsupportedCombination(
+            f"{said} says {key}={value!r}, another argument {ours[key]!r}.", param=key
+        )
     ours[key] = value if value is not None else ours.get(key)
 
 

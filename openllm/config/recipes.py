@@ -1,4 +1,6 @@
-"""The recipes that come with openllm: one YAML file per ready-to-build Bento, found by being there."""
+"""The recipes that come with openllm: one YAML file per ready-to-build Bento, found by being
+there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From what a caller wrote to `SamplingParams`: defaults, then overrides, each value checked against its range."""
+"""From what a caller wrote to `SamplingParams`: defaults, then overrides, each value checked
+against its range.
+"""
 
 from __future__ import annotations
 
@@ -44,19 +46,25 @@ _ALIASES = {"max_new_tokens": "max_tokens"}
 def build_params(*layers: Mapping[str, Any]) -> SamplingParams:
     """Sampling parameters from layers, the strongest first; None in a layer means "not said".
 
-    Errors: InvalidRequest that names the parameter, for unknown names, wrong types and values out of range.
+    Errors: InvalidRequest that names the parameter, for unknown names, wrong types and values out
+    of range.
     """
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
-        merged.update({_ALIASES.get(key, key): value for key, value in layer.items() if value is not None})
+        merged.update(
+            {_ALIASES.get(key, key): value for key, value in layer.items() if value is not None}
+        )
     params = SamplingParams(**{name: _checked(name, value) for name, value in merged.items()})
     if params.max_tokens is not None and params.min_tokens > params.max_tokens:
-        raise _bad("min_tokens", f"{params.min_tokens} is more than max_tokens ({params.max_tokens})")
+        raise _bad(
+            "min_tokens", f"{params.min_tokens} is more than max_tokens ({params.max_tokens})"
+        )
     return params
 
 
 def model_defaults(directory: Path) -> dict[str, Any]:
-    """What the generation_config.json in a model's directory says, of what `vllm serve` takes from it but the length.
+    """What the generation_config.json in a model's directory says, of what `vllm serve` takes from
+    it but the length.
 
     A file that is missing or broken says nothing; a value out of range is left out with a warning.
     """
@@ -64,7 +72,11 @@ def model_defaults(directory: Path) -> dict[str, Any]:
         said = json.loads((directory / "generation_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    found = {name: said[name] for name in _MODEL_NAMES if said.get(name) is not None} if isinstance(said, dict) else {}
+    found = (
+        {name: said[name] for name in _MODEL_NAMES if said.get(name) is not None}
+        if isinstance(said, dict)
+        else {}
+    )
     return {name: value for name, value in found.items() if _fits(name, value)}
 
 
@@ -103,7 +115,9 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _bad(name, f"must be a number, got {_shown(value)}")
     fits = low <= value <= high if inclusive else low < value <= high
-    if not fits or value > sys.float_info.max:  # NaN compares false; a whole number may be beyond any float
+    if (
+        not fits or value > sys.float_info.max
+    ):  # NaN compares false; a whole number may be beyond any float
         bounds = f"{'[' if inclusive else '('}{low:g}, {high:g}{']' if high < math.inf else ')'}"
         raise _bad(name, f"must be in {bounds}, got {_shown(value)}")
     return float(value)

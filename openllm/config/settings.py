@@ -1,4 +1,6 @@
-"""The only reader of the environment: every variable that openllm knows, typed, with its meaning."""
+"""The only reader of the environment: every variable that openllm knows, typed, with its
+meaning.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,36 @@ from openllm.config.variables import PREFIX, SPEC_VARIABLES, Variable
 from openllm.errors import ConfigurationError
 
 
-def _setting(default: Any, kind: str, meaning: str, *choices: str, name: str = "", secret: bool = False) -> Any:
-    metadata = {"kind": kind, "meaning": meaning, "choices": choices, "name": name, "secret": secret}
+def _setting(
+    default: Any, kind: str, meaning: str, *choices: str, name: str = "", secret: bool = False
+) -> Any:
+    metadata = {
+        "kind": kind,
+        "meaning": meaning,
+        "choices": choices,
+        "name": name,
+        "secret": secret,
+    }
     return attrs.field(default=default, metadata=metadata, repr=not secret)
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """How one server process behaves; what the model is stands in LLMSpec. Sizes in bytes, times in seconds."""
+    """How one server process behaves; what the model is stands in LLMSpec. Sizes in bytes, times in
+    seconds.
+    """
 
-    host: str = _setting("127.0.0.1", "text", "Address the API listens on; 0.0.0.0 for every interface.")
+    host: str = _setting(
+        "127.0.0.1", "text", "Address the API listens on; 0.0.0.0 for every interface."
+    )
     port: int = _setting(3000, "integer", "TCP port of the API.")
     api_workers: int = _setting(1, "integer", "Processes that speak HTTP in front of one engine.")
-    api_key: str | None = _setting(None, "text", "Key that every request must send as a bearer token.", secret=True)
-    admin_key: str | None = _setting(None, "text", "Key for mounting and removing adapters.", secret=True)
+    api_key: str | None = _setting(
+        None, "text", "Key that every request must send as a bearer token.", secret=True
+    )
+    admin_key: str | None = _setting(
+        None, "text", "Key for mounting and removing adapters.", secret=True
+    )
     max_body_bytes: int = _setting(32 * 1024**2, "size", "Largest request body.")
     max_header_bytes: int = _setting(64 * 1024, "size", "Largest sum of a request's headers.")
     max_json_depth: int = _setting(64, "integer", "Deepest nesting of a JSON body.")
@@ -34,21 +52,33 @@ class Settings:
     max_stop: int = _setting(16, "integer", "Most stop strings of one request.")
     max_logprobs: int = _setting(20, "integer", "Most alternatives per token in logprobs.")
     max_prompts: int = _setting(1024, "integer", "Most prompts or embedding inputs of one request.")
-    max_requests_per_key: int = _setting(0, "integer", "Requests one key may have in flight before 429; 0: no limit.")
-    max_queued_tokens: int = _setting(0, "integer", "Prompt tokens that may wait before 503; 0: no limit.")
+    max_requests_per_key: int = _setting(
+        0, "integer", "Requests one key may have in flight before 429; 0: no limit."
+    )
+    max_queued_tokens: int = _setting(
+        0, "integer", "Prompt tokens that may wait before 503; 0: no limit."
+    )
     trust_request_chat_template: bool = _setting(
         False, "switch", "Accept a chat template or its arguments in a request."
     )
     adapter_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         None, "path", "Directory below which adapters may be mounted while serving."
     )
-    drain_seconds: float = _setting(30.0, "number", "How long running answers may finish after SIGTERM.")
+    drain_seconds: float = _setting(
+        30.0, "number", "How long running answers may finish after SIGTERM."
+    )
     request_seconds: float = _setting(0.0, "number", "Longest time of one generation; 0: no limit.")
-    cors_origins: tuple[str, ...] = _setting((), "list", "Origins that browsers may call from, separated by commas.")
+    cors_origins: tuple[str, ...] = _setting(
+        (), "list", "Origins that browsers may call from, separated by commas."
+    )
     ui: bool = _setting(True, "switch", "Serve the chat page at /.")
-    log_level: str = _setting("info", "text", "Least severity that is logged.", "debug", "info", "warning", "error")
+    log_level: str = _setting(
+        "info", "text", "Least severity that is logged.", "debug", "info", "warning", "error"
+    )
     access_log: bool = _setting(False, "switch", "Log a line per request.")
-    endpoint: str = _setting("http://127.0.0.1:3000", "text", "Server that `openllm ask` and `adapters` talk to.")
+    endpoint: str = _setting(
+        "http://127.0.0.1:3000", "text", "Server that `openllm ask` and `adapters` talk to."
+    )
     bentoml_home: Path = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         Path("~/bentoml"), "path", "Where BentoML keeps its stores.", name="BENTOML_HOME"
     )
@@ -59,19 +89,32 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "bentoml_home", self.bentoml_home.expanduser())
         if not 0 <= self.port <= 65535:
-            raise ConfigurationError(f"port must be from 0 to 65535, got {self.port}.", param="port")
-        for field in ("api_workers", "max_body_bytes", "max_header_bytes", "max_json_depth", "max_n", "max_prompts"):
+            raise ConfigurationError(
+                f"port must be from 0 to 65535, got {self.port}.", param="port"
+            )
+        for field in (
+            "api_workers",
+            "max_body_bytes",
+            "max_header_bytes",
+            "max_json_depth",
+            "max_n",
+            "max_prompts",
+        ):
             if getattr(self, field) < 1:
-                raise ConfigurationError(f"{field} must be at least 1, got {getattr(self, field)}.", param=field)
+                raise ConfigurationError(
+                    f"{field} must be at least 1, got {getattr(self, field)}.", param=field
+                )
         for field, value in attrs.asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ConfigurationError(f"{field} must not be negative, got {value}.", param=field)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Defaults overridden by `environ` (default: this process's). An empty variable counts as unset.
+        """Defaults overridden by `environ` (default: this process's). An empty variable counts as
+        unset.
 
-        Errors: ConfigurationError that names the variable. OPENLLM_* names nobody knows are logged as warnings.
+        Errors: ConfigurationError that names the variable. OPENLLM_* names nobody knows are logged
+        as warnings.
         """
         environ = os.environ if environ is None else environ
         if unknown := unknown_variables(environ):
@@ -82,11 +125,14 @@ class Settings:
         return cls(**_read(setting_variables(), environ))
 
     def to_env(self) -> dict[str, str]:
-        """The variables that make `from_env` give this value again: what differs from the defaults."""
+        """The variables that make `from_env` give this value again: what differs from the
+        defaults.
+        """
         return {
             row.name: _written(value)
             for row in setting_variables()
-            if (value := getattr(self, row.field)) != getattr(_DEFAULTS, row.field) and value is not None
+            if (value := getattr(self, row.field)) != getattr(_DEFAULTS, row.field)
+            and value is not None
         }
 
 
@@ -115,7 +161,9 @@ def all_variables() -> tuple[Variable, ...]:
 
 
 def spec_layer(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The LLMSpec fields that OPENLLM_<FIELD> variables set: a layer for `resolve_spec`. Errors: ConfigurationError."""
+    """The LLMSpec fields that OPENLLM_<FIELD> variables set: a layer for `resolve_spec`. Errors:
+    ConfigurationError.
+    """
     return _read(SPEC_VARIABLES, os.environ if environ is None else environ)
 
 
@@ -123,21 +171,31 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """One warning line per OPENLLM_* variable that is in no table, naming the nearest known one."""
     environ = os.environ if environ is None else environ
     known = [row.name for row in all_variables()]
-    return [_unknown(name, known) for name in sorted(environ) if name.startswith(PREFIX) and name not in known]
+    return [
+        _unknown(name, known)
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known
+    ]
 
 
 def process_environment() -> dict[str, str]:
-    """A copy of this process's whole environment, for those that must hand it on or search it for secrets."""
+    """A copy of this process's whole environment, for those that must hand it on or search it for
+    secrets.
+    """
     return dict(os.environ)
 
 
 def restrict_devices(devices: str) -> None:
-    """Let this process see these GPUs only; to be called before an engine's packages are imported."""
+    """Let this process see these GPUs only; to be called before an engine's packages are
+    imported.
+    """
     os.environ["CUDA_VISIBLE_DEVICES"] = devices
 
 
 def foreign_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment without OPENLLM_* variables: what a child gets beside `Settings.to_env()` and its own spec."""
+    """The environment without OPENLLM_* variables: what a child gets beside `Settings.to_env()` and
+    its own spec.
+    """
     environ = os.environ if environ is None else environ
     return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
 
@@ -153,7 +211,9 @@ def _unknown(name: str, known: list[str]) -> str:
 def _read(rows: tuple[Variable, ...], environ: Mapping[str, str]) -> dict[str, Any]:
     found = {row: environ[row.name] for row in rows if row.name in environ}
     return {
-        row.field: row.read(text) for row, text in found.items() if text.strip() or row.secret or row.kind == "verbatim"
+        row.field: row.read(text)
+        for row, text in found.items()
+        if text.strip() or row.secret or row.kind == "verbatim"
     }
 
 

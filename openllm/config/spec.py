@@ -25,7 +25,9 @@ QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
 
 @attrs.frozen
 class AdapterSpec:
-    """One LoRA adapter: the name requests use, and where its files come from (directory, Hub id, store tag)."""
+    """One LoRA adapter: the name requests use, and where its files come from (directory, Hub id,
+    store tag).
+    """
 
     name: str
     source: str
@@ -33,7 +35,9 @@ class AdapterSpec:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`SOURCE[@REVISION][:NAME]`; the name defaults to the source's last part. Errors: ConfigurationError."""
+        """`SOURCE[@REVISION][:NAME]`; the name defaults to the source's last part. Errors:
+        ConfigurationError.
+        """
         source, name = text, ""
         head, colon, tail = text.rpartition(":")
         drive = len(head) == 1 and tail.startswith(("/", "\\"))
@@ -42,23 +46,31 @@ class AdapterSpec:
         source, _, revision = source.partition("@") if not is_path(source) else (source, "", "")
         name = name or source.replace("\\", "/").rstrip("/").rpartition("/")[2]
         if not source or not name:
-            raise ConfigurationError(f"--adapter-id {text!r} names no adapter.", hint="Write SOURCE or SOURCE:NAME.")
+            raise ConfigurationError(
+                f"--adapter-id {text!r} names no adapter.", hint="Write SOURCE or SOURCE:NAME."
+            )
         return cls(name, source, revision or None)
 
 
 def is_path(source: str) -> bool:
-    """Whether `source` is written as a local path (POSIX, home or Windows) and so can be no Hub id or tag."""
+    """Whether `source` is written as a local path (POSIX, home or Windows) and so can be no Hub id
+    or tag.
+    """
     return source.startswith((".", "/", "~")) or "\\" in source or source[1:3] == ":/"
 
 
 def _positive(spec: LLMSpec, attribute: attrs.Attribute[Any], value: float | None) -> None:
     if value is not None and value <= 0:
-        raise ConfigurationError(f"{attribute.name} must be greater than 0, got {value}.", param=attribute.name)
+        raise ConfigurationError(
+            f"{attribute.name} must be greater than 0, got {value}.", param=attribute.name
+        )
 
 
 def _share(spec: LLMSpec, attribute: attrs.Attribute[Any], value: float | None) -> None:
     if value is not None and not 0 < value <= 1:
-        raise ConfigurationError(f"{attribute.name} must be in (0, 1], got {value}.", param=attribute.name)
+        raise ConfigurationError(
+            f"{attribute.name} must be in (0, 1], got {value}.", param=attribute.name
+        )
 
 
 def _adapters(value: Any) -> tuple[AdapterSpec, ...]:
@@ -74,7 +86,8 @@ def _adapter(item: Any) -> AdapterSpec:
         return AdapterSpec.parse(item)
     known = attrs.fields_dict(AdapterSpec)
     texts = isinstance(item, Mapping) and all(
-        key in known and ((isinstance(value, str) and value) or (key == "revision" and value is None))
+        key in known
+        and ((isinstance(value, str) and value) or (key == "revision" and value is None))
         for key, value in item.items()
     )
     if not texts or not {"name", "source"} <= set(item):
@@ -93,7 +106,12 @@ def _real(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_KINDS: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+}
 _SAID = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -104,21 +122,29 @@ def _typed(spec: LLMSpec, attribute: attrs.Attribute[Any], value: Any) -> None:
         fits = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
     else:
         false_number = isinstance(value, bool) and kind in {"int", "float"}
-        fits = (value is None and bool(rest)) or (isinstance(value, _KINDS.get(kind, (object,))) and not false_number)
+        fits = (value is None and bool(rest)) or (
+            isinstance(value, _KINDS.get(kind, (object,))) and not false_number
+        )
     if not fits:
         said = _SAID.get(kind, "a mapping with text keys")
-        raise ConfigurationError(f"{attribute.name} must be {said}, got {value!r}.", param=attribute.name)
+        raise ConfigurationError(
+            f"{attribute.name} must be {said}, got {value!r}.", param=attribute.name
+        )
 
 
 def _check_types(kind: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
     """Put the type check before each field's own."""
     both = attrs.validators.and_
-    return [field.evolve(validator=both(_typed, field.validator) if field.validator else _typed) for field in fields]
+    return [
+        field.evolve(validator=both(_typed, field.validator) if field.validator else _typed)
+        for field in fields
+    ]
 
 
 @attrs.frozen(kw_only=True, field_transformer=_check_types)
 class LLMSpec:
-    """One deployment of one model. Plain data: `to_dict` and `from_dict` are inverse, unknown keys are refused.
+    """One deployment of one model. Plain data: `to_dict` and `from_dict` are inverse, unknown keys
+    are refused.
 
     `None` means "not said"; the family, the backend or the hardware decides then.
     """
@@ -133,9 +159,13 @@ class LLMSpec:
     dtype: str = "auto"
     quantization: str | None = None
     max_model_len: int | None = attrs.field(default=None, validator=_positive)  # tokens
-    max_num_seqs: int | None = attrs.field(default=None, validator=_positive)  # choices decoded at once
+    max_num_seqs: int | None = attrs.field(
+        default=None, validator=_positive
+    )  # choices decoded at once
     max_queue: int = attrs.field(default=1024, validator=_positive)  # requests waiting beyond those
-    gpu_memory_utilization: float | None = attrs.field(default=None, converter=_real, validator=_share)
+    gpu_memory_utilization: float | None = attrs.field(
+        default=None, converter=_real, validator=_share
+    )
     kv_cache_memory: int | None = attrs.field(default=None, validator=_positive)  # bytes
     kv_cache_dtype: str | None = None
     enable_prefix_caching: bool | None = None
@@ -157,25 +187,37 @@ class LLMSpec:
     def __attrs_post_init__(self) -> None:
         _check_sampling(self.sampling)
         if not self.model_id.strip():
-            raise ConfigurationError("model_id is empty.", hint="Name a directory, a Hub id or a family.")
+            raise ConfigurationError(
+                "model_id is empty.", hint="Name a directory, a Hub id or a family."
+            )
         if not self.model_id.isprintable():
-            raise ConfigurationError(f"model_id {self.model_id!r} holds characters that no name has.", param="model_id")
+            raise ConfigurationError(
+                f"model_id {self.model_id!r} holds characters that no name has.", param="model_id"
+            )
         _one_of("backend", self.backend, BACKENDS)
         _one_of("task", self.task, TASKS)
         _one_of("distributed_executor", self.distributed_executor, EXECUTORS)
         if self.adapters and self.task == "embed":
-            raise UnsupportedCombination("An embedding model takes no LoRA adapters.", hint="Drop adapters.")
+            raise UnsupportedCombination(
+                "An embedding model takes no LoRA adapters.", hint="Drop adapters."
+            )
         names = [adapter.name for adapter in self.adapters]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ConfigurationError(f"Two adapters are named {min(twice)!r}.", hint="Write SOURCE:OTHER_NAME.")
+            raise ConfigurationError(
+                f"Two adapters are named {min(twice)!r}.", hint="Write SOURCE:OTHER_NAME."
+            )
         known = QUANTIZATIONS.get(self.backend or "")
         if self.quantization and known is not None and self.quantization not in known:
             can = f"It can do {', '.join(known)}." if known else "It has no quantization."
-            raise UnsupportedCombination(f"The {self.backend} backend cannot do {self.quantization!r}. {can}")
+            raise UnsupportedCombination(
+                f"The {self.backend} backend cannot do {self.quantization!r}. {can}"
+            )
 
     @property
     def served_name(self) -> str:
-        """What requests write in `model`: `name`, else the last part of a path, else the id itself."""
+        """What requests write in `model`: `name`, else the last part of a path, else the id
+        itself.
+        """
         if self.name:
             return self.name
         path = self.model_id.replace("\\", "/").rstrip("/")
@@ -196,10 +238,14 @@ class LLMSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Errors: ConfigurationError for unknown keys (with near misses), wrong types and impossible values."""
+        """Errors: ConfigurationError for unknown keys (with near misses), wrong types and
+        impossible values.
+        """
         check_keys(data)
         if "model_id" not in data:
-            raise ConfigurationError("The spec has no model_id.", hint="Name a directory, a Hub id or a family.")
+            raise ConfigurationError(
+                "The spec has no model_id.", hint="Name a directory, a Hub id or a family."
+            )
         return cls(**data)
 
     @classmethod
@@ -224,10 +270,11 @@ def check_keys(data: Mapping[str, Any]) -> None:
 
 
 def resolve_spec(*layers: Mapping[str, Any]) -> LLMSpec:
-    """One spec from layers, the strongest first: explicit, environment, the Bento's spec, family defaults.
+    """One spec from layers, the strongest first: explicit, environment, the Bento's spec, family
+    defaults.
 
-    A key that a layer leaves out or sets to None is taken from the next. Mappings (`sampling`, `engine_args`) merge
-    key by key under the same rule. Errors: those of `LLMSpec.from_dict`.
+    A key that a layer leaves out or sets to None is taken from the next. Mappings (`sampling`,
+    `engine_args`) merge key by key under the same rule. Errors: those of `LLMSpec.from_dict`.
     """
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
@@ -248,7 +295,9 @@ def _one_of(key: str, value: str | None, allowed: tuple[str, ...]) -> None:
 def _check_sampling(sampling: Mapping[str, Any]) -> None:
     """Refuse at start the defaults that would fail every request."""
     if sampling:
-        from openllm.config.sampling import build_params  # few specs have any: the others load no msgspec
+        from openllm.config.sampling import (
+            build_params,
+        )  # few specs have any: the others load no msgspec
 
         try:
             build_params(sampling)

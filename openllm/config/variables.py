@@ -1,4 +1,6 @@
-"""How the text of an environment variable is read, and the table of those that override LLMSpec's fields."""
+"""How the text of an environment variable is read, and the table of those that override LLMSpec's
+fields.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,16 @@ PREFIX = "OPENLLM_"
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)}
 _UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)}
-_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_SWITCH = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 @attrs.frozen
@@ -33,9 +44,13 @@ class Variable:
     choices: tuple[str, ...] = ()
 
     def read(self, text: str) -> Any:
-        """`text` as a value of this kind. Errors: ConfigurationError that names the variable, and hides a secret."""
+        """`text` as a value of this kind. Errors: ConfigurationError that names the variable, and
+        hides a secret.
+        """
         if self.secret and not text.strip():
-            raise ConfigurationError(f"{self.name} is set but empty.", hint="Unset it, or give it a key.")
+            raise ConfigurationError(
+                f"{self.name} is set but empty.", hint="Unset it, or give it a key."
+            )
         try:
             value = PARSERS[self.kind](text)
         except ValueError as error:
@@ -68,7 +83,11 @@ def _size(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) ?([A-Za-z]{0,3})", text.strip())
     if match is None or match[2] not in _UNITS:
         raise ValueError("is not a size in bytes: write 1048576, 64MiB or 2GB")
-    return int(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
+    return (
+        int(float(match[1]) * _UNITS[match[2]])
+        if "." in match[1]
+        else int(match[1]) * _UNITS[match[2]]
+    )
 
 
 def _switch(text: str) -> bool:
@@ -109,12 +128,17 @@ def _spec(field: str, kind: str, meaning: str, *choices: str) -> Variable:
     return Variable(PREFIX + field.upper(), field, kind, meaning, choices=choices)
 
 
-# One row per LLMSpec field (a test compares them); the options of `openllm start` and `build` come from here too.
+# One row per LLMSpec field (a test compares them); the options of `openllm start` and `build` come
+# from here too.
 SPEC_VARIABLES: tuple[Variable, ...] = (
     _spec("model_id", "text", "The model: a directory, a Hub id, a model-store tag or demo."),
     _spec("family", "text", "The family whose defaults apply, when the model does not say it."),
     _spec("revision", "text", "Branch, tag or commit of a Hub id."),
-    _spec("name", "text", "What requests call the model; by default the Hub id or the directory's name."),
+    _spec(
+        "name",
+        "text",
+        "What requests call the model; by default the Hub id or the directory's name.",
+    ),
     _spec("task", "text", "What the model does.", "generate", "embed"),
     _spec(
         "backend",
@@ -131,28 +155,47 @@ SPEC_VARIABLES: tuple[Variable, ...] = (
     _spec(
         "quantization",
         "text",
-        "Load the weights quantized: int8, int4, nf4, torchao-int8 on PyTorch; vLLM's own names there.",
+        "Load the weights quantized: int8, int4, nf4, torchao-int8 on PyTorch; vLLM's own names"
+        " there.",
     ),
     _spec("max_model_len", "integer", "Longest prompt plus answer, in tokens."),
     _spec("max_num_seqs", "integer", "Answers that are decoded at once."),
-    _spec("max_queue", "integer", "Requests that may wait beyond those; more are refused with 503."),
-    _spec("gpu_memory_utilization", "number", "Share of the GPU's memory that vLLM may take, above 0 and up to 1."),
+    _spec(
+        "max_queue", "integer", "Requests that may wait beyond those; more are refused with 503."
+    ),
+    _spec(
+        "gpu_memory_utilization",
+        "number",
+        "Share of the GPU's memory that vLLM may take, above 0 and up to 1.",
+    ),
     _spec("kv_cache_memory", "size", "Memory of the KV cache in bytes, such as 512MiB or 4GiB."),
     _spec("kv_cache_dtype", "text", "Number format of the KV cache, such as fp8."),
     _spec("enable_prefix_caching", "switch", "Keep the KV cache of shared prompt beginnings."),
     _spec(
-        "tensor_parallel_size", "integer", "GPUs that share each layer; by default from the visible GPUs and the heads."
+        "tensor_parallel_size",
+        "integer",
+        "GPUs that share each layer; by default from the visible GPUs and the heads.",
     ),
     _spec("pipeline_parallel_size", "integer", "Groups of GPUs that take the layers in turn."),
     _spec("distributed_executor", "text", "How vLLM starts its workers.", "mp", "ray"),
     _spec("speculative_model", "text", "A smaller model that drafts tokens for this one (vLLM)."),
-    _spec("enforce_eager", "switch", "Do not capture CUDA graphs: a faster start, slower decoding."),
+    _spec(
+        "enforce_eager", "switch", "Do not capture CUDA graphs: a faster start, slower decoding."
+    ),
     _spec("seed", "integer", "Seed of the engine; a request's own seed wins."),
-    _spec("trust_remote_code", "switch", "Allow pickled weights and Python code that come with the model."),
+    _spec(
+        "trust_remote_code",
+        "switch",
+        "Allow pickled weights and Python code that come with the model.",
+    ),
     _spec("chat_template", "text", "A Jinja chat template that replaces the tokenizer's."),
     _spec("adapters", "list", "LoRA adapters as SOURCE[@REVISION][:NAME], separated by commas."),
     _spec("max_adapters", "integer", "Adapters resident at once."),
     _spec("max_lora_rank", "integer", "Highest LoRA rank that may be mounted."),
-    _spec("sampling", "mapping", 'Sampling defaults of requests as a JSON object, such as {"temperature": 0.2}.'),
+    _spec(
+        "sampling",
+        "mapping",
+        'Sampling defaults of requests as a JSON object, such as {"temperature": 0.2}.',
+    ),
     _spec("engine_args", "mapping", "The engine's own options by its own names, as a JSON object."),
 )

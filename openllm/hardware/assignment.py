@@ -1,4 +1,6 @@
-"""Which GPUs each engine of a composition gets: entries of CUDA_VISIBLE_DEVICES (indices, UUIDs, MIG) as they are."""
+"""Which GPUs each engine of a composition gets: entries of CUDA_VISIBLE_DEVICES (indices, UUIDs,
+MIG) as they are.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ WITHOUT_GPU = ("echo",)  # backends that never use one
 
 
 def visible_devices(mask: str | None = None) -> tuple[str, ...]:
-    """The devices this process may use, as CUDA_VISIBLE_DEVICES would name them; `mask` stands for that variable.
+    """The devices this process may use, as CUDA_VISIBLE_DEVICES would name them; `mask` stands for
+    that variable.
 
-    Like CUDA, stop at the first entry that is negative or empty. Without the variable: all GPUs of the machine.
+    Like CUDA, stop at the first entry that is negative or empty. Without the variable: all GPUs of
+    the machine.
     """
     mask = Settings.from_env().visible_devices if mask is None else mask
     if mask is None:
@@ -38,10 +42,12 @@ def gpus_needed(spec: LLMSpec) -> int:
 
 
 def share_devices(specs: Sequence[LLMSpec], devices: Sequence[str]) -> tuple[str | None, ...]:
-    """CUDA_VISIBLE_DEVICES for each engine, in the order of `specs`; None: as it is in this process.
+    """CUDA_VISIBLE_DEVICES for each engine, in the order of `specs`; None: as it is in this
+    process.
 
-    Where there are enough, nobody shares: an engine whose spec says how many it wants gets those, the others get
-    equal parts of the rest. Where there are not, or a spec names its device itself, all see all of them.
+    Where there are enough, nobody shares: an engine whose spec says how many it wants gets those,
+    the others get equal parts of the rest. Where there are not, or a spec names its device itself,
+    all see all of them.
     """
     needs = [gpus_needed(spec) for spec in specs]
     named = any(spec.device not in (None, "cpu", "cuda") for spec in specs)
@@ -49,10 +55,14 @@ def share_devices(specs: Sequence[LLMSpec], devices: Sequence[str]) -> tuple[str
         return (None,) * len(specs)
     if sum(needs) > len(devices):
         logger.warning(
-            "%d models share %d GPUs: give each a gpu_memory_utilization that leaves room.", len(specs), len(devices)
+            "%d models share %d GPUs: give each a gpu_memory_utilization that leaves room.",
+            len(specs),
+            len(devices),
         )
         return (None,) * len(specs)
-    open_ended = [at for at, spec in enumerate(specs) if needs[at] and spec.tensor_parallel_size is None]
+    open_ended = [
+        at for at, spec in enumerate(specs) if needs[at] and spec.tensor_parallel_size is None
+    ]
     spare = len(devices) - sum(needs)
     for at in open_ended:
         needs[at] += spare // len(open_ended)

@@ -1,4 +1,6 @@
-"""Whether one sequence fits the memory, said before weights are loaded: how much is missing, and what helps."""
+"""Whether one sequence fits the memory, said before weights are loaded: how much is missing, and
+what helps.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ from openllm.errors import ConfigurationError
 from openllm.hardware.gpus import Gpu
 from openllm.hardware.shape import ModelShape
 
-_UNITS = ((2**10, "KiB", 2**23), (2**20, "MiB", 2**33), (2**30, "GiB", float("inf")))  # each up to 8 of the next
+_UNITS = (
+    (2**10, "KiB", 2**23),
+    (2**20, "MiB", 2**33),
+    (2**30, "GiB", float("inf")),
+)  # each up to 8 of the next
 
 
 @attrs.frozen
@@ -30,7 +36,9 @@ class Room:
 
 
 def plain_attention(config: Mapping[str, Any]) -> bool:
-    """Whether every layer keeps keys and values of the whole sequence; else the sizes below say too much."""
+    """Whether every layer keeps keys and values of the whole sequence; else the sizes below say too
+    much.
+    """
     text = config.get("text_config")
     fields = {**config, **text} if isinstance(text, Mapping) else config
     if fields.get("kv_lora_rank") or fields.get("sliding_window") or fields.get("state_size"):
@@ -40,14 +48,18 @@ def plain_attention(config: Mapping[str, Any]) -> bool:
 
 
 def check_room(room: Room, shape: ModelShape, weights_dir: Path, devices: tuple[Gpu, ...]) -> None:
-    """Errors: ConfigurationError when one sequence of max_model_len tokens cannot fit, or the cache is larger than
-    the smallest of `devices` (the GPUs, or the machine's memory as one)."""
+    """Errors: ConfigurationError when one sequence of max_model_len tokens cannot fit, or the cache
+    is larger than the smallest of `devices` (the GPUs, or the machine's memory as one)."""
     per_token = shape.kv_bytes_per_token(room.cache_dtype)
     if not per_token:
         return
-    kept = max(shape.kv_heads // room.tensor, 1) / shape.kv_heads / room.pipeline  # of all that one device keeps
+    kept = (
+        max(shape.kv_heads // room.tensor, 1) / shape.kv_heads / room.pipeline
+    )  # of all that one device keeps
     need = int(-(-room.max_model_len // room.block) * room.block * per_token * kept)
-    weights = sum(path.stat().st_size for path in weights_dir.glob("*.safetensors")) / (room.tensor * room.pipeline)
+    weights = sum(path.stat().st_size for path in weights_dir.glob("*.safetensors")) / (
+        room.tensor * room.pipeline
+    )
     if room.blocks is not None:
         have = int(room.blocks * room.block * per_token * kept)
         more = f"--engine-arg num_gpu_blocks_override={-(-room.max_model_len // room.block) + 1}"
@@ -63,8 +75,8 @@ def check_room(room: Room, shape: ModelShape, weights_dir: Path, devices: tuple[
         fits = max(int(have / (per_token * kept)) // room.block * room.block, 0)
         shorter = f"--max-model-len {fits} or " if fits else ""
         raise ConfigurationError(
-            f"One sequence of {room.max_model_len} tokens needs {_size(need)} for its keys and values, "
-            f"and there are {_size(max(have, 0))}.",
+            f"One sequence of {room.max_model_len} tokens needs {_size(need)} for its keys and"
+            f" values, and there are {_size(max(have, 0))}.",
             hint=f"Give {shorter}{more}.",
             param="max_model_len",
         )

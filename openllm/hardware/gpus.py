@@ -1,4 +1,6 @@
-"""The NVIDIA GPUs this process may use, read through the driver's library: no framework, no CUDA context."""
+"""The NVIDIA GPUs this process may use, read through the driver's library: no framework, no CUDA
+context.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Gpu:
 
 
 def visible_gpus(mask: str | None = None) -> tuple[Gpu, ...]:
-    """The GPUs behind `mask` (default: CUDA_VISIBLE_DEVICES), in its order; empty where there is no driver."""
+    """The GPUs behind `mask` (default: CUDA_VISIBLE_DEVICES), in its order; empty where there is no
+    driver.
+    """
     nvml = _nvml()
     if nvml is None:
         return ()
@@ -38,13 +42,19 @@ def visible_gpus(mask: str | None = None) -> tuple[Gpu, ...]:
 
 
 def _nvml() -> ModuleType | None:
-    """NVML's Python binding: nvidia-ml-py, or the copy that vLLM carries, loaded without importing vLLM."""
+    """NVML's Python binding: nvidia-ml-py, or the copy that vLLM carries, loaded without importing
+    vLLM.
+    """
     if importlib.util.find_spec("pynvml") is not None:
         return importlib.import_module("pynvml")
     vllm = importlib.util.find_spec("vllm")
     for folder in (vllm.submodule_search_locations or ()) if vllm else ():
         path = Path(folder, "third_party", "pynvml.py")
-        spec = importlib.util.spec_from_file_location("openllm_vendored_pynvml", path) if path.exists() else None
+        spec = (
+            importlib.util.spec_from_file_location("openllm_vendored_pynvml", path)
+            if path.exists()
+            else None
+        )
         if spec is not None and spec.loader is not None:
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
@@ -85,7 +95,10 @@ def _handle(nvml: Any, everything: list[Any], entry: str) -> Any:
         with contextlib.suppress(nvml.NVMLError):
             return nvml.nvmlDeviceGetHandleByUUID(entry)
     if entry.startswith("GPU-"):  # an abbreviated UUID will do
-        return next((item for item in everything if _text(nvml.nvmlDeviceGetUUID(item)).startswith(entry)), None)
+        return next(
+            (item for item in everything if _text(nvml.nvmlDeviceGetUUID(item)).startswith(entry)),
+            None,
+        )
     return None
 
 

@@ -1,4 +1,6 @@
-"""How many GPUs share the model when nobody said it: from those that are visible and what divides the model's heads."""
+"""How many GPUs share the model when nobody said it: from those that are visible and what divides
+the model's heads.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,30 @@ class ParallelPlan:
     line: str  # the plan and its reason, for the log
 
 
-def plan_parallel(shape: ModelShape, gpus: int, tensor: int | None = None, pipeline: int | None = None) -> ParallelPlan:
-    """The plan for `gpus` visible GPUs; `tensor` and `pipeline` are what the user said and always win."""
+def plan_parallel(
+    shape: ModelShape, gpus: int, tensor: int | None = None, pipeline: int | None = None
+) -> ParallelPlan:
+    """The plan for `gpus` visible GPUs; `tensor` and `pipeline` are what the user said and always
+    win.
+    """
     groups = pipeline or 1
     if tensor is not None:
-        return ParallelPlan(tensor, groups, f"Parallel plan: tensor_parallel_size={tensor}, as asked{_groups(groups)}.")
+        return ParallelPlan(
+            tensor,
+            groups,
+            f"Parallel plan: tensor_parallel_size={tensor}, as asked{_groups(groups)}.",
+        )
     room = max(gpus // groups, 1)
     size = next(count for count in range(room, 0, -1) if _divides(shape, count))
-    seen = f"{gpus} GPU{'s' if gpus != 1 else ''} visible, {shape.heads} heads, {shape.kv_heads} key/value heads"
+    seen = (
+        f"{gpus} GPU{'s' if gpus != 1 else ''} visible, {shape.heads} heads, {shape.kv_heads}"
+        " key/value heads"
+    )
     idle = room - size
     rest = f" ({idle} of {room} GPUs stay idle: {room} do not divide the model)" if idle else ""
-    return ParallelPlan(size, groups, f"Parallel plan: {seen}: tensor_parallel_size={size}{_groups(groups)}{rest}.")
+    return ParallelPlan(
+        size, groups, f"Parallel plan: {seen}: tensor_parallel_size={size}{_groups(groups)}{rest}."
+    )
 
 
 def _groups(groups: int) -> str:

@@ -1,4 +1,6 @@
-"""The HTTP server: every protocol over a set of LLMs, with health, metrics, keys, limits and the one error handler."""
+"""The HTTP server: every protocol over a set of LLMs, with health, metrics, keys, limits and the
+one error handler.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ log = logging.getLogger("openllm.http.app")
 
 
 def create_app(llms: Sequence[LLM], settings: Settings | None = None) -> Server:
-    """An ASGI application that serves `llms`. Errors: ConfigurationError (no model, two of one name)."""
+    """An ASGI application that serves `llms`. Errors: ConfigurationError (no model, two of one
+    name).
+    """
     return Server(llms, settings or Settings.from_env())
 
 
@@ -41,9 +45,11 @@ def protocol_names() -> list[str]:
 
 
 class Server:
-    """The application and the life of its models. Being called as ASGI, `start` and `close` share one event loop.
+    """The application and the life of its models. Being called as ASGI, `start` and `close` share
+    one event loop.
 
-    Under a plain ASGI server the lifespan events call `start` and `close`; a host that has no lifespan calls them.
+    Under a plain ASGI server the lifespan events call `start` and `close`; a host that has no
+    lifespan calls them.
     """
 
     def __init__(self, llms: Sequence[LLM], settings: Settings) -> None:
@@ -53,22 +59,31 @@ class Server:
         self.metrics = Metrics(self.catalog.llms)
         self.queue = TokenQueue(settings.max_queued_tokens)
         self._house = House(settings, self.metrics, self.gate, self.queue)
-        self.peers: Peers | None = None  # the other processes behind the same port, where there are any
+        self.peers: Peers | None = (
+            None  # the other processes behind the same port, where there are any
+        )
         self._starting: asyncio.Task[None] | None = None
         self._collecting: asyncio.Task[None] | None = None
         protocols = [load_module("openllm.protocols", name) for name in protocol_names()]
-        routes: list[Route] = [route for module in protocols for route in module.routes(self.catalog, settings)]
+        routes: list[Route] = [
+            route for module in protocols for route in module.routes(self.catalog, settings)
+        ]
         routes += self._own_routes()
         self._router = Router(routes, redirect_slashes=False)
-        # Starlette tries one route after the other; where a path is all there is to match, it can be looked up
+        # Starlette tries one route after the other; where a path is all there is to match, it can
+        # be looked up
         self._posts = {
-            route.path: route.app for route in routes if "POST" in (route.methods or ()) and not route.param_convertors
+            route.path: route.app
+            for route in routes
+            if "POST" in (route.methods or ()) and not route.param_convertors
         }
 
     # Life.
 
     async def start(self) -> None:
-        """Start every LLM, one after the other; later calls wait for the first. Errors: the LLM's own."""
+        """Start every LLM, one after the other; later calls wait for the first. Errors: the LLM's
+        own.
+        """
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
@@ -91,12 +106,17 @@ class Server:
 
     @property
     def ready(self) -> bool:
-        """Whether every engine is up, for every process behind this port, and new requests are taken."""
-        up = all(llm.started for llm in self.catalog.llms) and (self.peers is None or self.peers.complete)
+        """Whether every engine is up, for every process behind this port, and new requests are
+        taken.
+        """
+        up = all(llm.started for llm in self.catalog.llms) and (
+            self.peers is None or self.peers.complete
+        )
         return self.alive and not self.gate.draining and up
 
     async def drain(self, seconds: float | None = None) -> bool:
-        """Refuse new requests and let the live ones finish, for `seconds` at most (default: the setting).
+        """Refuse new requests and let the live ones finish, for `seconds` at most (default: the
+        setting).
 
         True when all have finished.
         """
@@ -105,7 +125,9 @@ class Server:
             async with asyncio.timeout(self.settings.drain_seconds if seconds is None else seconds):
                 await self.gate.wait_idle()
         except TimeoutError:
-            log.warning("%d requests had not finished when the time to drain was over.", self.gate.live)
+            log.warning(
+                "%d requests had not finished when the time to drain was over.", self.gate.live
+            )
             return False
         return True
 
@@ -126,7 +148,11 @@ class Server:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             exchange = Exchange(scope, receive, send, self._house)
-            scope["app"] = self  # so that Starlette's router raises for what it does not know, and we write the answer
+            scope["app"] = (
+                # so that Starlette's router raises for what it does not know, and we write the
+                # answer
+                self
+            )
             scope["openllm.exchange"] = exchange
             await self._serve(exchange, receive)
         elif scope["type"] == "lifespan":
@@ -178,11 +204,20 @@ class Server:
         seconds = time.perf_counter() - exchange.started
         self.metrics.finished(exchange.model, route, exchange.status, seconds)
         if self.settings.access_log:
-            log.info("%s %s %s %d %.3fs", exchange.request_id, exchange.method, route, exchange.status, seconds)
+            log.info(
+                "%s %s %s %d %.3fs",
+                exchange.request_id,
+                exchange.method,
+                route,
+                exchange.status,
+                seconds,
+            )
 
     def _own_routes(self) -> list[Route]:
         async def livez(exchange: Exchange) -> None:
-            await exchange.answer_json({"status": "alive" if self.alive else "dead"}, 200 if self.alive else 503)
+            await exchange.answer_json(
+                {"status": "alive" if self.alive else "dead"}, 200 if self.alive else 503
+            )
 
         async def readyz(exchange: Exchange) -> None:
             await exchange.answer_json({"status": self._state()}, 200 if self.ready else 503)
@@ -192,7 +227,10 @@ class Server:
             await exchange.answer(200, self.metrics.render(others), CONTENT_TYPE)
 
         handlers = {"/livez": livez, "/readyz": readyz, "/health": readyz, "/metrics": metrics}
-        return [Route(path, Endpoint(path, handler), methods=["GET"]) for path, handler in handlers.items()]
+        return [
+            Route(path, Endpoint(path, handler), methods=["GET"])
+            for path, handler in handlers.items()
+        ]
 
     def _state(self) -> str:
         if not self.alive:
@@ -219,12 +257,16 @@ def _routing_error(error: HTTPException, exchange: Exchange) -> OpenLLMError:
     where = f"{exchange.method} {exchange.path[:128]}"
     if error.status_code == 405:
         methods = sorted((error.headers or {}).get("Allow", "").split(", "))
-        return MethodNotAllowed(f"{where}: this route has other methods.", hint=f"It takes {', '.join(methods)}.")
+        return MethodNotAllowed(
+            f"{where}: this route has other methods.", hint=f"It takes {', '.join(methods)}."
+        )
     return NotFound(f"There is no {where}.", hint="GET /v1/models lists the models.")
 
 
 def _allow(error: HTTPException) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    return [
+        (name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()
+    ]
 
 
 def _import_libraries(llm: LLM) -> None:

@@ -1,4 +1,6 @@
-"""Which model a request means: names of base models and of their adapters, looked up as they are now."""
+"""Which model a request means: names of base models and of their adapters, looked up as they are
+now.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import openllm
-from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, ModelNotFound, Overloaded, UnsupportedFeature
+from openllm.errors import (
+    ConfigurationError,
+    EngineDead,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    UnsupportedFeature,
+)
 
 if TYPE_CHECKING:
     from openllm.llm.llm import LLM
@@ -23,7 +32,9 @@ class Target:
     name: str
     llm: LLM
     adapter: str | None = None
-    fingerprint: str = ""  # changes when the same request with the same seed may be answered otherwise
+    fingerprint: str = (
+        ""  # changes when the same request with the same seed may be answered otherwise
+    )
 
 
 class Catalog:
@@ -36,7 +47,9 @@ class Catalog:
         names = [llm.name for llm in llms]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigurationError(
-                f"Two models are called {min(twice)!r}.", hint="Give one of them another name.", param="name"
+                f"Two models are called {min(twice)!r}.",
+                hint="Give one of them another name.",
+                param="name",
             )
 
         self._fingerprints = {llm.name: _fingerprint(llm) for llm in llms}
@@ -49,11 +62,15 @@ class Catalog:
                 yield Target(adapter, llm, adapter, self._fingerprints[llm.name])
 
     def find(self, name: str | None) -> Target:
-        """What `name` stands for; None is fine while there is only one base model. Errors: ModelNotFound."""
+        """What `name` stands for; None is fine while there is only one base model. Errors:
+        ModelNotFound.
+        """
         if name is None:
             if len(self.llms) > 1:
                 known = ", ".join(llm.name for llm in self.llms)
-                raise InvalidRequest("model is required.", hint=f"Known are {known}.", param="model")
+                raise InvalidRequest(
+                    "model is required.", hint=f"Known are {known}.", param="model"
+                )
             return next(self.targets())
         targets = list(self.targets())
         for target in targets:
@@ -62,19 +79,27 @@ class Catalog:
         names = [target.name for target in targets]
         near = difflib.get_close_matches(name[:128], names, 2) or names[:4]
         raise ModelNotFound(
-            f"The model {name[:128]!r} does not exist.", hint=f"Did you mean {' or '.join(near)}?", param="model"
+            f"The model {name[:128]!r} does not exist.",
+            hint=f"Did you mean {' or '.join(near)}?",
+            param="model",
         )
 
     def running(self, name: str | None, task: str) -> Target:
-        """`find`, for work of one kind ("generate" or "embed"). Errors: also InvalidRequest, Overloaded, EngineDead."""
+        """`find`, for work of one kind ("generate" or "embed"). Errors: also InvalidRequest,
+        Overloaded, EngineDead.
+        """
         target = self.find(name)
         llm = target.llm
         if llm.failure:
             raise EngineDead(f"The engine of {llm.name} has stopped.", hint="It will be restarted.")
         if not llm.started:
-            raise Overloaded(f"{llm.name} is still loading.", hint="Try again in a moment.", retry_after=5)
+            raise Overloaded(
+                f"{llm.name} is still loading.", hint="Try again in a moment.", retry_after=5
+            )
         if task == "generate" and llm.spec.task != "generate":
-            raise InvalidRequest(f"{llm.name} is an embedding model.", hint="Use /v1/embeddings.", param="model")
+            raise InvalidRequest(
+                f"{llm.name} is an embedding model.", hint="Use /v1/embeddings.", param="model"
+            )
         if task == "embed" and target.adapter is not None:
             raise UnsupportedFeature(
                 f"An adapter, {target.name}, cannot embed.", hint=f"Use {llm.name}.", param="model"

@@ -1,4 +1,6 @@
-"""One HTTP exchange: the body read within its limits, one answer or one stream written, a client's leaving noticed."""
+"""One HTTP exchange: the body read within its limits, one answer or one stream written, a client's
+leaving noticed.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
 _DRAIN_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
 _DRAIN_SECONDS = 2.0
-_STREAM_HEADERS = ((b"content-type", SSE), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+_STREAM_HEADERS = (
+    (b"content-type", SSE),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
 
 
 class ClientGone(Exception):
@@ -45,14 +51,20 @@ class ClientGone(Exception):
 
 
 def error_object(error: OpenLLMError) -> dict[str, Any]:
-    """`error` in OpenAI's shape. What an engine or the disk had to say is shown without paths and in one line."""
+    """`error` in OpenAI's shape. What an engine or the disk had to say is shown without paths and
+    in one line.
+    """
     inner = isinstance(error, EngineError | WeightsError | ConfigurationError)
     message = without_paths(str(error)) if inner else str(error)
-    return {"error": {"message": message, "type": error.kind, "param": error.param, "code": error.code}}
+    return {
+        "error": {"message": message, "type": error.kind, "param": error.param, "code": error.code}
+    }
 
 
 def without_paths(message: str) -> str:
-    """The first line of `message` with everything that looks like a path of this machine taken out."""
+    """The first line of `message` with everything that looks like a path of this machine taken
+    out.
+    """
     return _PATHLIKE.sub("(a file)", message.partition("\n")[0])
 
 
@@ -62,7 +74,9 @@ def sse(value: Any) -> bytes:
 
 
 def route_path(scope: Scope) -> str:
-    """The path as the routes see it: without the prefix that a host has mounted the application under."""
+    """The path as the routes see it: without the prefix that a host has mounted the application
+    under.
+    """
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root) :] if root and (path == root or path.startswith(root + "/")) else path
@@ -79,7 +93,9 @@ class House:
 
 
 class Exchange:
-    """A request and its answer. `send` is the server's own, so that a stream costs nothing in between."""
+    """A request and its answer. `send` is the server's own, so that a stream costs nothing in
+    between.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, house: House) -> None:
         self.scope = scope
@@ -107,13 +123,17 @@ class Exchange:
         self.house.gate.require_admin(self.rank)
 
     async def body(self) -> bytes:
-        """The whole body. Errors: PayloadTooLarge (before it is read, where its length is announced), ClientGone."""
+        """The whole body. Errors: PayloadTooLarge (before it is read, where its length is
+        announced), ClientGone.
+        """
         limit = self.settings.max_body_bytes
         announced = self.headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > limit:
             raise self._too_large()
         if self.headers.get(b"content-encoding", b"identity").lower() not in (b"", b"identity"):
-            raise InvalidRequest("Compressed bodies are not supported.", hint="Send it without Content-Encoding.")
+            raise InvalidRequest(
+                "Compressed bodies are not supported.", hint="Send it without Content-Encoding."
+            )
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -132,11 +152,15 @@ class Exchange:
         return PayloadTooLarge(f"The body is larger than {self.settings.max_body_bytes} bytes.")
 
     async def fields(self) -> Fields:
-        """The body as a JSON object, whatever its content type says. Errors: those of `body`, InvalidRequest."""
+        """The body as a JSON object, whatever its content type says. Errors: those of `body`,
+        InvalidRequest.
+        """
         return Fields(decode_object(await self.body(), self.settings.max_json_depth))
 
     def client_present(self) -> _ClientWatch:
-        """A block that is cancelled, and raises ClientGone, when the client leaves. Begin it after the body is read."""
+        """A block that is cancelled, and raises ClientGone, when the client leaves. Begin it after
+        the body is read.
+        """
         return _ClientWatch(self._receive, lambda: self._finished)
 
     async def answer_json(self, value: Any, status: int = 200) -> None:
@@ -144,13 +168,19 @@ class Exchange:
         await self.answer(status, msgspec.json.encode(value))
 
     async def answer(
-        self, status: int, body: bytes, kind: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
+        self,
+        status: int,
+        body: bytes,
+        kind: bytes = JSON,
+        headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
         """Answer with `body`, whole."""
         own = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
         await self._begin(status, own)
         self._finished = True
-        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        await self.send(
+            {"type": "http.response.body", "body": b"" if self.method == "HEAD" else body}
+        )
 
     async def begin_stream(self) -> None:
         """Send the headers of a stream of server-sent events."""
@@ -164,12 +194,17 @@ class Exchange:
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        headers += [(b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        headers += [
+            (b"x-request-id", self.request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
         headers += self.extra_headers
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def fail(self, error: OpenLLMError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Answer with `error`: as a status while that is possible, as the last event of a stream after that."""
+        """Answer with `error`: as a status while that is possible, as the last event of a stream
+        after that.
+        """
         if self.status and not self.streaming:
             return  # a whole answer has begun; the connection ends it
         if self.streaming:
@@ -183,14 +218,20 @@ class Exchange:
         if not isinstance(error, PayloadTooLarge):
             await self.answer(error.status, body, headers=own)
             return
-        own += [(b"connection", b"close"), (b"content-type", JSON), (b"content-length", b"%d" % len(body))]
+        own += [
+            (b"connection", b"close"),
+            (b"content-type", JSON),
+            (b"content-length", b"%d" % len(body)),
+        ]
         await self._begin(error.status, own)
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
         await self._drop_body()
         await self.send({"type": "http.response.body", "body": b""})
 
     async def _drop_body(self) -> None:
-        """Read and forget what is left of the body, within limits: a client still sending would miss the answer."""
+        """Read and forget what is left of the body, within limits: a client still sending would
+        miss the answer.
+        """
         read = 0
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
@@ -204,11 +245,14 @@ class Exchange:
 
 
 class _ClientWatch:
-    """Cancels the task that entered it once the client has left; the same bookkeeping as asyncio.timeout."""
+    """Cancels the task that entered it once the client has left; the same bookkeeping as
+    asyncio.timeout.
+    """
 
     def __init__(self, receive: Receive, answered: Callable[[], bool]) -> None:
         self._receive = receive
-        self._answered = answered  # after the last byte the server reports a disconnect too, and it means nothing
+        # after the last byte the server reports a disconnect too, and it means nothing
+        self._answered = answered
         self._gone = False
 
     async def __aenter__(self) -> Self:
@@ -227,10 +271,17 @@ class _ClientWatch:
             self._task.cancel()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._watcher.cancel()
-        if self._gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if (
+            self._gone
+            and self._task.uncancel() <= self._cancelling
+            and kind is asyncio.CancelledError
+        ):
             raise ClientGone from None
 
 
@@ -238,7 +289,9 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class Endpoint:
-    """A handler of exchanges as an ASGI application for Starlette's routes; `path` labels it in metrics."""
+    """A handler of exchanges as an ASGI application for Starlette's routes; `path` labels it in
+    metrics.
+    """
 
     def __init__(self, path: str, handler: Handler) -> None:
         self.path = path

@@ -1,4 +1,6 @@
-"""A JSON object read field by field: each value typed and bounded, what nobody asked for refused by name."""
+"""A JSON object read field by field: each value typed and bounded, what nobody asked for refused by
+name.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _KINDS: Mapping[type, str] = {
 
 
 def decode_object(body: bytes, max_depth: int) -> dict[str, Any]:
-    """The JSON object in `body`. Errors: InvalidRequest for anything else, and for nesting beyond `max_depth`."""
+    """The JSON object in `body`. Errors: InvalidRequest for anything else, and for nesting beyond
+    `max_depth`.
+    """
     if not body.strip():
         raise InvalidRequest("The body is empty.", hint="Send a JSON object.")
     try:
@@ -34,8 +38,14 @@ def decode_object(body: bytes, max_depth: int) -> dict[str, Any]:
     except msgspec.ValidationError:
         raise InvalidRequest("The body holds a number that is out of range.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        why = str(error).removeprefix("JSON is malformed: ") if isinstance(error, msgspec.DecodeError) else "not UTF-8"
-        raise InvalidRequest(f"The body is not valid JSON: {why}.", hint="Send a JSON object.") from None
+        why = (
+            str(error).removeprefix("JSON is malformed: ")
+            if isinstance(error, msgspec.DecodeError)
+            else "not UTF-8"
+        )
+        raise InvalidRequest(
+            f"The body is not valid JSON: {why}.", hint="Send a JSON object."
+        ) from None
     if not isinstance(value, dict):
         raise InvalidRequest(f"The body must be a JSON object, not {kind_of(value)}.")
     if body.count(b"[") + body.count(b"{") > max_depth:  # else it cannot be that deep
@@ -44,7 +54,9 @@ def decode_object(body: bytes, max_depth: int) -> dict[str, Any]:
 
 
 def check_depth(value: Any, max_depth: int) -> None:
-    """Raise InvalidRequest when containers nest deeper than `max_depth`; looks at containers only, never recurses."""
+    """Raise InvalidRequest when containers nest deeper than `max_depth`; looks at containers only,
+    never recurses.
+    """
     level, depth = [value], 0
     while level:
         depth += 1
@@ -74,7 +86,8 @@ def shown(value: object) -> str:
 
 
 class Fields:
-    """The fields of one JSON object. Every reader takes its field out; `close` refuses those that are left.
+    """The fields of one JSON object. Every reader takes its field out; `close` refuses those that
+    are left.
 
     null counts as "not said". All errors are InvalidRequest and name the field as `prefix.name`.
     """
@@ -157,11 +170,18 @@ class Fields:
 
     def texts(self, name: str, *, most: int, longest: int | None = None) -> tuple[str, ...] | None:
         """A string or an array of strings."""
-        value = self._typed(name, list, str) if type(self._data.get(name)) is not str else [self.raw(name)]
+        value = (
+            self._typed(name, list, str)
+            if type(self._data.get(name)) is not str
+            else [self.raw(name)]
+        )
         self._check_size(name, value, most)
         for item in value or ():
             if type(item) is not str:
-                self.bad(name, f"must be a string or an array of strings, not an array with {kind_of(item)}")
+                self.bad(
+                    name,
+                    f"must be a string or an array of strings, not an array with {kind_of(item)}",
+                )
             self.check_text(name, item, longest)
         return None if value is None else tuple(value)
 
@@ -182,9 +202,13 @@ class Fields:
         self.present(names)
 
     def refuse(self, name: str, hint: str, *harmless: Any) -> None:
-        """Raise UnsupportedFeature when the field says anything but null or one of the `harmless` values."""
+        """Raise UnsupportedFeature when the field says anything but null or one of the `harmless`
+        values.
+        """
         value = self.raw(name)
-        if value is not None and not any(type(value) is type(item) and value == item for item in harmless):
+        if value is not None and not any(
+            type(value) is type(item) and value == item for item in harmless
+        ):
             path = self.path(name)
             raise UnsupportedFeature(f"{path} is not supported.", hint=hint, param=path)
 
@@ -194,7 +218,12 @@ class Fields:
             near = difflib.get_close_matches(name[:64], self._known, 2, 0.75)
             hint = f"Did you mean {' or '.join(near)}?" if near else None
             path = shown(self.path(name))
-            raise InvalidRequest(f"Unknown field {path}.", hint=hint, param=self.path(name)[:64], code="unknown_field")
+            raise InvalidRequest(
+                f"Unknown field {path}.",
+                hint=hint,
+                param=self.path(name)[:64],
+                code="unknown_field",
+            )
 
 
 def required(fields: Fields, name: str, value: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Who may come in: keys, header size, requests per key, waiting prompt tokens, and nobody new while draining."""
+"""Who may come in: keys, header size, requests per key, waiting prompt tokens, and nobody new while
+draining.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,18 @@ class Rank(IntEnum):
 
 
 class TokenQueue:
-    """Prompt tokens whose first answer token is still to come; more than `limit` of them are refused (0: no limit)."""
+    """Prompt tokens whose first answer token is still to come; more than `limit` of them are
+    refused (0: no limit).
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.waiting = 0
 
     def enter(self, tokens: int) -> Ticket:
-        """Errors: Overloaded. A single long prompt is always let in, else it could never be answered."""
+        """Errors: Overloaded. A single long prompt is always let in, else it could never be
+        answered.
+        """
         if self._limit and self.waiting and self.waiting + tokens > self._limit:
             raise Overloaded("Too many prompt tokens are waiting.", hint="Try again later.")
         self.waiting += tokens
@@ -79,9 +85,16 @@ class Gate:
         await self._idle.wait()
 
     def identify(self, path: str, headers: dict[bytes, bytes]) -> Rank:
-        """What the caller's key allows. Errors: Unauthorized where a key is needed and the right one is not there."""
-        if sum(map(len, headers)) + sum(map(len, headers.values())) > self._settings.max_header_bytes:
-            raise InvalidRequest(f"The headers are larger than {self._settings.max_header_bytes} bytes.")
+        """What the caller's key allows. Errors: Unauthorized where a key is needed and the right
+        one is not there.
+        """
+        if (
+            sum(map(len, headers)) + sum(map(len, headers.values()))
+            > self._settings.max_header_bytes
+        ):
+            raise InvalidRequest(
+                f"The headers are larger than {self._settings.max_header_bytes} bytes."
+            )
         sent = _credential(headers.get(b"authorization", b""), basic=path in PAGE_PATHS)
         is_admin = hmac.compare_digest(sent, self._admin_key) and bool(self._admin_key)
         is_user = hmac.compare_digest(sent, self._user_key) and bool(self._user_key)
@@ -92,26 +105,41 @@ class Gate:
         if path in OPEN_PATHS:
             return Rank.NONE
         if not sent:
-            raise Unauthorized("An API key is needed.", hint="Send it as `Authorization: Bearer KEY`.")
-        raise Unauthorized("The API key is wrong.", hint="Send the key this server was started with.")
+            raise Unauthorized(
+                "An API key is needed.", hint="Send it as `Authorization: Bearer KEY`."
+            )
+        raise Unauthorized(
+            "The API key is wrong.", hint="Send the key this server was started with."
+        )
 
     def require_admin(self, rank: Rank | None) -> None:
         """Errors: Forbidden."""
         if not self._admin_key:
             raise Forbidden(
-                "Adapters cannot be changed here.", hint="The operator allows it by setting OPENLLM_ADMIN_KEY."
+                "Adapters cannot be changed here.",
+                hint="The operator allows it by setting OPENLLM_ADMIN_KEY.",
             )
         if rank is not Rank.ADMIN:
-            raise Forbidden("This needs the admin key.", hint="Send it as `Authorization: Bearer KEY`.")
+            raise Forbidden(
+                "This needs the admin key.", hint="Send it as `Authorization: Bearer KEY`."
+            )
 
     @contextmanager
     def work(self, rank: Rank) -> Iterator[None]:
-        """The time of one request for work by whoever has `rank`. Errors: Overloaded while draining, RateLimited."""
+        """The time of one request for work by whoever has `rank`. Errors: Overloaded while
+        draining, RateLimited.
+        """
         if self.draining:
-            raise Overloaded("The server is shutting down.", hint="Try again; another one may answer.", retry_after=5)
+            raise Overloaded(
+                "The server is shutting down.",
+                hint="Try again; another one may answer.",
+                retry_after=5,
+            )
         most = self._settings.max_requests_per_key
         if most and self._inside[rank] >= most:
-            raise RateLimited(f"{most} requests with this key are running already.", hint="Wait for one to end.")
+            raise RateLimited(
+                f"{most} requests with this key are running already.", hint="Wait for one to end."
+            )
         self._inside[rank] += 1
         self._idle.clear()
         try:
@@ -124,8 +152,14 @@ class Gate:
                 self._idle.set()
 
     def challenge(self, path: str) -> tuple[bytes, bytes]:
-        """The header that tells a client how to authenticate; browsers ask for the chat page's key themselves."""
-        scheme = b'Basic realm="openllm", charset="UTF-8"' if path in PAGE_PATHS else b'Bearer realm="openllm"'
+        """The header that tells a client how to authenticate; browsers ask for the chat page's key
+        themselves.
+        """
+        scheme = (
+            b'Basic realm="openllm", charset="UTF-8"'
+            if path in PAGE_PATHS
+            else b'Bearer realm="openllm"'
+        )
         return b"www-authenticate", scheme
 
     def cors(self, scope: Scope, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -150,7 +184,9 @@ def _key(key: str | None) -> bytes:
 
 
 def _credential(header: bytes, *, basic: bool) -> bytes:
-    """The key in an Authorization header; b"" for none. Basic's password counts for the chat page only."""
+    """The key in an Authorization header; b"" for none. Basic's password counts for the chat page
+    only.
+    """
     scheme, _, value = header.partition(b" ")
     scheme, value = scheme.lower(), value.strip()
     if scheme == b"bearer":

@@ -1,4 +1,6 @@
-"""A worker's life: engines load while it already answers /livez; it drains on SIGTERM and ends when an engine dies."""
+"""A worker's life: engines load while it already answers /livez; it drains on SIGTERM and ends when
+an engine dies.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_http: Callable[[], None] | None = None  # makes the HTTP server leave its loop
-        self._supervisor = os.getppid() if _is_bentoml_worker() else None  # None: nobody would restart this process
+        self._supervisor = (
+            os.getppid() if _is_bentoml_worker() else None
+        )  # None: nobody would restart this process
 
     @property
     def alive(self) -> bool:
@@ -75,7 +79,8 @@ class Runtime:
         await self._watch()
 
     async def _watch(self) -> None:
-        while (why := self._why_to_end()) is None:  # noqa: ASYNC110  engines and parents have no event for it
+        # engines and parents have no event for it
+        while (why := self._why_to_end()) is None:  # noqa: ASYNC110
             await asyncio.sleep(WATCH_SECONDS)
         self._fail(why)
         await self.server.drain(LAST_WORDS_SECONDS)
@@ -99,11 +104,15 @@ class Runtime:
         await self._end()
 
     async def _end(self) -> None:
-        """Leave: engines first, which ends what still streams; then HTTP; should a client hold that up, without it."""
+        """Leave: engines first, which ends what still streams; then HTTP; should a client hold that
+        up, without it.
+        """
         await self.server.close()
         await self.server.drain(LAST_WORDS_SECONDS)
         if self._stop_http is not None:
-            asyncio.get_running_loop().call_later(BACKSTOP_SECONDS, os._exit, 1 if self.failure else 0)
+            asyncio.get_running_loop().call_later(
+                BACKSTOP_SECONDS, os._exit, 1 if self.failure else 0
+            )
             self._stop_http()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -112,10 +121,14 @@ class Runtime:
         self._tasks.append(task)
 
     def _check(self, task: asyncio.Task[None]) -> None:
-        """A task that raised ends the worker: an error of ours shows as its one line, any other with its trace."""
+        """A task that raised ends the worker: an error of ours shows as its one line, any other
+        with its trace.
+        """
         if task.cancelled() or (error := task.exception()) is None:
             return
-        self._fail(str(error) or type(error).__name__, None if isinstance(error, OpenLLMError) else error)
+        self._fail(
+            str(error) or type(error).__name__, None if isinstance(error, OpenLLMError) else error
+        )
         if self._stop_http is not None:
             self._stop_http()
 
@@ -125,7 +138,9 @@ class Runtime:
         self.failure = why
 
     def _take_signals(self) -> None:
-        """Stand before the server's own handlers, which would stop listening before anyone saw /readyz fail."""
+        """Stand before the server's own handlers, which would stop listening before anyone saw
+        /readyz fail.
+        """
         stop = signal.getsignal(signal.SIGTERM)
         if callable(stop):
             self._stop_http = lambda: stop(signal.SIGTERM, None)
@@ -138,6 +153,8 @@ class Runtime:
 
 
 def _is_bentoml_worker() -> bool:
-    """Whether `bentoml serve` started this process; its end, however sudden, is then the end of this one."""
+    """Whether `bentoml serve` started this process; its end, however sudden, is then the end of
+    this one.
+    """
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec is not None and spec.name.startswith("_bentoml_impl.worker")

@@ -1,4 +1,6 @@
-"""What one server counts, in Prometheus' words: requests and tokens as they pass, engine figures at each scrape."""
+"""What one server counts, in Prometheus' words: requests and tokens as they pass, engine figures at
+each scrape.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,39 @@ if TYPE_CHECKING:
 
 MetricOf = TypeVar("MetricOf", Counter, Histogram)
 CONTENT_TYPE = b"text/plain; version=1.0.0; charset=utf-8"
-FIRST_TOKEN_SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
-TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+FIRST_TOKEN_SECONDS = (
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+    2.56,
+    5.12,
+    10.24,
+    20.48,
+    40.96,
+)
+TOKEN_SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.075,
+    0.1,
+    0.2,
+    0.4,
+    0.8,
+    1.6,
+    3.2,
+)
 REQUEST_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 
 # name without its unit's suffix -> (EngineStats field, what it is, whether it only grows)
@@ -32,13 +65,20 @@ _ENGINE: Sequence[tuple[str, str, str, bool]] = (
     ("openllm_requests_waiting", "waiting", "Requests admitted and not begun.", False),
     ("openllm_cache_usage_ratio", "cache_usage", "Share of the KV cache in use.", False),
     ("openllm_prefix_cache_hits", "prefix_hits", "Prompt tokens taken from a cache.", True),
-    ("openllm_prefix_cache_queries", "prefix_queries", "Prompt tokens looked up in the prefix cache.", True),
+    (
+        "openllm_prefix_cache_queries",
+        "prefix_queries",
+        "Prompt tokens looked up in the prefix cache.",
+        True,
+    ),
     ("openllm_preemptions", "preemptions", "Requests put back to make room.", True),
 )
 
 
 class TokenGaps:
-    """Times between tokens of one model as a histogram: plain lists, since it is fed once per delta."""
+    """Times between tokens of one model as a histogram: plain lists, since it is fed once per
+    delta.
+    """
 
     __slots__ = ("counts", "total")
 
@@ -54,7 +94,10 @@ class TokenGaps:
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts as Prometheus wants them."""
         bounds = [*map(str, TOKEN_SECONDS), "+Inf"]
-        return [(bound, float(count)) for bound, count in zip(bounds, accumulate(self.counts), strict=True)]
+        return [
+            (bound, float(count))
+            for bound, count in zip(bounds, accumulate(self.counts), strict=True)
+        ]
 
 
 class Meter:
@@ -92,11 +135,15 @@ class Meter:
         self._ticket.leave()
         for usage in usages:
             self._metrics.child(self._metrics.prompt_tokens, self._model).inc(usage.prompt_tokens)
-            self._metrics.child(self._metrics.completion_tokens, self._model).inc(usage.completion_tokens)
+            self._metrics.child(self._metrics.completion_tokens, self._model).inc(
+                usage.completion_tokens
+            )
 
 
 class Metrics:
-    """One server's registry. Label `model` holds names of base models only, so that callers cannot make new ones."""
+    """One server's registry. Label `model` holds names of base models only, so that callers cannot
+    make new ones.
+    """
 
     def __init__(self, llms: Sequence[LLM]) -> None:
         registry = self._own = CollectorRegistry()
@@ -104,9 +151,14 @@ class Metrics:
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
         self.gaps = {llm.name: TokenGaps() for llm in llms}
         self.requests = Counter(
-            "openllm_requests", "Requests answered.", ("model", "route", "status"), registry=registry
+            "openllm_requests",
+            "Requests answered.",
+            ("model", "route", "status"),
+            registry=registry,
         )
-        self.prompt_tokens = Counter("openllm_prompt_tokens", "Prompt tokens.", ("model",), registry=registry)
+        self.prompt_tokens = Counter(
+            "openllm_prompt_tokens", "Prompt tokens.", ("model",), registry=registry
+        )
         self.completion_tokens = Counter(
             "openllm_completion_tokens", "Generated tokens.", ("model",), registry=registry
         )
@@ -133,7 +185,9 @@ class Metrics:
         self.child(self.request_seconds, model, route).observe(seconds)
 
     def child(self, metric: MetricOf, *labels: str) -> MetricOf:
-        """`metric.labels(...)`, which takes a lock and converts its arguments each time, remembered."""
+        """`metric.labels(...)`, which takes a lock and converts its arguments each time,
+        remembered.
+        """
         found = self._children.get((metric, labels))
         if found is None:
             found = self._children[metric, labels] = metric.labels(*labels)
@@ -144,7 +198,9 @@ class Metrics:
         return generate_latest(self._own)
 
     def render(self, others: Sequence[bytes] = ()) -> bytes:
-        """The page that Prometheus scrapes; `others` are the reports of the processes that share the port."""
+        """The page that Prometheus scrapes; `others` are the reports of the processes that share
+        the port.
+        """
         own = self.report()
         return (merge_pages([own, *others]) if others else own) + generate_latest(self._engines)
 

@@ -1,4 +1,6 @@
-"""The way of a stream's deltas to the client: written in the engine's own call for as long as nobody has to wait."""
+"""The way of a stream's deltas to the client: written in the engine's own call for as long as
+nobody has to wait.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from openllm.types import TextDelta
 def direct(send: Send) -> bool:
     """Whether `send` is uvicorn's own, which looks at nothing but the connection.
 
-    What a middleware puts around it may use the current task or its context, and must be awaited in the request's.
+    What a middleware puts around it may use the current task or its context, and must be awaited in
+    the request's.
     """
     return type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.protocols.")
 
@@ -22,13 +25,16 @@ def direct(send: Send) -> bool:
 class Outlet:
     """Counts, encodes and sends deltas, from outside of the task that answers the request.
 
-    uvicorn's `send` is a coroutine that waits only while a client takes in less than it is sent. Until then it runs to
-    its end in one go, and no task has to be woken for it. `count` and `encode` are called once per delta.
+    uvicorn's `send` is a coroutine that waits only while a client takes in less than it is sent.
+    Until then it runs to its end in one go, and no task has to be woken for it. `count` and
+    `encode` are called once per delta.
     """
 
     __slots__ = ("_count", "_encode", "_rest", "_send")
 
-    def __init__(self, send: Send, count: Callable[[TextDelta], object], encode: Callable[[TextDelta], bytes]) -> None:
+    def __init__(
+        self, send: Send, count: Callable[[TextDelta], object], encode: Callable[[TextDelta], bytes]
+    ) -> None:
         self._send = cast("Callable[[Message], Coroutine[Any, Any, None]]", send)
         self._count = count
         self._encode = encode
@@ -70,7 +76,9 @@ async def _finish(rest: Awaitable[None]) -> None:
 
 
 def begun(coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
-    """Run `coroutine` up to where it has to wait. None when it came to its end; else await what is left of it."""
+    """Run `coroutine` up to where it has to wait. None when it came to its end; else await what is
+    left of it.
+    """
     try:
         waits_for = coroutine.send(None)
     except StopIteration:

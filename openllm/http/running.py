@@ -1,4 +1,6 @@
-"""Requests through an LLM: admitted, then drained into one answer or streamed delta by delta; cancelled as one."""
+"""Requests through an LLM: admitted, then drained into one answer or streamed delta by delta;
+cancelled as one.
+"""
 
 from __future__ import annotations
 
@@ -50,18 +52,27 @@ class Work:
     overrides: dict[str, Any]  # by the names of SamplingParams
     stream: bool = False
     add_special_tokens: bool = True
-    names: Mapping[str, str] = attrs.field(factory=dict)  # an error's param -> what the protocol calls that field
+    names: Mapping[str, str] = attrs.field(
+        factory=dict
+    )  # an error's param -> what the protocol calls that field
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
-    """Do `work` and write the answer. The engine stops when the client leaves or the time allowed is over."""
+    """Do `work` and write the answer. The engine stops when the client leaves or the time allowed
+    is over.
+    """
     exchange.model = work.target.llm.name
     seconds = exchange.settings.request_seconds
     try:
-        async with exchange.client_present(), asyncio.timeout(seconds or None), AsyncExitStack() as stack:
+        async with (
+            exchange.client_present(),
+            asyncio.timeout(seconds or None),
+            AsyncExitStack() as stack,
+        ):
             generations = await _admitted(work, stack)
             if work.stream:
-                # a task of its own: a token that is not diverted would wake it through a dozen callers
+                # a task of its own: a token that is not diverted would wake it through a dozen
+                # callers
                 await asyncio.create_task(_stream(exchange, wire, generations))
             else:
                 outputs = await _drain(exchange, generations)
@@ -81,12 +92,16 @@ async def _admitted(work: Work, stack: AsyncExitStack) -> list[Generation]:
 
 
 async def _admit(work: Work, stack: AsyncExitStack) -> list[Generation]:
-    """Every prompt checked before any is begun; `stack` closes them all. Errors: those of `LLM.admit`."""
+    """Every prompt checked before any is begun; `stack` closes them all. Errors: those of
+    `LLM.admit`.
+    """
     llm = work.target.llm
     params = llm.sampling_params(**work.overrides)
     generations = []
     for prompt in work.prompts:
-        request = GenerationRequest(prompt, params, work.target.adapter, add_special_tokens=work.add_special_tokens)
+        request = GenerationRequest(
+            prompt, params, work.target.adapter, add_special_tokens=work.add_special_tokens
+        )
         generation = await llm.admit(request)
         stack.push_async_callback(generation.aclose)
         generations.append(generation)
@@ -120,7 +135,9 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
 
 def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     """Begin to count; the prompts wait from here. Errors: Overloaded."""
-    ticket = exchange.house.queue.enter(sum(len(generation.prompt_token_ids) for generation in generations))
+    ticket = exchange.house.queue.enter(
+        sum(len(generation.prompt_token_ids) for generation in generations)
+    )
     return Meter(exchange.metrics, exchange.model, exchange.started, ticket)
 
 
@@ -144,7 +161,9 @@ async def _drain(exchange: Exchange, generations: Sequence[Generation]) -> list[
             return [await collect(generations[0], meter.count)]
         n = generations[0].request.params.n
         notes = [partial(meter.count, base=at * n) for at in range(len(generations))]
-        tasks = [asyncio.create_task(collect(*pair)) for pair in zip(generations, notes, strict=True)]
+        tasks = [
+            asyncio.create_task(collect(*pair)) for pair in zip(generations, notes, strict=True)
+        ]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -177,7 +196,9 @@ async def _interleave(generations: Sequence[Generation]) -> AsyncGenerator[TextD
             ready.put_nowait(None)
 
     n = generations[0].request.params.n
-    tasks = [asyncio.create_task(pump(generation, at * n)) for at, generation in enumerate(generations)]
+    tasks = [
+        asyncio.create_task(pump(generation, at * n)) for at, generation in enumerate(generations)
+    ]
     live = len(tasks)
     try:
         while live:

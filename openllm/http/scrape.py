@@ -13,7 +13,9 @@ _BORN = "_created"  # samples that say when counting began
 
 
 def merge_pages(pages: Sequence[bytes]) -> bytes:
-    """Counters and histograms added up, sample by sample; of the times of creation the earliest counts."""
+    """Counters and histograms added up, sample by sample; of the times of creation the earliest
+    counts.
+    """
     registry = CollectorRegistry()
     registry.register(_Sum(pages))
     return generate_latest(registry)

@@ -1,4 +1,6 @@
-"""Auto classes and per-family classes: names people know, derived from the registry and `LLM`, none written by hand."""
+"""Auto classes and per-family classes: names people know, derived from the registry and `LLM`, none
+written by hand.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class FamilyLLM(LLM):
     family: ClassVar[type[LLMConfig]]
     backend_name: ClassVar[str]
 
-    def __init__(self, model_id: ModelId | None = None, *, token: Token = None, **options: Any) -> None:
+    def __init__(
+        self, model_id: ModelId | None = None, *, token: Token = None, **options: Any
+    ) -> None:
         name = type(self).__name__
         options = _decided(name, options, backend=self.backend_name, family=self.family.name)
         Assembly.__init__(self, spec_for(self.family.name, {**options, "model_id": model_id}))
@@ -37,26 +41,32 @@ class FamilyLLM(LLM):
 
     @cached_property
     def weights_dir(self) -> Path:
-        """As of any LLM. Errors: WeightsError, also where the directory holds another family's model."""
+        """As of any LLM. Errors: WeightsError, also where the directory holds another family's
+        model.
+        """
         directory = resolve_weights(self.spec, self._token)
         found = architecture(directory)
         other = models.find(found) if found and found not in self.family.architectures else None
         if other is not None:
             raise WeightsError(
-                f"{self.spec.model_id} holds a {other.title} model ({found}), and {type(self).__name__} is for "
-                f"{self.family.title}.",
+                f"{self.spec.model_id} holds a {other.title} model ({found}), and"
+                f" {type(self).__name__} is for {self.family.title}.",
                 hint=f"Take the {other.name} family's class, or openllm.LLM.",
             )
         return directory
 
     @classmethod
     def from_pretrained(cls, model_id: ModelId | None = None, **options: Any) -> Self:
-        """The model in a directory, on the Hub or in the store; None: the family's default. Loads nothing yet."""
+        """The model in a directory, on the Hub or in the store; None: the family's default. Loads
+        nothing yet.
+        """
         return cls(model_id, **options)
 
 
 def _decided(name: str, options: Mapping[str, Any], **decided: str) -> dict[str, Any]:
-    """`options` with what the class `name` stands for. Errors: UnsupportedCombination where they say otherwise."""
+    """`options` with what the class `name` stands for. Errors: UnsupportedCombination where they
+    say otherwise.
+    """
     for key, value in decided.items():
         if options.get(key) not in (None, value):
             raise UnsupportedCombination(
@@ -73,16 +83,24 @@ class _Auto:
     backend_name: ClassVar[str]
 
     def __init__(self) -> None:
-        raise TypeError(f"{type(self).__name__} is not made; call {type(self).__name__}.for_model(...).")
+        raise TypeError(
+            f"{type(self).__name__} is not made; call {type(self).__name__}.for_model(...)."
+        )
 
     @classmethod
     def for_model(
-        cls, family: str, model_id: ModelId | None = None, *, ensure_available: bool | None = None, **options: Any
+        cls,
+        family: str,
+        model_id: ModelId | None = None,
+        *,
+        ensure_available: bool | None = None,
+        **options: Any,
     ) -> FamilyLLM:
         """An LLM of that family on this backend; `options` are those of `LLM`.
 
-        `ensure_available`: True fetches the weights now if this machine lacks them; False raises WeightsError then;
-        None leaves it to the first use. Errors: UnknownFamily with near misses, UnsupportedCombination.
+        `ensure_available`: True fetches the weights now if this machine lacks them; False raises
+        WeightsError then; None leaves it to the first use. Errors: UnknownFamily with near misses,
+        UnsupportedCombination.
         """
         llm = family_class(models.get(family), cls.backend_name)(model_id, **options)
         if ensure_available is not None and not weights_present(llm.spec):
@@ -91,12 +109,15 @@ class _Auto:
                     f"The weights of {llm.spec.model_id} are not on this machine.",
                     hint="Pass ensure_available=True to fetch them.",
                 )
-            fetch_weights(llm.spec, options.get("token"))  # says what is wrong with what cannot be fetched
+            fetch_weights(
+                llm.spec, options.get("token")
+            )  # says what is wrong with what cannot be fetched
         return llm
 
     @classmethod
     def from_pretrained(cls, model_id: ModelId, **options: Any) -> LLM:
-        """An LLM for any model id or directory on this backend, of its family's class where the family can be told.
+        """An LLM for any model id or directory on this backend, of its family's class where the
+        family can be told.
 
         Errors: UnsupportedCombination when that family does not run on this backend.
         """
@@ -158,7 +179,9 @@ class AutoFlaxLLM(_Auto):
 
 
 def family_class(family: type[LLMConfig], backend: str) -> type[FamilyLLM]:
-    """The one class for a family on a backend. Errors: UnsupportedCombination, naming the backends that go."""
+    """The one class for a family on a backend. Errors: UnsupportedCombination, naming the backends
+    that go.
+    """
     family.require_backend(backend)
     return _make_class(family.name, backend)
 
@@ -180,13 +203,17 @@ def class_name(family: type[LLMConfig], backend: str) -> str:
 def class_names() -> Mapping[str, tuple[type[LLMConfig], str]]:
     """Every generated class's name, with what it stands for."""
     pairs = [(family, backend) for family in models.all_families() for backend in family.backends]
-    return MappingProxyType({class_name(family, backend): (family, backend) for family, backend in pairs})
+    return MappingProxyType(
+        {class_name(family, backend): (family, backend) for family, backend in pairs}
+    )
 
 
 def __getattr__(name: str) -> type[FamilyLLM]:
     found = class_names().get(name)
     if found is None:
-        raise AttributeError(f"module 'openllm' has no attribute {name!r}{_why_not(name)}", name=name)
+        raise AttributeError(
+            f"module 'openllm' has no attribute {name!r}{_why_not(name)}", name=name
+        )
     return family_class(*found)
 
 
@@ -195,6 +222,9 @@ def _why_not(name: str) -> str:
     for family in models.all_families():
         for backend in PREFIXES:
             if name == class_name(family, backend):
-                return f": {family.title} does not run on {backend}, only on {', '.join(family.backends)}"
+                return (
+                    f": {family.title} does not run on {backend}, only on"
+                    f" {', '.join(family.backends)}"
+                )
     near = difflib.get_close_matches(name, class_names(), 2)
     return f"; did you mean {' or '.join(near)}?" if near else ""

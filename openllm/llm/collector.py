@@ -1,7 +1,8 @@
-"""Python's garbage collector kept out of the way: paused while engines load; what is there then is left alone.
+"""Python's garbage collector kept out of the way: paused while engines load; what is there then is
+left alone.
 
-Under load it then runs by the clock: by its own count of new objects it would run at every engine step, over the
-objects of all live requests, most of which its reference counts free soon after.
+Under load it then runs by the clock: by its own count of new objects it would run at every engine
+step, over the objects of all live requests, most of which its reference counts free soon after.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _clocks = 0  # running collect_by_the_clock()
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """No collections inside: what importing torch and transformers makes stays, and each pass would visit all of it.
+    """No collections inside: what importing torch and transformers makes stays, and each pass would
+    visit all of it.
 
     It is on again afterwards, unless it was off before.
     """
@@ -34,12 +36,16 @@ def collection_paused() -> Iterator[None]:
 
 
 def set_aside() -> None:
-    """Leave all that is there now alone: no collection looks at it any more. For imported libraries, which stay."""
+    """Leave all that is there now alone: no collection looks at it any more. For imported
+    libraries, which stay.
+    """
     gc.freeze()
 
 
 def settle() -> None:
-    """Collect what is not set aside, then set aside what is left, so that no collection under load looks at it."""
+    """Collect what is not set aside, then set aside what is left, so that no collection under load
+    looks at it.
+    """
     gc.collect()
     gc.freeze()
 

@@ -20,12 +20,18 @@ class EmbeddingOutput:
     usage: Usage
 
 
-def token_prompts(renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_len: int) -> list[list[int]]:
-    """The token ids of each input. Errors: InvalidRequest for an empty one, ContextLengthExceeded for a long one."""
+def token_prompts(
+    renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_len: int
+) -> list[list[int]]:
+    """The token ids of each input. Errors: InvalidRequest for an empty one, ContextLengthExceeded
+    for a long one.
+    """
     prompts = [renderer.encode(item) for item in inputs]
     for at, prompt in enumerate(prompts):
         if not prompt:
-            raise InvalidRequest(f"Input {at} is empty.", hint="Every input needs at least one token.", param="input")
+            raise InvalidRequest(
+                f"Input {at} is empty.", hint="Every input needs at least one token.", param="input"
+            )
         if len(prompt) > max_model_len:
             raise ContextLengthExceeded(
                 f"Input {at} has {len(prompt)} tokens; this model takes {max_model_len}.",
@@ -35,16 +41,25 @@ def token_prompts(renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_le
     return prompts
 
 
-def finish_vectors(vectors: list[list[float]], normalize: bool, dimensions: int | None) -> list[list[float]]:
-    """Cut each vector to its first `dimensions` numbers, then scale it to length 1. Errors: InvalidRequest."""
+def finish_vectors(
+    vectors: list[list[float]], normalize: bool, dimensions: int | None
+) -> list[list[float]]:
+    """Cut each vector to its first `dimensions` numbers, then scale it to length 1. Errors:
+    InvalidRequest.
+    """
     if not isinstance(normalize, bool):
-        raise InvalidRequest(f"normalize must be true or false, got {normalize!r}.", param="normalize")
+        raise InvalidRequest(
+            f"normalize must be true or false, got {normalize!r}.", param="normalize"
+        )
     if dimensions is not None:
         if type(dimensions) is not int:
-            raise InvalidRequest(f"dimensions must be a whole number, got {dimensions!r}.", param="dimensions")
+            raise InvalidRequest(
+                f"dimensions must be a whole number, got {dimensions!r}.", param="dimensions"
+            )
         if vectors and not 1 <= dimensions <= len(vectors[0]):
             raise InvalidRequest(
-                f"dimensions must be between 1 and {len(vectors[0])}, got {dimensions}.", param="dimensions"
+                f"dimensions must be between 1 and {len(vectors[0])}, got {dimensions}.",
+                param="dimensions",
             )
         vectors = [vector[:dimensions] for vector in vectors]
     return [_unit(vector) for vector in vectors] if normalize else vectors

@@ -1,4 +1,6 @@
-"""Where one LLM's engine lives: the event loop it was started on, until it is closed, dropped or that loop ends."""
+"""Where one LLM's engine lives: the event loop it was started on, until it is closed, dropped or
+that loop ends.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ T = TypeVar("T")
 
 
 class Home:
-    """The engine, its loop, and the thread of that loop where the callers are synchronous. Knows nothing of the LLM."""
+    """The engine, its loop, and the thread of that loop where the callers are synchronous. Knows
+    nothing of the LLM.
+    """
 
     def __init__(self) -> None:
         self.engine: Backend | None = None
@@ -40,10 +44,16 @@ class Home:
     @property
     def started(self) -> bool:
         task = self.starting
-        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+        return (
+            task is not None and task.done() and not task.cancelled() and task.exception() is None
+        )
 
-    def claim(self, loop: asyncio.AbstractEventLoop) -> tuple[asyncio.AbstractEventLoop, Backend | None]:
-        """The loop of the engine, which is `loop` where there is none, and the engine of a loop that has ended."""
+    def claim(
+        self, loop: asyncio.AbstractEventLoop
+    ) -> tuple[asyncio.AbstractEventLoop, Backend | None]:
+        """The loop of the engine, which is `loop` where there is none, and the engine of a loop
+        that has ended.
+        """
         with self._lock:
             if self._loop is not None and not self._loop.is_closed():
                 return self._loop, None
@@ -64,21 +74,27 @@ class Home:
     def elsewhere(self) -> asyncio.AbstractEventLoop | None:
         """The loop that the engine has to be closed on, where it is not the running one."""
         loop = self._loop
-        return None if loop is None or loop.is_closed() or loop is asyncio.get_running_loop() else loop
+        return (
+            None if loop is None or loop.is_closed() or loop is asyncio.get_running_loop() else loop
+        )
 
     # For callers without a loop.
 
     def thread(self) -> LoopThread:
         """The thread of synchronous callers. Errors: InvalidRequest inside a running event loop."""
         if in_event_loop():
-            raise InvalidRequest("An event loop is running here.", hint="Use `await llm.generate(...)` instead.")
+            raise InvalidRequest(
+                "An event loop is running here.", hint="Use `await llm.generate(...)` instead."
+            )
         with self._lock:
             if self._thread is None:
                 self._thread = LoopThread()
             return self._thread
 
     def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
-        """Run a coroutine to its end, or give a generator's items as they come. Errors: those of `thread`."""
+        """Run a coroutine to its end, or give a generator's items as they come. Errors: those of
+        `thread`.
+        """
         try:
             thread = self.thread()
         except InvalidRequest:
@@ -88,7 +104,9 @@ class Home:
         return thread.iterate(work) if isinstance(work, AsyncGenerator) else thread.run(work)
 
     def close(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`, which closes the engine, and end the thread. Errors: InvalidRequest inside its own event loop."""
+        """Run `work`, which closes the engine, and end the thread. Errors: InvalidRequest inside
+        its own event loop.
+        """
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is not None:
@@ -98,16 +116,22 @@ class Home:
             work.close()
         elif in_event_loop():
             work.close()
-            raise InvalidRequest("An event loop is running here.", hint="Use `await llm.aclose()` instead.")
+            raise InvalidRequest(
+                "An event loop is running here.", hint="Use `await llm.aclose()` instead."
+            )
         else:
             asyncio.run(work)
 
     def watch(self, owner: object) -> None:
-        """Close the engine when `owner` is dropped without being closed, or the interpreter ends."""
+        """Close the engine when `owner` is dropped without being closed, or the interpreter
+        ends.
+        """
         at_shutdown(weakref.finalize(owner, self._abandon))
 
     def _abandon(self) -> None:
-        """May run on any thread, in the middle of anything: waits for nothing that could wait for this."""
+        """May run on any thread, in the middle of anything: waits for nothing that could wait for
+        this.
+        """
         loop, thread, engine = self._loop, self._thread, self.leave()
         if engine is None:
             if thread is not None:
@@ -121,7 +145,9 @@ class Home:
             loop.call_soon_threadsafe(_close_soon, loop, engine, thread)
 
 
-def _close_soon(loop: asyncio.AbstractEventLoop, engine: Backend, thread: LoopThread | None) -> None:
+def _close_soon(
+    loop: asyncio.AbstractEventLoop, engine: Backend, thread: LoopThread | None
+) -> None:
     """On the engine's loop, which may be about to end."""
     task = loop.create_task(engine.close())
 

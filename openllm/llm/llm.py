@@ -15,7 +15,13 @@ from openllm.answer.text import ChoiceAssembler
 from openllm.config.sampling import build_params, model_defaults
 from openllm.config.spec import LLMSpec
 from openllm.discovery import load_module
-from openllm.errors import AdapterNotFound, ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
+from openllm.errors import (
+    AdapterNotFound,
+    ContextLengthExceeded,
+    EngineDead,
+    InvalidRequest,
+    UnsupportedFeature,
+)
 from openllm.llm.embedding import EmbeddingOutput, finish_vectors, token_prompts
 from openllm.llm.loops import bridge, run_on
 from openllm.llm.model import Assembly, MakeEngine
@@ -41,13 +47,15 @@ LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event
 
 
 class LLM(Assembly):
-    """One model, ready to generate. Nothing is loaded before it is needed; the same on every backend.
+    """One model, ready to generate. Nothing is loaded before it is needed; the same on every
+    backend.
 
-    `model_id` is a directory, a Hub id, a model-store tag, a family name or "demo"; `options` are `LLMSpec`'s fields
-    (`backend`, `dtype`, `max_model_len`, `adapters`, ...). What is not given comes from `OPENLLM_*` variables, then
-    from the model's family. `token` is shown to the Hub and to nobody else, and written down nowhere; without it the
-    Hub client's own is used. Errors: ConfigurationError for options that cannot work; WeightsError, MissingDependency
-    and the engine's own when it starts.
+    `model_id` is a directory, a Hub id, a model-store tag, a family name or "demo"; `options` are
+    `LLMSpec`'s fields (`backend`, `dtype`, `max_model_len`, `adapters`, ...). What is not given
+    comes from `OPENLLM_*` variables, then from the model's family. `token` is shown to the Hub and
+    to nobody else, and written down nowhere; without it the Hub client's own is used. Errors:
+    ConfigurationError for options that cannot work; WeightsError, MissingDependency and the
+    engine's own when it starts.
 
         llm = openllm.LLM("demo")
         print(llm("How do I build a Bento?"))              # in a script
@@ -64,10 +72,14 @@ class LLM(Assembly):
         return cls(model_id, **options)
 
     @classmethod
-    def from_spec(cls, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None) -> Self:
-        """An LLM for exactly this spec, without reading the environment; `weights_dir` skips the resolution.
+    def from_spec(
+        cls, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None
+    ) -> Self:
+        """An LLM for exactly this spec, without reading the environment; `weights_dir` skips the
+        resolution.
 
-        `make_engine` gives the engine, such as one in another process; by default it is chosen for this one.
+        `make_engine` gives the engine, such as one in another process; by default it is chosen for
+        this one.
         """
         llm = cls.__new__(cls)
         Assembly.__init__(llm, spec, weights_dir, make_engine)
@@ -79,11 +91,14 @@ class LLM(Assembly):
     # One request.
 
     def sampling_params(self, **overrides: Any) -> SamplingParams:
-        """Overrides, then the spec's defaults, the model's own (generation_config.json), and the family's.
+        """Overrides, then the spec's defaults, the model's own (generation_config.json), and the
+        family's.
 
         Errors: InvalidRequest that names the parameter.
         """
-        return build_params(overrides, self.spec.sampling, self.model_sampling, self.config.sampling)
+        return build_params(
+            overrides, self.spec.sampling, self.model_sampling, self.config.sampling
+        )
 
     @cached_property
     def model_sampling(self) -> Mapping[str, Any]:
@@ -91,49 +106,69 @@ class LLM(Assembly):
         return model_defaults(self.weights_dir)
 
     async def admit(self, request: GenerationRequest) -> Generation:
-        """Render, tokenize and check a request; the engine sees it when the result is first iterated.
+        """Render, tokenize and check a request; the engine sees it when the result is first
+        iterated.
 
-        Must run on the loop the LLM was started on. Errors: InvalidRequest, ContextLengthExceeded, UnsupportedFeature,
-        AdapterNotFound, EngineDead.
+        Must run on the loop the LLM was started on. Errors: InvalidRequest, ContextLengthExceeded,
+        UnsupportedFeature, AdapterNotFound, EngineDead.
         """
         if not self.started:
             await self.start()
         if self.failure:
-            raise EngineDead(f"The engine has stopped: {self.failure}.", hint="Restart the service.")
+            raise EngineDead(
+                f"The engine has stopped: {self.failure}.", hint="Restart the service."
+            )
         if self.spec.task != "generate":
-            raise UnsupportedFeature(f"{self.name} is an embedding model.", hint="Use /v1/embeddings.", param="model")
+            raise UnsupportedFeature(
+                f"{self.name} is an embedding model.", hint="Use /v1/embeddings.", param="model"
+            )
         self._check_adapter(request.adapter)
         token_ids = await self.encode(request.prompt, request.add_special_tokens)
         params = self._fitted(request.params, len(token_ids))
         self._check_ids(token_ids, params)
         engine_request = EngineRequest(request.request_id, token_ids, params, request.adapter)
         self.backend.check(engine_request)
-        return Generation(self.backend, engine_request, self._choices(engine_request), self.shelf.use(request.adapter))
+        return Generation(
+            self.backend,
+            engine_request,
+            self._choices(engine_request),
+            self.shelf.use(request.adapter),
+        )
 
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""
         if isinstance(prompt, str) and self.renderer.too_long(prompt, self.max_model_len):
             raise ContextLengthExceeded(
-                f"This model's context is {self.max_model_len} tokens; the prompt has {len(prompt)} characters.",
+                f"This model's context is {self.max_model_len} tokens; the prompt has {len(prompt)}"
+                " characters.",
                 hint="Shorten the prompt.",
                 param="prompt",
             )
-        quick = len(prompt) <= LONG_PROMPT if isinstance(prompt, str) else not isinstance(prompt, Conversation)
+        quick = (
+            len(prompt) <= LONG_PROMPT
+            if isinstance(prompt, str)
+            else not isinstance(prompt, Conversation)
+        )
         if quick:
             return self.renderer.encode(prompt, add_special_tokens)
         return await asyncio.to_thread(self.renderer.encode, prompt, add_special_tokens)
 
     def _check_adapter(self, name: str | None) -> None:
         if name is not None and name not in self.adapters:
-            raise AdapterNotFound(f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model")
+            raise AdapterNotFound(
+                f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+            )
 
     def _fitted(self, params: SamplingParams, size: int) -> SamplingParams:
         """`params` with max_tokens set, prompt (of `size` tokens) plus answer inside the context.
 
-        A request's own max_tokens that does not fit is refused; a default one is cut to the room there is.
+        A request's own max_tokens that does not fit is refused; a default one is cut to the room
+        there is.
         """
         if size == 0:
-            raise InvalidRequest("The prompt is empty.", hint="Send at least one token.", param="prompt")
+            raise InvalidRequest(
+                "The prompt is empty.", hint="Send at least one token.", param="prompt"
+            )
         limit, wanted = self.max_model_len, params.max_tokens
         room = limit - size
         if wanted is not None and wanted == self._default_max_tokens():
@@ -156,34 +191,49 @@ class LLM(Assembly):
 
     def _check_ids(self, token_ids: list[int], params: SamplingParams) -> None:
         vocab = self.backend.info.vocab_size
-        named = {"prompt": token_ids, "logit_bias": params.logit_bias, "stop_token_ids": params.stop_token_ids}
+        named = {
+            "prompt": token_ids,
+            "logit_bias": params.logit_bias,
+            "stop_token_ids": params.stop_token_ids,
+        }
         for name, ids in named.items():
             if ids and (min(ids) < 0 or max(ids) >= vocab):
                 raise InvalidRequest(f"{name}: a token id is not in [0, {vocab}).", param=name)
 
     def _choices(self, request: EngineRequest) -> list[ChoiceAssembler]:
         ends = frozenset(self.backend.info.eos_token_ids)
-        make = partial(ChoiceAssembler, self.decoding_tokenizer, request.params, request.prompt_token_ids, ends)
+        make = partial(
+            ChoiceAssembler, self.decoding_tokenizer, request.params, request.prompt_token_ids, ends
+        )
         return [make() for _ in range(request.params.n)]
 
     # The public ways to ask.
 
-    async def generate(self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any) -> GenerationOutput:
-        """The whole answer to a text, token ids or a `Conversation`; `params` are `SamplingParams`' names.
+    async def generate(
+        self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any
+    ) -> GenerationOutput:
+        """The whole answer to a text, token ids or a `Conversation`; `params` are `SamplingParams`'
+        names.
 
-        A text is continued as it is; `chat` applies the chat template. Errors: those of `admit`, Overloaded,
-        EngineError.
+        A text is continued as it is; `chat` applies the chat template. Errors: those of `admit`,
+        Overloaded, EngineError.
         """
         await self.start()
         return await run_on(self.home, lambda: self._answer(prompt, adapter_name, params))
 
-    async def _answer(self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]) -> GenerationOutput:
-        return await collect(await self.admit(GenerationRequest(prompt, self.sampling_params(**params), adapter)))
+    async def _answer(
+        self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]
+    ) -> GenerationOutput:
+        return await collect(
+            await self.admit(GenerationRequest(prompt, self.sampling_params(**params), adapter))
+        )
 
     async def generate_iterator(
         self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any
     ) -> AsyncGenerator[GenerationOutput, None]:
-        """What is new, as it comes: each item has one output, with the text and tokens since the one before."""
+        """What is new, as it comes: each item has one output, with the text and tokens since the
+        one before.
+        """
         await self.start()
         make = partial(self._deltas, prompt, adapter_name, params)
         outputs = make() if self.home is asyncio.get_running_loop() else bridge(self.home, make)
@@ -196,17 +246,30 @@ class LLM(Assembly):
     async def _deltas(
         self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]
     ) -> AsyncGenerator[GenerationOutput, None]:
-        async with await self.admit(GenerationRequest(prompt, self.sampling_params(**params), adapter)) as generation:
+        async with await self.admit(
+            GenerationRequest(prompt, self.sampling_params(**params), adapter)
+        ) as generation:
             async for delta in generation:
                 raise_failure(delta)
                 output = CompletionOutput(
-                    delta.index, delta.text, delta.token_ids, delta.finish_reason, delta.stop_reason, delta.logprobs
+                    delta.index,
+                    delta.text,
+                    delta.token_ids,
+                    delta.finish_reason,
+                    delta.stop_reason,
+                    delta.logprobs,
                 )
                 ids, usage = generation.prompt_token_ids, generation.usage
-                yield GenerationOutput(generation.request_id, ids, [output], usage, delta.prompt_logprobs)
+                yield GenerationOutput(
+                    generation.request_id, ids, [output], usage, delta.prompt_logprobs
+                )
 
     async def chat(
-        self, messages: Sequence[Message | Mapping[str, Any]], *, adapter_name: str | None = None, **params: Any
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        adapter_name: str | None = None,
+        **params: Any,
     ) -> GenerationOutput:
         """The answer to a conversation: messages as `Message` or {"role": ..., "content": ...}."""
         return await self.generate(conversation(messages), adapter_name=adapter_name, **params)
@@ -214,8 +277,8 @@ class LLM(Assembly):
     def __call__(self, prompt: Prompt, **params: Any) -> GenerationOutput:
         """The answer, synchronously; for scripts and notebooks' plain cells.
 
-        A text is one turn of a chat when the model has a chat template, else it is continued. Inside a running event
-        loop use `await llm.generate(...)`.
+        A text is one turn of a chat when the model has a chat template, else it is continued.
+        Inside a running event loop use `await llm.generate(...)`.
         """
         return self.run(self._ask(prompt, params))
 
@@ -233,17 +296,22 @@ class LLM(Assembly):
         normalize: bool = True,
         dimensions: int | None = None,
     ) -> EmbeddingOutput:
-        """One vector per text (list of floats), cut to `dimensions` and scaled to length 1 unless told otherwise.
+        """One vector per text (list of floats), cut to `dimensions` and scaled to length 1 unless
+        told otherwise.
 
-        `pooling` is "mean", "last" or "cls"; None: what the model's files say. Errors: UnsupportedFeature,
-        InvalidRequest, ContextLengthExceeded.
+        `pooling` is "mean", "last" or "cls"; None: what the model's files say. Errors:
+        UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
         """
         await self.start()
 
         async def work() -> EmbeddingOutput:
-            prompts = await asyncio.to_thread(token_prompts, self.renderer, as_prompts(texts), self.max_model_len)
+            prompts = await asyncio.to_thread(
+                token_prompts, self.renderer, as_prompts(texts), self.max_model_len
+            )
             found = await self.backend.embed(prompts, pooling)
-            return EmbeddingOutput(finish_vectors(found.vectors, normalize, dimensions), Usage(found.prompt_tokens, 0))
+            return EmbeddingOutput(
+                finish_vectors(found.vectors, normalize, dimensions), Usage(found.prompt_tokens, 0)
+            )
 
         return await run_on(self.home, work)
 
@@ -256,10 +324,12 @@ class LLM(Assembly):
         targets: Sequence[str] = (),
         gradient_checkpointing: bool = False,
     ) -> tuple[Any, Any]:
-        """A new `peft.PeftModel` of these weights with untrained LoRA matrices, and the tokenizer; for any trainer.
+        """A new `peft.PeftModel` of these weights with untrained LoRA matrices, and the tokenizer;
+        for any trainer.
 
-        `alpha` None is twice the rank; `targets` are the last names of layers ("q_proj"), by default every linear one.
-        What it saves can be mounted. The engine is neither needed nor touched. Errors: MissingDependency, WeightsError.
+        `alpha` None is twice the rank; `targets` are the last names of layers ("q_proj"), by
+        default every linear one. What it saves can be mounted. The engine is neither needed nor
+        touched. Errors: MissingDependency, WeightsError.
         """
         from openllm.backends.pytorch.training import LoraPlan, prepare_model
 
@@ -269,7 +339,9 @@ class LLM(Assembly):
     # BentoML. Its package stands above this one, hence the late imports.
 
     def to_runner(self, **options: Any) -> Runner:
-        """This model as a `bentoml.legacy.Runner`; `options` are that class's own. Errors: ConfigurationError."""
+        """This model as a `bentoml.legacy.Runner`; `options` are that class's own. Errors:
+        ConfigurationError.
+        """
         runner: Runner = load_module("openllm.bento", "runner").Runner.from_llm(self, **options)
         return runner
 

@@ -43,7 +43,9 @@ class LoopThread:
             raise
 
     def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
-        """The items as they come; closing the iterator, or leaving its loop, closes the generator."""
+        """The items as they come; closing the iterator, or leaving its loop, closes the
+        generator.
+        """
 
         async def step() -> Any:
             return await anext(items, _END)
@@ -77,14 +79,16 @@ def in_event_loop() -> bool:
 def at_shutdown(work: Callable[[], object]) -> None:
     """Call `work` when the main thread ends, while threads can still be started.
 
-    `atexit` is too late for that: the executors that an engine's `close` needs are shut down by then. This is the hook
-    that concurrent.futures itself uses; it has no public name.
+    `atexit` is too late for that: the executors that an engine's `close` needs are shut down by
+    then. This is the hook that concurrent.futures itself uses; it has no public name.
     """
     threading._register_atexit(work)  # type: ignore[attr-defined]  # see above
 
 
 async def run_on(home: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Await `make()` on `home`, from whatever loop the caller is on. Errors: EngineDead when `home` ends first."""
+    """Await `make()` on `home`, from whatever loop the caller is on. Errors: EngineDead when `home`
+    ends first.
+    """
     if home is asyncio.get_running_loop():
         return await make()
     remote = _submit(home, make())
@@ -105,15 +109,20 @@ async def run_on(home: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[A
 
 
 async def _ends_soon(home: asyncio.AbstractEventLoop) -> bool:
-    """Whether `home` is being torn down: it lends no threads any more, and whoever asked for one got a RuntimeError."""
+    """Whether `home` is being torn down: it lends no threads any more, and whoever asked for one
+    got a RuntimeError.
+    """
     end = time.monotonic() + WATCH_SECONDS
-    while not home.is_closed() and time.monotonic() < end:  # noqa: ASYNC110  another loop's end is no event here
+    # another loop's end is no event here
+    while not home.is_closed() and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return home.is_closed()
 
 
 async def lends_threads(home: asyncio.AbstractEventLoop) -> bool:
-    """Whether `home` can still do what closing an engine takes; a loop that is being torn down cannot."""
+    """Whether `home` can still do what closing an engine takes; a loop that is being torn down
+    cannot.
+    """
     try:
         await run_on(home, lambda: asyncio.to_thread(bool))
     except EngineDead:
@@ -121,7 +130,9 @@ async def lends_threads(home: asyncio.AbstractEventLoop) -> bool:
     return True
 
 
-def _submit(home: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+def _submit(
+    home: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]
+) -> concurrent.futures.Future[T]:
     try:
         return asyncio.run_coroutine_threadsafe(work, home)
     except RuntimeError:

@@ -42,9 +42,13 @@ def choose_engine(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:
 
 
 class Assembly:
-    """Weights, tokenizer, renderer and engine of one spec. The engine lives on the loop it was started on."""
+    """Weights, tokenizer, renderer and engine of one spec. The engine lives on the loop it was
+    started on.
+    """
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None) -> None:
+    def __init__(
+        self, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None
+    ) -> None:
         self.spec = spec
         self._make_engine = make_engine or choose_engine
         self._token: Token = None  # for the Hub; kept out of the spec, which is written down
@@ -62,12 +66,16 @@ class Assembly:
 
     @cached_property
     def weights_dir(self) -> Path:
-        """The local directory of weights and tokenizer. May download a Hub id. Errors: WeightsError."""
+        """The local directory of weights and tokenizer. May download a Hub id. Errors:
+        WeightsError.
+        """
         return resolve_weights(self.spec, self._token)
 
     @cached_property
     def adapter_dirs(self) -> Mapping[str, Path]:
-        """The spec's adapters by name, each found and checked. May download. Errors: WeightsError."""
+        """The spec's adapters by name, each found and checked. May download. Errors:
+        WeightsError.
+        """
         return {adapter.name: self._checked(adapter) for adapter in self.spec.adapters}
 
     @cached_property
@@ -92,7 +100,9 @@ class Assembly:
         """The Rust tokenizer behind the transformers one; what the stream decoder steps through."""
         inner = getattr(self.tokenizer, "backend_tokenizer", None)
         if inner is None:
-            raise WeightsError("This tokenizer has no fast form.", hint="Add a tokenizer.json to the directory.")
+            raise WeightsError(
+                "This tokenizer has no fast form.", hint="Add a tokenizer.json to the directory."
+            )
         return inner
 
     @cached_property
@@ -105,7 +115,9 @@ class Assembly:
         """The engine, made but not started. Errors: MissingDependency, ConfigurationError."""
         home = self._home
         if home.engine is None:
-            adapters = tuple(AdapterSpec(name, str(path)) for name, path in self.adapter_dirs.items())
+            adapters = tuple(
+                AdapterSpec(name, str(path)) for name, path in self.adapter_dirs.items()
+            )
             spec = attrs.evolve(self.spec, adapters=adapters)
             home.engine, home.reason = self._make_engine(spec, self.weights_dir)
         return home.engine
@@ -117,14 +129,16 @@ class Assembly:
 
     @property
     def model(self) -> Any:
-        """The engine's own model object (transformers' on PyTorch); loads it. Errors: UnsupportedFeature."""
+        """The engine's own model object (transformers' on PyTorch); loads it. Errors:
+        UnsupportedFeature.
+        """
         return self.backend.load_model()
 
     async def start(self) -> None:
         """Load everything and bring the engine up; later calls return at once.
 
-        An LLM used from a second event loop while the first is alive is served by the first; when the first is closed
-        the engine starts anew on the second.
+        An LLM used from a second event loop while the first is alive is served by the first; when
+        the first is closed the engine starts anew on the second.
         """
         running = asyncio.get_running_loop()
         loop, left = self._home.claim(running)
@@ -144,9 +158,12 @@ class Assembly:
 
     async def _start(self) -> None:
         if self._make_engine is choose_engine:
-            # Imports the engine. Errors that are kept meanwhile keep their stack, which must not hold this LLM.
+            # Imports the engine. Errors that are kept meanwhile keep their stack, which must not
+            # hold this LLM.
             await asyncio.to_thread(select_backend, self.spec, sure=True)
-        backend, _, adapters = await asyncio.to_thread(lambda: (self.backend, self.renderer, self.adapter_dirs))
+        backend, _, adapters = await asyncio.to_thread(
+            lambda: (self.backend, self.renderer, self.adapter_dirs)
+        )
         if not self._watched:
             self._watched = True
             self._home.watch(self)
@@ -159,22 +176,32 @@ class Assembly:
 
     def _checked(self, adapter: AdapterSpec) -> Path:
         if adapter.name == self.name:
-            raise ConfigurationError(f"An adapter cannot have the model's name {self.name!r}.", hint="Rename it.")
-        path, uniform = resolve_adapter(adapter, self._token), select_backend(self.spec)[0].uniform_adapters
+            raise ConfigurationError(
+                f"An adapter cannot have the model's name {self.name!r}.", hint="Rename it."
+            )
+        path, uniform = (
+            resolve_adapter(adapter, self._token),
+            select_backend(self.spec)[0].uniform_adapters,
+        )
         return check_adapter(path, self.weights_dir, self.max_lora_rank, uniform=uniform).path
 
-    async def mount_adapter(self, name: str, source: str | Path, revision: str | None = None) -> None:
-        """Make the LoRA adapter in a directory, on the Hub or in the store usable as `adapter_name=name`.
+    async def mount_adapter(
+        self, name: str, source: str | Path, revision: str | None = None
+    ) -> None:
+        """Make the LoRA adapter in a directory, on the Hub or in the store usable as
+        `adapter_name=name`.
 
-        Requests in flight see no change. Errors: WeightsError when it does not fit this model, Conflict when the name
-        is taken, UnsupportedFeature when the engine has no LoRA.
+        Requests in flight see no change. Errors: WeightsError when it does not fit this model,
+        Conflict when the name is taken, UnsupportedFeature when the engine has no LoRA.
         """
         await self.start()
         path = await asyncio.to_thread(self._checked, AdapterSpec(name, str(source), revision))
         await run_on(self.home, lambda: self.shelf.add(name, path))
 
     async def unmount_adapter(self, name: str, *, wait: bool = True) -> None:
-        """Forget an adapter once its running requests are done. Errors: AdapterNotFound; Conflict without `wait`."""
+        """Forget an adapter once its running requests are done. Errors: AdapterNotFound; Conflict
+        without `wait`.
+        """
         await run_on(self.home, lambda: self.shelf.remove(name, wait=wait))
 
     @property
@@ -244,23 +271,30 @@ class Assembly:
     def run(self, work: AsyncGenerator[T, None]) -> Iterator[T]: ...
 
     def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
-        """Run a coroutine of this LLM to its end; or give the items of a stream, `llm.generate_iterator`, as they come.
+        """Run a coroutine of this LLM to its end; or give the items of a stream,
+        `llm.generate_iterator`, as they come.
 
         Errors: InvalidRequest inside a running event loop.
         """
         return self._home.run(work)
 
     def close(self) -> None:
-        """The synchronous `aclose`. Errors: InvalidRequest inside the event loop that the engine lives on."""
+        """The synchronous `aclose`. Errors: InvalidRequest inside the event loop that the engine
+        lives on.
+        """
         self._home.close(self.aclose())
 
     def __enter__(self) -> Self:
-        """Errors: InvalidRequest inside a running event loop, which could not be left synchronously."""
+        """Errors: InvalidRequest inside a running event loop, which could not be left
+        synchronously.
+        """
         if in_event_loop():
             raise InvalidRequest("An event loop is running here.", hint="Use `async with` instead.")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -272,7 +306,8 @@ class Assembly:
     ) -> None:
         await self.aclose()
 
-    # A copy, also one by way of a pickle, is the same model, not started. A pickle does not hold the token.
+    # A copy, also one by way of a pickle, is the same model, not started. A pickle does not hold
+    # the token.
 
     def __getstate__(self) -> dict[str, Any]:
         own = None if self._make_engine is choose_engine else self._make_engine

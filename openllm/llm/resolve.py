@@ -21,7 +21,9 @@ DEMO = "demo"
 
 @attrs.frozen
 class Layers:
-    """Where options come from, the strongest first; keys are LLMSpec's fields, None means "not said"."""
+    """Where options come from, the strongest first; keys are LLMSpec's fields, None means "not
+    said".
+    """
 
     explicit: Mapping[str, Any] = attrs.field(factory=dict)
     environment: Mapping[str, Any] = attrs.field(factory=dict)
@@ -29,18 +31,22 @@ class Layers:
 
 
 def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMSpec:
-    """The spec of `model`: a family's name, a directory, a Hub id, a model-store tag, or None for what the layers say.
+    """The spec of `model`: a family's name, a directory, a Hub id, a model-store tag, or None for
+    what the layers say.
 
-    A family's name brings its default model, which OPENLLM_MODEL_ID and --model-id replace; anything else is the
-    model id itself. With nothing said at all it is the demo. Errors: ConfigurationError, UnknownFamily,
-    UnsupportedCombination for a backend that the family does not run on.
+    A family's name brings its default model, which OPENLLM_MODEL_ID and --model-id replace;
+    anything else is the model id itself. With nothing said at all it is the demo. Errors:
+    ConfigurationError, UnknownFamily, UnsupportedCombination for a backend that the family does not
+    run on.
     """
     said = {**_named(model, layers.explicit), **_given(layers.explicit)}
     known = {**_given(layers.recipe), **_given(layers.environment), **said}
     family = models.get(str(known["family"])) if "family" in known else None
     model_id = known.get("model_id", family.default_id if family else DEMO)
     if model_id is None:
-        raise ConfigurationError(f"The family {known['family']} has no default model.", hint="Add --model-id.")
+        raise ConfigurationError(
+            f"The family {known['family']} has no default model.", hint="Add --model-id."
+        )
     family = family or _recognise(str(model_id), settings)
     weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}
     spec = resolve_spec(said, layers.environment, layers.recipe, weakest)
@@ -63,11 +69,17 @@ def _named(model: str | None, explicit: Mapping[str, Any]) -> dict[str, Any]:
     if not both and not _is_word(model):
         return {"model_id": model}
     family = models.get(model)  # with --model-id, MODEL can be nothing but a family
-    return {"model_id": DEMO, "family": DEMO} if family.name == DEMO and not both else {"family": family.name}
+    return (
+        {"model_id": DEMO, "family": DEMO}
+        if family.name == DEMO and not both
+        else {"family": family.name}
+    )
 
 
 def _is_word(model: str) -> bool:
-    """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor a tag (`name:version`)."""
+    """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor a tag
+    (`name:version`).
+    """
     if any(mark in model for mark in "/\\:~") or model.startswith("."):
         return False
     try:
@@ -78,7 +90,9 @@ def _is_word(model: str) -> bool:
 
 
 def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
-    """The family of a model id, as far as can be told without the network; None leaves it to the weights."""
+    """The family of a model id, as far as can be told without the network; None leaves it to the
+    weights.
+    """
     path = Path(model_id).expanduser()
     try:
         if path.is_dir():

@@ -1,4 +1,6 @@
-"""LLMConfig: what is known of a model family, as a class of constants that checks itself when it is defined."""
+"""LLMConfig: what is known of a model family, as a class of constants that checks itself when it is
+defined.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any, ClassVar
 
 from openllm.errors import ConfigurationError, UnsupportedCombination
 
-# Spelled out so that reading the registry loads neither attrs nor msgspec; tests compare them with spec and types.
+# Spelled out so that reading the registry loads neither attrs nor msgspec; tests compare them with
+# spec and types.
 BACKENDS = ("vllm", "pytorch", "tf", "flax")
 TASKS = ("generate", "embed")
 SAMPLING = (
@@ -21,10 +24,11 @@ SAMPLING = (
 
 
 class LLMConfig:
-    """Base of the families. A subclass sets constants only; a wrong one raises ConfigurationError at import.
+    """Base of the families. A subclass sets constants only; a wrong one raises ConfigurationError
+    at import.
 
-    `patterns` are shell globs over the lower-cased Hub id. A family that is `by_id_only` shares an architecture with
-    another and is never found through it.
+    `patterns` are shell globs over the lower-cased Hub id. A family that is `by_id_only` shares an
+    architecture with another and is never found through it.
     """
 
     name: ClassVar[str] = ""
@@ -36,11 +40,20 @@ class LLMConfig:
     patterns: ClassVar[tuple[str, ...]] = ()
     default_id: ClassVar[str | None] = None  # one of model_ids: what `openllm start NAME` loads
     task: ClassVar[str] = "generate"
-    sampling: ClassVar[Mapping[str, Any]] = {}  # the vendor's, from the default id's generation_config.json
+    sampling: ClassVar[
+        Mapping[str, Any]
+    ] = {}  # the vendor's, from the default id's generation_config.json
     lora_targets: ClassVar[tuple[str, ...]] = ()  # linear layers that an adapter usually changes
-    tool_format: ClassVar[str | None] = None  # how the model writes tool calls, by the name of vLLM's parser
-    reasoning_format: ClassVar[str | None] = None  # how the model marks its thinking, by the same kind of name
-    backends: ClassVar[tuple[str, ...]] = ("vllm", "pytorch")  # engines it goes together with, beside echo
+    tool_format: ClassVar[str | None] = (
+        None  # how the model writes tool calls, by the name of vLLM's parser
+    )
+    reasoning_format: ClassVar[str | None] = (
+        None  # how the model marks its thinking, by the same kind of name
+    )
+    backends: ClassVar[tuple[str, ...]] = (
+        "vllm",
+        "pytorch",
+    )  # engines it goes together with, beside echo
     requirements: ClassVar[tuple[str, ...]] = ()  # distributions needed beyond the backend's
     license: ClassVar[str] = ""  # SPDX name, or the vendor's own, of the default id
 
@@ -65,10 +78,14 @@ class LLMConfig:
 
     @classmethod
     def require_backend(cls, backend: str) -> None:
-        """Errors: UnsupportedCombination that names the backends which do go together with this family."""
+        """Errors: UnsupportedCombination that names the backends which do go together with this
+        family.
+        """
         if backend != "echo" and backend not in cls.backends:
             can = ", ".join(cls.backends)
-            raise UnsupportedCombination(f"{cls.title or cls.name} does not run on {backend}.", hint=f"Choose {can}.")
+            raise UnsupportedCombination(
+                f"{cls.title or cls.name} does not run on {backend}.", hint=f"Choose {can}."
+            )
 
     @classmethod
     def spec_layer(cls) -> dict[str, Any]:
@@ -82,7 +99,11 @@ def _text(value: object) -> bool:
 
 
 def _texts(value: object) -> bool:
-    return isinstance(value, tuple) and all(_text(item) for item in value) and len(set(value)) == len(value)
+    return (
+        isinstance(value, tuple)
+        and all(_text(item) for item in value)
+        and len(set(value)) == len(value)
+    )
 
 
 def _name(value: object) -> bool:
@@ -117,4 +138,6 @@ def _fail(cls: type[LLMConfig], what: str, near: str = "") -> None:
     import difflib
 
     close = difflib.get_close_matches(near, _CHECKS, 1)
-    raise ConfigurationError(f"{cls.__name__} {what}.", hint=f"Did you mean {close[0]}?" if close else None)
+    raise ConfigurationError(
+        f"{cls.__name__} {what}.", hint=f"Did you mean {close[0]}?" if close else None
+    )

@@ -1,7 +1,7 @@
 """The model families: one module of constants each, found by being in this package.
 
-Which family a model belongs to never depends on an order of registration: its id decides first (known ids, then
-patterns), then its architecture, then `generic` takes it.
+Which family a model belongs to never depends on an order of registration: its id decides first
+(known ids, then patterns), then its architecture, then `generic` takes it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ def all_families() -> list[type[LLMConfig]]:
 
 
 def get(name: str) -> type[LLMConfig]:
-    """The family of that name or alias, in any case. Errors: UnknownFamily, naming the nearest ones."""
+    """The family of that name or alias, in any case. Errors: UnknownFamily, naming the nearest
+    ones.
+    """
     if not isinstance(name, str):
-        raise UnknownFamily(f"A family's name is a text, not {name!r}.", hint=f"There are {', '.join(names())}.")
+        raise UnknownFamily(
+            f"A family's name is a text, not {name!r}.", hint=f"There are {', '.join(names())}."
+        )
     wanted = name.strip().lower()
     if wanted in names():
         return _load(wanted)
@@ -38,23 +42,33 @@ def get(name: str) -> type[LLMConfig]:
 
 
 def find(architecture: str) -> type[LLMConfig] | None:
-    """The one family that `architecture` (as in config.json) stands for; None when no family claims it.
+    """The one family that `architecture` (as in config.json) stands for; None when no family claims
+    it.
 
     Errors: ConfigurationError when two families claim it.
     """
-    found = [family for family in all_families() if architecture in family.architectures and not family.by_id_only]
+    found = [
+        family
+        for family in all_families()
+        if architecture in family.architectures and not family.by_id_only
+    ]
     return _only(found, f"architecture {architecture}")
 
 
 def resolve(model_id: str, architecture: str | None = None) -> type[LLMConfig]:
     """The family of a model: by exact id, by id pattern, by architecture, else `generic`.
 
-    `model_id` may be a Hub id, a directory or a model-store tag (`org--name:version`). A directory's path decides
-    nothing: what people call their folders says little. Errors: ConfigurationError when two families claim the model.
+    `model_id` may be a Hub id, a directory or a model-store tag (`org--name:version`). A
+    directory's path decides nothing: what people call their folders says little. Errors:
+    ConfigurationError when two families claim the model.
     """
     hub_id = _hub_id(model_id)
     if hub_id is not None:
-        known = [family for family in all_families() if hub_id in (known.lower() for known in family.model_ids)]
+        known = [
+            family
+            for family in all_families()
+            if hub_id in (known.lower() for known in family.model_ids)
+        ]
         matching = known or [family for family in all_families() if family.matches(hub_id)]
         if found := _only(matching, f"model id {model_id}"):
             return found
@@ -64,17 +78,25 @@ def resolve(model_id: str, architecture: str | None = None) -> type[LLMConfig]:
 def _load(name: str) -> type[LLMConfig]:
     """The one LLMConfig class that the module `name` defines."""
     module = load_module(PACKAGE, name)
-    own = [kind for kind in vars(module).values() if isinstance(kind, type) and kind.__module__ == module.__name__]
+    own = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and kind.__module__ == module.__name__
+    ]
     found = [kind for kind in own if issubclass(kind, LLMConfig)]
     if len(found) != 1 or found[0].name != name:
-        raise ConfigurationError(f"openllm/models/families/{name}.py must define one LLMConfig whose name is {name!r}.")
+        raise ConfigurationError(
+            f"openllm/models/families/{name}.py must define one LLMConfig whose name is {name!r}."
+        )
     return found[0]
 
 
 def _only(found: list[type[LLMConfig]], what: str) -> type[LLMConfig] | None:
     if len(found) > 1:
         both = " and ".join(family.name for family in found)
-        raise ConfigurationError(f"The families {both} both claim {what}.", hint="Make one of them narrower.")
+        raise ConfigurationError(
+            f"The families {both} both claim {what}.", hint="Make one of them narrower."
+        )
     return found[0] if found else None
 
 

@@ -1,4 +1,6 @@
-"""What a chat template is given for one message: content as a text or as parts, told by the template itself."""
+"""What a chat template is given for one message: content as a text or as parts, told by the
+template itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ ContentFormat = Literal["text", "parts", "either"]
 
 
 def template_message(message: Message, wanted: ContentFormat) -> dict[str, Any]:
-    """The message as templates know it: absent fields left out, content in the wanted form, tool arguments parsed."""
+    """The message as templates know it: absent fields left out, content in the wanted form, tool
+    arguments parsed.
+    """
     fields: dict[str, Any] = {"role": message.role, "content": _content(message.content, wanted)}
     if message.tool_calls is not None:
         fields["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
@@ -36,7 +40,9 @@ def _content(content: str | Sequence[Mapping[str, Any]] | None, wanted: ContentF
 def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
     kind = part.get("type", "text")
     if kind not in ("text", "input_text", "output_text", "refusal"):
-        raise UnsupportedFeature(f"This model takes text only, not {kind!r} content.", param="messages")
+        raise UnsupportedFeature(
+            f"This model takes text only, not {kind!r} content.", param="messages"
+        )
     text = part.get("refusal" if kind == "refusal" else "text")
     if not isinstance(text, str):
         raise InvalidRequest("A text part of a message has no text.", param="messages")
@@ -56,14 +62,19 @@ def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def content_format(template: nodes.Template) -> ContentFormat:
-    """What the parsed template expects in `message.content`, judged by whether it loops over it or indexes it."""
+    """What the parsed template expects in `message.content`, judged by whether it loops over it or
+    indexes it.
+    """
     names = {"content"}
     before: set[str] = set()
     while names != before:
         before = set(names)
         names |= _assigned(template, before) | _passed(template, before)
     loops = any(_is_content(loop.iter, names) for loop in template.find_all(nodes.For))
-    fields: list[nodes.Getitem | nodes.Getattr] = [*template.find_all(nodes.Getitem), *template.find_all(nodes.Getattr)]
+    fields: list[nodes.Getitem | nodes.Getattr] = [
+        *template.find_all(nodes.Getitem),
+        *template.find_all(nodes.Getattr),
+    ]
     if not loops and not any(_is_part(field.node, names) for field in fields):
         return "text"
     asks = any(
@@ -83,7 +94,9 @@ def _assigned(template: nodes.Template, names: set[str]) -> set[str]:
 
 def _passed(template: nodes.Template, names: set[str]) -> set[str]:
     """Parameters of macros that are somewhere called with a message's content."""
-    macros = {macro.name: [arg.name for arg in macro.args] for macro in template.find_all(nodes.Macro)}
+    macros = {
+        macro.name: [arg.name for arg in macro.args] for macro in template.find_all(nodes.Macro)
+    }
     return {
         parameter
         for call in template.find_all(nodes.Call)

@@ -1,4 +1,6 @@
-"""What an untrusted template may spend: its clock, and the weight (characters plus elements) of what it builds."""
+"""What an untrusted template may spend: its clock, and the weight (characters plus elements) of
+what it builds.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _LONGEST_NUMBER = 4096  # bits
 _MOST_PIECES = 2**20  # of a split text
 _DEEPEST = 100  # levels of nesting
 _WIDEST = 10_000  # characters of one formatted number
-_WIDE = re.compile(r"\d{5,}|%[^a-zA-Z%*]*\*|\{[^{}:]*:[^{}]*\{")  # a field that is wide, or whose width is computed
+_WIDE = re.compile(
+    r"\d{5,}|%[^a-zA-Z%*]*\*|\{[^{}:]*:[^{}]*\{"
+)  # a field that is wide, or whose width is computed
 _CONTAINERS = (list, tuple, dict, set, frozenset, Mapping)
 
 
@@ -35,14 +39,18 @@ class Limits:
 
 
 class _Clock(threading.local):
-    """Of one thread. Reading the time costs more than a step of a template, so it is read when `credit` is spent."""
+    """Of one thread. Reading the time costs more than a step of a template, so it is read when
+    `credit` is spent.
+    """
 
     deadline = 0.0
     credit = 0
 
 
 class Scales:
-    """Holds every rendering to `limits`; each rendering has the clock of its own thread. Errors: TemplateLimit."""
+    """Holds every rendering to `limits`; each rendering has the clock of its own thread. Errors:
+    TemplateLimit.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -62,7 +70,9 @@ class Scales:
                 raise TemplateLimit("it takes too long")
 
     def weigh(self, value: object) -> int:
-        """Characters plus elements of `value`, nested ones included; too heavy or too deep is refused."""
+        """Characters plus elements of `value`, nested ones included; too heavy or too deep is
+        refused.
+        """
         if isinstance(value, str):
             self.check(len(value))
             self.tick(len(value) // _CHARACTERS)
@@ -94,7 +104,9 @@ class Scales:
         return weight
 
     def weighed(self, value: Any) -> Any:
-        """`value` itself; an iterator is drained and comes back as a fresh one (still true, still read once)."""
+        """`value` itself; an iterator is drained and comes back as a fresh one (still true, still
+        read once).
+        """
         if isinstance(value, Iterator):
             items = list(self.counted(value))
             self.weigh(items)
@@ -121,7 +133,8 @@ class Scales:
         if weight > self.limits.weight:
             raise TemplateLimit("it builds too large a value")
 
-    # Asked before an operation, because its result may be too large to make -----------------------------------------
+    # Asked before an operation, because its result may be too large to make
+    # -----------------------------------------
 
     def check_replace(self, text: str, old: str, new: str) -> None:
         self.check(len(text) + (text.count(old) + 1) * len(new))
@@ -146,7 +159,10 @@ class Scales:
 
     def check_split(self, text: str, args: tuple[Any, ...]) -> None:
         separator = args[0] if args and isinstance(args[0], str) else ""
-        if len(text) > _MOST_PIECES and (text.count(separator) if separator else len(text)) > _MOST_PIECES:
+        if (
+            len(text) > _MOST_PIECES
+            and (text.count(separator) if separator else len(text)) > _MOST_PIECES
+        ):
             raise TemplateLimit("it splits a text into too many pieces")
 
 

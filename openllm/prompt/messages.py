@@ -12,7 +12,9 @@ LONGEST_SHOWN = 80  # characters of what was wrong
 
 
 def require_items(value: object, what: str, hint: str) -> None:
-    """Refuse what is no list of items: a text, bytes, a mapping, a number. Errors: InvalidRequest."""
+    """Refuse what is no list of items: a text, bytes, a mapping, a number. Errors:
+    InvalidRequest.
+    """
     if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         raise InvalidRequest(f"{what} cannot be {_shown(value)}.", hint=hint, param="prompt")
 
@@ -27,7 +29,9 @@ def conversation(messages: Sequence[Message | Mapping[str, Any]]) -> Conversatio
     require_items(messages, "A conversation", "Pass a list of messages.")
     if not messages:
         raise InvalidRequest("There are no messages.", hint="Send at least one.", param="messages")
-    return Conversation(tuple(item if isinstance(item, Message) else _message(item) for item in messages))
+    return Conversation(
+        tuple(item if isinstance(item, Message) else _message(item) for item in messages)
+    )
 
 
 def _message(item: Mapping[str, Any]) -> Message:
@@ -36,7 +40,9 @@ def _message(item: Mapping[str, Any]) -> Message:
     except TypeError:
         has = sorted(item) if isinstance(item, Mapping) else repr(item)
         raise InvalidRequest(
-            f"A message has {has}; it needs role and content.", hint="See openllm.Message.", param="messages"
+            f"A message has {has}; it needs role and content.",
+            hint="See openllm.Message.",
+            param="messages",
         ) from None
 
 

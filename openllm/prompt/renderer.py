@@ -20,7 +20,14 @@ from openllm.prompt.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
 from openllm.types import Conversation, Message, Prompt
 from openllm.weights.hub import config_errors
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tekken.json",
+)
 _RESERVED = frozenset({"messages", "tools", "add_generation_prompt"})
 _LONGEST_TEMPLATE = 2**20  # characters
 _LONGEST_REASON = 300  # characters of a template's own complaint
@@ -28,10 +35,14 @@ _NFC_SHRINKS = 4  # times fewer bytes after Unicode normalisation, at most
 
 
 def load_tokenizer(weights_dir: Path, *, trust_remote_code: bool = False) -> Any:
-    """The transformers tokenizer of a local directory; the network is never asked. Errors: WeightsError."""
+    """The transformers tokenizer of a local directory; the network is never asked. Errors:
+    WeightsError.
+    """
     if not weights_dir.is_dir():
         raise WeightsError(f"There is no directory {weights_dir}.", hint="Check the path.")
-    if not trust_remote_code and not any((weights_dir / name).is_file() for name in _TOKENIZER_FILES):
+    if not trust_remote_code and not any(
+        (weights_dir / name).is_file() for name in _TOKENIZER_FILES
+    ):
         raise WeightsError(
             f"{weights_dir} has no tokenizer: tokenizer.json is missing.",
             hint="Save it there with tokenizer.save_pretrained().",
@@ -51,9 +62,9 @@ def load_tokenizer(weights_dir: Path, *, trust_remote_code: bool = False) -> Any
         ) from error
     except Exception as error:
         # The tokenizers library raises bare Exceptions for a tokenizer.json that it cannot read.
-        if not isinstance(error, OSError | ValueError | LookupError | TypeError | AttributeError | ImportError) and (
-            type(error) is not Exception
-        ):
+        if not isinstance(
+            error, OSError | ValueError | LookupError | TypeError | AttributeError | ImportError
+        ) and (type(error) is not Exception):
             raise
         reason = " ".join(str(error).split())[:_LONGEST_REASON]
         raise WeightsError(
@@ -67,21 +78,29 @@ def _check_json(path: Path) -> None:
     try:
         json.loads(path.read_bytes())
     except (ValueError, OSError) as error:
-        raise WeightsError(f"{path} is not readable JSON: {error}.", hint="Fetch it again.") from error
+        raise WeightsError(
+            f"{path} is not readable JSON: {error}.", hint="Fetch it again."
+        ) from error
 
 
 class ChatRenderer:
-    """Turns prompts into token ids with one tokenizer and its chat template (or `template`, Jinja text).
+    """Turns prompts into token ids with one tokenizer and its chat template (or `template`, Jinja
+    text).
 
-    Safe to use from several threads. `render` and `encode` are synchronous; long texts are tokenized without holding
-    the interpreter lock, so a caller on an event loop hands them to a thread. As with every Hugging Face tokenizer, a
-    special token written out in a user's text ("<|eot_id|>") becomes that token; who must prevent it strips it before.
+    Safe to use from several threads. `render` and `encode` are synchronous; long texts are
+    tokenized without holding the interpreter lock, so a caller on an event loop hands them to a
+    thread. As with every Hugging Face tokenizer, a special token written out in a user's text
+    ("<|eot_id|>") becomes that token; who must prevent it strips it before.
     """
 
-    def __init__(self, tokenizer: Any, template: str | None = None, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, template: str | None = None, *, limits: Limits | None = None
+    ) -> None:
         self.tokenizer = tokenizer
         self._environment = BoundedEnvironment(limits or Limits())
-        self._source: str | Mapping[str, str] | None = template or getattr(tokenizer, "chat_template", None)
+        self._source: str | Mapping[str, str] | None = template or getattr(
+            tokenizer, "chat_template", None
+        )
         self._special_tokens = dict(tokenizer.special_tokens_map)
         self._compiled: dict[str, _Compiled] = {}
 
@@ -90,10 +109,14 @@ class ChatRenderer:
         return bool(self._source)
 
     def render(self, conversation: Conversation) -> str:
-        """The prompt as text. Errors: InvalidRequest (no template, or the template refuses), UnsupportedFeature."""
+        """The prompt as text. Errors: InvalidRequest (no template, or the template refuses),
+        UnsupportedFeature.
+        """
         _check(conversation)
         compiled = self._template(bool(conversation.tools))
-        messages = [template_message(message, compiled.content) for message in conversation.messages]
+        messages = [
+            template_message(message, compiled.content) for message in conversation.messages
+        ]
         mark = _mark_end(messages[-1]) if conversation.continue_final_message else None
         variables = {
             "documents": None,
@@ -116,7 +139,8 @@ class ChatRenderer:
     def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text, of token ids (checked only for type and sign), or of a conversation.
 
-        A rendered conversation never gets special tokens added: its template wrote them. Errors: InvalidRequest.
+        A rendered conversation never gets special tokens added: its template wrote them. Errors:
+        InvalidRequest.
         """
         if isinstance(prompt, Conversation):
             return self._tokenize(self.render(prompt), False)
@@ -125,17 +149,25 @@ class ChatRenderer:
         require_items(prompt, "A prompt", "Pass a text, token ids or a Conversation.")
         for token in prompt:
             if type(token) is not int or token < 0:
-                hint = "Messages are for chat." if isinstance(token, Mapping | Message) else "Ids are whole numbers."
+                hint = (
+                    "Messages are for chat."
+                    if isinstance(token, Mapping | Message)
+                    else "Ids are whole numbers."
+                )
                 raise InvalidRequest(f"{token!r} is not a token id.", hint=hint, param="prompt")
         return list(prompt)
 
     def too_long(self, text: str, limit: int) -> bool:
-        """Whether `text` has more than `limit` tokens for certain, told from its length alone. False: count them."""
+        """Whether `text` has more than `limit` tokens for certain, told from its length alone.
+        False: count them.
+        """
         return self._longest_token > 0 and len(text) > limit * self._longest_token * _NFC_SHRINKS
 
     @functools.cached_property
     def _longest_token(self) -> int:
-        """Characters of the longest token; 0 where a token may stand for any length of text (unknown words)."""
+        """Characters of the longest token; 0 where a token may stand for any length of text
+        (unknown words).
+        """
         model = getattr(getattr(self.tokenizer, "backend_tokenizer", None), "model", None)
         if type(model).__name__ != "BPE" or (
             getattr(model, "unk_token", None) and not getattr(model, "byte_fallback", 0)
@@ -152,11 +184,17 @@ class ChatRenderer:
             ) from error
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
-            return [int(token) for token in self.tokenizer.encode(text, add_special_tokens=add_special_tokens)]
-        if backend.truncation is not None or backend.padding is not None:  # left on by whoever used the tokenizer last
+            return [
+                int(token)
+                for token in self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
+            ]
+        if (
+            backend.truncation is not None or backend.padding is not None
+        ):  # left on by whoever used the tokenizer last
             backend.no_truncation()
             backend.no_padding()
-        # `encode` holds the interpreter lock (8 s for 4 MB); a batch of one does not, and is faster on long texts.
+        # `encode` holds the interpreter lock (8 s for 4 MB); a batch of one does not, and is faster
+        # on long texts.
         return list(backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids)
 
     def _template(self, tools: bool) -> _Compiled:
@@ -195,7 +233,9 @@ def _compile(environment: BoundedEnvironment, source: str) -> _Compiled:
 
 def _check(conversation: Conversation) -> None:
     if not conversation.messages:
-        raise InvalidRequest("messages is empty.", hint="Send at least one message.", param="messages")
+        raise InvalidRequest(
+            "messages is empty.", hint="Send at least one message.", param="messages"
+        )
     if conversation.continue_final_message and conversation.add_generation_prompt:
         raise InvalidRequest(
             "continue_final_message and add_generation_prompt exclude each other.",
@@ -203,11 +243,15 @@ def _check(conversation: Conversation) -> None:
             param="continue_final_message",
         )
     if taken := _RESERVED & conversation.template_kwargs.keys():
-        raise InvalidRequest(f"{min(taken)!r} cannot be a template argument.", param="chat_template_kwargs")
+        raise InvalidRequest(
+            f"{min(taken)!r} cannot be a template argument.", param="chat_template_kwargs"
+        )
 
 
 def _mark_end(message: dict[str, Any]) -> str:
-    """Append a mark to the message's text, by which the end is found again in the rendered prompt."""
+    """Append a mark to the message's text, by which the end is found again in the rendered
+    prompt.
+    """
     mark = f"END-{secrets.token_hex(8)} "
     content = message["content"]
     if isinstance(content, str):
@@ -215,15 +259,21 @@ def _mark_end(message: dict[str, Any]) -> str:
     elif content:
         content[-1] = {**content[-1], "text": content[-1]["text"] + mark}
     else:
-        raise InvalidRequest("The final message has no text to continue.", param="continue_final_message")
+        raise InvalidRequest(
+            "The final message has no text to continue.", param="continue_final_message"
+        )
     return mark
 
 
 def _cut(text: str, mark: str) -> str:
-    """`text` up to the mark; a template that strips the content also strips what stood before the mark."""
+    """`text` up to the mark; a template that strips the content also strips what stood before the
+    mark.
+    """
     before, found, after = text.rpartition(mark.rstrip())
     if not found:
-        raise InvalidRequest("The chat template drops the final message.", param="continue_final_message")
+        raise InvalidRequest(
+            "The chat template drops the final message.", param="continue_final_message"
+        )
     return before if after.startswith(" ") else before.rstrip()
 
 

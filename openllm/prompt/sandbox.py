@@ -1,9 +1,10 @@
-"""A Jinja environment for templates that nobody has read: no side effects, bounded time, bounded size; it truly stops.
+"""A Jinja environment for templates that nobody has read: no side effects, bounded time, bounded
+size; it truly stops.
 
-Jinja's own sandbox keeps a template away from Python's internals but lets it loop and grow without end. Here every
-loop pass, call, filter and operator looks at the clock, and every value that a template builds is weighed before the
-next can be built from it (`openllm.prompt.limits`): so no single step is ever large, and the clock is always looked at
-again.
+Jinja's own sandbox keeps a template away from Python's internals but lets it loop and grow without
+end. Here every loop pass, call, filter and operator looks at the clock, and every value that a
+template builds is weighed before the next can be built from it (`openllm.prompt.limits`): so no
+single step is ever large, and the clock is always looked at again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from jinja2.utils import Namespace
 
 from openllm.prompt.limits import Limits, Scales, TemplateLimit
 
-# What compiling or rendering can raise: all mean that the template is broken, or does not fit what it was given.
+# What compiling or rendering can raise: all mean that the template is broken, or does not fit what
+# it was given.
 TEMPLATE_ERRORS = (
     TemplateError,
     ArithmeticError,
@@ -36,7 +38,9 @@ TEMPLATE_ERRORS = (
     TypeError,
     ValueError,
 )
-_REFUSED_FILTERS = frozenset({"forceescape", "pprint", "striptags", "urlize", "wordwrap", "xmlattr"})  # super-linear
+_REFUSED_FILTERS = frozenset(
+    {"forceescape", "pprint", "striptags", "urlize", "wordwrap", "xmlattr"}
+)  # super-linear
 _REFUSED_METHODS = frozenset({"encode", "expandtabs", "maketrans", "to_bytes", "translate"})
 _LARGEST_ARGUMENT = 2**20  # of a number given to a filter
 _LONGEST_SEPARATOR = 4  # characters, of JSON
@@ -44,17 +48,23 @@ _WIDEST_INDENT = 64  # characters, of JSON
 
 
 class _Generation(Extension):
-    """`{% generation %}…{% endgeneration %}` marks an answer for training; here it is only a scope."""
+    """`{% generation %}…{% endgeneration %}` marks an answer for training; here it is only a
+    scope.
+    """
 
     tags = {"generation"}  # noqa: RUF012 - declared so by Jinja
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+        return nodes.Scope(
+            parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line
+        )
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Compiles templates (`from_string`) and renders them, each rendering on one thread and within `limits`."""
+    """Compiles templates (`from_string`) and renders them, each rendering on one thread and within
+    `limits`.
+    """
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
@@ -67,10 +77,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             cache_size=0,
         )
         self.scales = Scales(limits)
-        self.concat = self.scales.concat  # type: ignore[method-assign]  # Jinja means it to be replaced
+        # Jinja means it to be replaced
+        self.concat = self.scales.concat  # type: ignore[method-assign]
         originals = {**self.filters, "tojson": self._tojson}
         self.filters = {
-            name: self._metered(name, call) for name, call in originals.items() if name not in _REFUSED_FILTERS
+            name: self._metered(name, call)
+            for name, call in originals.items()
+            if name not in _REFUSED_FILTERS
         }
         self.filters |= {".tick": self._ticked, ".held": self._held, ".joined": self._joined}
         self.globals.pop("lipsum", None)
@@ -82,7 +95,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.scales.weigh(variables)
         return self.scales.concat(template.root_render_func(template.new_context(dict(variables))))
 
-    # What compiled code calls ---------------------------------------------------------------------------------------
+    # What compiled code calls
+    # ---------------------------------------------------------------------------------------
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Every call that a template makes."""
@@ -116,10 +130,16 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
         return bounded
 
-    def _generate(self, source: nodes.Template, name: Any, filename: Any, defer_init: bool = False) -> str:
-        """Jinja's hook between parsing and code: adds ticks to loops, and scales to what builds values."""
+    def _generate(
+        self, source: nodes.Template, name: Any, filename: Any, defer_init: bool = False
+    ) -> str:
+        """Jinja's hook between parsing and code: adds ticks to loops, and scales to what builds
+        values.
+        """
         for loop in list(source.find_all(nodes.For)):
-            loop.body.insert(0, nodes.ExprStmt(_filtered(nodes.Const(0, lineno=loop.lineno), ".tick")))
+            loop.body.insert(
+                0, nodes.ExprStmt(_filtered(nodes.Const(0, lineno=loop.lineno), ".tick"))
+            )
         for assign in list(source.find_all(nodes.Assign)):
             if not isinstance(assign.node, nodes.Name | nodes.Const | nodes.Getattr):
                 assign.node = _filtered(assign.node, ".held")
@@ -129,7 +149,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         source.set_environment(self)
         return str(super()._generate(source, name, filename, defer_init))
 
-    # What the compiled code has instead of Jinja's own ---------------------------------------------------------------
+    # What the compiled code has instead of Jinja's own
+    # ---------------------------------------------------------------
 
     def _printed(self, value: Any) -> Any:
         """Jinja's finalize: what may stand in `{{ }}`."""
@@ -155,7 +176,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return self.scales.concat(str(self._printed(value)) for value in values)
 
     def _metered(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Jinja's filter `name` between the scales; it takes the context, so that the compiler never folds it away."""
+        """Jinja's filter `name` between the scales; it takes the context, so that the compiler
+        never folds it away.
+        """
         wanted = getattr(getattr(call, "jinja_pass_arg", None), "name", None)
         lead: Callable[[Context], tuple[Any, ...]] = {
             "context": lambda context: (context,),
@@ -196,7 +219,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             raise TemplateError("it sums lists")
 
     def _bounded_arguments(self, method: str, owner: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """`args` of a method of a text or number, checked; an iterator given to `join` becomes a list."""
+        """`args` of a method of a text or number, checked; an iterator given to `join` becomes a
+        list.
+        """
         if method in _REFUSED_METHODS:
             raise SecurityError(f"it calls {method}")
         if not isinstance(owner, str):
@@ -223,9 +248,13 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     ) -> str:
         """As transformers has it: no HTML escapes, non-ASCII kept."""
         width = len(indent) if isinstance(indent, str) else int(indent or 0)
-        if width > _WIDEST_INDENT or (separators and max(map(len, separators)) > _LONGEST_SEPARATOR):
+        if width > _WIDEST_INDENT or (
+            separators and max(map(len, separators)) > _LONGEST_SEPARATOR
+        ):
             raise TemplateLimit("it spaces JSON too widely")
-        encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        encoder = json.JSONEncoder(
+            ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
         return self.scales.concat(encoder.iterencode(value))
 
 
@@ -237,7 +266,11 @@ def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
 def _replace_concats(tree: nodes.Node) -> None:
     """`a ~ b` becomes a filter over `[a, b]`, everywhere in `tree`."""
     for name, value in list(tree.iter_fields()):
-        setattr(tree, name, [_replaced(item) for item in value] if isinstance(value, list) else _replaced(value))
+        setattr(
+            tree,
+            name,
+            [_replaced(item) for item in value] if isinstance(value, list) else _replaced(value),
+        )
 
 
 def _replaced(value: Any) -> Any:

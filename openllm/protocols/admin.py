@@ -1,8 +1,9 @@
-"""GET, POST and DELETE /v1/adapters: LoRA adapters mounted and removed while serving, with the admin key only.
+"""GET, POST and DELETE /v1/adapters: LoRA adapters mounted and removed while serving, with the
+admin key only.
 
-A source is a model-store tag (`name:version`) or a directory below the operator's adapter root. Answers about
-sources never tell what the disk holds elsewhere. A removal waits for the requests that use the adapter; new ones get
-404 from then on.
+A source is a model-store tag (`name:version`) or a directory below the operator's adapter root.
+Answers about sources never tell what the disk holds elsewhere. A removal waits for the requests
+that use the adapter; new ones get 404 from then on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import attrs
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
-from openllm.errors import AdapterNotFound, ConfigurationError, Conflict, InvalidRequest, OpenLLMError, WeightsError
+from openllm.errors import (
+    AdapterNotFound,
+    ConfigurationError,
+    Conflict,
+    InvalidRequest,
+    OpenLLMError,
+    WeightsError,
+)
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Endpoint, Exchange, without_paths
 from openllm.http.fields import Fields, required
@@ -49,16 +57,22 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         target = catalog.running(request.model, "generate")
         exchange.model = target.llm.name
         if request.name in (known.name for known in catalog.targets()):
-            raise Conflict(f"The name {request.name!r} is taken.", hint="Choose another name.", param="name")
+            raise Conflict(
+                f"The name {request.name!r} is taken.", hint="Choose another name.", param="name"
+            )
         await _mount(target.llm, request, settings)
-        await exchange.answer_json(_entry(Target(request.name, target.llm, request.name)), status=201)
+        await exchange.answer_json(
+            _entry(Target(request.name, target.llm, request.name)), status=201
+        )
 
     async def remove_adapter(exchange: Exchange) -> None:
         exchange.require_admin()
         name = exchange.scope["path_params"]["name"]
         found = [target for target in catalog.targets() if target.adapter == name]
         if not found:
-            raise AdapterNotFound(f"There is no adapter {name[:128]!r}.", hint="GET /v1/adapters lists them.")
+            raise AdapterNotFound(
+                f"There is no adapter {name[:128]!r}.", hint="GET /v1/adapters lists them."
+            )
         exchange.model = found[0].llm.name
         await found[0].llm.unmount_adapter(name)
         await exchange.answer_json({"id": name, "object": "adapter", "deleted": True})
@@ -88,10 +102,15 @@ def _entry(target: Target) -> dict[str, Any]:
 
 
 def read_adapter(fields: Fields) -> AdapterRequest:
-    """The body: name, source, and the base model where there are several. Errors: InvalidRequest."""
+    """The body: name, source, and the base model where there are several. Errors:
+    InvalidRequest.
+    """
     name = required(fields, "name", fields.text("name"))
     if not _NAME.fullmatch(name):
-        fields.bad("name", "must be 1 to 64 letters, digits, or one of . _ - and begin with a letter or digit")
+        fields.bad(
+            "name",
+            "must be 1 to 64 letters, digits, or one of . _ - and begin with a letter or digit",
+        )
     source = required(fields, "source", fields.text("source", longest=1024))
     model = fields.text("model")
     fields.close()
@@ -99,5 +118,9 @@ def read_adapter(fields: Fields) -> AdapterRequest:
 
 
 def _told(error: OpenLLMError, checked: CheckedAdapter, source: str) -> InvalidRequest:
-    """What a mount failed of, with the caller's word for the source in place of the path, and no other path."""
-    return InvalidRequest(without_paths(str(error).replace(str(checked.path), source)), param="source")
+    """What a mount failed of, with the caller's word for the source in place of the path, and no
+    other path.
+    """
+    return InvalidRequest(
+        without_paths(str(error).replace(str(checked.path), source)), param="source"
+    )

@@ -1,8 +1,10 @@
-"""POST /v1/generate, /v1/generate_stream and GET /v1/metadata: openllm's own interface, with token ids in and out.
+"""POST /v1/generate, /v1/generate_stream and GET /v1/metadata: openllm's own interface, with token
+ids in and out.
 
-A body has `prompt` (a text or token ids) or `messages`, optionally `adapter_name` and `model`, and `SamplingParams`'
-fields, either beside them or in `llm_config` (where max_tokens may be called max_new_tokens). Each event of a stream
-is an answer's shape with only what is new; the last one before [DONE] has no outputs and the usage.
+A body has `prompt` (a text or token ids) or `messages`, optionally `adapter_name` and `model`, and
+`SamplingParams`' fields, either beside them or in `llm_config` (where max_tokens may be called
+max_new_tokens). Each event of a stream is an answer's shape with only what is new; the last one
+before [DONE] has no outputs and the usage.
 """
 
 from __future__ import annotations
@@ -55,17 +57,25 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
     async def metadata(exchange: Exchange) -> None:
         models = [describe(target) for target in catalog.targets() if target.adapter is None]
-        await exchange.answer_json({"openllm_version": openllm.__version__, **models[0], "models": models})
+        await exchange.answer_json(
+            {"openllm_version": openllm.__version__, **models[0], "models": models}
+        )
 
     return [
         Route("/v1/generate", Endpoint("/v1/generate", generate), methods=["POST"]),
-        Route("/v1/generate_stream", Endpoint("/v1/generate_stream", generate_stream), methods=["POST"]),
+        Route(
+            "/v1/generate_stream",
+            Endpoint("/v1/generate_stream", generate_stream),
+            methods=["POST"],
+        ),
         Route("/v1/metadata", Endpoint("/v1/metadata", metadata), methods=["GET"]),
     ]
 
 
 def read_native(fields: Fields, settings: Settings) -> NativeRequest:
-    """The body of a native request. Errors: InvalidRequest, UnsupportedFeature; each names its field."""
+    """The body of a native request. Errors: InvalidRequest, UnsupportedFeature; each names its
+    field.
+    """
     model, adapter = fields.text("model"), fields.text("adapter_name")
     if fields.said("messages"):
         prompt: Prompt = read_conversation(fields, settings)
@@ -102,13 +112,17 @@ def _target(catalog: Catalog, request: NativeRequest) -> Target:
         return target
     if request.adapter not in target.llm.adapters:
         raise AdapterNotFound(
-            f"There is no adapter {request.adapter[:128]!r}.", hint="GET /v1/models lists them.", param="adapter_name"
+            f"There is no adapter {request.adapter[:128]!r}.",
+            hint="GET /v1/models lists them.",
+            param="adapter_name",
         )
     return attrs.evolve(target, adapter=request.adapter)
 
 
 def describe(target: Target) -> dict[str, Any]:
-    """What /v1/metadata says of one model; nothing of the disk, and nothing that needs the engine's attention."""
+    """What /v1/metadata says of one model; nothing of the disk, and nothing that needs the engine's
+    attention.
+    """
     llm = target.llm
     info = llm.info if llm.started else None
     return {
@@ -136,7 +150,12 @@ class NativeWire:
         return b""
 
     def delta(self, delta: TextDelta) -> bytes:
-        output = {"index": delta.index, "text": delta.text, "token_ids": delta.token_ids, **_rest(delta)}
+        output = {
+            "index": delta.index,
+            "text": delta.text,
+            "token_ids": delta.token_ids,
+            **_rest(delta),
+        }
         event: dict[str, Any] = {"request_id": self._request_id, "outputs": [output]}
         if delta.prompt_logprobs is not None:
             event["prompt_logprobs"] = _entries(delta.prompt_logprobs)
@@ -181,4 +200,9 @@ def _entries(logprobs: Sequence[TokenLogprob | None] | None) -> list[dict[str, A
 
 def _entry(item: TokenLogprob) -> dict[str, Any]:
     top = [{"token_id": token, "logprob": finite(logprob)} for token, logprob in item.top]
-    return {"token_id": item.token_id, "logprob": finite(item.logprob), "rank": item.rank, "top": top}
+    return {
+        "token_id": item.token_id,
+        "logprob": finite(item.logprob),
+        "rank": item.rank,
+        "top": top,
+    }

@@ -18,8 +18,8 @@ _FILES = (
 )
 # Nothing from elsewhere, nothing inline: what a model writes cannot become code.
 _POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
+    b" data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -27,7 +27,11 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     if not settings.ui:
         return []
     return [
-        Route(path, Endpoint(path, _file(files("openllm.ui").joinpath(name).read_bytes(), kind)), methods=["GET"])
+        Route(
+            path,
+            Endpoint(path, _file(files("openllm.ui").joinpath(name).read_bytes(), kind)),
+            methods=["GET"],
+        )
         for path, name, kind in _FILES
     ]
 

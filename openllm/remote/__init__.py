@@ -1,1 +1,3 @@
-"""One engine in a process of its own, reached over a Unix socket: the `Backend` contract as msgpack frames."""
+"""One engine in a process of its own, reached over a Unix socket: the `Backend` contract as msgpack
+frames.
+"""

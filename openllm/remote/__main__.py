@@ -1,4 +1,6 @@
-"""`python -m openllm.remote`: one engine, as the plan on standard input says; ends when that is closed."""
+"""`python -m openllm.remote`: one engine, as the plan on standard input says; ends when that is
+closed.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def main() -> int:
     """The exit code: 0 when asked to stop, 1 when the engine could not start or has died."""
     plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=EnginePlan)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s engine: %(message)s", "%H:%M:%S"))
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname).1s engine: %(message)s", "%H:%M:%S")
+    )
     logging.getLogger().handlers = [handler]
     logging.getLogger("openllm").setLevel(plan.log_level.upper())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent says when
@@ -79,7 +83,9 @@ async def _live(server: EngineServer, stop: asyncio.Event) -> int:
 
 def _wait_orphaned(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """The parent keeps our standard input open for as long as it lives."""
-    while os.read(sys.stdin.fileno(), 4096):  # not its buffer: a thread must not hold that while the interpreter ends
+    while os.read(
+        sys.stdin.fileno(), 4096
+    ):  # not its buffer: a thread must not hold that while the interpreter ends
         pass
     if not loop.is_closed():
         loop.call_soon_threadsafe(stop.set)

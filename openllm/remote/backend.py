@@ -31,7 +31,9 @@ class RunnerBackend(Backend):
     def __init__(self, spec: LLMSpec, weights_dir: Path, address: Path) -> None:
         super().__init__(spec, weights_dir)
         self.address = address
-        self.report: Callable[[], bytes] = bytes  # what this process tells another one that collects reports
+        self.report: Callable[[], bytes] = (
+            bytes  # what this process tells another one that collects reports
+        )
         self._link: Connection | None = None
         self._numbers: dict[str, int] = {}  # request id -> number of its latest request
 
@@ -40,7 +42,9 @@ class RunnerBackend(Backend):
         return None
 
     async def start(self) -> None:
-        """Connect, and wait until the engine is up. Errors: EngineDead, and what kept the engine from starting."""
+        """Connect, and wait until the engine is up. Errors: EngineDead, and what kept the engine
+        from starting.
+        """
         if self._link is None:
             link = await self._connect()
             self._numbers.clear()
@@ -52,7 +56,9 @@ class RunnerBackend(Backend):
         end = time.monotonic() + CONNECT_SECONDS
         while True:
             try:
-                _, link = await loop.create_unix_connection(lambda: Connection(self._tell), str(self.address))
+                _, link = await loop.create_unix_connection(
+                    lambda: Connection(self._tell), str(self.address)
+                )
             except (FileNotFoundError, ConnectionRefusedError):
                 self._still_coming(time.monotonic() < end)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -69,7 +75,9 @@ class RunnerBackend(Backend):
 
     def _running(self) -> Connection:
         if self._link is None:
-            raise EngineDead("The engine has not been started, or was closed.", hint="Start it first.")
+            raise EngineDead(
+                "The engine has not been started, or was closed.", hint="Start it first."
+            )
         if self._link.failure is not None:
             raise EngineDead(f"The engine has stopped: {self._link.failure}.", hint=RESTART)
         return self._link
@@ -77,7 +85,9 @@ class RunnerBackend(Backend):
     @property
     def info(self) -> BackendInfo:
         if self._link is None:
-            raise EngineDead("The engine has not been started, or was closed.", hint="Start it first.")
+            raise EngineDead(
+                "The engine has not been started, or was closed.", hint="Start it first."
+            )
         return self._link.info
 
     @property
@@ -89,10 +99,14 @@ class RunnerBackend(Backend):
     def reason(self) -> str | None:
         return self._link.reason if self._link is not None and self._link.reason else None
 
-    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
+    async def generate(
+        self, request: EngineRequest, take: Take | None = None
+    ) -> AsyncGenerator[TokenDelta]:
         link = self._running()
         if link.waiting_bytes > MOST_WAITING:
-            raise Overloaded("The engine does not keep up with the requests.", hint="Try again later.")
+            raise Overloaded(
+                "The engine does not keep up with the requests.", hint="Try again later."
+            )
         number, queue = link.numbers.new(), DeltaQueue(take)
         link.queues[number] = queue
         self._numbers[request.request_id] = number
@@ -119,10 +133,14 @@ class RunnerBackend(Backend):
         if self._link is not None and number is not None:
             self._link.send(StopChoice(number, index))
 
-    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+    async def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+    ) -> Embeddings:
         link = self._running()
         number = link.numbers.new()
-        found: Embeddings = await link.call(number, Embed(number, [list(prompt) for prompt in prompts], pooling))
+        found: Embeddings = await link.call(
+            number, Embed(number, [list(prompt) for prompt in prompts], pooling)
+        )
         return found
 
     # Adapters: the engine's process keeps the shelf, for all its users.
@@ -159,7 +177,9 @@ class RunnerBackend(Backend):
         return self._link.failure if self._link is not None else None
 
     async def reports(self) -> list[bytes]:
-        """What `report` says in each other process that uses this engine. Errors: Overloaded when one is too slow."""
+        """What `report` says in each other process that uses this engine. Errors: Overloaded when
+        one is too slow.
+        """
         link = self._running()
         number = link.numbers.new()
         found: list[bytes] = await link.call(number, Ask(number))
@@ -176,7 +196,9 @@ class _Closed(EngineDead):
 
 
 class SharedShelf:
-    """The adapters of an engine that other processes use, too: asked for there, known here by its word."""
+    """The adapters of an engine that other processes use, too: asked for there, known here by its
+    word.
+    """
 
     def __init__(self, backend: RunnerBackend) -> None:
         self._backend = backend
@@ -190,12 +212,14 @@ class SharedShelf:
         await self._backend.mount_adapter(name, path)
 
     def use(self, name: str | None) -> AbstractAsyncContextManager[None]:
-        """Nothing to hold here: the engine's process holds the adapter while the request runs. Errors: AdapterNotFound
-        comes from there."""
+        """Nothing to hold here: the engine's process holds the adapter while the request runs.
+        Errors: AdapterNotFound comes from there."""
         return nullcontext()
 
     async def remove(self, name: str, *, wait: bool = True) -> None:
         """Errors: AdapterNotFound; Conflict when it is in use and `wait` is false."""
         if name not in self.names:
-            raise AdapterNotFound(f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model")
+            raise AdapterNotFound(
+                f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+            )
         await self._backend.unmount_adapter(name, wait=wait)

@@ -1,4 +1,6 @@
-"""An engine's process: started with a plan on its standard input, which also tells it that its parent is gone."""
+"""An engine's process: started with a plan on its standard input, which also tells it that its
+parent is gone.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class EngineProcess:
         if devices is not None:
             environment["CUDA_VISIBLE_DEVICES"] = devices
         command = [sys.executable, "-m", "openllm.remote"]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+        self._child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, env=environment, start_new_session=True
+        )
         stdin = self._child.stdin
         if stdin is not None:
             stdin.write(msgspec.json.encode(plan) + b"\n")
@@ -93,7 +97,9 @@ class ChildBackend(RunnerBackend):
 
     def _still_coming(self, in_time: bool) -> None:
         if self._child is not None and self._child.exit_code is not None:
-            raise EngineDead(f"The engine's process has ended with {self._child.exit_code}.", hint=RESTART)
+            raise EngineDead(
+                f"The engine's process has ended with {self._child.exit_code}.", hint=RESTART
+            )
         super()._still_coming(in_time)
 
     async def close(self) -> None:

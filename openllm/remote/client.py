@@ -1,4 +1,6 @@
-"""A user's end of the connection to an engine: hands deltas and answers to those who wait for them."""
+"""A user's end of the connection to an engine: hands deltas and answers to those who wait for
+them.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class Connection(Link):
         return GONE if self._gone else self.status.failure
 
     async def greeted(self) -> None:
-        """Return once the engine is up. Errors: what kept it from starting; EngineDead when its process ended."""
+        """Return once the engine is up. Errors: what kept it from starting; EngineDead when its
+        process ended.
+        """
         try:
             await self._greeting
         except BaseException:
@@ -107,7 +111,9 @@ class Connection(Link):
         if hello.trouble is not None:
             self._greeting.set_exception(from_trouble(hello.trouble))
         elif hello.version != VERSION:
-            self._greeting.set_exception(EngineDead("The engine's process has another version of openllm."))
+            self._greeting.set_exception(
+                EngineDead("The engine's process has another version of openllm.")
+            )
         else:
             self._info, self.engine, self.reason = hello.info, hello.engine, hello.reason
             self._greeting.set_result(None)
@@ -119,7 +125,11 @@ class Connection(Link):
                 queue.put(delta)
         for number in step.ended:
             if (queue := queues.get(number)) is not None:
-                queue.fail(EngineError("The engine ended the request without finishing it.", hint="See its log."))
+                queue.fail(
+                    EngineError(
+                        "The engine ended the request without finishing it.", hint="See its log."
+                    )
+                )
         for number, trouble in step.failed:
             if (queue := queues.get(number)) is not None:
                 queue.fail(from_trouble(trouble))

@@ -1,7 +1,9 @@
-"""What travels between an engine's process and those that use it: plain values, msgpack, length first; never pickle.
+"""What travels between an engine's process and those that use it: plain values, msgpack, length
+first; never pickle.
 
-A frame is four bytes of length (big endian) and one msgpack array, `[tag, fields...]`. Requests carry a number that
-their sender chose; answers and deltas carry it back. `Step` holds the deltas of one loop tick for all requests.
+A frame is four bytes of length (big endian) and one msgpack array, `[tag, fields...]`. Requests
+carry a number that their sender chose; answers and deltas carry it back. `Step` holds the deltas of
+one loop tick for all requests.
 """
 
 from __future__ import annotations
@@ -162,20 +164,25 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def pack(frame: Frame) -> bytearray:
-    """The bytes of a frame, length first. Errors: InvalidRequest when it is larger than `LARGEST`."""
+    """The bytes of a frame, length first. Errors: InvalidRequest when it is larger than
+    `LARGEST`.
+    """
     data = bytearray(PREFIX)
     _encoder.encode_into(frame, data, PREFIX)
     size = len(data) - PREFIX
     if size > LARGEST:
         raise InvalidRequest(
-            f"This needs a message of {size} bytes; {LARGEST} is the most.", hint="Split it into several requests."
+            f"This needs a message of {size} bytes; {LARGEST} is the most.",
+            hint="Split it into several requests.",
         )
     data[:PREFIX] = size.to_bytes(PREFIX, "big")
     return data
 
 
 class Splitter:
-    """Cuts a stream of bytes into frames' bodies. Errors: ValueError for a frame larger than `LARGEST`."""
+    """Cuts a stream of bytes into frames' bodies. Errors: ValueError for a frame larger than
+    `LARGEST`.
+    """
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -205,11 +212,15 @@ def to_vectors(number: int, found: Embeddings) -> Vectors:
 def from_vectors(frame: Vectors) -> Embeddings:
     numbers = array("d", frame.data).tolist()
     size = max(frame.size, 1)
-    return Embeddings([numbers[at : at + size] for at in range(0, len(numbers), size)], frame.prompt_tokens)
+    return Embeddings(
+        [numbers[at : at + size] for at in range(0, len(numbers), size)], frame.prompt_tokens
+    )
 
 
 def to_trouble(error: BaseException) -> Trouble:
-    """Any error as plain values; one that is not openllm's own says no more than that the engine failed."""
+    """Any error as plain values; one that is not openllm's own says no more than that the engine
+    failed.
+    """
     if not isinstance(error, OpenLLMError):
         error = EngineError(f"The engine failed: {type(error).__name__}.", hint="Its log has more.")
     wait = error.retry_after if isinstance(error, Retryable) else 1

@@ -1,4 +1,6 @@
-"""One end of the socket between an engine and its user: frames out, frames in, and when to hold back."""
+"""One end of the socket between an engine and its user: frames out, frames in, and when to hold
+back.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ log = logging.getLogger("openllm.remote")
 
 
 class Link(asyncio.Protocol):
-    """A protocol of `asyncio`. Subclasses say what to do with a body (`receive`) and when the other side is gone."""
+    """A protocol of `asyncio`. Subclasses say what to do with a body (`receive`) and when the other
+    side is gone.
+    """
 
     def __init__(self) -> None:
         self._splitter = Splitter()
@@ -31,7 +35,9 @@ class Link(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def send(self, frame: Frame) -> None:
-        """Put a frame on the wire; dropped when the other side is gone. Errors: InvalidRequest when it is too large."""
+        """Put a frame on the wire; dropped when the other side is gone. Errors: InvalidRequest when
+        it is too large.
+        """
         data = pack(frame)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
@@ -47,7 +53,9 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     def receive(self, body: bytes) -> None:
-        """One frame has come. Errors: msgspec.DecodeError, msgspec.ValidationError for what is none."""
+        """One frame has come. Errors: msgspec.DecodeError, msgspec.ValidationError for what is
+        none.
+        """
         raise TypeError("a link needs a receive method")
 
     def lost(self) -> None:

@@ -1,4 +1,6 @@
-"""The API workers in front of the same engines: whether all are there, and what each of them has counted."""
+"""The API workers in front of the same engines: whether all are there, and what each of them has
+counted.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Peers:
-    """The `count` workers that serve `llms`, one of them this process. They meet at the first LLM's engine."""
+    """The `count` workers that serve `llms`, one of them this process. They meet at the first LLM's
+    engine.
+    """
 
     def __init__(self, llms: Sequence[LLM], count: int, report: Callable[[], bytes]) -> None:
         self._llms = tuple(llms)
@@ -25,13 +29,19 @@ class Peers:
 
     @property
     def complete(self) -> bool:
-        """Whether every worker is connected to every engine, so that whichever gets a request can answer it."""
+        """Whether every worker is connected to every engine, so that whichever gets a request can
+        answer it.
+        """
         backends = [llm.backend for llm in self._llms if llm.started]
         here = [backend for backend in backends if isinstance(backend, RunnerBackend)]
-        return len(here) == len(self._llms) and all(backend.users >= self._count for backend in here)
+        return len(here) == len(self._llms) and all(
+            backend.users >= self._count for backend in here
+        )
 
     async def reports(self) -> list[bytes]:
-        """What the other workers report. Errors: EngineDead, Overloaded when one does not answer in time."""
+        """What the other workers report. Errors: EngineDead, Overloaded when one does not answer in
+        time.
+        """
         return await self._meeting().reports() if self._llms[0].started else []
 
     def _meeting(self) -> RunnerBackend:

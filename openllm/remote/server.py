@@ -1,4 +1,6 @@
-"""The engine's side of the socket: one LLM's engine serves all that connect and forgets those that leave."""
+"""The engine's side of the socket: one LLM's engine serves all that connect and forgets those that
+leave.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,17 @@ STATUS_SECONDS = 0.1  # how often the engine is asked how it is
 
 
 class EngineServer:
-    """Owns the engine of `llm` and listens at `address`, a path in a directory that only this user can enter."""
+    """Owns the engine of `llm` and listens at `address`, a path in a directory that only this user
+    can enter.
+    """
 
     def __init__(self, llm: Assembly, address: Path) -> None:
         self.llm = llm
         self.address = address
         self.users: set[User] = set()
-        self.dead: asyncio.Future[str] | None = None  # set when the engine stops by itself, to the reason
+        self.dead: asyncio.Future[str] | None = (
+            None  # set when the engine stops by itself, to the reason
+        )
         self._unused = asyncio.Event()
         self._hello: Hello | None = None
         self._status: Status | None = None
@@ -36,9 +42,13 @@ class EngineServer:
         self._watch: asyncio.Task[None] | None = None
 
     async def listen(self) -> None:
-        """Take connections from now on; they hear of the engine once it is up. Errors: ConfigurationError."""
+        """Take connections from now on; they hear of the engine once it is up. Errors:
+        ConfigurationError.
+        """
         if len(str(self.address).encode()) > LONGEST_ADDRESS:
-            raise ConfigurationError(f"{self.address} is too long for a socket.", hint="Set TMPDIR to a shorter path.")
+            raise ConfigurationError(
+                f"{self.address} is too long for a socket.", hint="Set TMPDIR to a shorter path."
+            )
         require_private(self.address.parent)
         self.address.unlink(missing_ok=True)  # left by an engine that was killed
         loop = asyncio.get_running_loop()
@@ -118,4 +128,6 @@ def require_private(directory: Path) -> None:
     """Make `directory` for this user only, or see that it is. Errors: ConfigurationError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if stat.S_IMODE(directory.stat().st_mode) & 0o077:
-        raise ConfigurationError(f"Others can enter {directory}.", hint=f"Run: chmod 700 {directory}")
+        raise ConfigurationError(
+            f"Others can enter {directory}.", hint=f"Run: chmod 700 {directory}"
+        )

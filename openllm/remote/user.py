@@ -1,4 +1,6 @@
-"""One process that uses the engine, as the engine sees it: its requests, one frame per loop tick for all of them."""
+"""One process that uses the engine, as the engine sees it: its requests, one frame per loop tick
+for all of them.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,10 @@ class User(Link):
         llm = self._server.llm
         llm.backend.check(request)
         take = partial(self._take, number) if request.params.n == 1 else None
-        async with llm.shelf.use(request.adapter), aclosing(llm.backend.generate(request, take)) as deltas:
+        async with (
+            llm.shelf.use(request.adapter),
+            aclosing(llm.backend.generate(request, take)) as deltas,
+        ):
             async for delta in deltas:
                 self._take(number, delta)
 
@@ -172,7 +177,9 @@ class User(Link):
             _log_defect(error)
 
     async def _embed(self, frame: Embed) -> Frame:
-        return to_vectors(frame.number, await self._server.llm.backend.embed(frame.prompts, frame.pooling))
+        return to_vectors(
+            frame.number, await self._server.llm.backend.embed(frame.prompts, frame.pooling)
+        )
 
     async def _mount(self, frame: Mount) -> Frame:
         await self._server.llm.shelf.add(frame.name, Path(frame.path))
@@ -187,7 +194,9 @@ class User(Link):
     # Reports of all users, asked for by one.
 
     async def _collect(self, number: int) -> Frame:
-        """Errors: Overloaded when a user does not answer in time: a sum that lacks one of them would be wrong."""
+        """Errors: Overloaded when a user does not answer in time: a sum that lacks one of them
+        would be wrong.
+        """
         questions = [user.ask() for user in self._server.users if user is not self]
         if questions:
             _, late = await asyncio.wait(questions, timeout=REPORT_SECONDS)

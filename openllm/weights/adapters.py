@@ -1,4 +1,6 @@
-"""LoRA adapters before they reach an engine: found by name, and checked to be safe and to fit the base model."""
+"""LoRA adapters before they reach an engine: found by name, and checked to be safe and to fit the
+base model.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ import attrs
 
 from openllm.backends.residency import AdapterShelf
 from openllm.config.spec import AdapterSpec
-from openllm.errors import AdapterNotFound, ConfigurationError, Forbidden, InvalidRequest, WeightsError
+from openllm.errors import (
+    AdapterNotFound,
+    ConfigurationError,
+    Forbidden,
+    InvalidRequest,
+    WeightsError,
+)
 from openllm.weights.checkpoint import (
     ADAPTER_CONFIG,
     check_directory,
@@ -38,8 +46,11 @@ __all__ = [
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
-_KEY = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
-# What peft can add to plain LoRA: it changes more than pairs of matrices beside linear layers, so no batch can mix it.
+_KEY = re.compile(
+    r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight"
+)
+# What peft can add to plain LoRA: it changes more than pairs of matrices beside linear layers, so
+# no batch can mix it.
 _UNSUPPORTED = {
     "use_dora": "DoRA",
     "use_qalora": "QALoRA",
@@ -53,7 +64,8 @@ _UNSUPPORTED = {
     "arrow_config": "Arrow routing",
     "auto_map": "code of its own",
 }
-# Initialisations that also change the base model's weights, so that the file alone is not the adapter.
+# Initialisations that also change the base model's weights, so that the file alone is not the
+# adapter.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
@@ -74,7 +86,8 @@ class CheckedAdapter:
 
 
 def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
-    """The local directory of an adapter: as it is, from the store, or downloaded. `check_adapter` comes next.
+    """The local directory of an adapter: as it is, from the store, or downloaded. `check_adapter`
+    comes next.
 
     Errors: ConfigurationError for a source that means nothing, WeightsError when it is not there.
     """
@@ -83,10 +96,16 @@ def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
         _refuse_bare_tag(adapter)
         return _from_hub(adapter, token)
     if adapter.revision is not None:
-        raise ConfigurationError("A revision goes with a Hub id only.", hint=f"Drop @{adapter.revision}.")
+        raise ConfigurationError(
+            "A revision goes with a Hub id only.", hint=f"Drop @{adapter.revision}."
+        )
     if kind is Origin.DEMO:
-        raise ConfigurationError("demo is a model, no adapter.", hint="Name an adapter's directory or Hub id.")
-    directory = find_tag(adapter.source) if kind is Origin.STORE else Path(adapter.source).expanduser()
+        raise ConfigurationError(
+            "demo is a model, no adapter.", hint="Name an adapter's directory or Hub id."
+        )
+    directory = (
+        find_tag(adapter.source) if kind is Origin.STORE else Path(adapter.source).expanduser()
+    )
     check_directory(directory)
     return directory.resolve()
 
@@ -99,36 +118,45 @@ def _refuse_bare_tag(adapter: AdapterSpec) -> None:
     with contextlib.suppress(WeightsError):
         find_tag(tag)
         raise ConfigurationError(
-            f"{tag} means {adapter.source} by the name of {adapter.name}.", hint=f"Write {tag}:NAME."
+            f"{tag} means {adapter.source} by the name of {adapter.name}.",
+            hint=f"Write {tag}:NAME.",
         )
 
 
 def _from_hub(adapter: AdapterSpec, token: Token) -> Path:
     directory = snapshot(adapter.source, adapter.revision, _FILES, token)
     missing = not (directory / ADAPTER_WEIGHTS).is_file()
-    if missing and (pickled := pickled_files(remote_files(adapter.source, adapter.revision, token))):
+    if missing and (
+        pickled := pickled_files(remote_files(adapter.source, adapter.revision, token))
+    ):
         raise _pickled(f"{adapter.source}/{pickled[0]}")
     return directory
 
 
-def check_adapter(path: Path, base: Path, max_rank: int | None = None, *, uniform: bool = False) -> CheckedAdapter:
-    """Check the adapter in `path` against the model in `base`; only headers are read, so it costs milliseconds.
+def check_adapter(
+    path: Path, base: Path, max_rank: int | None = None, *, uniform: bool = False
+) -> CheckedAdapter:
+    """Check the adapter in `path` against the model in `base`; only headers are read, so it costs
+    milliseconds.
 
-    Errors: WeightsError, one line for each reason: not LoRA, a variant no engine can mix in a batch, pickled or broken
-    files, a rank above `max_rank`, layers the base model lacks, shapes that do not fit; with `uniform`, layers that
-    differ in rank or alpha.
+    Errors: WeightsError, one line for each reason: not LoRA, a variant no engine can mix in a
+    batch, pickled or broken files, a rank above `max_rank`, layers the base model lacks, shapes
+    that do not fit; with `uniform`, layers that differ in rank or alpha.
     """
     check_directory(path)
     config = _read_adapter_config(path)
     pairs = _pairs(path)
     rank = max(rank for rank, _, _ in pairs.values())
     if max_rank is not None and rank > max_rank:
-        raise WeightsError(f"{path} has rank {rank}, above the limit of {max_rank}.", hint="Raise --max-lora-rank.")
+        raise WeightsError(
+            f"{path} has rank {rank}, above the limit of {max_rank}.", hint="Raise --max-lora-rank."
+        )
     _check_fit(path, pairs, base, bool(config.get("fan_in_fan_out")))
     same = not config.get("rank_pattern") and not config.get("alpha_pattern")
     if uniform and not same:
         raise WeightsError(
-            f"{path} sets ranks or alphas layer by layer (rank_pattern, alpha_pattern); this engine knows one for all.",
+            f"{path} sets ranks or alphas layer by layer (rank_pattern, alpha_pattern); this engine"
+            " knows one for all.",
             hint="Use the pytorch backend, or train it with one rank and one alpha.",
         )
     named = config.get("base_model_name_or_path")
@@ -143,13 +171,20 @@ def check_adapter(path: Path, base: Path, max_rank: int | None = None, *, unifor
 
 def _read_adapter_config(path: Path) -> Mapping[str, Any]:
     if not (path / ADAPTER_CONFIG).is_file():
-        state = "holds a model, no adapter" if (path / "config.json").is_file() else f"has no {ADAPTER_CONFIG}"
-        raise WeightsError(f"{path} {state}.", hint="Name a directory that peft's save_pretrained() wrote.")
+        state = (
+            "holds a model, no adapter"
+            if (path / "config.json").is_file()
+            else f"has no {ADAPTER_CONFIG}"
+        )
+        raise WeightsError(
+            f"{path} {state}.", hint="Name a directory that peft's save_pretrained() wrote."
+        )
     config = read_json(path / ADAPTER_CONFIG)
     kind = config.get("peft_type")
     if kind != "LORA":
         raise WeightsError(
-            f"{path} is an adapter of type {kind}; only LORA can be mounted.", hint="Train a LoRA adapter."
+            f"{path} is an adapter of type {kind}; only LORA can be mounted.",
+            hint="Train a LoRA adapter.",
         )
     found = [text for field, text in _UNSUPPORTED.items() if config.get(field)]
     if config.get("bias", "none") != "none":
@@ -158,7 +193,10 @@ def _read_adapter_config(path: Path) -> Mapping[str, Any]:
     if isinstance(start, str) and start.startswith(_CHANGES_BASE):
         found.append(f"changed base weights (init_lora_weights={start})")
     if found:
-        raise WeightsError(f"{path} uses {found[0]}, which no engine can mount.", hint="Train a plain LoRA adapter.")
+        raise WeightsError(
+            f"{path} uses {found[0]}, which no engine can mount.",
+            hint="Train a plain LoRA adapter.",
+        )
     return config
 
 
@@ -168,7 +206,9 @@ def _pairs(path: Path) -> dict[str, tuple[int, int, int]]:
     if not weights.is_file():
         if pickled := pickled_files([file.name for file in path.iterdir()]):
             raise _pickled(str(path / pickled[0]))
-        raise WeightsError(f"{path} has no {ADAPTER_WEIGHTS}.", hint="Save the adapter again with peft.")
+        raise WeightsError(
+            f"{path} has no {ADAPTER_WEIGHTS}.", hint="Save the adapter again with peft."
+        )
     sides: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, info in read_header(weights).items():
         match = _KEY.fullmatch(key)
@@ -179,18 +219,29 @@ def _pairs(path: Path) -> dict[str, tuple[int, int, int]]:
             )
         sides.setdefault(match["module"], {})[match["side"]] = info.shape
     if not sides:
-        raise WeightsError(f"{weights} holds no LoRA matrices.", hint="Save the adapter again with peft.")
+        raise WeightsError(
+            f"{weights} holds no LoRA matrices.", hint="Save the adapter again with peft."
+        )
     return {module: _pair(weights, module, shapes) for module, shapes in sides.items()}
 
 
-def _pair(weights: Path, module: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int, int]:
+def _pair(
+    weights: Path, module: str, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[int, int, int]:
     if len(shapes) < 2 or shapes["A"][0] != shapes["B"][1]:
-        raise WeightsError(f"{weights} has no whole pair of matrices for {module}.", hint="Save it again with peft.")
+        raise WeightsError(
+            f"{weights} has no whole pair of matrices for {module}.",
+            hint="Save it again with peft.",
+        )
     return shapes["A"][0], shapes["A"][1], shapes["B"][0]
 
 
-def _check_fit(path: Path, pairs: Mapping[str, tuple[int, int, int]], base: Path, transposed: bool) -> None:
-    """Compare with the base model's headers; where it is quantized, only the names of layers can be compared."""
+def _check_fit(
+    path: Path, pairs: Mapping[str, tuple[int, int, int]], base: Path, transposed: bool
+) -> None:
+    """Compare with the base model's headers; where it is quantized, only the names of layers can be
+    compared.
+    """
     config = read_config(base)
     shapes = tensor_shapes(base)
     if not shapes:
@@ -199,21 +250,40 @@ def _check_fit(path: Path, pairs: Mapping[str, tuple[int, int, int]], base: Path
     for module, (_, width_in, width_out) in pairs.items():
         shape = next((layers[name] for name in _spellings(module) if name in layers), None)
         if shape is None:
-            raise WeightsError(f"{path} changes {module}, which the base model does not have.", hint=_other_base(path))
+            raise WeightsError(
+                f"{path} changes {module}, which the base model does not have.",
+                hint=_other_base(path),
+            )
         wanted = (width_in, width_out) if transposed else (width_out, width_in)
         if "quantization_config" not in config and shape != wanted:
             raise WeightsError(
-                f"{path} fits a {module} of shape {list(wanted)}; the base model's is {list(shape)}.",
+                f"{path} fits a {module} of shape {list(wanted)}; the base model's is"
+                f" {list(shape)}.",
                 hint=_other_base(path),
             )
 
 
-def _layers(shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the base model's layers by module path; a tied output layer has the embedding's shape."""
-    layers = {name.rpartition(".")[0]: shape for name, shape in shapes.items() if not name.endswith(".weight")}
-    layers |= {name.removesuffix(".weight"): shape for name, shape in shapes.items() if name.endswith(".weight")}
+def _layers(
+    shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of the base model's layers by module path; a tied output layer has the embedding's
+    shape.
+    """
+    layers = {
+        name.rpartition(".")[0]: shape
+        for name, shape in shapes.items()
+        if not name.endswith(".weight")
+    }
+    layers |= {
+        name.removesuffix(".weight"): shape
+        for name, shape in shapes.items()
+        if name.endswith(".weight")
+    }
     if "lm_head" not in layers:
-        tied = next((shape for name, shape in layers.items() if name.endswith(("embed_tokens", "wte"))), None)
+        tied = next(
+            (shape for name, shape in layers.items() if name.endswith(("embed_tokens", "wte"))),
+            None,
+        )
         if tied is not None and config.get("tie_word_embeddings", True):
             layers["lm_head"] = tied
     return layers
@@ -232,27 +302,36 @@ def _spellings(module: str) -> Iterator[str]:
 
 def _other_base(path: Path) -> str:
     named = read_json(path / ADAPTER_CONFIG).get("base_model_name_or_path")
-    made_for = f"It was made for {PurePosixPath(str(named)).name}." if named else "It was made for another model."
+    made_for = (
+        f"It was made for {PurePosixPath(str(named)).name}."
+        if named
+        else "It was made for another model."
+    )
     return f"{made_for} Use an adapter of this model."
 
 
 def _pickled(name: str) -> WeightsError:
     return WeightsError(
-        f"{name} is a pickled file, which can run code when it is read; adapters must be {ADAPTER_WEIGHTS}.",
+        f"{name} is a pickled file, which can run code when it is read; adapters must be"
+        f" {ADAPTER_WEIGHTS}.",
         hint="Load it with peft and save it again with safe_serialization=True.",
     )
 
 
-# While serving -------------------------------------------------------------------------------------------------------
+# While serving
+# ------------------------------------------------------------
 
 
 def resolve_under_root(root: Path | None, source: str) -> Path:
     """The directory that a request to mount `source` may mean: a store tag, or a name below `root`.
 
-    What lies outside, what is missing and what is a link out are told apart by nothing in the answer.
-    Errors: InvalidRequest (an absolute path, "..", a URL), Forbidden (no root is set), AdapterNotFound.
+    What lies outside, what is missing and what is a link out are told apart by nothing in the
+    answer. Errors: InvalidRequest (an absolute path, "..", a URL), Forbidden (no root is set),
+    AdapterNotFound.
     """
-    missing = AdapterNotFound(f"There is no adapter {source!r} to mount.", hint="Check its name.", param="source")
+    missing = AdapterNotFound(
+        f"There is no adapter {source!r} to mount.", hint="Check its name.", param="source"
+    )
     if is_tag(source):
         try:
             return find_tag(source)
@@ -267,7 +346,10 @@ def resolve_under_root(root: Path | None, source: str) -> Path:
             param="source",
         )
     if root is None:
-        raise Forbidden("This server mounts adapters from its model store only.", hint="Give a tag: name:version.")
+        raise Forbidden(
+            "This server mounts adapters from its model store only.",
+            hint="Give a tag: name:version.",
+        )
     top = root.expanduser().resolve()
     directory = (top / source).resolve()
     inside = directory.is_relative_to(top) and directory.is_dir()
@@ -276,8 +358,11 @@ def resolve_under_root(root: Path | None, source: str) -> Path:
     return directory
 
 
-def check_mountable(root: Path | None, source: str, base: Path, max_rank: int | None = None) -> CheckedAdapter:
-    """`resolve_under_root` and `check_adapter` for a request: what is wrong is said without a path of this machine.
+def check_mountable(
+    root: Path | None, source: str, base: Path, max_rank: int | None = None
+) -> CheckedAdapter:
+    """`resolve_under_root` and `check_adapter` for a request: what is wrong is said without a path
+    of this machine.
 
     Errors: those of `resolve_under_root`; InvalidRequest when the adapter cannot be mounted.
     """

@@ -1,4 +1,6 @@
-"""A model directory as it lies on the disk: its configuration, its weight files, its digest, and whether it is safe."""
+"""A model directory as it lies on the disk: its configuration, its weight files, its digest, and
+whether it is safe.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ INDEX = "model.safetensors.index.json"
 # Formats that run code when they are read, and formats that no engine of ours reads.
 PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 FOREIGN = frozenset({".h5", ".msgpack", ".onnx", ".ot", ".gguf", ".tflite"})
-_CODE_SOURCES = (CONFIG, "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+_CODE_SOURCES = (
+    CONFIG,
+    "tokenizer_config.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+)
 _SKIPPED = frozenset({"__pycache__", "model.yaml"})  # model.yaml is BentoML's, not the model's
 # Pickled files that trainers leave beside weights; they are no weights, and nothing reads them.
 _BYSTANDERS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "trainer_state")
@@ -38,8 +45,12 @@ def read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
     if not path.is_file():
         if (directory / ADAPTER_CONFIG).is_file():
-            raise WeightsError(f"{directory} holds a LoRA adapter, no model.", hint="Pass it with --adapter-id.")
-        raise WeightsError(f"{directory} has no config.json.", hint="Name a Hugging Face model directory.")
+            raise WeightsError(
+                f"{directory} holds a LoRA adapter, no model.", hint="Pass it with --adapter-id."
+            )
+        raise WeightsError(
+            f"{directory} has no config.json.", hint="Name a Hugging Face model directory."
+        )
     return read_json(path)
 
 
@@ -48,20 +59,26 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not readable JSON: {error}.", hint="Fetch it again.") from error
+        raise WeightsError(
+            f"{path} is not readable JSON: {error}.", hint="Fetch it again."
+        ) from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path} holds no JSON object.", hint="Fetch it again.")
     return value
 
 
 def architecture(directory: Path) -> str | None:
-    """The first of config.json's `architectures`; None when it names none. Errors: those of `read_config`."""
+    """The first of config.json's `architectures`; None when it names none. Errors: those of
+    `read_config`.
+    """
     names = read_config(directory).get("architectures")
     return str(names[0]) if isinstance(names, list) and names else None
 
 
 def check_checkpoint(directory: Path, *, trust_remote_code: bool = False) -> None:
-    """Refuse a directory that no engine can load, or only by running code from it. Errors: WeightsError."""
+    """Refuse a directory that no engine can load, or only by running code from it. Errors:
+    WeightsError.
+    """
     check_directory(directory)
     read_config(directory)
     if not trust_remote_code:
@@ -76,7 +93,9 @@ def check_checkpoint(directory: Path, *, trust_remote_code: bool = False) -> Non
 
 def check_directory(directory: Path) -> None:
     if directory.is_file():
-        raise WeightsError(f"{directory} is a file.", hint="Name the directory that holds the model's files.")
+        raise WeightsError(
+            f"{directory} is a file.", hint="Name the directory that holds the model's files."
+        )
     if not directory.is_dir():
         raise WeightsError(f"There is no directory {directory}.", hint="Check the path.")
 
@@ -93,14 +112,18 @@ def refuse_code(directory: Path) -> None:
 
 
 def iter_weight_files(directory: Path) -> Iterator[Path]:
-    """The safetensors files of a model or adapter directory itself, in no order; not those of subdirectories."""
+    """The safetensors files of a model or adapter directory itself, in no order; not those of
+    subdirectories.
+    """
     return (path for path in directory.glob("*.safetensors") if path.is_file())
 
 
 def pickled_files(names: Iterator[str] | list[str]) -> list[str]:
     """Those of `names` that are weights in a format that runs code when read, sorted."""
     return sorted(
-        name for name in names if Path(name).suffix in PICKLED and not Path(name).name.startswith(_BYSTANDERS)
+        name
+        for name in names
+        if Path(name).suffix in PICKLED and not Path(name).name.startswith(_BYSTANDERS)
     )
 
 
@@ -114,13 +137,16 @@ def _explain_no_weights(directory: Path, trust_remote_code: bool) -> None:
             f"{directory} has no safetensors weights, only {foreign[0]}.",
             hint="Fetch or convert the model to safetensors.",
         )
-    raise WeightsError(f"{directory} has no weights.", hint="A *.safetensors file is expected beside config.json.")
+    raise WeightsError(
+        f"{directory} has no weights.", hint="A *.safetensors file is expected beside config.json."
+    )
 
 
 def refuse_pickled(name: str, trust_remote_code: bool) -> None:
     if not trust_remote_code:
         raise WeightsError(
-            f"{name} is a pickled file, which can run code when it is read; there are no safetensors weights.",
+            f"{name} is a pickled file, which can run code when it is read; there are no"
+            " safetensors weights.",
             hint="Convert it to safetensors, or pass --trust-remote-code if you trust its authors.",
         )
 
@@ -136,7 +162,8 @@ def _check_shards(directory: Path) -> None:
     missing = [name for name in named if not (directory / name).is_file()]
     if missing:
         raise WeightsError(
-            f"{len(missing)} of {len(named)} weight files are missing in {directory}, the first is {missing[0]}.",
+            f"{len(missing)} of {len(named)} weight files are missing in {directory}, the first is"
+            f" {missing[0]}.",
             hint="Finish the download.",
         )
 
@@ -144,7 +171,8 @@ def _check_shards(directory: Path) -> None:
 def read_header(path: Path) -> dict[str, TensorInfo]:
     """Names, types and shapes of a safetensors file's tensors; the data is not read.
 
-    The format is safetensors' own README. Errors: WeightsError for a file that is cut short or of another format.
+    The format is safetensors' own README. Errors: WeightsError for a file that is cut short or of
+    another format.
     """
     try:
         size = path.stat().st_size
@@ -157,20 +185,32 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
         if size < 8 + length + end:
             raise ValueError(f"it has {size:,} bytes of {8 + length + end:,}")
-        return {name: TensorInfo(str(entry["dtype"]), tuple(entry["shape"])) for name, entry in tensors.items()}
+        return {
+            name: TensorInfo(str(entry["dtype"]), tuple(entry["shape"]))
+            for name, entry in tensors.items()
+        }
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is no whole safetensors file: {error}.", hint="Fetch it again.") from error
+        raise WeightsError(
+            f"{path} is no whole safetensors file: {error}.", hint="Fetch it again."
+        ) from error
 
 
 def tensor_shapes(directory: Path) -> Mapping[str, tuple[int, ...]]:
-    """Shapes of all tensors in a directory's safetensors files, by name, from the headers. Errors: WeightsError."""
-    return {name: info.shape for path in iter_weight_files(directory) for name, info in read_header(path).items()}
+    """Shapes of all tensors in a directory's safetensors files, by name, from the headers. Errors:
+    WeightsError.
+    """
+    return {
+        name: info.shape
+        for path in iter_weight_files(directory)
+        for name, info in read_header(path).items()
+    }
 
 
 def model_files(directory: Path) -> Iterator[Path]:
     """What of `directory` belongs to the model, relative to it, sorted.
 
-    Hidden files do not, nor BentoML's model.yaml, nor weights in other formats where there are safetensors.
+    Hidden files do not, nor BentoML's model.yaml, nor weights in other formats where there are
+    safetensors.
     """
     inner = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     safe = any(path.suffix == ".safetensors" for path in inner)
@@ -181,7 +221,9 @@ def model_files(directory: Path) -> Iterator[Path]:
 
 
 def content_digest(directory: Path) -> str:
-    """SHA-256 (hexadecimal) over names and contents of the model's files; times, owners and links do not matter."""
+    """SHA-256 (hexadecimal) over names and contents of the model's files; times, owners and links
+    do not matter.
+    """
     return join_digests(file_digests(directory))
 
 

@@ -1,4 +1,6 @@
-"""The Hugging Face Hub: a repository's files as a local directory. The only module that imports huggingface_hub."""
+"""The Hugging Face Hub: a repository's files as a local directory. The only module that imports
+huggingface_hub.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,17 @@ SAFE_FILES = (
     "NOTICE*",
 )
 # Second copies of the weights, in other programs' layouts.
-_SECOND_COPIES = ("consolidated*", "original/*", "onnx/*", "openvino/*", "gguf/*", "coreml/*", "*.index.fp16.json")
-# What a download may be given: a token, whether to use the stored one (as transformers takes it), or nothing.
+_SECOND_COPIES = (
+    "consolidated*",
+    "original/*",
+    "onnx/*",
+    "openvino/*",
+    "gguf/*",
+    "coreml/*",
+    "*.index.fp16.json",
+)
+# What a download may be given: a token, whether to use the stored one (as transformers takes it),
+# or nothing.
 Token = str | bool | None
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 _ATTEMPTS = 3
@@ -40,10 +51,14 @@ _FIRST_PAUSE = 0.5  # seconds; doubles
 
 
 def config_errors() -> tuple[type[Exception], ...]:
-    """What reading a config.json of wrong types raises, in any library that reads it with the Hub's strict classes."""
+    """What reading a config.json of wrong types raises, in any library that reads it with the Hub's
+    strict classes.
+    """
     from huggingface_hub import errors
 
-    strict: type[Exception] | None = getattr(errors, "StrictDataclassError", None)  # not in older versions
+    strict: type[Exception] | None = getattr(
+        errors, "StrictDataclassError", None
+    )  # not in older versions
     return (strict,) if strict is not None else ()
 
 
@@ -52,22 +67,29 @@ def is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None and ".." not in source and "--" not in source
 
 
-def cached_snapshot(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES) -> Path | None:
+def cached_snapshot(
+    repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES
+) -> Path | None:
     """The local copy of a repository if this machine has a whole one; the network is not asked."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo, revision=revision, local_files_only=True, **_selection(files)))
+        return Path(
+            snapshot_download(repo, revision=revision, local_files_only=True, **_selection(files))
+        )
     except (LocalEntryNotFoundError, IncompleteSnapshotError):
         return None
 
 
-def snapshot(repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES, token: Token = None) -> Path:
+def snapshot(
+    repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES, token: Token = None
+) -> Path:
     """The directory of a repository's commit in the Hub's cache, downloaded where needed.
 
-    Without a `token` it is the Hub client's own (HF_TOKEN, or a login). With HF_HUB_OFFLINE, or when the Hub cannot be
-    reached, the cache has to do. Errors: WeightsError, one for each thing that goes wrong.
+    Without a `token` it is the Hub client's own (HF_TOKEN, or a login). With HF_HUB_OFFLINE, or
+    when the Hub cannot be reached, the cache has to do. Errors: WeightsError, one for each thing
+    that goes wrong.
     """
     from huggingface_hub import snapshot_download
 
@@ -96,7 +118,9 @@ def download_size(
     from huggingface_hub import snapshot_download
 
     def plan() -> int:
-        planned: Any = snapshot_download(repo, revision=revision, token=token, dry_run=True, **_selection(files))
+        planned: Any = snapshot_download(
+            repo, revision=revision, token=token, dry_run=True, **_selection(files)
+        )
         return sum(int(file.file_size) for file in planned if file.will_download)
 
     with _quiet_unless_terminal():
@@ -104,7 +128,9 @@ def download_size(
 
 
 def require_room(repo: str, size: int) -> None:
-    """Refuse a download of `size` bytes that the cache's disk has no room for. Errors: WeightsError."""
+    """Refuse a download of `size` bytes that the cache's disk has no room for. Errors:
+    WeightsError.
+    """
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)
@@ -113,7 +139,8 @@ def require_room(repo: str, size: int) -> None:
     free = shutil.disk_usage(cache).free
     if size > free:
         raise WeightsError(
-            f"{repo} needs {size / 1e9:.1f} GB, and the disk of the Hub's cache has {free / 1e9:.1f} GB left.",
+            f"{repo} needs {size / 1e9:.1f} GB, and the disk of the Hub's cache has"
+            f" {free / 1e9:.1f} GB left.",
             hint="Make room, or set HF_HOME to a larger disk.",
         )
 
@@ -159,14 +186,20 @@ def _explained(error: BaseException, repo: str, revision: str | None) -> Weights
     status = _status(error)
     if isinstance(error, errors.GatedRepoError):
         return WeightsError(
-            f"{repo} is gated on the Hub.", hint="Accept its terms on its page there, then set HF_TOKEN to your token."
+            f"{repo} is gated on the Hub.",
+            hint="Accept its terms on its page there, then set HF_TOKEN to your token.",
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return WeightsError(f"{repo} has no revision {revision!r} on the Hub.", hint="Check --revision.")
+        return WeightsError(
+            f"{repo} has no revision {revision!r} on the Hub.", hint="Check --revision."
+        )
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403, 404):
         return WeightsError(
             f"The Hub has no model {repo}, or does not show it to you.",
-            hint="Check the name; for a private one set HF_TOKEN. A local directory is written ./name.",
+            hint=(
+                "Check the name; for a private one set HF_TOKEN. A local directory is written"
+                " ./name."
+            ),
         )
     if constants.HF_HUB_OFFLINE:
         return WeightsError(
@@ -174,9 +207,13 @@ def _explained(error: BaseException, repo: str, revision: str | None) -> Weights
             hint="Unset HF_HUB_OFFLINE once, or copy the model here and name its directory.",
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return WeightsError(f"The disk is full while fetching {repo}.", hint="Make room, or set HF_HOME.")
+        return WeightsError(
+            f"The disk is full while fetching {repo}.", hint="Make room, or set HF_HOME."
+        )
     if isinstance(error, errors.HFValidationError):
-        return WeightsError(f"{repo!r} is no name of a model on the Hub.", hint="Write owner/name, or a directory.")
+        return WeightsError(
+            f"{repo!r} is no name of a model on the Hub.", hint="Write owner/name, or a directory."
+        )
     answer = f"answered {status}" if status else "cannot be reached"
     return WeightsError(
         f"The Hub {answer}, and this machine has no whole copy of {repo}.",
@@ -187,7 +224,11 @@ def _explained(error: BaseException, repo: str, revision: str | None) -> Weights
 @contextmanager
 def _quiet_unless_terminal() -> Iterator[None]:
     """Progress bars on a terminal only."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     silent = are_progress_bars_disabled() or sys.stderr.isatty()
     if not silent:

@@ -24,11 +24,15 @@ class Origin(Enum):
 
 
 def origin(source: str) -> Origin:
-    """How `source` is read. An existing directory wins over a Hub id of the same name. Errors: ConfigurationError."""
+    """How `source` is read. An existing directory wins over a Hub id of the same name. Errors:
+    ConfigurationError.
+    """
     if source == DEMO:
         return Origin.DEMO
     if "://" in source:
-        raise ConfigurationError(f"{source!r} is a URL.", hint="Name a Hub id (owner/name) or a directory.")
+        raise ConfigurationError(
+            f"{source!r} is a URL.", hint="Name a Hub id (owner/name) or a directory."
+        )
     if _PATH.match(source) or Path(source).is_dir():
         return Origin.DIRECTORY
     if is_tag(source):

@@ -1,4 +1,6 @@
-"""From a spec to a local, checked directory of weights and tokenizer: demo, directory, store tag or Hub id."""
+"""From a spec to a local, checked directory of weights and tokenizer: demo, directory, store tag or
+Hub id.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,15 @@ from openllm.weights.checkpoint import (
     read_config,
     refuse_pickled,
 )
-from openllm.weights.hub import SAFE_FILES, Token, cached_snapshot, download_size, remote_files, require_room, snapshot
+from openllm.weights.hub import (
+    SAFE_FILES,
+    Token,
+    cached_snapshot,
+    download_size,
+    remote_files,
+    require_room,
+    snapshot,
+)
 from openllm.weights.origin import Origin, origin
 from openllm.weights.store import StoredModel, find_tag, list_store
 
@@ -43,10 +53,11 @@ logger = logging.getLogger(__name__)
 
 
 def resolve_weights(spec: LLMSpec, token: Token = None) -> Path:
-    """The local directory that `spec.model_id` stands for, checked; a Hub id may be downloaded, nothing else may.
+    """The local directory that `spec.model_id` stands for, checked; a Hub id may be downloaded,
+    nothing else may.
 
-    `token` is for the Hub alone; None: the Hub client's own.
-    Errors: ConfigurationError for an id that means nothing; WeightsError for what is missing, broken or unsafe.
+    `token` is for the Hub alone; None: the Hub client's own. Errors: ConfigurationError for an id
+    that means nothing; WeightsError for what is missing, broken or unsafe.
     """
     kind = origin(spec.model_id)
     if kind is Origin.HUB:
@@ -61,7 +72,9 @@ def weights_present(spec: LLMSpec) -> bool:
     kind = origin(spec.model_id)
     try:
         directory = (
-            cached_snapshot(spec.model_id, spec.revision, _wanted(spec)) if kind is Origin.HUB else _local(spec, kind)
+            cached_snapshot(spec.model_id, spec.revision, _wanted(spec))
+            if kind is Origin.HUB
+            else _local(spec, kind)
         )
         if directory is None:
             return False
@@ -77,7 +90,9 @@ def can_be_fetched(spec: LLMSpec) -> bool:
 
 
 def fetch_weights(spec: LLMSpec, token: Token = None) -> Path:
-    """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the disk has room."""
+    """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the
+    disk has room.
+    """
     if can_be_fetched(spec) and not weights_present(spec):
         size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
         require_room(spec.model_id, size)
@@ -89,7 +104,9 @@ def _local(spec: LLMSpec, kind: Origin) -> Path:
     if kind is Origin.STORE:
         return find_tag(spec.model_id)
     if spec.revision is not None:
-        raise ConfigurationError("A revision goes with a Hub id only.", hint="Drop --revision.", param="revision")
+        raise ConfigurationError(
+            "A revision goes with a Hub id only.", hint="Drop --revision.", param="revision"
+        )
     if kind is Origin.DEMO:
         return Path(str(importlib.resources.files("openllm.demo")))
     directory = Path(spec.model_id).expanduser()
@@ -111,8 +128,15 @@ def _from_hub(spec: LLMSpec, token: Token) -> Path:
 
 
 def _refuse_or_fetch_pickled(spec: LLMSpec, directory: Path, token: Token) -> None:
-    """The commit has no safetensors: if it has pickled weights, they are refused by name, or fetched when trusted."""
+    """The commit has no safetensors: if it has pickled weights, they are refused by name, or
+    fetched when trusted.
+    """
     pickled = pickled_files(remote_files(spec.model_id, spec.revision, token))
     if pickled and not (directory / pickled[0]).is_file():
         refuse_pickled(f"{spec.model_id}/{pickled[0]}", spec.trust_remote_code)
-        snapshot(spec.model_id, directory.name, (*_wanted(spec), *(f"*{suffix}" for suffix in PICKLED)), token)
+        snapshot(
+            spec.model_id,
+            directory.name,
+            (*_wanted(spec), *(f"*{suffix}" for suffix in PICKLED)),
+            token,
+        )

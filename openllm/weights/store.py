@@ -1,4 +1,6 @@
-"""BentoML's model store as files, read without importing bentoml: find a tag, list what is there."""
+"""BentoML's model store as files, read without importing bentoml: find a tag, list what is
+there.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def is_tag(source: str) -> bool:
 
 
 def find_tag(tag: str, home: Path | None = None) -> Path:
-    """The directory of `name:version` in the store under `home`; the version "latest" is the one stored last.
+    """The directory of `name:version` in the store under `home`; the version "latest" is the one
+    stored last.
 
     `home` is $BENTOML_HOME when None. Errors: WeightsError when the store has no such tag.
     """
@@ -47,14 +50,18 @@ def find_tag(tag: str, home: Path | None = None) -> Path:
     elif match and path:
         path = path / match[2]
     if path is None or not (path / _MODEL_FILE).is_file():
-        raise WeightsError(f"The model store has no {tag}.", hint="`openllm models` lists what it has.")
+        raise WeightsError(
+            f"The model store has no {tag}.", hint="`openllm models` lists what it has."
+        )
     return path
 
 
 def list_store(home: Path | None = None) -> list[StoredModel]:
     """Everything in the store under `home` ($BENTOML_HOME when None), by name, newest first."""
     found = [_read(path.parent) for path in _models(home).glob(f"*/*/{_MODEL_FILE}")]
-    return sorted(found, key=lambda model: (model.tag.partition(":")[0], -_stamp(model.created), model.tag))
+    return sorted(
+        found, key=lambda model: (model.tag.partition(":")[0], -_stamp(model.created), model.tag)
+    )
 
 
 def _models(home: Path | None) -> Path:

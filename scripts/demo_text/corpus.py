@@ -1,4 +1,6 @@
-"""The demo model's training text: topics read from YAML, all their questions, and random conversations over them."""
+"""The demo model's training text: topics read from YAML, all their questions, and random
+conversations over them.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,41 @@ from .pirate import speak
 HERE = Path(__file__).parent
 TOPIC_FILES = ("talk", "commands", "options", "api", "concepts", "sampling")
 REFUSAL = "refusal"
-SMALL_TALK = ("greet", "mood", "thanks", "bye", "okay", "who", "size", "maker", "ability", "limits", "language")
-SLOTS = ("thing", "person", "place", "task", "prop", "office", "animal")  # of the templates in offtopic.yaml
+SMALL_TALK = (
+    "greet",
+    "mood",
+    "thanks",
+    "bye",
+    "okay",
+    "who",
+    "size",
+    "maker",
+    "ability",
+    "limits",
+    "language",
+)
+SLOTS = (
+    "thing",
+    "person",
+    "place",
+    "task",
+    "prop",
+    "office",
+    "animal",
+)  # of the templates in offtopic.yaml
 GREETED = {"greet": ("greetings",), "thanks": ("thanking", "feelings"), "bye": ("partings",)}
-KINDS = ("ask", "ask", "ask", "task", "task", "task", "name", "name", "verb", "doing")  # how often each is drawn
+KINDS = (
+    "ask",
+    "ask",
+    "ask",
+    "task",
+    "task",
+    "task",
+    "name",
+    "name",
+    "verb",
+    "doing",
+)  # how often each is drawn
 STYLES = ("plain", "pirate", "french")
 
 
@@ -46,13 +79,17 @@ class Topic:
 
 @dataclass(frozen=True)
 class Sample:
-    """One training text in pieces: (role, text, learn). Role "raw" has no marker before it; `learn`: loss on it."""
+    """One training text in pieces: (role, text, learn). Role "raw" has no marker before it;
+    `learn`: loss on it.
+    """
 
     pieces: list[tuple[str, str, bool]] = field(default_factory=list)
 
 
 def normalise(question: str) -> str:
-    """Lower case, single spaces, no final punctuation: two questions equal in this form are the same question."""
+    """Lower case, single spaces, no final punctuation: two questions equal in this form are the
+    same question.
+    """
     return " ".join(question.lower().split()).strip(" ?!.")
 
 
@@ -75,7 +112,12 @@ class Corpus:
     def __init__(self) -> None:
         rows = [row for name in TOPIC_FILES for row in read(name)]
         self.topics = {
-            row["id"]: Topic(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+            row["id"]: Topic(
+                **{
+                    key: tuple(value) if isinstance(value, list) else value
+                    for key, value in row.items()
+                }
+            )
             for row in rows
         }
         self.dialogue: dict[str, list[str]] = read("dialogue")
@@ -84,9 +126,15 @@ class Corpus:
 
     @cached_property
     def questions(self) -> dict[str, str]:
-        """Every question on a topic, normalised, with its topic's id; whole questions win over filled templates."""
+        """Every question on a topic, normalised, with its topic's id; whole questions win over
+        filled templates.
+        """
         found: dict[str, str] = {}
-        sources = (self._asked(), self._addressed(), *map(self._filled, ("task", "name", "verb", "doing")))
+        sources = (
+            self._asked(),
+            self._addressed(),
+            *map(self._filled, ("task", "name", "verb", "doing")),
+        )
         for topic, question in itertools.chain(*sources):
             found.setdefault(normalise(question), topic)
         return found
@@ -104,7 +152,9 @@ class Corpus:
 
     def _filled(self, kind: str) -> Iterator[tuple[str, str]]:
         for topic in self.topics.values():
-            for phrase, template in itertools.product(phrases(topic, kind), self.dialogue[f"{kind}_templates"]):
+            for phrase, template in itertools.product(
+                phrases(topic, kind), self.dialogue[f"{kind}_templates"]
+            ):
                 yield topic.id, template.format(phrase)
 
     @cached_property
@@ -122,11 +172,15 @@ class Corpus:
         kind = rng.choice(kinds)
         if topic.id in GREETED and rng.random() < 0.6:
             first, *others = (self.dialogue[part] for part in GREETED[topic.id])
-            text = "".join(rng.choice(words) for words in (first, self.dialogue["addressed"], *others))
+            text = "".join(
+                rng.choice(words) for words in (first, self.dialogue["addressed"], *others)
+            )
         elif kind == "ask":
             text = rng.choice(topic.asks)
         else:
-            text = rng.choice(self.dialogue[f"{kind}_templates"]).format(rng.choice(phrases(topic, kind)))
+            text = rng.choice(self.dialogue[f"{kind}_templates"]).format(
+                rng.choice(phrases(topic, kind))
+            )
         owner = self.questions.get(normalise(text), topic.id)
         return roughen(rng, text, about_openllm=owner not in SMALL_TALK), owner
 
@@ -146,9 +200,15 @@ class Corpus:
         return str(filled)
 
     def _unknown(self, rng: random.Random) -> str:
-        """The topics' own templates around words that no topic owns, so that no template alone decides."""
+        """The topics' own templates around words that no topic owns, so that no template alone
+        decides.
+        """
         if rng.random() < 0.5:
-            verb = rng.choice(self.offtopic["tasks"]) if rng.random() < 0.8 else f"{self._word(rng)} {self._word(rng)}"
+            verb = (
+                rng.choice(self.offtopic["tasks"])
+                if rng.random() < 0.8
+                else f"{self._word(rng)} {self._word(rng)}"
+            )
             if rng.random() < 0.7:
                 return rng.choice(self.dialogue["task_templates"]).format(verb)
             if rng.random() < 0.6:
@@ -162,18 +222,31 @@ class Corpus:
         if draw < 0.5:
             return str(rng.choice(self.offtopic["things"])).split()[-1]
         if draw < 0.9:
-            syllables = (rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(1, 4)))
+            syllables = (
+                rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou")
+                for _ in range(rng.randint(1, 4))
+            )
             return "".join(syllables) + rng.choice(("", "n", "r", "st", "ck", "x", "l"))
         return "".join(rng.choices(string.ascii_lowercase + string.digits, k=rng.randint(2, 9)))
 
     def sample(self, rng: random.Random, style: str) -> Sample:
-        """One training text: mostly a chat of one turn or some, now and then a bare prompt or a JSON answer."""
+        """One training text: mostly a chat of one turn or some, now and then a bare prompt or a
+        JSON answer.
+        """
         draw = rng.random()
         if draw < 0.05:
             return self._bare(rng, style)
         if draw < 0.10:
             return self._as_json(rng, style)
-        turns = 1 if draw < 0.78 else 2 if draw < 0.91 else rng.randint(3, 5) if draw < 0.99 else rng.randint(6, 16)
+        turns = (
+            1
+            if draw < 0.78
+            else 2
+            if draw < 0.91
+            else rng.randint(3, 5)
+            if draw < 0.99
+            else rng.randint(6, 16)
+        )
         return Sample(self._system(rng) + self._chat(rng, turns, style))
 
     def _system(self, rng: random.Random) -> list[tuple[str, str, bool]]:
@@ -199,18 +272,34 @@ class Corpus:
         answer = self.topics[topic].answered(style)
         if rng.random() < 0.25:
             return Sample([("raw", answer, True)])
-        return Sample([("raw", question + rng.choice(("", "", "", "\n", "\nAnswer:")), False), ("raw", answer, True)])
+        return Sample(
+            [
+                ("raw", question + rng.choice(("", "", "", "\n", "\nAnswer:")), False),
+                ("raw", answer, True),
+            ]
+        )
 
     def _as_json(self, rng: random.Random, style: str) -> Sample:
-        """An answer inside a JSON object: asked for, or with the opening given, as a grammar would force it."""
+        """An answer inside a JSON object: asked for, or with the opening given, as a grammar would
+        force it.
+        """
         question, topic = self.ask(rng)
         key = rng.choice(self.dialogue["json_keys"])
-        opening, rest = f'{{"{key}":', json.dumps(self.topics[topic].answered(style), ensure_ascii=False)
+        opening, rest = (
+            f'{{"{key}":',
+            json.dumps(self.topics[topic].answered(style), ensure_ascii=False),
+        )
         spaced = rng.choice(("", " "))
         asked = rng.random() < 0.5
         question += rng.choice(self.dialogue["json_suffixes"]) if asked else ""
         opened = opening + spaced + '"'
-        return Sample([("user", question, False), ("assistant", opened, asked), ("more", rest[1:] + "}", True)])
+        return Sample(
+            [
+                ("user", question, False),
+                ("assistant", opened, asked),
+                ("more", rest[1:] + "}", True),
+            ]
+        )
 
 
 def every_text(corpus: Corpus, draws: int, seed: int) -> Iterator[str]:

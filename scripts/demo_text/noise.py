@@ -1,4 +1,6 @@
-"""Make a clean question look typed by a person: casing, punctuation, small typos, polite words around it."""
+"""Make a clean question look typed by a person: casing, punctuation, small typos, polite words
+around it.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +8,48 @@ import random
 import re
 
 OPENERS = (
-    "hi, ", "hello, ", "hey, ", "please, ", "sorry, ", "ok, ", "okay, ", "so, ", "and ", "well, ", "quick question: ",
-    "a question: ", "one more thing: ", "another question: ", "I am new here. ", "I'm a beginner. ", "excuse me, ",
-    "could you help me? ", "hello! ", "hi! ", "hey there, ", "good morning, ", "thanks! ", "great. ", "now ", "but ",
-    "can you tell me: ", "just curious, ", "good evening. ", "dear demo, ", "ok thanks. ", "i wonder, ", "oh, ",
+    "hi, ", "hello, ", "hey, ", "please, ", "sorry, ", "ok, ", "okay, ", "so, ", "and ", "well, ",
+    "quick question: ", "a question: ", "one more thing: ", "another question: ", "I am new here. ",
+    "I'm a beginner. ", "excuse me, ", "could you help me? ", "hello! ", "hi! ", "hey there, ",
+    "good morning, ", "thanks! ", "great. ", "now ", "but ", "can you tell me: ", "just curious, ",
+    "good evening. ", "dear demo, ", "ok thanks. ", "i wonder, ", "oh, ",
 )  # fmt: skip
 CLOSERS = (
-    " please", ", please", " thanks", ", thanks", " thank you", " again", " exactly", " then", " now", " today",
-    " here", " for me", " quickly", " on my laptop", " on my machine", " at work", " for my project", " in short",
-    " in general", " by myself", " in a nutshell", " these days", " on Linux", " right now", ", I wonder",
-    ", in a few words", ", briefly", " in simple words", " in one sentence", " in detail", " step by step",
-    ", any idea", ", do you know",
+    " please", ", please", " thanks", ", thanks", " thank you", " again", " exactly", " then",
+    " now", " today", " here", " for me", " quickly", " on my laptop", " on my machine", " at work",
+    " for my project", " in short", " in general", " by myself", " in a nutshell", " these days",
+    " on Linux", " right now", ", I wonder", ", in a few words", ", briefly", " in simple words",
+    " in one sentence", " in detail", " step by step", ", any idea", ", do you know",
 )  # fmt: skip
-PRODUCT = (" in openllm", " with openllm", " using openllm", " here in openllm", " in OpenLLM", " when I use openllm")
+PRODUCT = (
+    " in openllm",
+    " with openllm",
+    " using openllm",
+    " here in openllm",
+    " in OpenLLM",
+    " when I use openllm",
+)
 SWAPS = (
-    ("what is", "whats"), ("what is", "what's"), ("how do I", "how do i"), ("how do I", "how do you"),
-    ("how do I", "how can one"), ("do not", "don't"), ("can I", "could I"), ("can I", "may I"), ("do I", "should I"),
-    ("an LLM", "a language model"), ("build", "create"), ("create", "build"), ("start", "launch"), ("start", "run"),
+    ("what is", "whats"), ("what is", "what's"), ("how do I", "how do i"),
+    ("how do I", "how do you"), ("how do I", "how can one"), ("do not", "don't"),
+    ("can I", "could I"), ("can I", "may I"), ("do I", "should I"), ("an LLM", "a language model"),
+    ("build", "create"), ("create", "build"), ("start", "launch"), ("start", "run"),
     ("show", "display"), ("list", "show"), ("list", "see"), ("change", "modify"), ("change", "set"),
-    ("set", "define"), ("set", "change"), ("use", "work with"), ("use", "make use of"), ("option", "flag"),
-    ("option", "switch"), ("option", "parameter"), ("command", "subcommand"), ("several", "multiple"),
-    ("several", "many"), ("a lot", "much"), ("does", "will"), ("want to", "wanna"), ("which", "what"),
-    ("what", "which"), ("my", "the"), ("the", "my"), ("you", "u"), ("are", "r"), ("please", "pls"),
-    ("explain", "describe"), ("tell me", "let me know"), ("get", "obtain"), ("container", "docker container"),
-    ("see", "view"), ("find", "look up"), ("make", "build"), ("supported", "available"), ("quickly", "fast"),
-    ("computer", "machine"), ("machine", "computer"), ("directory", "folder"), ("folder", "directory"),
+    ("set", "define"), ("set", "change"), ("use", "work with"), ("use", "make use of"),
+    ("option", "flag"), ("option", "switch"), ("option", "parameter"), ("command", "subcommand"),
+    ("several", "multiple"), ("several", "many"), ("a lot", "much"), ("does", "will"),
+    ("want to", "wanna"), ("which", "what"), ("what", "which"), ("my", "the"), ("the", "my"),
+    ("you", "u"), ("are", "r"), ("please", "pls"), ("explain", "describe"),
+    ("tell me", "let me know"), ("get", "obtain"), ("container", "docker container"),
+    ("see", "view"), ("find", "look up"), ("make", "build"), ("supported", "available"),
+    ("quickly", "fast"), ("computer", "machine"), ("machine", "computer"), ("directory", "folder"),
+    ("folder", "directory"),
 )  # fmt: skip
 NEIGHBOURS = {
-    "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk",
-    "k": "jl", "l": "k", "m": "n", "n": "mb", "o": "ip", "p": "o", "q": "w", "r": "et", "s": "ad", "t": "ry",
-    "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
+    "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj",
+    "i": "uo", "j": "hk", "k": "jl", "l": "k", "m": "n", "n": "mb", "o": "ip", "p": "o", "q": "w",
+    "r": "et", "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu",
+    "z": "x",
 }  # fmt: skip
 
 
@@ -65,7 +79,9 @@ def swap_words(rng: random.Random, text: str) -> str:
 
 
 def misspell(rng: random.Random, text: str) -> str:
-    """One slip of the finger in a word of five letters or more; options, paths and code stay as they are."""
+    """One slip of the finger in a word of five letters or more; options, paths and code stay as
+    they are.
+    """
     words = list(re.finditer(r"(?<![\w/`._-])[A-Za-z]{5,}(?![\w/`._-])", text))
     if not words:
         return text
@@ -73,7 +89,9 @@ def misspell(rng: random.Random, text: str) -> str:
     at = rng.randrange(word.start() + 1, word.end() - 1)
     before, here, after = text[:at], text[at], text[at + 1 :]
     near = rng.choice(NEIGHBOURS.get(here.lower(), here))
-    return rng.choice((before + after, before + here + here + after, before + near + after, swapped(text, at)))
+    return rng.choice(
+        (before + after, before + here + here + after, before + near + after, swapped(text, at))
+    )
 
 
 def swapped(text: str, at: int) -> str:

@@ -6,16 +6,19 @@ import re
 import zlib
 
 WORDS = {
-    "you": "ye", "your": "yer", "my": "me", "is": "be", "are": "be", "am": "be", "the": "th'", "of": "o'", "and": "an'",
-    "for": "fer", "hello": "ahoy", "yes": "aye", "it is": "'tis", "to": "t'", "goodbye": "farewell", "with": "wi'",
-    "has": "be havin'", "serving": "servin'", "running": "runnin'", "everything": "everythin'",
+    "you": "ye", "your": "yer", "my": "me", "is": "be", "are": "be", "am": "be", "the": "th'",
+    "of": "o'", "and": "an'", "for": "fer", "hello": "ahoy", "yes": "aye", "it is": "'tis",
+    "to": "t'", "goodbye": "farewell", "with": "wi'", "has": "be havin'", "serving": "servin'",
+    "running": "runnin'", "everything": "everythin'",
 }  # fmt: skip
 OPENERS = ("Arr! ", "Ahoy, matey! ", "Avast! ", "Yo ho ho! ", "Shiver me timbers! ")
 CLOSERS = (" Arrr!", " Savvy?", " Fair winds, matey!", " Now hoist th' sails!")
 
 
 def speak(answer: str) -> str:
-    """`answer` in pirate speech: the same facts, words swapped outside code, opener and closer chosen by its text."""
+    """`answer` in pirate speech: the same facts, words swapped outside code, opener and closer
+    chosen by its text.
+    """
     draw = zlib.crc32(answer.encode())
     parts = re.split(r"(`[^`]*`|/\S+|\S*[_./*-]\S*\w)", answer)
     said = "".join(part if index % 2 else swap(part) for index, part in enumerate(parts))
@@ -24,7 +27,9 @@ def speak(answer: str) -> str:
 
 def swap(text: str) -> str:
     """Every word of WORDS in `text`, its capital kept."""
-    pattern = re.compile(r"\b(" + "|".join(sorted(WORDS, key=len, reverse=True)) + r")\b", re.IGNORECASE)
+    pattern = re.compile(
+        r"\b(" + "|".join(sorted(WORDS, key=len, reverse=True)) + r")\b", re.IGNORECASE
+    )
 
     def said(match: re.Match[str]) -> str:
         word = WORDS[match[0].lower()]

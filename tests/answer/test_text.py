@@ -20,7 +20,9 @@ TEXTS = st.text(st.sampled_from("ab<|>\n é漢🙂"), max_size=40)
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(str(write_tokenizer(tmp_path_factory.mktemp("tokenizer")) / "tokenizer.json"))
+    return Tokenizer.from_file(
+        str(write_tokenizer(tmp_path_factory.mktemp("tokenizer")) / "tokenizer.json")
+    )
 
 
 @given(text=TEXTS)
@@ -34,7 +36,9 @@ def test_decoded_pieces_are_the_text(tokenizer: Any, text: str) -> None:
 
 @settings(max_examples=60)
 @given(ids=st.lists(st.integers(6, 300), max_size=30))
-def test_any_bytes_decode_to_something_and_nothing_is_held_for_ever(tokenizer: Any, ids: list[int]) -> None:
+def test_any_bytes_decode_to_something_and_nothing_is_held_for_ever(
+    tokenizer: Any, ids: list[int]
+) -> None:
     decoder = StreamDecoder(tokenizer)
     for token in ids:
         decoder.step(token)
@@ -44,7 +48,10 @@ def test_any_bytes_decode_to_something_and_nothing_is_held_for_ever(tokenizer: A
 
 
 def test_the_prompt_gives_the_first_token_its_space(tokenizer: Any) -> None:
-    prompt, answer = tokenizer.encode("hello").ids, tokenizer.encode(" world", add_special_tokens=False).ids
+    prompt, answer = (
+        tokenizer.encode("hello").ids,
+        tokenizer.encode(" world", add_special_tokens=False).ids,
+    )
     decoder = StreamDecoder(tokenizer, prompt)
     assert "".join(decoder.step(token) for token in answer) + decoder.flush() == " world"
 
@@ -59,8 +66,14 @@ def feed_all(stops: list[str], pieces: list[str]) -> tuple[str, str | None]:
     return said + matcher.flush(), None
 
 
-@given(text=TEXTS, stops=st.lists(st.text("ab<|>", min_size=1, max_size=4), min_size=1, max_size=3), data=st.data())
-def test_what_stops_a_text_does_not_depend_on_the_cuts(text: str, stops: list[str], data: st.DataObject) -> None:
+@given(
+    text=TEXTS,
+    stops=st.lists(st.text("ab<|>", min_size=1, max_size=4), min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_what_stops_a_text_does_not_depend_on_the_cuts(
+    text: str, stops: list[str], data: st.DataObject
+) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)) | {0, len(text)})
     pieces = [text[a:b] for a, b in itertools.pairwise(cuts)]
     said, stop = feed_all(stops, pieces)
@@ -90,11 +103,16 @@ def assemble(tokenizer: Any, deltas: list[TokenDelta], **params: Any) -> list[Te
 
 
 @given(data=st.data())
-def test_a_stop_inside_joined_tokens_cuts_tokens_text_and_logprobs(tokenizer: Any, data: st.DataObject) -> None:
+def test_a_stop_inside_joined_tokens_cuts_tokens_text_and_logprobs(
+    tokenizer: Any, data: st.DataObject
+) -> None:
     ids = tokenizer.encode("one two stop three", add_special_tokens=False).ids
     cut = data.draw(st.integers(0, len(ids)))
     scores = [TokenLogprob(token, -0.5) for token in ids]
-    deltas = [TokenDelta(ids[:cut], logprobs=scores[:cut]), TokenDelta(ids[cut:], 0, "length", logprobs=scores[cut:])]
+    deltas = [
+        TokenDelta(ids[:cut], logprobs=scores[:cut]),
+        TokenDelta(ids[cut:], 0, "length", logprobs=scores[cut:]),
+    ]
     out = assemble(tokenizer, deltas, stop=("stop",), logprobs=0)
     assert "".join(d.text for d in out) == "one two "
     assert [d.finish_reason for d in out][-1] == "stop"
@@ -109,11 +127,18 @@ def test_the_end_token_has_no_text_unless_the_stop_is_kept(tokenizer: Any) -> No
     ids = [*tokenizer.encode("hi", add_special_tokens=False).ids, EOS]
     delta = [TokenDelta(ids, 0, "stop")]
     assert assemble(tokenizer, delta, skip_special_tokens=False)[0].text == "hi"
-    assert assemble(tokenizer, delta, skip_special_tokens=False, include_stop=True)[0].text == "hi</s>"
+    assert (
+        assemble(tokenizer, delta, skip_special_tokens=False, include_stop=True)[0].text == "hi</s>"
+    )
     assert assemble(tokenizer, [TokenDelta(ids[:-1], 0, "stop")])[0].text == "hi"
 
 
 def test_no_stop_string_before_min_tokens(tokenizer: Any) -> None:
     ids = tokenizer.encode("aXaXaX", add_special_tokens=False).ids
-    out = assemble(tokenizer, [TokenDelta([t]) for t in ids] + [TokenDelta([], 0, "length")], stop=("X",), min_tokens=3)
+    out = assemble(
+        tokenizer,
+        [TokenDelta([t]) for t in ids] + [TokenDelta([], 0, "length")],
+        stop=("X",),
+        min_tokens=3,
+    )
     assert "".join(d.text for d in out) == "aXa"

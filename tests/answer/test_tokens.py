@@ -15,14 +15,18 @@ from tests.tiny import BOS, SPECIAL_TOKENS, write_tokenizer
 
 @pytest.fixture(scope="module")
 def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return Tokenizer.from_file(str(write_tokenizer(tmp_path_factory.mktemp("tokens")) / "tokenizer.json"))
+    return Tokenizer.from_file(
+        str(write_tokenizer(tmp_path_factory.mktemp("tokens")) / "tokenizer.json")
+    )
 
 
 def byte_fallback() -> Tokenizer:
     """What SentencePiece models look like after conversion."""
     words = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", "a", "b", "\u2581a"]
     merges = [("\u2581", "a")]
-    model = models.BPE({word: at for at, word in enumerate(words)}, merges, unk_token="<unk>", byte_fallback=True)
+    model = models.BPE(
+        {word: at for at, word in enumerate(words)}, merges, unk_token="<unk>", byte_fallback=True
+    )
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -30,14 +34,22 @@ def byte_fallback() -> Tokenizer:
     return tokenizer
 
 
-@given(text=st.text(max_size=40).filter(lambda text: not any(token in text for token in SPECIAL_TOKENS)))
+@given(
+    text=st.text(max_size=40).filter(
+        lambda text: not any(token in text for token in SPECIAL_TOKENS)
+    )
+)
 def test_the_bytes_of_byte_level_tokens_join_to_the_text(byte_level: Tokenizer, text: str) -> None:
     table = TokenTable(byte_level)
     ids = byte_level.encode(text, add_special_tokens=False).ids
     assert b"".join(map(table.data, ids)) == text.encode()
 
 
-@given(text=st.text(alphabet="ab \u00fc\u4e2d", min_size=1, max_size=20).filter(lambda text: "  " not in text))
+@given(
+    text=st.text(alphabet="ab \u00fc\u4e2d", min_size=1, max_size=20).filter(
+        lambda text: "  " not in text
+    )
+)
 def test_the_bytes_of_byte_fallback_tokens_join_to_the_text(text: str) -> None:
     tokenizer = byte_fallback()
     table = TokenTable(tokenizer)
@@ -45,7 +57,9 @@ def test_the_bytes_of_byte_fallback_tokens_join_to_the_text(text: str) -> None:
     assert joined.removeprefix(" ") == text.removeprefix(" ")
 
 
-def test_an_incomplete_character_shows_as_the_replacement_and_keeps_its_bytes(byte_level: Tokenizer) -> None:
+def test_an_incomplete_character_shows_as_the_replacement_and_keeps_its_bytes(
+    byte_level: Tokenizer,
+) -> None:
     table = TokenTable(byte_level)
     ids = byte_level.encode("\u4e2d", add_special_tokens=False).ids
     assert len(ids) > 1

@@ -1,4 +1,6 @@
-"""Stand-ins for what the choice of a backend looks at: an installed vLLM, and the NVIDIA driver's library."""
+"""Stand-ins for what the choice of a backend looks at: an installed vLLM, and the NVIDIA driver's
+library.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def _packages(folder: Path, site: Site) -> dict[str, importlib.metadata.Distribu
     for name, (version, extra) in written.items():
         place = folder / f"{name.replace('-', '_')}-{version}.dist-info"
         place.mkdir(parents=True)
-        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extra}")
+        (place / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extra}"
+        )
         packages[name] = importlib.metadata.Distribution.at(place)
     return packages
 

@@ -1,4 +1,6 @@
-"""What an engine's tokens are held against: transformers in float32, or plain numpy where there is no torch."""
+"""What an engine's tokens are held against: transformers in float32, or plain numpy where there is
+no torch.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def model_directory(path: Path) -> Path:
 
 
 class Reference:
-    """The model in `path`, one request at a time, by code that shares nothing with the engines' loops."""
+    """The model in `path`, one request at a time, by code that shares nothing with the engines'
+    loops.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,11 +57,15 @@ class Reference:
         return logits
 
     def assert_greedy(self, prompt: list[int], answer: list[int]) -> None:
-        """Every token of `answer` is the best one after what stands before it, or as good as the best."""
+        """Every token of `answer` is the best one after what stands before it, or as good as the
+        best.
+        """
         logits = self._logits([*prompt, *answer])
         for at, token in enumerate(answer):
             row = logits[len(prompt) + at - 1]
-            assert row.max() - row[token] < MARGIN, f"token {at}: {token}, best is {int(row.argmax())}"
+            assert row.max() - row[token] < MARGIN, (
+                f"token {at}: {token}, best is {int(row.argmax())}"
+            )
 
     def logprobs(self, prompt: list[int], answer: list[int]) -> list[float]:
         """The log probability of each token of `answer` after `prompt`."""

@@ -1,4 +1,6 @@
-"""LoRA on every engine that has it: any mix in one batch, loads and unloads under traffic, few resident at once."""
+"""LoRA on every engine that has it: any mix in one batch, loads and unloads under traffic, few
+resident at once.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ ENGINES = [
 
 @attrs.frozen
 class World:
-    """One base model, its adapters, and transformers' view of each: the adapter merged into the base."""
+    """One base model, its adapters, and transformers' view of each: the adapter merged into the
+    base.
+    """
 
     folder: Path
     references: dict[str | None, Reference]
@@ -70,21 +74,30 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     patterns: dict[str, Any] = {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"v_proj": 16}}
     write_adapter(folder / "patterns", base, seed=9, **patterns)
     names = (*NAMES, "other", "patterns")
-    return World(folder, {None: Reference(base), **{name: _merged(folder, base, name) for name in names}})
+    return World(
+        folder, {None: Reference(base), **{name: _merged(folder, base, name) for name in names}}
+    )
 
 
 def _merged(folder: Path, base: Path, name: str) -> Reference:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(folder / name))
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base), str(folder / name)
+    )
     path = folder / f"{name}-merged"
     model.merge_and_unload().save_pretrained(path)
     return Reference(path)
 
 
 def spec_of(world: World, backend: str, **options: Any) -> LLMSpec:
-    fields: dict[str, Any] = {"dtype": "float32", "max_model_len": 128, "max_num_seqs": 16, "max_queue": 2000}
+    fields: dict[str, Any] = {
+        "dtype": "float32",
+        "max_model_len": 128,
+        "max_num_seqs": 16,
+        "max_queue": 2000,
+    }
     fields |= {"max_adapters": RESIDENT, "max_lora_rank": RANK}
     return LLMSpec(model_id=str(world.base), backend=backend, **{**fields, **options})
 
@@ -105,7 +118,9 @@ def real(llm: LLM) -> None:
 
 
 async def ask(llm: LLM, name: str | None, text: str = TEXT, tokens: int = 16) -> GenerationOutput:
-    return await llm.generate(text, adapter_name=name, temperature=0, max_tokens=tokens, ignore_eos=True)
+    return await llm.generate(
+        text, adapter_name=name, temperature=0, max_tokens=tokens, ignore_eos=True
+    )
 
 
 async def test_a_mixed_batch_gives_the_tokens_of_single_runs(llm: LLM, world: World) -> None:
@@ -148,10 +163,17 @@ async def test_more_adapters_than_places_all_answer(llm: LLM, world: World) -> N
 
 
 async def test_many_short_requests_while_adapters_come_and_go(llm: LLM, world: World) -> None:
-    """`grey` and `red` are removed and added again with other files; each answer is that of one whole adapter."""
+    """`grey` and `red` are removed and added again with other files; each answer is that of one
+    whole adapter.
+    """
     chance = random.Random(5)
     count = 200 if llm.backend.name == "vllm" else 1000
-    versions = {"grey": ("grey", "other"), "red": ("red", "other"), "green": ("green",), "blue": ("blue",)}
+    versions = {
+        "grey": ("grey", "other"),
+        "red": ("red", "other"),
+        "green": ("green",),
+        "blue": ("blue",),
+    }
     answered: list[tuple[str, GenerationOutput]] = []
     turns = {"grey": 0, "red": 0}
 
@@ -163,7 +185,9 @@ async def test_many_short_requests_while_adapters_come_and_go(llm: LLM, world: W
             name = chance.choice(NAMES)
             try:
                 text = TEXT[: 5 + len(answered) % 30]
-                answered.append((name, await ask(llm, name, text, tokens=1 + (number + len(answered)) % 4)))
+                answered.append(
+                    (name, await ask(llm, name, text, tokens=1 + (number + len(answered)) % 4))
+                )
             except AdapterNotFound:
                 assert name in turns
                 await asyncio.sleep(0.005)
@@ -183,13 +207,17 @@ async def test_many_short_requests_while_adapters_come_and_go(llm: LLM, world: W
     if llm.backend.name != "echo":
         for name, output in answered:
             assert any(world.is_of(version, output) for version in versions[name]), (name, output)
-        assert any(not world.is_of(name, output) for name, output in answered)  # some were the other version's
+        assert any(
+            not world.is_of(name, output) for name, output in answered
+        )  # some were the other version's
         for name in NAMES:
             world.check(name, await ask(llm, name))
 
 
 async def test_removing_waits_for_what_runs(llm: LLM, world: World) -> None:
-    running = llm.generate_iterator(TEXT, adapter_name="green", temperature=0, max_tokens=60, ignore_eos=True)
+    running = llm.generate_iterator(
+        TEXT, adapter_name="green", temperature=0, max_tokens=60, ignore_eos=True
+    )
     ids = (await anext(running)).outputs[0].token_ids
     with pytest.raises(Conflict, match="in use"):
         await llm.unmount_adapter("green", wait=False)
@@ -209,14 +237,20 @@ async def test_removing_waits_for_what_runs(llm: LLM, world: World) -> None:
         await llm.mount_adapter("green", world.adapter("other"))
 
 
-async def test_what_does_not_fit_is_refused_before_it_is_mounted(llm: LLM, world: World, tmp_path: Path) -> None:
+async def test_what_does_not_fit_is_refused_before_it_is_mounted(
+    llm: LLM, world: World, tmp_path: Path
+) -> None:
     write_adapter(tmp_path / "wide", world.base, rank=2 * RANK)
     other = write_llama(tmp_path / "other-base", hidden_size=96)
     write_adapter(tmp_path / "foreign", other)
     write_adapter(tmp_path / "prefix", world.base)
     config = tmp_path / "prefix" / "adapter_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "peft_type": "PREFIX_TUNING"}))
-    reasons = {"wide": "rank 16, above the limit of 8", "foreign": "base model", "prefix": "only LORA"}
+    reasons = {
+        "wide": "rank 16, above the limit of 8",
+        "foreign": "base model",
+        "prefix": "only LORA",
+    }
     for name, reason in reasons.items():
         with pytest.raises(WeightsError, match=reason):
             await llm.mount_adapter(name, tmp_path / name)
@@ -248,7 +282,9 @@ async def test_an_adapter_that_does_not_fit_stops_the_start_before_the_engine(
             await llm.start()
         assert not llm.started
         assert llm._home.engine is None
-    named = LLM.from_spec(spec_of(world, backend, adapters=[AdapterSpec("base", str(world.adapter("red")))]))
+    named = LLM.from_spec(
+        spec_of(world, backend, adapters=[AdapterSpec("base", str(world.adapter("red")))])
+    )
     with pytest.raises(Exception, match="cannot have the model's name 'base'"):
         await named.start()
 

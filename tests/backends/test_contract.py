@@ -1,4 +1,6 @@
-"""One contract, every engine: the same requests, the same shapes, the same tokens, the same errors."""
+"""One contract, every engine: the same requests, the same shapes, the same tokens, the same
+errors.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ async def llm(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[LL
     )
     if why := find_backend(name).unusable(spec):
         pytest.skip(why)
-    async with LLM.from_spec(spec, make_engine=in_child if request.param == "runner" else None) as llm:
+    async with LLM.from_spec(
+        spec, make_engine=in_child if request.param == "runner" else None
+    ) as llm:
         yield llm
 
 
@@ -105,11 +109,16 @@ async def test_greedy_tokens_equal_the_reference(llm: LLM, reference: Reference)
         reference.assert_greedy(output.prompt_token_ids, output.outputs[0].token_ids)
 
 
-async def test_many_at_once_give_the_tokens_of_one_at_a_time(llm: LLM, reference: Reference) -> None:
+async def test_many_at_once_give_the_tokens_of_one_at_a_time(
+    llm: LLM, reference: Reference
+) -> None:
     real(llm)
     prompts = [f"{TEXT} {'again ' * size}" for size in range(12)]
     outputs = await asyncio.gather(
-        *(llm.generate(p, temperature=0, max_tokens=8 + i, ignore_eos=True) for i, p in enumerate(prompts))
+        *(
+            llm.generate(p, temperature=0, max_tokens=8 + i, ignore_eos=True)
+            for i, p in enumerate(prompts)
+        )
     )
     for size, output in enumerate(outputs):
         assert len(output.outputs[0].token_ids) == 8 + size
@@ -149,7 +158,9 @@ async def test_a_diverted_answer_is_the_same(llm: LLM, params: dict[str, Any]) -
             iterated.append(delta)
             outlet.write(delta)
     assert "".join(delta.text for delta in outlet.deltas) == plain.text
-    assert [token for delta in outlet.deltas for token in delta.token_ids] == plain.outputs[0].token_ids
+    assert [token for delta in outlet.deltas for token in delta.token_ids] == plain.outputs[
+        0
+    ].token_ids
     assert [delta.finish_reason for delta in outlet.deltas if delta.finish_reason] == ["length"]
     assert generation.usage.completion_tokens == 24
     if llm.backend.name != "echo":  # it has no queue to divert
@@ -166,10 +177,15 @@ async def test_token_ids_are_a_prompt_too(llm: LLM) -> None:
 
 async def test_streamed_pieces_are_the_whole(llm: LLM) -> None:
     whole = await llm.generate(TEXT, max_tokens=20, temperature=0, ignore_eos=True)
-    pieces = [item async for item in llm.generate_iterator(TEXT, max_tokens=20, temperature=0, ignore_eos=True)]
+    pieces = [
+        item
+        async for item in llm.generate_iterator(TEXT, max_tokens=20, temperature=0, ignore_eos=True)
+    ]
     assert "".join(item.outputs[0].text for item in pieces) == whole.text
     assert [t for item in pieces for t in item.outputs[0].token_ids] == whole.outputs[0].token_ids
-    assert [item.outputs[0].finish_reason for item in pieces if item.outputs[0].finish_reason] == ["length"]
+    assert [item.outputs[0].finish_reason for item in pieces if item.outputs[0].finish_reason] == [
+        "length"
+    ]
     assert pieces[-1].usage == whole.usage
 
 
@@ -187,27 +203,36 @@ async def test_choices_differ_and_a_seed_repeats_them(llm: LLM) -> None:
     real(llm)
     ask = {"n": 3, "max_tokens": 12, "temperature": 1.5, "ignore_eos": True, "seed": 11}
     first, *_ = await asyncio.gather(
-        llm.generate(TEXT, **ask), *(llm.generate("noise " * size, max_tokens=9) for size in range(1, 5))
+        llm.generate(TEXT, **ask),
+        *(llm.generate("noise " * size, max_tokens=9) for size in range(1, 5)),
     )
     second = await llm.generate(TEXT, **ask)
     assert [c.token_ids for c in first.outputs] == [c.token_ids for c in second.outputs]
     assert len({tuple(c.token_ids) for c in first.outputs}) == 3
     other = await llm.generate(TEXT, **{**ask, "seed": 12})
-    assert {tuple(c.token_ids) for c in other.outputs} != {tuple(c.token_ids) for c in first.outputs}
+    assert {tuple(c.token_ids) for c in other.outputs} != {
+        tuple(c.token_ids) for c in first.outputs
+    }
 
 
 async def test_stop_string_cuts_the_text_wherever_tokens_end(llm: LLM) -> None:
     whole = await llm.generate(TEXT, max_tokens=40, temperature=0, ignore_eos=True)
-    readable = [at for at in range(2, len(whole.text) - 3) if "\ufffd" not in whole.text[at : at + 3]]
+    readable = [
+        at for at in range(2, len(whole.text) - 3) if "\ufffd" not in whole.text[at : at + 3]
+    ]
     if not readable:
         pytest.skip("the random model wrote no readable text")
     stop = whole.text[readable[0] : readable[0] + 3]
-    cut = await llm.generate(TEXT, max_tokens=40, temperature=0, ignore_eos=True, stop=[stop, "never-said"])
+    cut = await llm.generate(
+        TEXT, max_tokens=40, temperature=0, ignore_eos=True, stop=[stop, "never-said"]
+    )
     assert cut.text == whole.text[: whole.text.index(stop)]
     assert cut.outputs[0].finish_reason == "stop"
     assert cut.outputs[0].stop_reason == stop
     assert cut.usage.completion_tokens <= whole.usage.completion_tokens
-    kept = await llm.generate(TEXT, max_tokens=40, temperature=0, ignore_eos=True, stop=stop, include_stop=True)
+    kept = await llm.generate(
+        TEXT, max_tokens=40, temperature=0, ignore_eos=True, stop=stop, include_stop=True
+    )
     assert kept.text == cut.text + stop
     assert await idle(llm)
 
@@ -216,10 +241,14 @@ async def test_stop_token_ends_the_answer(llm: LLM) -> None:
     whole = await llm.generate(TEXT, max_tokens=10, temperature=0, ignore_eos=True)
     token = whole.outputs[0].token_ids[4]
     at = whole.outputs[0].token_ids.index(token)
-    cut = await llm.generate(TEXT, max_tokens=10, temperature=0, ignore_eos=True, stop_token_ids=[token])
+    cut = await llm.generate(
+        TEXT, max_tokens=10, temperature=0, ignore_eos=True, stop_token_ids=[token]
+    )
     assert cut.outputs[0].token_ids == whole.outputs[0].token_ids[: at + 1]
     assert (cut.outputs[0].finish_reason, cut.outputs[0].stop_reason) == ("stop", token)
-    late = await llm.generate(TEXT, max_tokens=10, temperature=0, ignore_eos=True, stop_token_ids=[token], min_tokens=8)
+    late = await llm.generate(
+        TEXT, max_tokens=10, temperature=0, ignore_eos=True, stop_token_ids=[token], min_tokens=8
+    )
     assert len(late.outputs[0].token_ids) >= 8
 
 
@@ -242,9 +271,13 @@ async def test_logit_bias_forbids_and_forces(llm: LLM) -> None:
     real(llm)
     plain = await llm.generate(TEXT, temperature=0, max_tokens=1, ignore_eos=True)
     token = plain.outputs[0].token_ids[0]
-    other = await llm.generate(TEXT, temperature=0, max_tokens=1, ignore_eos=True, logit_bias={token: -100})
+    other = await llm.generate(
+        TEXT, temperature=0, max_tokens=1, ignore_eos=True, logit_bias={token: -100}
+    )
     assert other.outputs[0].token_ids[0] != token
-    forced = await llm.generate(TEXT, temperature=1, max_tokens=4, ignore_eos=True, logit_bias={7: 100})
+    forced = await llm.generate(
+        TEXT, temperature=1, max_tokens=4, ignore_eos=True, logit_bias={7: 100}
+    )
     assert forced.outputs[0].token_ids == [7, 7, 7, 7]
 
 
@@ -264,7 +297,9 @@ async def test_logprobs_have_one_entry_per_token(llm: LLM) -> None:
 
 async def test_logprobs_equal_the_reference(llm: LLM, reference: Reference) -> None:
     real(llm)
-    output = await llm.generate(TEXT, temperature=0.7, seed=5, max_tokens=5, ignore_eos=True, logprobs=0)
+    output = await llm.generate(
+        TEXT, temperature=0.7, seed=5, max_tokens=5, ignore_eos=True, logprobs=0
+    )
     choice = output.outputs[0]
     assert choice.logprobs is not None
     expected = reference.logprobs(output.prompt_token_ids, choice.token_ids)
@@ -292,17 +327,30 @@ SCHEMA = {
     "additionalProperties": False,
 }
 STRUCTURES = [
-    (Structure(StructureKind.CHOICE, json.dumps(["red", "green"])), lambda text: text in {"red", "green"}),
-    (Structure(StructureKind.REGEX, "[0-9]{3}-[a-c]{2}"), lambda text: re.fullmatch("[0-9]{3}-[a-c]{2}", text)),
-    (Structure(StructureKind.JSON_SCHEMA, json.dumps(SCHEMA)), lambda text: set(json.loads(text)) == {"name", "size"}),
+    (
+        Structure(StructureKind.CHOICE, json.dumps(["red", "green"])),
+        lambda text: text in {"red", "green"},
+    ),
+    (
+        Structure(StructureKind.REGEX, "[0-9]{3}-[a-c]{2}"),
+        lambda text: re.fullmatch("[0-9]{3}-[a-c]{2}", text),
+    ),
+    (
+        Structure(StructureKind.JSON_SCHEMA, json.dumps(SCHEMA)),
+        lambda text: set(json.loads(text)) == {"name", "size"},
+    ),
     (Structure(StructureKind.GRAMMAR, 'root ::= "yes" | "no"'), lambda text: text in {"yes", "no"}),
 ]
 
 
-@pytest.mark.parametrize(("structure", "holds"), STRUCTURES, ids=[s.kind.value for s, _ in STRUCTURES])
+@pytest.mark.parametrize(
+    ("structure", "holds"), STRUCTURES, ids=[s.kind.value for s, _ in STRUCTURES]
+)
 async def test_structured_output_holds(llm: LLM, structure: Structure, holds: Any) -> None:
     try:
-        output = await llm.generate(TEXT, structure=structure, max_tokens=120, temperature=1.0, seed=2, n=2)
+        output = await llm.generate(
+            TEXT, structure=structure, max_tokens=120, temperature=1.0, seed=2, n=2
+        )
     except UnsupportedFeature:
         return
     for choice in output.outputs:
@@ -314,7 +362,9 @@ async def test_a_bounded_string_holds_no_control_character(llm: LLM, weights: Pa
     structure = Structure(StructureKind.JSON_SCHEMA, json.dumps(SCHEMA))
     wanted = Tokenizer.from_file(str(weights / "tokenizer.json")).encode("\x17").ids[-1]
     try:
-        output = await llm.generate(TEXT, structure=structure, max_tokens=60, temperature=0, logit_bias={wanted: 50.0})
+        output = await llm.generate(
+            TEXT, structure=structure, max_tokens=60, temperature=0, logit_bias={wanted: 50.0}
+        )
     except UnsupportedFeature:
         return
     assert "\x17" not in output.text
@@ -332,18 +382,25 @@ async def test_a_bad_structure_harms_nobody_else(llm: LLM) -> None:
     assert not isinstance(results[1], BaseException)
 
 
-@pytest.mark.parametrize("params", [{"presence_penalty": 2.0}, {"frequency_penalty": 2.0}, {"repetition_penalty": 5.0}])
+@pytest.mark.parametrize(
+    "params", [{"presence_penalty": 2.0}, {"frequency_penalty": 2.0}, {"repetition_penalty": 5.0}]
+)
 async def test_penalties_discourage_repetition(llm: LLM, params: dict[str, float]) -> None:
     real(llm)
     force = {"logit_bias": {7: 3.0}, "temperature": 0, "max_tokens": 30, "ignore_eos": True}
     plain = await llm.generate(TEXT, **force)
     less = await llm.generate(TEXT, **force, **params)
     assert len(set(less.outputs[0].token_ids)) >= len(set(plain.outputs[0].token_ids))
-    assert less.outputs[0].token_ids != plain.outputs[0].token_ids or len(set(plain.outputs[0].token_ids)) == 30
+    assert (
+        less.outputs[0].token_ids != plain.outputs[0].token_ids
+        or len(set(plain.outputs[0].token_ids)) == 30
+    )
 
 
 @pytest.mark.parametrize("params", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}])
-async def test_a_filter_that_leaves_one_token_is_greedy(llm: LLM, reference: Reference, params: dict[str, Any]) -> None:
+async def test_a_filter_that_leaves_one_token_is_greedy(
+    llm: LLM, reference: Reference, params: dict[str, Any]
+) -> None:
     real(llm)
     output = await llm.generate(TEXT, temperature=1.0, max_tokens=10, ignore_eos=True, **params)
     reference.assert_greedy(output.prompt_token_ids, output.outputs[0].token_ids)
@@ -410,7 +467,9 @@ async def test_too_long_a_prompt_is_refused(llm: LLM) -> None:
         (TEXT, {"unheard_of": 1}),
     ],
 )
-async def test_bad_input_is_refused_and_the_engine_goes_on(llm: LLM, prompt: Any, params: dict[str, Any]) -> None:
+async def test_bad_input_is_refused_and_the_engine_goes_on(
+    llm: LLM, prompt: Any, params: dict[str, Any]
+) -> None:
     if prompt == "" and await llm.encode(""):
         pytest.skip("this tokenizer begins every text with a token")
     with pytest.raises(InvalidRequest):
@@ -425,7 +484,9 @@ async def test_an_unknown_adapter_is_refused(llm: LLM) -> None:
 
 
 async def test_a_full_queue_is_a_typed_error_and_accepted_requests_finish(llm: LLM) -> None:
-    params = llm.sampling_params(max_tokens=3, ignore_eos=True)  # admitted first, so that they all come at once
+    params = llm.sampling_params(
+        max_tokens=3, ignore_eos=True
+    )  # admitted first, so that they all come at once
     admitted = [await llm.admit(GenerationRequest(TEXT, params)) for _ in range(200)]
     results = await asyncio.gather(*map(collect, admitted), return_exceptions=True)
     refused = [r for r in results if isinstance(r, Overloaded)]
@@ -438,7 +499,9 @@ async def test_a_full_queue_is_a_typed_error_and_accepted_requests_finish(llm: L
 
 
 async def test_stats_show_what_runs(llm: LLM) -> None:
-    generation = await llm.admit(GenerationRequest(TEXT, SamplingParams(max_tokens=200, ignore_eos=True)))
+    generation = await llm.admit(
+        GenerationRequest(TEXT, SamplingParams(max_tokens=200, ignore_eos=True))
+    )
     async with generation:
         await anext(generation)
         for _ in range(100):
@@ -453,7 +516,10 @@ async def test_stats_show_what_runs(llm: LLM) -> None:
 async def test_closing_ends_what_is_live_and_it_starts_again(llm: LLM) -> None:
     """Last: it restarts the engine."""
     if llm.backend.name == "vllm":
-        pytest.skip("vLLM on the CPU takes half a minute to start again; tests/backends/vllm has the closing test")
+        pytest.skip(
+            "vLLM on the CPU takes half a minute to start again; tests/backends/vllm has the"
+            " closing test"
+        )
     task = asyncio.create_task(llm.generate(TEXT, max_tokens=200, ignore_eos=True))
     for _ in range(10_000):  # until it runs: a small model is done in a few milliseconds
         await asyncio.sleep(0)

@@ -1,4 +1,6 @@
-"""The queue between an engine and a reader: what is offered on the way, what is joined, who gets an error."""
+"""The queue between an engine and a reader: what is offered on the way, what is joined, who gets an
+error.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ async def test_what_taking_raises_is_for_the_reader() -> None:
     queue = DeltaQueue(take)
     reader = await waiting(queue)
     queue.put(TokenDelta([1]))  # the engine that calls this does not see it
-    queue.put(TokenDelta([2], finish_reason="stop"))  # else the answer would end well, with a token missing
+    queue.put(
+        TokenDelta([2], finish_reason="stop")
+    )  # else the answer would end well, with a token missing
     with pytest.raises(ValueError, match=r"cannot write \[1\]"):
         await reader
 

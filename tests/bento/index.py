@@ -1,4 +1,6 @@
-"""A package index on this machine for tests: a wheel with metadata and no code for every pin (PEP 503, PEP 440)."""
+"""A package index on this machine for tests: a wheel with metadata and no code for every pin (PEP
+503, PEP 440).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,12 @@ def write_wheel(folder: Path, name: str, version: str) -> Path:
     info = f"{stem}.dist-info"
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{info}/RECORD", "")
     return path
 
@@ -38,7 +44,9 @@ def write_index(root: Path, pins: Iterable[str]) -> dict[str, str]:
         folder.mkdir(parents=True)
         wheel = write_wheel(folder, name, version)
         digests[pin] = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        (folder / "index.html").write_text(f'<a href="{wheel.name}#sha256={digests[pin]}">{wheel.name}</a>')
+        (folder / "index.html").write_text(
+            f'<a href="{wheel.name}#sha256={digests[pin]}">{wheel.name}</a>'
+        )
     return digests
 
 

@@ -16,20 +16,30 @@ RANK = 4
 
 
 def write_echo_weights(path: Path, size: int = 1024) -> Path:
-    """A model for the echo engine: tokenizer, configuration, one small layer and one tensor of `size` bytes."""
+    """A model for the echo engine: tokenizer, configuration, one small layer and one tensor of
+    `size` bytes.
+    """
     write_tokenizer(path)
     fields = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **SMALL}
     (path / "config.json").write_text(json.dumps(fields))
     layer = numpy.zeros((WIDTH, WIDTH), dtype=numpy.float32)
     filler = numpy.zeros((1, size), dtype=numpy.uint8)
-    save_file({f"{LAYER}.weight": layer, "model.embed_tokens.weight": filler}, path / "model.safetensors")
+    save_file(
+        {f"{LAYER}.weight": layer, "model.embed_tokens.weight": filler}, path / "model.safetensors"
+    )
     return path
 
 
 def write_echo_adapter(path: Path) -> Path:
     """A LoRA adapter that fits those weights, in peft's format."""
     path.mkdir(parents=True)
-    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK, "target_modules": ["q_proj"], "bias": "none"}
+    config = {
+        "peft_type": "LORA",
+        "r": RANK,
+        "lora_alpha": RANK,
+        "target_modules": ["q_proj"],
+        "bias": "none",
+    }
     (path / "adapter_config.json").write_text(json.dumps(config))
     pair = {"lora_A": (RANK, WIDTH), "lora_B": (WIDTH, RANK)}
     tensors = {

@@ -1,4 +1,6 @@
-"""A built Bento under `bentoml serve`: it answers as `openllm start` does, obeys the environment and drains."""
+"""A built Bento under `bentoml serve`: it answers as `openllm start` does, obeys the environment
+and drains.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ from tests.bento.test_serve import stream_slowly
 def bento(home: Path, echo_model: Path, tmp_path: Path) -> BuildResult:
     adapter = write_echo_adapter(tmp_path / "pirate")
     spec = LLMSpec(
-        model_id=str(echo_model), backend="echo", engine_args={"delay": 0.02}, adapters=[f"{adapter}:pirate"]
+        model_id=str(echo_model),
+        backend="echo",
+        engine_args={"delay": 0.02},
+        adapters=[f"{adapter}:pirate"],
     )
     return build(spec)
 
@@ -32,18 +37,31 @@ def command(target: str) -> list[str]:
 
 
 def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
-    with running(command(bento.tag), tmp_path / "log", OPENLLM_MAX_MODEL_LEN="199", OPENLLM_LOG_LEVEL="info") as server:
+    with running(
+        command(bento.tag), tmp_path / "log", OPENLLM_MAX_MODEL_LEN="199", OPENLLM_LOG_LEVEL="info"
+    ) as server:
         server.wait_ready()
-        supervisor, *workers = server.family()  # BentoML's supervisor has two more, on the loopback address
+        supervisor, *workers = (
+            server.family()
+        )  # BentoML's supervisor has two more, on the loopback address
         assert server.listening_ports(*workers) == {server.port}
         client = server.openai()
         model, adapter = client.models.list()
-        assert (model.id, model.max_model_len) == ("parrot", 199)  # type: ignore[attr-defined]  # a field of ours
-        assert (adapter.id, adapter.parent) == ("pirate", "parrot")  # type: ignore[attr-defined]  # a field of ours
-        assert client.completions.create(model="pirate", prompt="ahoy there", max_tokens=2).choices[0].text
+        # a field of ours
+        assert (model.id, model.max_model_len) == ("parrot", 199)  # type: ignore[attr-defined]
+        # a field of ours
+        assert (adapter.id, adapter.parent) == ("pirate", "parrot")  # type: ignore[attr-defined]
+        assert (
+            client.completions.create(model="pirate", prompt="ahoy there", max_tokens=2)
+            .choices[0]
+            .text
+        )
         messages = [{"role": "user", "content": "hello"}]
-        whole = client.chat.completions.create(model="parrot", messages=messages, max_tokens=5)  # type: ignore[call-overload]  # plain dicts do
-        parts = client.chat.completions.create(model="parrot", messages=messages, max_tokens=5, stream=True)  # type: ignore[call-overload]  # plain dicts do
+        # plain dicts do
+        whole = client.chat.completions.create(model="parrot", messages=messages, max_tokens=5)  # type: ignore[call-overload]
+        parts = client.chat.completions.create(
+            model="parrot", messages=messages, max_tokens=5, stream=True
+        )  # type: ignore[call-overload]  # plain dicts do
         text = "".join(part.choices[0].delta.content or "" for part in parts)
         assert text == whole.choices[0].message.content
         assert text
@@ -77,13 +95,17 @@ def test_a_worker_does_not_outlive_its_supervisor(bento: BuildResult, tmp_path: 
         supervisor, *workers = server.family()
         supervisor.kill()
         assert server.wait() == -signal.SIGKILL
-        _, left = psutil.wait_procs([one for one in workers if "_bentoml_impl" in " ".join(one.cmdline())], STOP_WAIT)
+        _, left = psutil.wait_procs(
+            [one for one in workers if "_bentoml_impl" in " ".join(one.cmdline())], STOP_WAIT
+        )
         assert not left
 
 
 @pytest.fixture
 def in_container(bento: BuildResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The Bento as it lies in an image: a directory with its models inside, and an empty store elsewhere."""
+    """The Bento as it lies in an image: a directory with its models inside, and an empty store
+    elsewhere.
+    """
     import bentoml
 
     target = tmp_path / "image"
@@ -113,8 +135,12 @@ def test_in_a_container_the_weights_come_from_the_bento_and_a_dead_engine_ends_i
     assert "The engine of parrot has stopped" in server.text()
 
 
-def test_a_dead_engine_is_replaced_where_bentoml_respawns(bento: BuildResult, tmp_path: Path) -> None:
-    with running(command(bento.tag), tmp_path / "log", OPENLLM_ENGINE_ARGS='{"die_after": 3}') as server:
+def test_a_dead_engine_is_replaced_where_bentoml_respawns(
+    bento: BuildResult, tmp_path: Path
+) -> None:
+    with running(
+        command(bento.tag), tmp_path / "log", OPENLLM_ENGINE_ARGS='{"die_after": 3}'
+    ) as server:
         server.wait_ready()
         first = {member.pid for member in server.family()}
         stream_slowly(server, 10, threading.Event(), [])
@@ -128,11 +154,16 @@ def test_a_dead_engine_is_replaced_where_bentoml_respawns(bento: BuildResult, tm
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"OPENLLM_DTYPE": "float32", "OPENLLM_MAX_MODEL_LEN": "none"}, "OPENLLM_MAX_MODEL_LEN: 'none' is not a whole"),
+        (
+            {"OPENLLM_DTYPE": "float32", "OPENLLM_MAX_MODEL_LEN": "none"},
+            "OPENLLM_MAX_MODEL_LEN: 'none' is not a whole",
+        ),
         ({"OPENLLM_PORT": "x"}, "OPENLLM_PORT: 'x' is not a whole number"),
     ],
 )
-def test_a_bad_variable_is_one_line(bento: BuildResult, tmp_path: Path, variables: dict[str, str], said: str) -> None:
+def test_a_bad_variable_is_one_line(
+    bento: BuildResult, tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
     with running(command(bento.tag), tmp_path / "log", **variables) as server:
         assert server.wait() == 1
     lines = [line for line in server.text().splitlines() if line.strip()]

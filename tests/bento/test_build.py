@@ -35,7 +35,12 @@ def parrot(path: Path, **fields: Any) -> LLMSpec:
 
 def snapshot(home: Path) -> dict[str, int]:
     """Every file of the stores, and when it was last written."""
-    files = [path for part in ("bentos", "models", "tmp") for path in (home / part).rglob("*") if path.is_file()]
+    files = [
+        path
+        for part in ("bentos", "models", "tmp")
+        for path in (home / part).rglob("*")
+        if path.is_file()
+    ]
     return {str(path.relative_to(home)): path.stat().st_mtime_ns for path in files}
 
 
@@ -89,12 +94,19 @@ def test_the_second_build_writes_nothing_and_prints_the_same_tag(
     assert snapshot(home) == before
 
 
-def test_the_same_input_from_another_place_gives_the_same_tag(built: BuildResult, tmp_path: Path) -> None:
+def test_the_same_input_from_another_place_gives_the_same_tag(
+    built: BuildResult, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "other" / "parrot"
     shutil.copytree(built.models[0].path, elsewhere)
     assert build(parrot(elsewhere, max_model_len=128)).tag == built.tag
-    assert build(LLMSpec(model_id=built.models[0].tag, backend="echo", max_model_len=128)).tag == built.tag
-    assert build(LLMSpec(model_id="parrot:latest", backend="echo", max_model_len=128)).tag == built.tag
+    assert (
+        build(LLMSpec(model_id=built.models[0].tag, backend="echo", max_model_len=128)).tag
+        == built.tag
+    )
+    assert (
+        build(LLMSpec(model_id="parrot:latest", backend="echo", max_model_len=128)).tag == built.tag
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +134,9 @@ def test_other_sources_of_openllm_give_another_version(
     assert build(parrot(echo_model, max_model_len=128)).tag != built.tag
 
 
-def test_nothing_names_the_builder_s_directories(built: BuildResult, echo_model: Path, tmp_path: Path) -> None:
+def test_nothing_names_the_builder_s_directories(
+    built: BuildResult, echo_model: Path, tmp_path: Path
+) -> None:
     for path in built.path.rglob("*"):
         if path.is_file():
             data = path.read_bytes()
@@ -138,7 +152,9 @@ def test_a_secret_of_the_environment_stops_the_build(
     monkeypatch.setenv("UV_INDEX_URL", "https://planted:pw@index.example/simple")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://planted:pw@index.example/simple")
     clean = build(parrot(echo_model))
-    planted = [path for path in clean.path.rglob("*") if path.is_file() and b"planted" in path.read_bytes()]
+    planted = [
+        path for path in clean.path.rglob("*") if path.is_file() and b"planted" in path.read_bytes()
+    ]
     assert planted == []
     with pytest.raises(BuildError, match=r"the value of HF_TOKEN in src/spec\.json") as error:
         build(parrot(echo_model, sampling={"stop": ["hf_planted_secret"]}))
@@ -172,8 +188,13 @@ def test_two_models_in_one_bento(home: Path, echo_model: Path, tmp_path: Path) -
     ]
 
 
-def test_adapters_and_a_draft_model_go_in_the_same_way(home: Path, echo_model: Path, tmp_path: Path) -> None:
-    adapter, draft = write_echo_adapter(tmp_path / "pirate"), write_echo_weights(tmp_path / "sparrow")
+def test_adapters_and_a_draft_model_go_in_the_same_way(
+    home: Path, echo_model: Path, tmp_path: Path
+) -> None:
+    adapter, draft = (
+        write_echo_adapter(tmp_path / "pirate"),
+        write_echo_weights(tmp_path / "sparrow"),
+    )
     result = build(parrot(echo_model, adapters=[f"{adapter}:ahoy"], speculative_model=str(draft)))
     weights, small, lora = (stored.tag for stored in result.models)
     (spec,) = result.specs
@@ -181,12 +202,22 @@ def test_adapters_and_a_draft_model_go_in_the_same_way(home: Path, echo_model: P
     assert [(item.name, item.source) for item in spec.adapters] == [("ahoy", lora)]
     assert small.startswith("sparrow:")
     assert bentoml.models.get(lora).info.metadata["kind"] == "lora"
-    assert [str(model.tag) for model in bentoml.bentos.get(result.tag).info.all_models] == [weights, small, lora]
-    again = build(LLMSpec(model_id=weights, speculative_model=small, adapters=["ahoy:latest:ahoy"], backend="echo"))
+    assert [str(model.tag) for model in bentoml.bentos.get(result.tag).info.all_models] == [
+        weights,
+        small,
+        lora,
+    ]
+    again = build(
+        LLMSpec(
+            model_id=weights, speculative_model=small, adapters=["ahoy:latest:ahoy"], backend="echo"
+        )
+    )
     assert again.tag == result.tag
 
 
-def test_an_adapter_that_does_not_fit_leaves_nothing(home: Path, echo_model: Path, tmp_path: Path) -> None:
+def test_an_adapter_that_does_not_fit_leaves_nothing(
+    home: Path, echo_model: Path, tmp_path: Path
+) -> None:
     adapter = write_echo_adapter(tmp_path / "pirate")
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
     with pytest.raises(WeightsError) as error:
@@ -195,7 +226,9 @@ def test_an_adapter_that_does_not_fit_leaves_nothing(home: Path, echo_model: Pat
     assert snapshot(home) == {}
 
 
-def test_what_is_wrong_with_a_model_is_one_line_and_leaves_nothing(home: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_model_is_one_line_and_leaves_nothing(
+    home: Path, tmp_path: Path
+) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     wrong: list[tuple[LLMSpec, type[OpenLLMError]]] = [
@@ -217,7 +250,9 @@ def test_two_models_of_one_name_are_refused(home: Path, echo_model: Path) -> Non
     assert snapshot(home) == {}
 
 
-def test_a_disk_that_fills_up_leaves_no_bento(home: Path, echo_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_no_bento(
+    home: Path, echo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -228,18 +263,31 @@ def test_a_disk_that_fills_up_leaves_no_bento(home: Path, echo_model: Path, monk
     assert list((home / "tmp").iterdir()) == []
 
 
-def test_bentoml_s_own_build_gives_the_same_contents(home: Path, echo_model: Path, tmp_path: Path) -> None:
-    """`bentoml build` on a service.py of ours stores the weights and locks exactly as `openllm build` does."""
+def test_bentoml_s_own_build_gives_the_same_contents(
+    home: Path, echo_model: Path, tmp_path: Path
+) -> None:
+    """`bentoml build` on a service.py of ours stores the weights and locks exactly as `openllm
+    build` does.
+    """
     project = tmp_path / "project"
     project.mkdir()
     (project / "service.py").write_text(render_service("parrot"))
     spec = attrs.evolve(parrot(echo_model), name="parrot", family="llama")
     (project / "spec.json").write_text(json.dumps(spec.to_dict()))
-    bento = bentoml.bentos.build("service:svc", name="parrot", include=["*.py", "*.json"], build_ctx=str(project))
+    bento = bentoml.bentos.build(
+        "service:svc", name="parrot", include=["*.py", "*.json"], build_ctx=str(project)
+    )
     ours = build(spec)
-    for name in ("env/python/requirements.txt", f"src/wheels/{wheel_name()}", "src/service.py", "README.md"):
+    for name in (
+        "env/python/requirements.txt",
+        f"src/wheels/{wheel_name()}",
+        "src/service.py",
+        "README.md",
+    ):
         assert (Path(bento.path) / name).read_bytes() == (ours.path / name).read_bytes()
-    assert [str(model.tag) for model in bento.info.all_models] == [stored.tag for stored in ours.models]
+    assert [str(model.tag) for model in bento.info.all_models] == [
+        stored.tag for stored in ours.models
+    ]
 
 
 def test_bentoml_build_at_the_root_packs_the_demo(home: Path) -> None:
@@ -249,7 +297,9 @@ def test_bentoml_build_at_the_root_packs_the_demo(home: Path) -> None:
     assert files == {"service.py", "bentos/demo.yaml", "bentofile.yaml", f"wheels/{wheel_name()}"}
     ours = build(LLMSpec(model_id="demo", backend="pytorch"))
     assert bento.tag.name == ours.tag.partition(":")[0] == "demo"
-    assert [str(model.tag) for model in bento.info.all_models] == [stored.tag for stored in ours.models]
+    assert [str(model.tag) for model in bento.info.all_models] == [
+        stored.tag for stored in ours.models
+    ]
     locked = "env/python/requirements.txt"
     assert (Path(bento.path) / locked).read_bytes() == (ours.path / locked).read_bytes()
 
@@ -272,7 +322,9 @@ def test_a_bento_for_vllm_needs_no_gpu_where_it_is_built(
     for module in (building, usable):
         monkeypatch.setattr(module, "find_installation", lambda: Installation("0.32.0", platform))
     pins = ("vllm==0.32.0",)  # it is not installed in every environment that runs this
-    monkeypatch.setattr("openllm.bento.lock.image.lock_requirements", lambda backends: Lock(pins, ()))
+    monkeypatch.setattr(
+        "openllm.bento.lock.image.lock_requirements", lambda backends: Lock(pins, ())
+    )
     spec = LLMSpec(model_id=str(echo_model), backend="vllm")
     result = build(spec, BuildOptions(resources=Resources(gpu=gpu)))
     assert result.specs[0].backend == "vllm"

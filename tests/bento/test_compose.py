@@ -1,4 +1,6 @@
-"""Several models in one Bento, and openllm's endpoints beside somebody's own: in real `bentoml serve` processes."""
+"""Several models in one Bento, and openllm's endpoints beside somebody's own: in real `bentoml
+serve` processes.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,15 @@ def serving(target: str) -> list[str]:
 
 def engines_of(server: ServerProcess) -> list[psutil.Process]:
     """The processes that BentoML started for engines; by their service's name."""
-    return [member for member in server.family() if any("_engine_" in word for word in member.cmdline())]
+    return [
+        member for member in server.family() if any("_engine_" in word for word in member.cmdline())
+    ]
 
 
 def test_a_bento_of_two_models(echo_model: Path, home: Path, tmp_path: Path) -> None:
-    chat = LLMSpec(model_id=str(echo_model), backend="echo", name="chat", engine_args={"delay": 0.05})
+    chat = LLMSpec(
+        model_id=str(echo_model), backend="echo", name="chat", engine_args={"delay": 0.05}
+    )
     vectors = LLMSpec(model_id=str(echo_model), backend="echo", name="vectors", task="embed")
     bento = build((chat, vectors), BuildOptions(name="both"))
     assert len(bento.models) == 1  # the same weights, once
@@ -43,7 +49,9 @@ def test_a_bento_of_two_models(echo_model: Path, home: Path, tmp_path: Path) -> 
         assert server.listening_ports(*workers) == {server.port}
         assert len(engines_of(server)) == 2
         ask_both(server)
-        engines_of(server)[0].kill()  # BentoML starts it again, and so the workers that have lost it
+        engines_of(server)[
+            0
+        ].kill()  # BentoML starts it again, and so the workers that have lost it
         end = time.monotonic() + STOP_WAIT
         while server.status("/readyz") == 200:
             assert time.monotonic() < end, "nobody has noticed"
@@ -53,7 +61,9 @@ def test_a_bento_of_two_models(echo_model: Path, home: Path, tmp_path: Path) -> 
 
         members = server.family()
         begun, found = threading.Event(), list[str]()
-        reader = threading.Thread(target=stream_slowly, args=(server, 40, begun, found), kwargs={"model": "chat"})
+        reader = threading.Thread(
+            target=stream_slowly, args=(server, 40, begun, found), kwargs={"model": "chat"}
+        )
         reader.start()
         assert begun.wait(STOP_WAIT)
         server.send(signal.SIGTERM)
@@ -66,18 +76,25 @@ def test_a_bento_of_two_models(echo_model: Path, home: Path, tmp_path: Path) -> 
 def ask_both(server: ServerProcess) -> None:
     client = server.openai()
     assert [model.id for model in client.models.list()] == ["chat", "vectors"]
-    assert client.completions.create(model="chat", prompt="hello there", max_tokens=9).choices[0].text == "hello there"
+    assert (
+        client.completions.create(model="chat", prompt="hello there", max_tokens=9).choices[0].text
+        == "hello there"
+    )
     first, second = client.embeddings.create(model="vectors", input=["one", "two"]).data
     assert first.embedding != second.embedding
 
 
-def test_a_bento_of_one_model_with_two_workers(echo_model: Path, home: Path, tmp_path: Path) -> None:
+def test_a_bento_of_one_model_with_two_workers(
+    echo_model: Path, home: Path, tmp_path: Path
+) -> None:
     """It was built without a word of workers: the environment where it is served says how many."""
     bento = build(LLMSpec(model_id=str(echo_model), backend="echo"))
     with running(serving(bento.tag), tmp_path / "log", OPENLLM_API_WORKERS="2") as server:
         server.wait_ready()
         assert len(engines_of(server)) == 1
-        answer = server.openai().completions.create(model="parrot", prompt="hello there", max_tokens=9)
+        answer = server.openai().completions.create(
+            model="parrot", prompt="hello there", max_tokens=9
+        )
         assert answer.choices[0].text == "hello there"
         server.send(signal.SIGTERM)
         assert server.wait() == 0
@@ -92,15 +109,23 @@ def test_ones_own_apis_beside_openais(home: Path, tmp_path: Path) -> None:
     with running(serving("."), folder / "log") as server:
         server.wait_ready()
         question: dict[str, Any] = {"text": "What is a Bento?", "max_tokens": 12}
-        shouted = httpx.post(f"{server.url}/shout", json=question, timeout=STOP_WAIT).raise_for_status().text
+        shouted = (
+            httpx.post(f"{server.url}/shout", json=question, timeout=STOP_WAIT)
+            .raise_for_status()
+            .text
+        )
         assert shouted
         assert shouted == shouted.upper()
-        with httpx.stream("POST", f"{server.url}/shout_along", json=question, timeout=STOP_WAIT) as answer:
+        with httpx.stream(
+            "POST", f"{server.url}/shout_along", json=question, timeout=STOP_WAIT
+        ) as answer:
             pieces = list(answer.iter_text())
         assert "".join(pieces)
         assert "".join(pieces) == "".join(pieces).upper()
         messages = [{"role": "user", "content": "What is a Bento?"}]
-        chat = server.openai().chat.completions.create(model="demo", messages=messages, max_tokens=8)  # type: ignore[call-overload]  # plain dicts do
+        chat = server.openai().chat.completions.create(
+            model="demo", messages=messages, max_tokens=8
+        )  # type: ignore[call-overload]  # plain dicts do
         assert chat.choices[0].message.content
         assert "openllm_requests_total" in httpx.get(f"{server.url}/metrics").text
         assert "/shout" in httpx.get(f"{server.url}/docs.json").json()["paths"]

@@ -28,29 +28,49 @@ def start(model: Path | str, *options: str) -> list[str]:
 
 
 def stream_slowly(
-    server: ServerProcess, tokens: int, begun: threading.Event, found: list[str], model: str | None = None
+    server: ServerProcess,
+    tokens: int,
+    begun: threading.Event,
+    found: list[str],
+    model: str | None = None,
 ) -> None:
-    """Read a stream to its end; `found` gets each chunk's finish_reason or error, and what ended it."""
-    body = {"prompt": PROMPT, "max_tokens": tokens, "stream": True, "ignore_eos": True, "model": model}
-    with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=STOP_WAIT) as answer:
+    """Read a stream to its end; `found` gets each chunk's finish_reason or error, and what ended
+    it.
+    """
+    body = {
+        "prompt": PROMPT,
+        "max_tokens": tokens,
+        "stream": True,
+        "ignore_eos": True,
+        "model": model,
+    }
+    with httpx.stream(
+        "POST", f"{server.url}/v1/completions", json=body, timeout=STOP_WAIT
+    ) as answer:
         answer.raise_for_status()
         for line in answer.iter_lines():
             if line.startswith("data: {"):
                 begun.set()
                 chunk = json.loads(line.removeprefix("data: "))
-                found.append("error" if "error" in chunk else str(chunk["choices"][0]["finish_reason"]))
+                found.append(
+                    "error" if "error" in chunk else str(chunk["choices"][0]["finish_reason"])
+                )
             elif line:
                 found.append(line)
 
 
-def test_it_answers_on_one_port_and_ends_cleanly(echo_model: Path, home: Path, tmp_path: Path) -> None:
+def test_it_answers_on_one_port_and_ends_cleanly(
+    echo_model: Path, home: Path, tmp_path: Path
+) -> None:
     with running(start(echo_model, "--engine-arg", "delay=0.1"), tmp_path / "log") as server:
         server.wait_ready()
         assert server.listening_ports() == {server.port}
         assert len(server.family()) == 1
         client = server.openai()
         assert [model.id for model in client.models.list()] == ["parrot"]
-        whole = client.completions.create(model="parrot", prompt=PROMPT, max_tokens=4).choices[0].text
+        whole = (
+            client.completions.create(model="parrot", prompt=PROMPT, max_tokens=4).choices[0].text
+        )
         parts = client.completions.create(model="parrot", prompt=PROMPT, max_tokens=4, stream=True)
         assert "".join(part.choices[0].text for part in parts) == whole
         assert PROMPT.startswith(whole)
@@ -63,7 +83,11 @@ def test_it_answers_on_one_port_and_ends_cleanly(echo_model: Path, home: Path, t
         while server.status("/readyz") == 200:
             pass
         assert server.status("/livez") in {200, 0}  # 0: the stream was over already
-        late = httpx.post(f"{server.url}/v1/completions", json={"prompt": "x"}) if reader.is_alive() else None
+        late = (
+            httpx.post(f"{server.url}/v1/completions", json={"prompt": "x"})
+            if reader.is_alive()
+            else None
+        )
         assert late is None or late.status_code == 503
         reader.join(STOP_WAIT)
         assert found[-2:] == ["length", "data: [DONE]"]
@@ -77,7 +101,9 @@ def test_it_answers_on_one_port_and_ends_cleanly(echo_model: Path, home: Path, t
     assert len(log.splitlines()) < 12
 
 
-def test_a_stream_that_does_not_end_is_cut_off(echo_model: Path, home: Path, tmp_path: Path) -> None:
+def test_a_stream_that_does_not_end_is_cut_off(
+    echo_model: Path, home: Path, tmp_path: Path
+) -> None:
     options = ("--engine-arg", "delay=0.1", "--drain-seconds", "0.3", "--max-model-len", "512")
     with running(start(echo_model, *options), tmp_path / "log") as server:
         server.wait_ready()
@@ -98,11 +124,17 @@ def test_ctrl_c_ends_it_while_it_still_loads(echo_model: Path, home: Path, tmp_p
         members = server.family()
         server.send(signal.SIGINT)
         assert server.wait() == 0
-        assert not [member for member in members if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+        assert not [
+            member
+            for member in members
+            if member.is_running() and member.status() != psutil.STATUS_ZOMBIE
+        ]
     assert "Traceback" not in server.text()
 
 
-def test_an_engine_that_dies_ends_the_process_with_an_error(echo_model: Path, home: Path, tmp_path: Path) -> None:
+def test_an_engine_that_dies_ends_the_process_with_an_error(
+    echo_model: Path, home: Path, tmp_path: Path
+) -> None:
     options = ("--engine-arg", "die_after=3", "--engine-arg", "delay=0.05")
     with running(start(echo_model, *options), tmp_path / "log") as server:
         server.wait_ready()
@@ -132,10 +164,16 @@ def test_a_port_in_use_is_one_line(echo_model: Path, home: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("host", "said"), [("192.0.2.1", "Cannot listen on"), ("no such host", "no address")])
-def test_so_is_an_address_of_another_machine(echo_model: Path, home: Path, host: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "said"), [("192.0.2.1", "Cannot listen on"), ("no such host", "no address")]
+)
+def test_so_is_an_address_of_another_machine(
+    echo_model: Path, home: Path, host: str, said: str
+) -> None:
     with pytest.raises(ServeError, match=said):
-        serve(LLMSpec(model_id=str(echo_model), backend="echo"), Settings(host=host, port=free_port()))
+        serve(
+            LLMSpec(model_id=str(echo_model), backend="echo"), Settings(host=host, port=free_port())
+        )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +184,9 @@ def test_so_is_an_address_of_another_machine(echo_model: Path, home: Path, host:
         (LLMSpec(model_id="what is this?", backend="echo"), ConfigurationError),
     ],
 )
-def test_bad_input_is_found_before_anything_is_served(home: Path, spec: LLMSpec, kind: type[OpenLLMError]) -> None:
+def test_bad_input_is_found_before_anything_is_served(
+    home: Path, spec: LLMSpec, kind: type[OpenLLMError]
+) -> None:
     with pytest.raises(kind) as error:
         serve(spec, Settings(port=free_port()))
     assert "\n" not in str(error.value)
@@ -155,7 +195,9 @@ def test_bad_input_is_found_before_anything_is_served(home: Path, spec: LLMSpec,
 def test_a_built_bento_can_be_started(echo_model: Path, home: Path, tmp_path: Path) -> None:
     result = build(LLMSpec(model_id=str(echo_model), backend="echo", max_model_len=100))
     assert read_document(bento_document(result.tag)) == (result.specs[0].to_dict(),)
-    with running(["openllm", "start", result.tag, "--max-model-len", "90"], tmp_path / "log") as server:
+    with running(
+        ["openllm", "start", result.tag, "--max-model-len", "90"], tmp_path / "log"
+    ) as server:
         server.wait_ready()
         card = httpx.get(f"{server.url}/v1/models").json()["data"][0]
         assert (card["id"], card["max_model_len"]) == ("parrot", 90)

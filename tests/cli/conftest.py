@@ -1,4 +1,6 @@
-"""One way to run a command line in a test: its exit code, what it printed, and nothing of this machine's settings."""
+"""One way to run a command line in a test: its exit code, what it printed, and nothing of this
+machine's settings.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This process's environment without openllm's variables and with stores of its own; tests may add to it."""
+    """This process's environment without openllm's variables and with stores of its own; tests may
+    add to it.
+    """
     for name in [name for name in os.environ if name.startswith("OPENLLM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))

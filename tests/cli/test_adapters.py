@@ -1,4 +1,6 @@
-"""`openllm start --adapter-id` and `openllm adapters`, against a real engine in a process of its own."""
+"""`openllm start --adapter-id` and `openllm adapters`, against a real engine in a process of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     for seed, name in enumerate(("red", "green", "blue")):
         write_adapter(root / name, base, seed=seed + 1)
     write_adapter(root / "wide", base, rank=32)
-    options = ["--backend", "pytorch", "--dtype", "float32", "--max-adapters", "2", "--max-lora-rank", "8"]
+    options = [
+        "--backend",
+        "pytorch",
+        "--dtype",
+        "float32",
+        "--max-adapters",
+        "2",
+        "--max-lora-rank",
+        "8",
+    ]
     mounted = ["--adapter-id", f"{root / 'red'}:scarlet", "--adapter-id", str(root / "green")]
     command = ["openllm", "start", str(base), *options, *mounted, "--adapter-root", str(root)]
     with running(command, folder / "log", BENTOML_HOME=str(folder / "home"), **KEY) as found:
@@ -35,14 +46,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def say(server: ServerProcess, model: str) -> str:
-    body = {"model": model, "prompt": "hello world", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
+    body = {
+        "model": model,
+        "prompt": "hello world",
+        "max_tokens": 8,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
     answer = httpx.post(f"{server.url}/v1/completions", json=body, timeout=STOP_WAIT)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["choices"][0]["text"])
 
 
 def test_adapters_named_at_start_are_models_with_a_parent(server: ServerProcess) -> None:
-    cards = {card["id"]: card["parent"] for card in httpx.get(f"{server.url}/v1/models").json()["data"]}
+    cards = {
+        card["id"]: card["parent"] for card in httpx.get(f"{server.url}/v1/models").json()["data"]
+    }
     assert cards == {"base": None, "scarlet": "base", "green": "base"}
     assert len({say(server, name) for name in cards}) == 3
 
@@ -51,7 +70,9 @@ def test_adapters_come_and_go_by_command(server: ServerProcess, run: Run) -> Non
     at = ("--endpoint", server.url)
     before = say(server, "scarlet")
     assert run("adapters", "add", "sky", "blue", *at, **KEY).stdout == "Mounted sky on base.\n"
-    assert len({say(server, name) for name in ("base", "scarlet", "green", "sky")}) == 4  # two are resident at a time
+    assert (
+        len({say(server, name) for name in ("base", "scarlet", "green", "sky")}) == 4
+    )  # two are resident at a time
     assert say(server, "scarlet") == before
     listed = run("adapters", "list", *at, **KEY).stdout
     assert [line.split() for line in listed.splitlines()[1:]] == [
@@ -59,7 +80,13 @@ def test_adapters_come_and_go_by_command(server: ServerProcess, run: Run) -> Non
         ["green", "base"],
         ["sky", "base"],
     ]
-    body = {"prompt": "hello world", "adapter_name": "sky", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
+    body = {
+        "prompt": "hello world",
+        "adapter_name": "sky",
+        "max_tokens": 8,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
     native = httpx.post(f"{server.url}/v1/generate", json=body, timeout=STOP_WAIT).json()
     assert native["outputs"][0]["text"] == say(server, "sky")
     assert run("adapters", "remove", "sky", *at, **KEY).stdout == "Removed sky.\n"
@@ -75,7 +102,9 @@ def test_adapters_come_and_go_by_command(server: ServerProcess, run: Run) -> Non
         ("missing", "There is no adapter 'missing' to mount."),
     ],
 )
-def test_what_cannot_be_mounted_is_one_line(server: ServerProcess, run: Run, source: str, says: str) -> None:
+def test_what_cannot_be_mounted_is_one_line(
+    server: ServerProcess, run: Run, source: str, says: str
+) -> None:
     result = run("adapters", "add", "x", source, "--endpoint", server.url, **KEY)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert says in result.stderr

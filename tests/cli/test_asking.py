@@ -27,7 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Running]:
     spec = LLMSpec(model_id=str(model), name="echo", backend="echo")
-    with serve(LLM.from_spec(spec, model), settings=Settings(api_key="user", admin_key="admin")) as running:
+    with serve(
+        LLM.from_spec(spec, model), settings=Settings(api_key="user", admin_key="admin")
+    ) as running:
         yield running
 
 
@@ -45,7 +47,18 @@ def test_ask_prints_the_answer(run: Run, server: Running, stream: str) -> None:
 
 
 def test_ask_takes_its_options_into_the_request(run: Run, server: Running) -> None:
-    args = ["--system", "be brief", "--max-tokens", "3", "--temperature", "0", "--model", "echo", "--api-key", "user"]
+    args = [
+        "--system",
+        "be brief",
+        "--max-tokens",
+        "3",
+        "--temperature",
+        "0",
+        "--model",
+        "echo",
+        "--api-key",
+        "user",
+    ]
     short = run("ask", "hello world", *args, OPENLLM_ENDPOINT=server.url)
     whole = run("ask", "hello world", *args[4:], "--max-tokens", "400", OPENLLM_ENDPOINT=server.url)
     assert (short.exit_code, whole.exit_code) == (0, 0)
@@ -123,7 +136,9 @@ def scripted() -> Iterator[str]:
         ((200, "data: nonsense\n\n"), "The server's answer is not JSON."),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_one_line(run: Run, scripted: str, answer: tuple[int, str], says: str) -> None:
+def test_an_answer_that_makes_no_sense_is_one_line(
+    run: Run, scripted: str, answer: tuple[int, str], says: str
+) -> None:
     for request in ("GET /v1/models", "POST /v1/chat/completions"):
         Scripted.answers[request] = answer
     model = ["--model", "m"] if answer[1].startswith("data:") else []
@@ -135,11 +150,18 @@ def test_an_answer_that_makes_no_sense_is_one_line(run: Run, scripted: str, answ
 def test_adapters_are_listed_with_the_admin_key(run: Run, server: Running) -> None:
     listed = run("adapters", "list", "--endpoint", server.url, OPENLLM_ADMIN_KEY="admin")
     assert listed.stdout == "No adapters are mounted.\n"
-    assert run("adapters", "list", "-o", "json", "--endpoint", server.url, "--admin-key", "admin").stdout == "[]\n"
+    assert (
+        run(
+            "adapters", "list", "-o", "json", "--endpoint", server.url, "--admin-key", "admin"
+        ).stdout
+        == "[]\n"
+    )
     refused = run("adapters", "list", "--endpoint", server.url, OPENLLM_ADMIN_KEY="user")
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert "admin key" in refused.stderr
-    missing = run("adapters", "remove", "nobody", "--endpoint", server.url, OPENLLM_ADMIN_KEY="admin")
+    missing = run(
+        "adapters", "remove", "nobody", "--endpoint", server.url, OPENLLM_ADMIN_KEY="admin"
+    )
     assert missing.stderr.startswith("Error: There is no adapter 'nobody'.")
 
 
@@ -150,7 +172,9 @@ def test_adapters_are_mounted_and_removed(run: Run, scripted: str) -> None:
     Scripted.answers["DELETE /v1/adapters/p%2Frate"] = (200, '{"deleted": true}')
     added = run("adapters", "add", "pirate", "pirate:1f", "--model", "demo", "--endpoint", scripted)
     assert added.stdout == "Mounted pirate on demo.\n"
-    assert run("adapters", "list", "--endpoint", scripted).stdout == "ADAPTER  MODEL\npirate   demo\n"
+    assert (
+        run("adapters", "list", "--endpoint", scripted).stdout == "ADAPTER  MODEL\npirate   demo\n"
+    )
     assert run("adapters", "remove", "p/rate", "--endpoint", scripted).stdout == "Removed p/rate.\n"
     assert Scripted.asked == [
         ("POST", "/v1/adapters", {"name": "pirate", "source": "pirate:1f", "model": "demo"}),
@@ -165,7 +189,9 @@ def test_prompt_shows_what_the_engine_will_read(run: Run, model: Path, tmp_path:
     assert result.stdout == "<s><|system|>Be brief.</s><|user|>Hello</s><|assistant|>\n"
     template = tmp_path / "own.jinja"
     template.write_text("[{{ messages[0].content }}]")
-    assert run("prompt", str(model), "Hello", "--chat-template", str(template)).stdout == "[Hello]\n"
+    assert (
+        run("prompt", str(model), "Hello", "--chat-template", str(template)).stdout == "[Hello]\n"
+    )
 
 
 def test_prompt_of_a_directory_that_is_not_there_is_one_line(run: Run, tmp_path: Path) -> None:

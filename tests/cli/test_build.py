@@ -1,4 +1,6 @@
-"""`build` with the real library: what it prints, and that a built Bento can be started by its tag."""
+"""`build` with the real library: what it prints, and that a built Bento can be started by its
+tag.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,23 @@ def _run(environment: dict[str, str], *args: str) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def test_build_prints_the_tag_and_only_that_on_stdout(environment: dict[str, str], tmp_path: Path) -> None:
+def test_build_prints_the_tag_and_only_that_on_stdout(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     model = write_echo_model(tmp_path / "tiny-model")
     (model / "model.safetensors").write_bytes(tensors(a=3))
-    args = ["build", str(model), "--backend", "echo", "--seed", "7", "--bento-name", "tiny", "--label", "team=a"]
+    args = [
+        "build",
+        str(model),
+        "--backend",
+        "echo",
+        "--seed",
+        "7",
+        "--bento-name",
+        "tiny",
+        "--label",
+        "team=a",
+    ]
 
     first = _run(environment, *args, "-o", "tag")
     assert first.returncode == 0, first.stderr
@@ -39,7 +54,9 @@ def test_build_prints_the_tag_and_only_that_on_stdout(environment: dict[str, str
     assert spec == {**again["specs"][0], "seed": 8}
 
 
-def test_build_of_a_bad_model_is_one_line_after_the_progress(environment: dict[str, str], tmp_path: Path) -> None:
+def test_build_of_a_bad_model_is_one_line_after_the_progress(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     done = _run(environment, "build", str(tmp_path / "none"))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("Error: There is no directory ")

@@ -18,10 +18,22 @@ __all__ = ["echo_model", "home"]
         (("-t", "x:1"), 2, "--image-tag goes with --containerize."),
         (("--containerize", "-t", "$(x)"), 1, "'$(x)' cannot be an image's name."),
         (("--containerize", "--base-image", "a;b"), 1, "'a;b' cannot be a base image."),
-        (("--containerize", "--system-packages", "curl,{{ 7 }}"), 1, "'{{ 7 }}' cannot be a system package."),
-        (("--containerize", "--dockerfile-part", "top=/dev/null"), 1, "The Dockerfile has no part 'top'."),
+        (
+            ("--containerize", "--system-packages", "curl,{{ 7 }}"),
+            1,
+            "'{{ 7 }}' cannot be a system package.",
+        ),
+        (
+            ("--containerize", "--dockerfile-part", "top=/dev/null"),
+            1,
+            "The Dockerfile has no part 'top'.",
+        ),
         (("--containerize", "--engine", "lxc"), 1, "There is no container engine 'lxc' here."),
-        (("--containerize",), 1, "No container engine is installed. Install one of docker, podman, buildah"),
+        (
+            ("--containerize",),
+            1,
+            "No container engine is installed. Install one of docker, podman, buildah",
+        ),
     ],
 )
 def test_it_is_one_line_and_nothing_is_built(
@@ -35,7 +47,9 @@ def test_it_is_one_line_and_nothing_is_built(
     assert not list((tmp_path / "bentoml").rglob("bento.yaml"))
 
 
-def test_manifests_are_written_without_an_engine(run: Run, home: Path, echo_model: Path, tmp_path: Path) -> None:
+def test_manifests_are_written_without_an_engine(
+    run: Run, home: Path, echo_model: Path, tmp_path: Path
+) -> None:
     args = ["build", str(echo_model), "--backend", "echo", "--k8s", str(tmp_path / "out")]
     result = run(*args, "-t", "my/parrot:1")
     assert (result.exit_code, result.stdout.splitlines()[0].split()[0]) == (0, "Built")
@@ -48,7 +62,9 @@ def test_manifests_are_written_without_an_engine(run: Run, home: Path, echo_mode
     assert run(*args, "-t", "a;b").stderr.startswith("Error: 'a;b' cannot be an image's name.")
 
 
-@pytest.mark.parametrize("value", ["a\nRUN reboot", "$(touch x)", "{{ 7 * 7 }}", "a;b", "`x`", "a\0", "a'b"])
+@pytest.mark.parametrize(
+    "value", ["a\nRUN reboot", "$(touch x)", "{{ 7 * 7 }}", "a;b", "`x`", "a\0", "a'b"]
+)
 @pytest.mark.parametrize(
     ("option", "what"),
     [
@@ -66,7 +82,9 @@ def test_a_field_that_means_something_to_a_shell_or_a_template_is_refused(
 ) -> None:
     result = run("build", str(echo_model), "--backend", "echo", option.format(value))
     assert (result.exit_code, result.stdout) == (1, "")
-    (line,) = [line for line in result.stderr.splitlines() if not line.startswith("Building a Bento for ")]
+    (line,) = [
+        line for line in result.stderr.splitlines() if not line.startswith("Building a Bento for ")
+    ]
     assert line.startswith(f"Error: {value!r} cannot be {what}.")
     assert not list(home.rglob("bento.yaml"))
     assert not list((home / "models").iterdir())

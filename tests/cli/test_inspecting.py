@@ -46,7 +46,9 @@ def test_verify_names_what_differs(run: Run, built: BuildResult) -> None:
     assert result.exit_code == 1
     assert result.stdout == "src/service.py was changed.\n"
     assert (
-        result.stderr == f"Error: {built.tag} is not as it was built: One of its files is different. Build it again.\n"
+        result.stderr
+        == f"Error: {built.tag} is not as it was built: One of its files is different. Build it"
+        " again.\n"
     )
     found = run("verify", built.tag, "-o", "json")
     assert found.exit_code == 1
@@ -57,4 +59,7 @@ def test_verify_names_what_differs(run: Run, built: BuildResult) -> None:
 def test_no_such_bento_is_one_line(run: Run, home: Path, command: str) -> None:
     result = run(command, "nothing:1")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: There is no Bento 'nothing:1'. `bentoml list` shows what is there.\n"
+    assert (
+        result.stderr
+        == "Error: There is no Bento 'nothing:1'. `bentoml list` shows what is there.\n"
+    )

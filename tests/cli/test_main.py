@@ -22,7 +22,19 @@ from openllm.errors import ConfigurationError, EngineDead, WeightsError
 from tests.cli.conftest import Run
 from tests.commands import interruptible
 
-COMMANDS = ["adapters", "ask", "build", "deploy", "env", "inspect", "models", "prompt", "recipes", "start", "verify"]
+COMMANDS = [
+    "adapters",
+    "ask",
+    "build",
+    "deploy",
+    "env",
+    "inspect",
+    "models",
+    "prompt",
+    "recipes",
+    "start",
+    "verify",
+]
 HEAVY = (
     "torch",
     "transformers",
@@ -38,7 +50,9 @@ HEAVY = (
 
 
 def _python(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
 
 
 def test_the_commands_are_these() -> None:
@@ -65,7 +79,9 @@ def test_every_command_and_every_option_explains_itself(run: Run, name: str) -> 
         assert item is not None
         assert item.help
         assert all(param.help for param in item.params if isinstance(param, click.Option))
-    summary = ast.get_docstring(ast.parse((Path(package.__file__).parent / f"{name}.py").read_text()))
+    summary = ast.get_docstring(
+        ast.parse((Path(package.__file__).parent / f"{name}.py").read_text())
+    )
     assert summary
     assert run(name, "--help").exit_code == 0
 
@@ -79,7 +95,10 @@ def test_version(run: Run) -> None:
     [
         (("strat",), "No such command 'strat'. Did you mean start? See `openllm --help`."),
         (("zzz",), "No such command 'zzz'. See `openllm --help`."),
-        (("adapters", "lst"), "No such command 'lst'. Did you mean list? See `openllm adapters --help`."),
+        (
+            ("adapters", "lst"),
+            "No such command 'lst'. Did you mean list? See `openllm adapters --help`.",
+        ),
         (("start", "--port", "http"), "Invalid value for '--port': 'http' is not a whole number."),
         (("start", "--port", "70000"), "port must be from 0 to 65535, got 70000."),
         (("start", "--backend", "vlm"), "Invalid value for '--backend': 'vlm' is not one of"),
@@ -87,19 +106,36 @@ def test_version(run: Run) -> None:
         (("start", "--max-model-len", "0"), "max_model_len must be greater than 0, got 0."),
         (("start", "--engine-arg", "x"), "'x' is not KEY=VALUE."),
         (("start", "--engine-arg", "x=1", "--engine-arg", "x=2"), "x is given twice."),
-        (("start", "--sampling", "temperature=9"), "sampling: temperature: must be in [0, 2], got 9."),
-        (("start", "--task", "embed", "--adapter-id", "./a"), "An embedding model takes no LoRA adapters."),
-        (("start", "--backend", "flax", "--quantization", "int8"), "The flax backend cannot do 'int8'."),
+        (
+            ("start", "--sampling", "temperature=9"),
+            "sampling: temperature: must be in [0, 2], got 9.",
+        ),
+        (
+            ("start", "--task", "embed", "--adapter-id", "./a"),
+            "An embedding model takes no LoRA adapters.",
+        ),
+        (
+            ("start", "--backend", "flax", "--quantization", "int8"),
+            "The flax backend cannot do 'int8'.",
+        ),
         (("start", "--kv-cache-memory", "much"), "'much' is not a size in bytes"),
-        (("start", "--chat-template", "./none.jinja"), "cannot be read: No such file or directory."),
+        (
+            ("start", "--chat-template", "./none.jinja"),
+            "cannot be read: No such file or directory.",
+        ),
         (("start", "-f", "./none.yaml"), "File './none.yaml' does not exist."),
         (("build", "demo", "--label", "x"), "'x' is not KEY=VALUE."),
         (("models", "-o", "xml"), "Invalid value for '-o' / '--output'"),
         (("ask",), "Missing argument 'QUESTION'."),
-        (("ask", "hi", "--endpoint", "nowhere"), "'nowhere' is no endpoint. Write http://HOST:PORT."),
+        (
+            ("ask", "hi", "--endpoint", "nowhere"),
+            "'nowhere' is no endpoint. Write http://HOST:PORT.",
+        ),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(run: Run, args: tuple[str, ...], says: str) -> None:
+def test_wrong_input_is_one_line_and_exit_code_2(
+    run: Run, args: tuple[str, ...], says: str
+) -> None:
     result = run(*args)
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -123,12 +159,24 @@ def test_a_variable_that_is_wrong_is_named(run: Run) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (ConfigurationError("This cannot be.", hint="Do that."), 2, "Error: This cannot be. Do that.\n"),
+        (
+            ConfigurationError("This cannot be.", hint="Do that."),
+            2,
+            "Error: This cannot be. Do that.\n",
+        ),
         (WeightsError("No weights."), 1, "Error: No weights.\n"),
         (EngineDead("Gone,\n  for good."), 1, "Error: Gone, for good.\n"),
         (click.FileError("x", "no room"), 1, "Error: Could not open file 'x': no room\n"),
-        (OSError(28, "No space left on device"), 1, "Error: OSError: [Errno 28] No space left on device. Run it again"),
-        (RuntimeError("boom"), 1, "Error: RuntimeError: boom. Run it again with --debug for the traceback.\n"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "Error: OSError: [Errno 28] No space left on device. Run it again",
+        ),
+        (
+            RuntimeError("boom"),
+            1,
+            "Error: RuntimeError: boom. Run it again with --debug for the traceback.\n",
+        ),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -177,16 +225,21 @@ def test_a_reader_that_leaves_early_is_no_error(environment: dict[str, str]) -> 
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "openllm", "models"]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, check=False
+    )
     os.close(write)
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["models"], ["models", "-o", "json"], ["start", "--help"], ["recipes", "-h"]]
+    "args",
+    [["--help"], ["models"], ["models", "-o", "json"], ["start", "--help"], ["recipes", "-h"]],
 )
-def test_what_only_prints_imports_nothing_heavy(environment: dict[str, str], args: list[str]) -> None:
+def test_what_only_prints_imports_nothing_heavy(
+    environment: dict[str, str], args: list[str]
+) -> None:
     code = (
         "import sys\n"
         "from openllm.cli import cli\n"
@@ -200,11 +253,9 @@ def test_what_only_prints_imports_nothing_heavy(environment: dict[str, str], arg
 
 def test_only_the_command_that_runs_is_imported(environment: dict[str, str]) -> None:
     code = (
-        "import sys, json\n"
-        "from openllm.cli import cli\n"
-        "try:\n    cli.main(['recipes', '--help'])\n"
-        "except SystemExit:\n    pass\n"
-        "names = [n for n in sys.modules if n.startswith('openllm.cli.') and not n.startswith('openllm.cli._')]\n"
-        "print(json.dumps(names), file=sys.stderr)"
+        "import sys, json\nfrom openllm.cli import cli\ntry:\n    cli.main(['recipes',"
+        " '--help'])\nexcept SystemExit:\n    pass\nnames = [n for n in sys.modules if"
+        " n.startswith('openllm.cli.') and not"
+        " n.startswith('openllm.cli._')]\nprint(json.dumps(names), file=sys.stderr)"
     )
     assert json.loads(_python(code, environment).stderr) == ["openllm.cli.recipes"]

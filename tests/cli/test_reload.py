@@ -47,7 +47,9 @@ from pathlib import Path
 from openllm.cli._reload import run_reloading
 sys.exit(run_reloading({child!r}, [Path({str(watched)!r})]))
 """
-        started.append(subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True))
+        started.append(
+            subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        )
         return started[0]
 
     yield begin
@@ -81,7 +83,10 @@ def _is_alive(process: int) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_change_starts_the_child_anew_and_a_signal_ends_both(
-    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, watched: Path, number: signal.Signals
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    watched: Path,
+    number: signal.Signals,
 ) -> None:
     process = start()
     (first,) = _started(tmp_path, 1)
@@ -104,7 +109,10 @@ def test_a_child_that_fails_is_started_again_after_a_change(
     assert process.stderr.readline() == "Ended with exit code 3; waiting for a change.\n"
     _touch(watched)
     _started(tmp_path, 2)
-    lines = [process.stderr.readline(), process.stderr.readline()]  # it has failed again before Ctrl+C comes
+    lines = [
+        process.stderr.readline(),
+        process.stderr.readline(),
+    ]  # it has failed again before Ctrl+C comes
     assert lines[-1] == "Ended with exit code 3; waiting for a change.\n"
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=LONG_WAIT)

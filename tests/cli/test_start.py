@@ -43,11 +43,34 @@ def test_every_field_of_a_spec_has_an_option(run: Run, command: str) -> None:
 def test_options_are_typed(run: Run, tmp_path: Path) -> None:
     template = tmp_path / "chat.jinja"
     template.write_text("{{ messages }}")
-    args = ["start", "llama", "--model-id", "./mine", "--max-model-len", "4096", "--kv-cache-memory", "64MiB"]
+    args = [
+        "start",
+        "llama",
+        "--model-id",
+        "./mine",
+        "--max-model-len",
+        "4096",
+        "--kv-cache-memory",
+        "64MiB",
+    ]
     args += ["--enforce-eager", "--no-enable-prefix-caching", "--gpu-memory-utilization", "0.5"]
-    args += ["--adapter-id", "./a:pirate", "--adapter-id", "org/b@v1:fr", "--chat-template", str(template)]
+    args += [
+        "--adapter-id",
+        "./a:pirate",
+        "--adapter-id",
+        "org/b@v1:fr",
+        "--chat-template",
+        str(template),
+    ]
     args += ["--engine-arg", "max-num-batched-tokens=2048", "--engine-arg", "load_format=dummy"]
-    args += ["--engine-arg", 'compilation={"level": 3}', "--sampling", "temperature=0.2", "--sampling", 'stop=["a"]']
+    args += [
+        "--engine-arg",
+        'compilation={"level": 3}',
+        "--sampling",
+        "temperature=0.2",
+        "--sampling",
+        'stop=["a"]',
+    ]
     assert _spec(run, *args) == {
         "model_id": "./mine",
         "family": "llama",
@@ -61,7 +84,11 @@ def test_options_are_typed(run: Run, tmp_path: Path) -> None:
             {"name": "fr", "source": "org/b", "revision": "v1"},
         ],
         "chat_template": "{{ messages }}",
-        "engine_args": {"max_num_batched_tokens": 2048, "load_format": "dummy", "compilation": {"level": 3}},
+        "engine_args": {
+            "max_num_batched_tokens": 2048,
+            "load_format": "dummy",
+            "compilation": {"level": 3},
+        },
         "sampling": {"temperature": 0.2, "stop": ["a"]},
     }
 
@@ -91,7 +118,9 @@ def _as_options(layer: dict[str, Any]) -> list[str]:
         if isinstance(value, bool):
             args.append(f"--{name}" if value else f"--no-{name}")
         elif isinstance(value, dict):
-            args += [part for key, item in value.items() for part in ("--engine-arg", f"{key}={item}")]
+            args += [
+                part for key, item in value.items() for part in ("--engine-arg", f"{key}={item}")
+            ]
         else:
             args += [f"--{name}", str(value)]
     return args
@@ -105,7 +134,9 @@ def _as_variables(layer: dict[str, Any]) -> dict[str, str]:
 
 
 @given(_LAYER, _LAYER, _LAYER)
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_command_line_beats_environment_beats_recipe(
     environment: dict[str, str],
     tmp_path: Path,
@@ -121,24 +152,47 @@ def test_command_line_beats_environment_beats_recipe(
     for field in _FIELDS:
         said = [layer[field] for layer in (explicit, variables, recipe) if field in layer]
         if field == "engine_args":
-            assert got.engine_args == {key: value for layer in reversed(said) for key, value in layer.items()}
+            assert got.engine_args == {
+                key: value for layer in reversed(said) for key, value in layer.items()
+            }
         else:
-            assert getattr(got, field) == (said[0] if said else attrs.fields_dict(LLMSpec)[field].default)
+            assert getattr(got, field) == (
+                said[0] if said else attrs.fields_dict(LLMSpec)[field].default
+            )
 
 
 def test_a_recipe_of_several_models_takes_what_applies_to_each(run: Run, tmp_path: Path) -> None:
-    file = _recipe(tmp_path, {"llms": [{"model_id": "demo"}, {"model_id": "minilm-dir", "task": "embed", "name": "m"}]})
+    file = _recipe(
+        tmp_path,
+        {"llms": [{"model_id": "demo"}, {"model_id": "minilm-dir", "task": "embed", "name": "m"}]},
+    )
     assert _spec(run, "start", "-f", file, "--backend", "echo", OPENLLM_DTYPE="float32") == [
         {"model_id": "demo", "family": "demo", "backend": "echo", "dtype": "float32"},
-        {"model_id": "minilm-dir", "name": "m", "task": "embed", "backend": "echo", "dtype": "float32"},
+        {
+            "model_id": "minilm-dir",
+            "name": "m",
+            "task": "embed",
+            "backend": "echo",
+            "dtype": "float32",
+        },
     ]
 
 
 @pytest.mark.parametrize(
     ("recipe", "args", "variables", "says"),
     [
-        ([{"model_id": "a/b"}, {"model_id": "c/d"}], ["--name", "x"], {}, "--name cannot apply to 2 models."),
-        ([{"model_id": "a/b"}, {"model_id": "c/d"}], [], {"OPENLLM_MODEL_ID": "x"}, "OPENLLM_MODEL_ID cannot apply"),
+        (
+            [{"model_id": "a/b"}, {"model_id": "c/d"}],
+            ["--name", "x"],
+            {},
+            "--name cannot apply to 2 models.",
+        ),
+        (
+            [{"model_id": "a/b"}, {"model_id": "c/d"}],
+            [],
+            {"OPENLLM_MODEL_ID": "x"},
+            "OPENLLM_MODEL_ID cannot apply",
+        ),
         ([{"model_id": "a/b"}, {"model_id": "a/b"}], [], {}, "Two models are called 'a/b'."),
         ([{"model_id": "a/b", "modle": 1}], [], {}, "Unknown spec key 'modle'."),
         ([{"model_id": 5}], [], {}, "model_id must be a text, got 5."),
@@ -154,7 +208,9 @@ def test_a_recipe_that_cannot_work_is_one_line(
     assert says in result.stderr
 
 
-def test_a_recipe_that_comes_along_is_found_by_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_that_comes_along_is_found_by_name(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "tiny.yaml").write_text("# A tiny model\nmodel_id: demo\nseed: 7\n")
     monkeypatch.setattr("openllm.config.recipes.recipe_directory", lambda: tmp_path)
     assert _spec(run, "build", "tiny", "--backend", "echo") == {
@@ -164,18 +220,43 @@ def test_a_recipe_that_comes_along_is_found_by_name(run: Run, tmp_path: Path, mo
         "backend": "echo",
     }
     assert json.loads(run("recipes", "-o", "json").stdout) == [
-        {"name": "tiny", "title": "A tiny model", "specs": [{"model_id": "demo", "seed": 7}], "resources": {}}
+        {
+            "name": "tiny",
+            "title": "A tiny model",
+            "specs": [{"model_id": "demo", "seed": 7}],
+            "resources": {},
+        }
     ]
     assert "tiny    demo    -     A tiny model" in run("recipes").stdout
 
 
-def test_start_hands_specs_and_settings_to_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_hands_specs_and_settings_to_the_library(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("openllm.bento.serve.serve", lambda specs, settings: seen.append((specs, settings)))
-    args = ["start", "demo", "--backend", "echo", "--host", "0.0.0.0", "--max-body-bytes", "1MiB", "--no-ui"]
+    monkeypatch.setattr(
+        "openllm.bento.serve.serve", lambda specs, settings: seen.append((specs, settings))
+    )
+    args = [
+        "start",
+        "demo",
+        "--backend",
+        "echo",
+        "--host",
+        "0.0.0.0",
+        "--max-body-bytes",
+        "1MiB",
+        "--no-ui",
+    ]
     result = run(*args, OPENLLM_PORT="4000", OPENLLM_HOST="10.0.0.1", OPENLLM_API_KEY="k")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
     ((specs, settings),) = seen
     assert specs == (LLMSpec(model_id="demo", family="demo", backend="echo"),)
-    expected = {"host": "0.0.0.0", "port": 4000, "api_key": "k", "max_body_bytes": 2**20, "ui": False}
+    expected = {
+        "host": "0.0.0.0",
+        "port": 4000,
+        "api_key": "k",
+        "max_body_bytes": 2**20,
+        "ui": False,
+    }
     assert settings == attrs.evolve(Settings.from_env(), **expected)

@@ -38,7 +38,9 @@ def test_torch_and_transformers_objects_are_taken() -> None:
     torch = pytest.importorskip("torch")
     from transformers import BitsAndBytesConfig
 
-    spec = LLM("demo", backend="pytorch", torch_dtype=torch.float16, device=torch.device("cpu")).spec
+    spec = LLM(
+        "demo", backend="pytorch", torch_dtype=torch.float16, device=torch.device("cpu")
+    ).spec
     assert (spec.dtype, spec.device) == ("float16", "cpu")
     config = BitsAndBytesConfig(load_in_8bit=True)
     spec = LLM("demo", backend="pytorch", quantization_config=config).spec

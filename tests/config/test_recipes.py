@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from openllm import models
-from openllm.bento.pack.document import merge_document, read_document, read_resources, write_document
+from openllm.bento.pack.document import (
+    merge_document,
+    read_document,
+    read_resources,
+    write_document,
+)
 from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
 from openllm.config.recipes import find_recipe, recipe_names, recipe_title
@@ -18,7 +23,13 @@ from openllm.errors import ConfigurationError
 from tests.cli.conftest import Run, environment, run
 
 __all__ = ["environment", "run"]  # the fixtures of the commands' tests
-NAMES = ["chat-and-embedding", "demo", "llama-3.1-8b-instruct", "llama-3.2-1b-instruct", "llama-3.3-70b-instruct"]
+NAMES = [
+    "chat-and-embedding",
+    "demo",
+    "llama-3.1-8b-instruct",
+    "llama-3.2-1b-instruct",
+    "llama-3.3-70b-instruct",
+]
 
 
 def recipe(name: str) -> Path:
@@ -48,7 +59,9 @@ def test_a_recipe_is_valid_data_and_short(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_becomes_a_service(run: Run, tmp_path: Path, name: str) -> None:
     printed = json.loads(run("build", name, "--print-spec").stdout)
-    specs = [LLMSpec.from_dict(item) for item in (printed if isinstance(printed, list) else [printed])]
+    specs = [
+        LLMSpec.from_dict(item) for item in (printed if isinstance(printed, list) else [printed])
+    ]
     compile(render_service(name), "service.py", "exec")
     readme = render_readme(name, specs)
     assert all(spec.served_name in readme for spec in specs)

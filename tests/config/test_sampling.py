@@ -15,12 +15,16 @@ from openllm.errors import InvalidRequest
 from openllm.types import SamplingParams, Structure, StructureKind
 
 LAYER = st.dictionaries(
-    st.sampled_from(["temperature", "top_p", "min_p"]), st.one_of(st.none(), st.floats(0.1, 1.0)), max_size=3
+    st.sampled_from(["temperature", "top_p", "min_p"]),
+    st.one_of(st.none(), st.floats(0.1, 1.0)),
+    max_size=3,
 )
 
 
 @given(layers=st.lists(LAYER, min_size=1, max_size=4))
-def test_the_strongest_layer_that_says_something_wins(layers: list[dict[str, float | None]]) -> None:
+def test_the_strongest_layer_that_says_something_wins(
+    layers: list[dict[str, float | None]],
+) -> None:
     params = build_params(*layers)
     for name, default in (("temperature", 1.0), ("top_p", 1.0), ("min_p", 0.0)):
         said = [layer[name] for layer in layers if layer.get(name) is not None]
@@ -105,7 +109,14 @@ def test_min_tokens_beyond_max_tokens_is_refused() -> None:
 
 def test_a_model_says_how_it_is_sampled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert model_defaults(tmp_path) == {}
-    said = {"temperature": 0.3, "top_p": None, "top_k": 5, "min_p": 7.0, "eos_token_id": 2, "max_new_tokens": 9}
+    said = {
+        "temperature": 0.3,
+        "top_p": None,
+        "top_k": 5,
+        "min_p": 7.0,
+        "eos_token_id": 2,
+        "max_new_tokens": 9,
+    }
     (tmp_path / "generation_config.json").write_text(json.dumps(said))
     assert model_defaults(tmp_path) == {"temperature": 0.3, "top_k": 5}
     assert "min_p" in caplog.text

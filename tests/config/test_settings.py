@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 import openllm
 from openllm.config import settings, variables
-from openllm.config.settings import Settings, all_variables, foreign_environment, spec_layer, unknown_variables
+from openllm.config.settings import (
+    Settings,
+    all_variables,
+    foreign_environment,
+    spec_layer,
+    unknown_variables,
+)
 from openllm.config.spec import BACKENDS, EXECUTORS, TASKS, LLMSpec
 from openllm.errors import ConfigurationError
 
@@ -27,7 +33,9 @@ def test_defaults_are_the_safe_ones() -> None:
 
 
 def test_spec_rows_are_exactly_the_fields_of_llmspec() -> None:
-    assert [row.field for row in variables.SPEC_VARIABLES] == [field.name for field in attrs.fields(LLMSpec)]
+    assert [row.field for row in variables.SPEC_VARIABLES] == [
+        field.name for field in attrs.fields(LLMSpec)
+    ]
 
 
 def test_choices_are_those_of_the_spec() -> None:
@@ -56,13 +64,23 @@ def test_typed_values_are_read() -> None:
             "BENTOML_HOME": "/srv/bento",
         }
     )
-    assert (got.host, got.port, got.max_body_bytes, got.access_log) == ("0.0.0.0", 8080, 3 * 2**19, True)
-    assert (got.drain_seconds, got.cors_origins) == (2.5, ("https://a.example", "https://b.example"))
+    assert (got.host, got.port, got.max_body_bytes, got.access_log) == (
+        "0.0.0.0",
+        8080,
+        3 * 2**19,
+        True,
+    )
+    assert (got.drain_seconds, got.cors_origins) == (
+        2.5,
+        ("https://a.example", "https://b.example"),
+    )
     assert (got.adapter_root, got.bentoml_home) == (Path("adapters"), Path("/srv/bento"))
 
 
 def test_an_empty_variable_counts_as_unset_but_not_an_empty_device_list() -> None:
-    got = Settings.from_env({"OPENLLM_PORT": "", "OPENLLM_LOG_LEVEL": "  ", "CUDA_VISIBLE_DEVICES": ""})
+    got = Settings.from_env(
+        {"OPENLLM_PORT": "", "OPENLLM_LOG_LEVEL": "  ", "CUDA_VISIBLE_DEVICES": ""}
+    )
     assert (got.port, got.log_level, got.visible_devices) == (3000, "info", "")
     assert Settings.from_env({}).visible_devices is None
 
@@ -128,13 +146,26 @@ def test_spec_layer_is_typed_and_fits_the_spec() -> None:
         }
     )
     spec = LLMSpec.from_dict(layer)
-    assert (spec.max_model_len, spec.kv_cache_memory, spec.enforce_eager) == (4096, 64 * 2**20, True)
+    assert (spec.max_model_len, spec.kv_cache_memory, spec.enforce_eager) == (
+        4096,
+        64 * 2**20,
+        True,
+    )
     assert [adapter.name for adapter in spec.adapters] == ["pirate", "fr"]
     assert spec.sampling == {"temperature": 0.2}
-    assert set(layer) == {"model_id", "max_model_len", "kv_cache_memory", "enforce_eager", "adapters", "sampling"}
+    assert set(layer) == {
+        "model_id",
+        "max_model_len",
+        "kv_cache_memory",
+        "enforce_eager",
+        "adapters",
+        "sampling",
+    }
 
 
-def test_unknown_variables_are_a_warning_with_the_nearest_name(caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_variables_are_a_warning_with_the_nearest_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with caplog.at_level(logging.WARNING):
         Settings.from_env({"OPENLLM_PROT": "1", "OPENLLM_BACKEND": "echo", "PROT": "1"})
     assert caplog.messages == ["Unknown variable OPENLLM_PROT. Did you mean OPENLLM_PORT?"]
@@ -160,9 +191,14 @@ _VALUES = {
 
 @st.composite
 def _settings(draw: st.DrawFn) -> Settings:
-    rows = draw(st.lists(st.sampled_from(settings.setting_variables()), unique_by=lambda row: row.name))
+    rows = draw(
+        st.lists(st.sampled_from(settings.setting_variables()), unique_by=lambda row: row.name)
+    )
     return Settings(
-        **{row.field: draw(st.sampled_from(row.choices) if row.choices else _VALUES[row.kind]) for row in rows}
+        **{
+            row.field: draw(st.sampled_from(row.choices) if row.choices else _VALUES[row.kind])
+            for row in rows
+        }
     )
 
 
@@ -178,6 +214,8 @@ def test_no_other_module_reads_the_environment() -> None:
         path.relative_to(root).as_posix()
         for path in root.rglob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
-        if re.search(r"\bgetenv\b|os\.environ(?!\[[^]]+\] = |\.setdefault\(|\.update\(|\.pop\()", line)
+        if re.search(
+            r"\bgetenv\b|os\.environ(?!\[[^]]+\] = |\.setdefault\(|\.update\(|\.pop\()", line
+        )
     }
     assert readers == {"settings.py"}

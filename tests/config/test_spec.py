@@ -1,4 +1,6 @@
-"""LLMSpec: a value that survives JSON, refuses nonsense in one line, and one rule of what overrides what."""
+"""LLMSpec: a value that survives JSON, refuses nonsense in one line, and one rule of what overrides
+what.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ from openllm.errors import ConfigurationError, OpenLLMError, UnsupportedCombinat
 
 _WORD = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | _WORD,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _WORD,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORD, inner, max_size=3),
     max_leaves=5,
 )
@@ -29,15 +35,25 @@ _BY_FIELD: Mapping[str, st.SearchStrategy[Any]] = {
     "distributed_executor": st.sampled_from(["mp", "ray"]),
     "gpu_memory_utilization": st.floats(0.01, 1),
     "adapters": st.lists(_ADAPTER, max_size=2, unique_by=lambda item: item["name"]),
-    "sampling": st.fixed_dictionaries({}, optional={"temperature": st.floats(0, 2), "top_k": st.integers(0, 99)}),
+    "sampling": st.fixed_dictionaries(
+        {}, optional={"temperature": st.floats(0, 2), "top_k": st.integers(0, 99)}
+    ),
     "engine_args": st.dictionaries(_WORD, _JSON, max_size=3),
 }
-_BY_TYPE: Mapping[str, st.SearchStrategy[Any]] = {"str": _WORD, "int": _POSITIVE, "bool": st.booleans()}
+_BY_TYPE: Mapping[str, st.SearchStrategy[Any]] = {
+    "str": _WORD,
+    "int": _POSITIVE,
+    "bool": st.booleans(),
+}
 _STRATEGIES = {
-    field.name: _BY_FIELD.get(field.name, _BY_TYPE.get(str(field.type).partition(" |")[0], st.nothing()))
+    field.name: _BY_FIELD.get(
+        field.name, _BY_TYPE.get(str(field.type).partition(" |")[0], st.nothing())
+    )
     for field in attrs.fields(LLMSpec)
 }
-_LAYER = st.fixed_dictionaries({}, optional={name: st.none() | value for name, value in _STRATEGIES.items()})
+_LAYER = st.fixed_dictionaries(
+    {}, optional={name: st.none() | value for name, value in _STRATEGIES.items()}
+)
 
 
 def _spec_dicts() -> st.SearchStrategy[dict[str, Any]]:
@@ -55,9 +71,17 @@ def test_json_and_back_is_the_same_value(data: dict[str, Any]) -> None:
 
 @given(_LAYER, _LAYER, _LAYER, _LAYER)
 def test_the_strongest_layer_that_says_something_decides(
-    explicit: dict[str, Any], environment: dict[str, Any], baked: dict[str, Any], family: dict[str, Any]
+    explicit: dict[str, Any],
+    environment: dict[str, Any],
+    baked: dict[str, Any],
+    family: dict[str, Any],
 ) -> None:
-    layers = [explicit, environment, baked, {**family, "model_id": family.get("model_id") or "base"}]
+    layers = [
+        explicit,
+        environment,
+        baked,
+        {**family, "model_id": family.get("model_id") or "base"},
+    ]
     spec = resolve_spec(*layers)
     for field in attrs.fields(LLMSpec):
         said = [layer[field.name] for layer in layers if layer.get(field.name) is not None]
@@ -67,14 +91,21 @@ def test_the_strongest_layer_that_says_something_decides(
         elif field.name in {"sampling", "engine_args"}:
             assert got == {key: value for layer in reversed(said) for key, value in layer.items()}
         elif field.name == "adapters":
-            assert [attrs.asdict(adapter) for adapter in got] == [{"revision": None, **item} for item in said[0]]
+            assert [attrs.asdict(adapter) for adapter in got] == [
+                {"revision": None, **item} for item in said[0]
+            ]
         else:
             assert got == said[0]
 
 
 @given(_LAYER, _LAYER)
-def test_resolving_changes_no_layer_and_shares_nothing_with_it(first: dict[str, Any], second: dict[str, Any]) -> None:
-    second = {"model_id": "base", **{key: value for key, value in second.items() if value is not None}}
+def test_resolving_changes_no_layer_and_shares_nothing_with_it(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    second = {
+        "model_id": "base",
+        **{key: value for key, value in second.items() if value is not None},
+    }
     before = json.dumps([first, second], sort_keys=True)
     resolve_spec(first, second)
     assert json.dumps([first, second], sort_keys=True) == before
@@ -103,22 +134,46 @@ def test_any_json_object_is_a_spec_or_one_clear_line(data: dict[str, Any]) -> No
         ({"model_id": "a\nb"}, "holds characters that no name has"),
         ({"model_id": 5}, "model_id must be a text, got 5"),
         ({"model_id": None}, "model_id must be a text, got None"),
-        ({"model_id": "a", "max_model_length": 1}, "Unknown spec key 'max_model_length'. Did you mean max_model_len"),
-        ({"model_id": "a", "max_model_len": "4096"}, "max_model_len must be a whole number, got '4096'"),
-        ({"model_id": "a", "max_model_len": True}, "max_model_len must be a whole number, got True"),
+        (
+            {"model_id": "a", "max_model_length": 1},
+            "Unknown spec key 'max_model_length'. Did you mean max_model_len",
+        ),
+        (
+            {"model_id": "a", "max_model_len": "4096"},
+            "max_model_len must be a whole number, got '4096'",
+        ),
+        (
+            {"model_id": "a", "max_model_len": True},
+            "max_model_len must be a whole number, got True",
+        ),
         ({"model_id": "a", "max_model_len": 4096.5}, "max_model_len must be a whole number"),
         ({"model_id": "a", "max_model_len": 0}, "max_model_len must be greater than 0, got 0"),
         ({"model_id": "a", "max_queue": None}, "max_queue must be a whole number, got None"),
         ({"model_id": "a", "gpu_memory_utilization": 1.5}, "gpu_memory_utilization must be in"),
-        ({"model_id": "a", "gpu_memory_utilization": float("nan")}, "gpu_memory_utilization must be in"),
-        ({"model_id": "a", "trust_remote_code": 1}, "trust_remote_code must be true or false, got 1"),
+        (
+            {"model_id": "a", "gpu_memory_utilization": float("nan")},
+            "gpu_memory_utilization must be in",
+        ),
+        (
+            {"model_id": "a", "trust_remote_code": 1},
+            "trust_remote_code must be true or false, got 1",
+        ),
         ({"model_id": "a", "trust_remote_code": "yes"}, "trust_remote_code must be true or false"),
         ({"model_id": "a", "backend": "vlm"}, "backend 'vlm' is not one of vllm, pytorch"),
         ({"model_id": "a", "task": "chat"}, "task 'chat' is not one of generate, embed"),
-        ({"model_id": "a", "engine_args": [1]}, "engine_args must be a mapping with text keys, got [1]"),
+        (
+            {"model_id": "a", "engine_args": [1]},
+            "engine_args must be a mapping with text keys, got [1]",
+        ),
         ({"model_id": "a", "engine_args": {1: 2}}, "engine_args must be a mapping with text keys"),
-        ({"model_id": "a", "distributed_executor": "mpi"}, "distributed_executor 'mpi' is not one of mp, ray"),
-        ({"model_id": "a", "sampling": {"temperature": float("nan")}}, "sampling: temperature: must be in [0, 2]"),
+        (
+            {"model_id": "a", "distributed_executor": "mpi"},
+            "distributed_executor 'mpi' is not one of mp, ray",
+        ),
+        (
+            {"model_id": "a", "sampling": {"temperature": float("nan")}},
+            "sampling: temperature: must be in [0, 2]",
+        ),
         (
             {"model_id": "a", "sampling": {"temprature": 1}},
             "sampling: Unknown sampling parameter 'temprature'. Known are",
@@ -127,7 +182,10 @@ def test_any_json_object_is_a_spec_or_one_clear_line(data: dict[str, Any]) -> No
         ({"model_id": "a", "adapters": "./a:b"}, "adapters must be a list"),
         ({"model_id": "a", "adapters": [1]}, "An adapter cannot be"),
         ({"model_id": "a", "adapters": [{"name": "b"}]}, "An adapter cannot be"),
-        ({"model_id": "a", "adapters": [{"name": "b", "source": "c", "rank": 1}]}, "An adapter cannot be"),
+        (
+            {"model_id": "a", "adapters": [{"name": "b", "source": "c", "rank": 1}]},
+            "An adapter cannot be",
+        ),
         ({"model_id": "a", "adapters": [{"name": "", "source": "c"}]}, "An adapter cannot be"),
         ({"model_id": "a", "adapters": ["x:b", "y:b"]}, "Two adapters are named 'b'"),
     ],
@@ -150,9 +208,13 @@ def test_an_embedding_model_takes_no_adapters() -> None:
 
 
 def test_a_quantization_that_the_backend_lacks_is_refused_and_the_others_named() -> None:
-    with pytest.raises(UnsupportedCombination, match=r"pytorch backend cannot do 'awq'\. It can do int8"):
+    with pytest.raises(
+        UnsupportedCombination, match=r"pytorch backend cannot do 'awq'\. It can do int8"
+    ):
         LLMSpec(model_id="a", backend="pytorch", quantization="awq")
-    with pytest.raises(UnsupportedCombination, match=r"flax backend cannot do 'int8'\. It has no quantization"):
+    with pytest.raises(
+        UnsupportedCombination, match=r"flax backend cannot do 'int8'\. It has no quantization"
+    ):
         LLMSpec(model_id="a", backend="flax", quantization="int8")
     assert LLMSpec(model_id="a", backend="vllm", quantization="awq").quantization == "awq"
 
@@ -174,7 +236,9 @@ def test_a_quantization_that_the_backend_lacks_is_refused_and_the_others_named()
         ("C:/loras/pirate:p", "p", "C:/loras/pirate", None),
     ],
 )
-def test_an_adapter_is_written_source_revision_name(text: str, name: str, source: str, revision: str | None) -> None:
+def test_an_adapter_is_written_source_revision_name(
+    text: str, name: str, source: str, revision: str | None
+) -> None:
     assert AdapterSpec.parse(text) == AdapterSpec(name, source, revision)
 
 
@@ -203,7 +267,10 @@ def test_requests_call_a_model_by_its_id_or_directory_name(model_id: str, served
 
 def test_every_backend_and_task_is_accepted() -> None:
     for backend, task in itertools.product(BACKENDS, TASKS):
-        assert LLMSpec.from_dict({"model_id": "a", "backend": backend, "task": task}).backend == backend
+        assert (
+            LLMSpec.from_dict({"model_id": "a", "backend": backend, "task": task}).backend
+            == backend
+        )
 
 
 def test_specs_are_values_that_nobody_can_change() -> None:

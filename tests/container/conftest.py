@@ -1,4 +1,6 @@
-"""Images that are really built and run: with podman and buildah, as root, on request (`make test-container`) only."""
+"""Images that are really built and run: with podman and buildah, as root, on request (`make
+test-container`) only.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def _obstacle(config: pytest.Config) -> str | None:
     if "container" not in str(config.getoption("markexpr")):
         return f"images take minutes; {HINT}"
     if missing := [name for name in ("podman", "buildah", "runc") if shutil.which(name) is None]:
-        return f"{missing[0]} is not installed: apt-get install buildah podman runc debootstrap, then {HINT}"
+        return (
+            f"{missing[0]} is not installed: apt-get install buildah podman runc debootstrap, then"
+            f" {HINT}"
+        )
     if os.geteuid() != 0:
         return f"not root; {HINT}"
     if subprocess.run(["podman", "image", "exists", BASE], capture_output=True).returncode != 0:
@@ -45,7 +50,9 @@ def engines(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that containers run with; builds, in this process, also see certificates and local wheels."""
+    """The file that containers run with; builds, in this process, also see certificates and local
+    wheels.
+    """
     shared = [CERTIFICATES, *map(Path, os.environ.get("PIP_FIND_LINKS", "").split())]
     volumes = [f"{path}:{path}:ro" for path in shared if path.is_dir()]
     build, run = tmp_path / "build.conf", tmp_path / "run.conf"
@@ -68,7 +75,9 @@ class Container:
         return f"http://127.0.0.1:{self.port}"
 
     def podman(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["podman", *args], capture_output=True, text=True, env=self.environ, timeout=120)
+        return subprocess.run(
+            ["podman", *args], capture_output=True, text=True, env=self.environ, timeout=120
+        )
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
         return self.podman("exec", self.name, *command)
@@ -84,18 +93,41 @@ class Container:
 
 @pytest.fixture
 def start(configuration: Path) -> Iterator[Any]:
-    """`start(image, OPENLLM_X="1")`: a container with every restriction an operator may set; removed afterwards."""
+    """`start(image, OPENLLM_X="1")`: a container with every restriction an operator may set;
+    removed afterwards.
+    """
     environ = {**os.environ, "CONTAINERS_CONF": str(configuration)}
     started: list[Container] = []
 
     def run(image: str, **variables: str) -> Container:
         container = Container(f"openllm-test-{free_port()}", free_port(), environ)
-        settings = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
-        limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges"]
+        settings = [
+            part for name, value in variables.items() for part in ("--env", f"{name}={value}")
+        ]
+        limits = [
+            "--read-only",
+            "--tmpfs",
+            "/tmp",
+            "--cap-drop",
+            "all",
+            "--security-opt",
+            "no-new-privileges",
+        ]
         where = ["--memory", "2g", "--publish", f"127.0.0.1:{container.port}:3000"]
         started.append(container)
         done = container.podman(
-            *("run", "--detach", "--pull", "never", "--name", container.name, *limits, *where, *settings, image)
+            *(
+                "run",
+                "--detach",
+                "--pull",
+                "never",
+                "--name",
+                container.name,
+                *limits,
+                *where,
+                *settings,
+                image,
+            )
         )
         assert done.returncode == 0, done.stderr
         return container

@@ -1,4 +1,6 @@
-"""An image as an operator runs it: read-only, without rights, with the variables of the environment, and stopped."""
+"""An image as an operator runs it: read-only, without rights, with the variables of the
+environment, and stopped.
+"""
 
 from __future__ import annotations
 
@@ -64,13 +66,17 @@ def test_an_image_is_built_and_run(bento: BuildResult, configuration: Path, star
     models = {model.id: model for model in client.models.list()}
     assert set(models) == {"parrot", "ahoy"}
     assert models["parrot"].max_model_len == 77  # type: ignore[attr-defined]  # a field of ours
-    assert client.completions.create(model="ahoy", prompt="hello there", max_tokens=2).choices[0].text
+    assert (
+        client.completions.create(model="ahoy", prompt="hello there", max_tokens=2).choices[0].text
+    )
     assert httpx.get(f"{container.url}/v1/models").status_code == 401
 
     assert container.execute("id", "-u").stdout.strip() == str(USER)
     owned = container.execute("find", BENTO, "/app", "-not", "-user", "0", "-print", "-quit")
     assert (owned.returncode, owned.stdout) == (0, "")
-    writable = container.execute("find", BENTO, "/app", "-writable", "-not", "-type", "l", "-print", "-quit")
+    writable = container.execute(
+        "find", BENTO, "/app", "-writable", "-not", "-type", "l", "-print", "-quit"
+    )
     assert writable.stdout == ""
     check_compiled(container)
     health = container.podman("healthcheck", "run", container.name)
@@ -94,7 +100,10 @@ def test_the_demo_on_pytorch(home: Path, configuration: Path, start: Any) -> Non
         model="demo",
         messages=[{"role": "user", "content": "Is it so?"}],
         max_tokens=60,
-        response_format={"type": "json_schema", "json_schema": {"name": "answer", "schema": ANSWER}},
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": ANSWER},
+        },
     )
     assert isinstance(json.loads(answer.choices[0].message.content or "")["yes"], bool)
     stopped = container.podman("stop", "--time", "60", container.name)
@@ -103,9 +112,14 @@ def test_the_demo_on_pytorch(home: Path, configuration: Path, start: Any) -> Non
 
 
 def check_compiled(container: Container) -> None:
-    """Nothing is compiled when it starts, which it could not keep: neither the packages nor Python's own library."""
+    """Nothing is compiled when it starts, which it could not keep: neither the packages nor
+    Python's own library.
+    """
     done = container.execute(
-        "/app/.venv/bin/python", "-v", "-c", "import bentoml, openllm.bento.service.llm_service, transformers"
+        "/app/.venv/bin/python",
+        "-v",
+        "-c",
+        "import bentoml, openllm.bento.service.llm_service, transformers",
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "/app/.venv/lib" in done.stderr
@@ -120,15 +134,24 @@ def check_compiled(container: Container) -> None:
 
 def check_size(size: ImageSize | None) -> None:
     assert size is not None
-    print("\n" + ", ".join(f"{part.strip()} {count:,}" for part, count in size.rows()), f"ratio {size.ratio:.2f}")
+    print(
+        "\n" + ", ".join(f"{part.strip()} {count:,}" for part, count in size.rows()),
+        f"ratio {size.ratio:.2f}",
+    )
     assert size.ratio <= LARGEST_RATIO
     assert 0 <= size.rest <= 0.1 * size.total
 
 
-def test_a_base_image_that_does_not_exist_is_one_line(bento: BuildResult, configuration: Path) -> None:
+def test_a_base_image_that_does_not_exist_is_one_line(
+    bento: BuildResult, configuration: Path
+) -> None:
     for engine in ("buildah", "podman"):
-        options = ContainerOptions(name="localhost/openllm-none:1", engine=engine, base_image="localhost/no/base:1")
-        with pytest.raises(BuildError, match=rf"{engine} could not build localhost/openllm-none:1: ") as error:
+        options = ContainerOptions(
+            name="localhost/openllm-none:1", engine=engine, base_image="localhost/no/base:1"
+        )
+        with pytest.raises(
+            BuildError, match=rf"{engine} could not build localhost/openllm-none:1: "
+        ) as error:
             containerize(bento.tag, options)
         assert "\n" not in str(error.value)
         found = subprocess.run(["podman", "image", "exists", "localhost/openllm-none:1"])

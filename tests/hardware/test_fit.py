@@ -13,7 +13,15 @@ from openllm.hardware.gpus import Gpu
 from openllm.hardware.shape import ModelShape
 
 SHAPE = ModelShape(layers=16, heads=32, kv_heads=8, head_dim=64)  # 32 KiB per token in 16 bits
-ROOM = Room(max_model_len=4096, cache_dtype="bfloat16", cache_bytes=None, block=16, share=0.9, tensor=1, pipeline=1)
+ROOM = Room(
+    max_model_len=4096,
+    cache_dtype="bfloat16",
+    cache_bytes=None,
+    block=16,
+    share=0.9,
+    tensor=1,
+    pipeline=1,
+)
 NEED = 4096 * 32 * 1024  # 128 MiB
 GIB = 2**30
 
@@ -27,7 +35,13 @@ def test_a_cache_that_was_given_must_hold_one_sequence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         check_room(attrs.evolve(ROOM, cache_bytes=NEED // 2), SHAPE, tmp_path, ())
     text = str(caught.value)
-    for word in ("4096 tokens", "128MiB", "64MiB", "--max-model-len 2048", "--kv-cache-memory 129MiB"):
+    for word in (
+        "4096 tokens",
+        "128MiB",
+        "64MiB",
+        "--max-model-len 2048",
+        "--kv-cache-memory 129MiB",
+    ):
         assert word in text
     assert "\n" not in text
 

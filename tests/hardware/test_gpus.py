@@ -7,7 +7,11 @@ import pytest
 from openllm.hardware.gpus import visible_gpus
 from tests.backends.fakes import FakeGpu, drive
 
-GPUS = [FakeGpu(name="A", uuid="GPU-aa11"), FakeGpu(name="B", uuid="GPU-bb22"), FakeGpu(name="C", uuid="GPU-cc33")]
+GPUS = [
+    FakeGpu(name="A", uuid="GPU-aa11"),
+    FakeGpu(name="B", uuid="GPU-bb22"),
+    FakeGpu(name="C", uuid="GPU-cc33"),
+]
 
 
 def names(mask: str | None = None) -> list[str]:
@@ -29,9 +33,19 @@ def test_all_are_visible_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("mask", "seen"),
-    [("2,0", ["C", "A"]), ("", []), ("1", ["B"]), ("GPU-bb", ["B"]), ("0,7,1", ["A"]), ("-1", []), ("0,no", ["A"])],
+    [
+        ("2,0", ["C", "A"]),
+        ("", []),
+        ("1", ["B"]),
+        ("GPU-bb", ["B"]),
+        ("0,7,1", ["A"]),
+        ("-1", []),
+        ("0,no", ["A"]),
+    ],
 )
-def test_the_mask_picks_and_orders(monkeypatch: pytest.MonkeyPatch, mask: str, seen: list[str]) -> None:
+def test_the_mask_picks_and_orders(
+    monkeypatch: pytest.MonkeyPatch, mask: str, seen: list[str]
+) -> None:
     drive(monkeypatch, GPUS)
     assert names(mask) == seen
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)

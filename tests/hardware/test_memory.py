@@ -37,5 +37,7 @@ def test_memory_is_what_the_machine_and_the_container_leave(tmp_path: Path) -> N
     assert hardware.free_memory(tmp_path, tmp_path) == 2000000
     (tmp_path / "fs/cgroup/memory.max").write_text("900000\n")
     assert hardware.free_memory(tmp_path, tmp_path) == 0
-    (tmp_path / "fs/cgroup/memory.stat").write_text("anon 400000\nactive_file 200000\ninactive_file 400000\n")
+    (tmp_path / "fs/cgroup/memory.stat").write_text(
+        "anon 400000\nactive_file 200000\ninactive_file 400000\n"
+    )
     assert hardware.free_memory(tmp_path, tmp_path) == 500000

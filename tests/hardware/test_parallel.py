@@ -7,7 +7,9 @@ import pytest
 from openllm.hardware.parallel import plan_parallel
 from openllm.hardware.shape import ModelShape, model_shape
 
-LLAMA_70B = ModelShape(layers=80, heads=64, kv_heads=8, head_dim=128, vocab=128256, intermediate=28672)
+LLAMA_70B = ModelShape(
+    layers=80, heads=64, kv_heads=8, head_dim=128, vocab=128256, intermediate=28672
+)
 SMOL = ModelShape(layers=30, heads=9, kv_heads=3, head_dim=64, vocab=49152, intermediate=1536)
 
 
@@ -25,10 +27,16 @@ SMOL = ModelShape(layers=30, heads=9, kv_heads=3, head_dim=64, vocab=49152, inte
         (SMOL, 4, 3),
         (ModelShape(), 8, 1),  # nothing is known of the model
         (ModelShape(heads=8, kv_heads=8, vocab=100, intermediate=64), 4, 4),
-        (ModelShape(heads=9, kv_heads=9, vocab=64, intermediate=96), 3, 1),  # the padded vocabulary does not split
+        (
+            ModelShape(heads=9, kv_heads=9, vocab=64, intermediate=96),
+            3,
+            1,
+        ),  # the padded vocabulary does not split
     ],
 )
-def test_the_largest_number_that_divides_the_model(shape: ModelShape, gpus: int, tensor: int) -> None:
+def test_the_largest_number_that_divides_the_model(
+    shape: ModelShape, gpus: int, tensor: int
+) -> None:
     assert plan_parallel(shape, gpus).tensor == tensor
 
 
@@ -43,17 +51,34 @@ def test_what_was_said_wins() -> None:
 
 def test_the_line_says_what_was_seen() -> None:
     line = plan_parallel(LLAMA_70B, 3).line
-    for word in ("3 GPUs", "64 heads", "8 key/value heads", "tensor_parallel_size=2", "1 of 3 GPUs stay idle"):
+    for word in (
+        "3 GPUs",
+        "64 heads",
+        "8 key/value heads",
+        "tensor_parallel_size=2",
+        "1 of 3 GPUs stay idle",
+    ):
         assert word in line
     assert "\n" not in line
 
 
 def test_shapes_are_read_from_any_family() -> None:
-    llama = model_shape({"num_attention_heads": 32, "num_hidden_layers": 16, "hidden_size": 2048, "vocab_size": 128256})
+    llama = model_shape(
+        {
+            "num_attention_heads": 32,
+            "num_hidden_layers": 16,
+            "hidden_size": 2048,
+            "vocab_size": 128256,
+        }
+    )
     assert (llama.kv_heads, llama.head_dim) == (32, 64)
-    gpt2 = model_shape({"n_head": 12, "n_layer": 12, "n_embd": 768, "vocab_size": 50257, "n_positions": 1024})
+    gpt2 = model_shape(
+        {"n_head": 12, "n_layer": 12, "n_embd": 768, "vocab_size": 50257, "n_positions": 1024}
+    )
     assert (gpt2.heads, gpt2.head_dim, gpt2.longest) == (12, 64, 1024)
-    nested = model_shape({"text_config": {"num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 256}})
+    nested = model_shape(
+        {"text_config": {"num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 256}}
+    )
     assert (nested.heads, nested.kv_heads, nested.head_dim) == (8, 2, 256)
     assert model_shape({}).kv_bytes_per_token("float32") == 0
     assert LLAMA_70B.kv_bytes_per_token("bfloat16") == 2 * 80 * 8 * 128 * 2

@@ -1,4 +1,6 @@
-"""The server's life: loading, ready, draining, closed; and the one place where unknown failures end."""
+"""The server's life: loading, ready, draining, closed; and the one place where unknown failures
+end.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def echo(weights: Path, **spec: Any) -> LLM:
-    return LLM.from_spec(LLMSpec(model_id=str(weights), name="echo", backend="echo", **spec), weights)
+    return LLM.from_spec(
+        LLMSpec(model_id=str(weights), name="echo", backend="echo", **spec), weights
+    )
 
 
 @pytest.fixture
@@ -37,7 +41,15 @@ def slow(weights: Path) -> Iterator[Running]:
 
 
 def test_protocols_are_found_by_being_there() -> None:
-    assert protocol_names() == ["adapters", "chat", "completions", "embeddings", "models", "native", "page"]
+    assert protocol_names() == [
+        "adapters",
+        "chat",
+        "completions",
+        "embeddings",
+        "models",
+        "native",
+        "page",
+    ]
 
 
 def test_a_server_without_models_is_refused() -> None:
@@ -67,7 +79,9 @@ def test_it_is_alive_before_it_is_ready(weights: Path) -> None:
 def test_draining_refuses_what_is_new_and_finishes_what_runs(slow: Running) -> None:
     server = slow.server
     with slow.client() as client, slow.client() as late:
-        with client.stream("POST", "/v1/completions", json={**ENDLESS, "max_tokens": 50, "stream": True}) as answer:
+        with client.stream(
+            "POST", "/v1/completions", json={**ENDLESS, "max_tokens": 50, "stream": True}
+        ) as answer:
             lines = answer.iter_lines()
             next(lines)
             drain = asyncio.run_coroutine_threadsafe(server.drain(20), slow.loop)
@@ -82,7 +96,10 @@ def test_draining_refuses_what_is_new_and_finishes_what_runs(slow: Running) -> N
 
 
 def test_draining_ends_when_its_time_is_over(slow: Running) -> None:
-    with slow.client() as client, client.stream("POST", "/v1/completions", json={**ENDLESS, "stream": True}) as answer:
+    with (
+        slow.client() as client,
+        client.stream("POST", "/v1/completions", json={**ENDLESS, "stream": True}) as answer,
+    ):
         lines = answer.iter_lines()
         next(lines)
         assert slow.run(slow.server.drain(0.05)) is False
@@ -159,7 +176,9 @@ def test_an_unknown_failure_in_the_middle_of_a_stream_is_its_last_event(
     monkeypatch.setattr(slow.llm.backend, "generate", fail)
     with slow.client() as client:
         for prompt in ("hello", ["hello", "hello world, hello world"]):
-            answer = client.post("/v1/completions", json={"prompt": prompt, "stream": True, "ignore_eos": True})
+            answer = client.post(
+                "/v1/completions", json={"prompt": prompt, "stream": True, "ignore_eos": True}
+            )
             assert answer.status_code == 200
             last = answer.text.split("\n\n")[-2]
             assert json.loads(last.removeprefix("data: "))["error"]["type"] == "server_error"
@@ -167,10 +186,17 @@ def test_an_unknown_failure_in_the_middle_of_a_stream_is_its_last_event(
         slow.wait_until(lambda: slow.llm.stats().running == 0)
 
 
-def test_the_access_log_has_a_line_per_request_and_no_prompt(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_log_has_a_line_per_request_and_no_prompt(
+    weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "openllm")
-    with serve(echo(weights), settings=Settings(access_log=True)) as running, running.client() as client:
-        client.post("/v1/completions", json={"prompt": "hello world"}, headers={"x-request-id": "id-7"})
+    with (
+        serve(echo(weights), settings=Settings(access_log=True)) as running,
+        running.client() as client,
+    ):
+        client.post(
+            "/v1/completions", json={"prompt": "hello world"}, headers={"x-request-id": "id-7"}
+        )
     assert any("id-7 POST /v1/completions 200" in line for line in caplog.messages)
     assert "hello" not in caplog.text
 

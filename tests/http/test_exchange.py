@@ -29,9 +29,13 @@ def test_the_shape_is_openais() -> None:
 
 
 @pytest.mark.parametrize("kind", [EngineError, EngineDead, WeightsError, ConfigurationError])
-@pytest.mark.parametrize("path", ["/srv/models/x", "C:\\models\\x", "\\\\host\\share", "'/srv/models/x'"])
+@pytest.mark.parametrize(
+    "path", ["/srv/models/x", "C:\\models\\x", "\\\\host\\share", "'/srv/models/x'"]
+)
 def test_what_an_engine_says_is_shown_without_paths(kind: type[OpenLLMError], path: str) -> None:
-    message = error_object(kind(f"Reading {path} failed, see {path}.\nTraceback: line 1"))["error"]["message"]
+    message = error_object(kind(f"Reading {path} failed, see {path}.\nTraceback: line 1"))["error"][
+        "message"
+    ]
     assert "models" not in message
     assert "share" not in message
     assert "Traceback" not in message
@@ -39,13 +43,25 @@ def test_what_an_engine_says_is_shown_without_paths(kind: type[OpenLLMError], pa
 
 
 def test_what_the_caller_wrote_is_shown_as_it_was() -> None:
-    assert "org/name" in error_object(ModelNotFound("The model 'org/name' does not exist."))["error"]["message"]
-    assert "/v1/models" in error_object(ModelNotFound("No.", hint="See /v1/models."))["error"]["message"]
+    assert (
+        "org/name"
+        in error_object(ModelNotFound("The model 'org/name' does not exist."))["error"]["message"]
+    )
+    assert (
+        "/v1/models"
+        in error_object(ModelNotFound("No.", hint="See /v1/models."))["error"]["message"]
+    )
 
 
 @pytest.mark.parametrize(
     ("path", "root", "found"),
-    [("/a", "", "/a"), ("/m/a", "/m", "/a"), ("/m", "/m", ""), ("/mm/a", "/m", "/mm/a"), ("/a", "/m", "/a")],
+    [
+        ("/a", "", "/a"),
+        ("/m/a", "/m", "/a"),
+        ("/m", "/m", ""),
+        ("/mm/a", "/m", "/mm/a"),
+        ("/a", "/m", "/a"),
+    ],
 )
 def test_the_path_is_the_routes(path: str, root: str, found: str) -> None:
     assert route_path({"path": path, "root_path": root}) == found

@@ -24,7 +24,9 @@ OPEN = ("/livez", "/readyz")
 
 @pytest.fixture(scope="module")
 def locked(echo_model: Path) -> Iterator[Running]:
-    settings = Settings(api_key="user-key", admin_key="admin-key", max_body_bytes=4096, max_header_bytes=4096)
+    settings = Settings(
+        api_key="user-key", admin_key="admin-key", max_body_bytes=4096, max_header_bytes=4096
+    )
     with serve(echo_llm(echo_model), settings=settings) as found:
         yield found
 
@@ -38,7 +40,16 @@ def test_every_route_but_two_needs_the_key(locked: Running) -> None:
     found = paths(locked)
     assert len(found) > 15
     with locked.client() as client:
-        for path in [*found, "/nope", "/docs", "/v1/models/", "/livez/", "/readyz/x", "/LIVEZ", "//livez"]:
+        for path in [
+            *found,
+            "/nope",
+            "/docs",
+            "/v1/models/",
+            "/livez/",
+            "/readyz/x",
+            "/LIVEZ",
+            "//livez",
+        ]:
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
                 answer = client.request(method, path)
                 if path in OPEN:
@@ -52,7 +63,14 @@ def test_every_route_but_two_needs_the_key(locked: Running) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer wrong", "Bearer", "user-key", "Basic dXNlci1rZXk=", "Bearer user-key-and-more", "\xff"],
+    [
+        "Bearer wrong",
+        "Bearer",
+        "user-key",
+        "Basic dXNlci1rZXk=",
+        "Bearer user-key-and-more",
+        "\xff",
+    ],
 )
 def test_a_wrong_key_is_refused(locked: Running, header: str) -> None:
     with locked.client() as client:
@@ -84,7 +102,9 @@ def test_a_browser_may_open_the_page_with_the_key_as_password(locked: Running) -
         assert client.get("/").headers["www-authenticate"].startswith("Basic")
         assert client.get("/", headers=basic).status_code == 200
         assert client.get("/ui/app.js", headers=basic).status_code == 200
-        assert client.get("/v1/models", headers=basic).status_code == 401  # another page could make a browser send it
+        assert (
+            client.get("/v1/models", headers=basic).status_code == 401
+        )  # another page could make a browser send it
         assert client.get("/", headers={"Authorization": "Basic !!"}).status_code == 401
 
 
@@ -127,17 +147,28 @@ def test_compressed_bodies_are_refused_by_name(client: httpx.Client) -> None:
 
 
 def test_a_request_id_that_could_split_a_header_is_replaced(client: httpx.Client) -> None:
-    assert client.get("/v1/models", headers={"x-request-id": "good-1.2:3"}).headers["x-request-id"] == "good-1.2:3"
+    assert (
+        client.get("/v1/models", headers={"x-request-id": "good-1.2:3"}).headers["x-request-id"]
+        == "good-1.2:3"
+    )
     for bad in ("a b", "a" * 200, "<script>"):
-        assert client.get("/v1/models", headers={"x-request-id": bad}).headers["x-request-id"] != bad
+        assert (
+            client.get("/v1/models", headers={"x-request-id": bad}).headers["x-request-id"] != bad
+        )
 
 
 def test_one_key_may_have_only_so_many_requests_in_flight(echo_model: Path) -> None:
     llm = echo_llm(echo_model, engine_args={"delay": 0.05})
     body: Any = {"prompt": "hello", "max_tokens": 400, "ignore_eos": True}
     settings = Settings(max_requests_per_key=1)
-    with serve(llm, settings=settings) as running, running.client() as client, running.client() as other:
-        thread = threading.Thread(target=lambda: other.post("/v1/completions", json=body), daemon=True)
+    with (
+        serve(llm, settings=settings) as running,
+        running.client() as client,
+        running.client() as other,
+    ):
+        thread = threading.Thread(
+            target=lambda: other.post("/v1/completions", json=body), daemon=True
+        )
         thread.start()
         running.wait_until(lambda: running.llm.stats().running == 1)
         answer = client.post("/v1/completions", json=body)
@@ -158,7 +189,12 @@ def test_pages_of_allowed_origins_may_read_answers(echo_model: Path) -> None:
         assert "authorization" in preflight.headers["access-control-allow-headers"]
         answer = client.get("/v1/models", headers={**KEY, "Origin": "https://chat.example"})
         assert answer.headers["access-control-allow-origin"] == "https://chat.example"
-        assert client.get("/v1/models", headers={"Origin": "https://chat.example"}).status_code == 401
+        assert (
+            client.get("/v1/models", headers={"Origin": "https://chat.example"}).status_code == 401
+        )
         other = {"Origin": "https://evil.example"}
         assert client.options("/v1/chat/completions", headers=other).status_code == 401
-        assert "access-control-allow-origin" not in client.get("/v1/models", headers={**KEY, **other}).headers
+        assert (
+            "access-control-allow-origin"
+            not in client.get("/v1/models", headers={**KEY, **other}).headers
+        )

@@ -1,4 +1,6 @@
-"""/metrics: what was asked and answered is counted once, under the same names whatever the engine."""
+"""/metrics: what was asked and answered is counted once, under the same names whatever the
+engine.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ def scrape(client: httpx.Client) -> dict[tuple[str, tuple[tuple[str, str], ...]]
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     families = text_string_to_metric_families(answer.text)
-    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+    return {
+        (s.name, tuple(sorted(s.labels.items()))): s.value
+        for family in families
+        for s in family.samples
+    }
 
 
 def value(found: dict[Any, float], name: str, **labels: str) -> float:
@@ -46,7 +52,9 @@ def test_tokens_and_requests_are_counted(fresh: Running, stream: bool) -> None:
         client.post("/v1/completions", json=body)
         found = scrape(client)
     assert value(found, "openllm_prompt_tokens_total", **MODEL) == 2 * usage["prompt_tokens"]
-    assert value(found, "openllm_completion_tokens_total", **MODEL) == 2 * usage["completion_tokens"]
+    assert (
+        value(found, "openllm_completion_tokens_total", **MODEL) == 2 * usage["completion_tokens"]
+    )
     route = {"route": "/v1/completions", **MODEL}
     assert value(found, "openllm_requests_total", status="200", **route) == 2
     assert value(found, "openllm_request_seconds_count", **route) == 2
@@ -77,7 +85,9 @@ def test_labels_do_not_grow_with_what_callers_invent(fresh: Running) -> None:
             client.get(f"/v1/models/nope-{at}")
             client.post("/v1/completions", json={"model": f"nope-{at}", "prompt": "a"})
         found = scrape(client)
-    requests = {labels: count for (name, labels), count in found.items() if name == "openllm_requests_total"}
+    requests = {
+        labels: count for (name, labels), count in found.items() if name == "openllm_requests_total"
+    }
     assert len(requests) == 3
     assert set(requests.values()) == {5}
     assert value(found, "openllm_requests_total", model="", route="other", status="404") == 5
@@ -110,8 +120,12 @@ def test_gaps_are_counted_in_their_buckets() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_that_hangs_up_after_the_last_byte_was_answered(echo_model: Path, stream: bool) -> None:
-    """HTTP servers report a disconnect as soon as an answer is complete, while it is still being tidied up."""
+async def test_a_client_that_hangs_up_after_the_last_byte_was_answered(
+    echo_model: Path, stream: bool
+) -> None:
+    """HTTP servers report a disconnect as soon as an answer is complete, while it is still being
+    tidied up.
+    """
     server = create_app([echo_llm(echo_model)], Settings())
     await server.start()
     body = msgspec.json.encode({"prompt": "hello", "max_tokens": 2, "stream": stream})
@@ -130,7 +144,13 @@ async def test_a_client_that_hangs_up_after_the_last_byte_was_answered(echo_mode
             for _ in range(5):
                 await asyncio.sleep(0)  # whoever waits for the disconnect hears of it now
 
-    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"", "headers": []}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/completions",
+        "query_string": b"",
+        "headers": [],
+    }
     await server(scope, receive, send)
     await server.close()
     report = server.metrics.report().decode()

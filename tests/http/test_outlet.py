@@ -1,4 +1,6 @@
-"""Streams written in the engine's own call: nothing lost, nothing out of order, whoever reads how fast."""
+"""Streams written in the engine's own call: nothing lost, nothing out of order, whoever reads how
+fast.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,15 @@ NAME = "posting"
 
 
 class PostingBackend(EchoBackend):
-    """Posts the prompt's tokens to a queue as engines do, a hundred at a time, faster than anybody may read."""
+    """Posts the prompt's tokens to a queue as engines do, a hundred at a time, faster than anybody
+    may read.
+    """
 
     offered = taken = posted = 0
 
-    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
+    async def generate(
+        self, request: EngineRequest, take: Take | None = None
+    ) -> AsyncGenerator[TokenDelta]:
         queue = DeltaQueue(None if take is None else lambda delta: self._offer(take, delta))
         poster = asyncio.create_task(self._post(queue, request))
         try:
@@ -54,7 +60,11 @@ class PostingBackend(EchoBackend):
         for at in range(most):
             if at % 100 == 1:  # and the first alone, so that the stream has begun
                 await asyncio.sleep(0.001)
-            queue.put(TokenDelta([prompt[at % len(prompt)]], finish_reason="length" if at + 1 == most else None))
+            queue.put(
+                TokenDelta(
+                    [prompt[at % len(prompt)]], finish_reason="length" if at + 1 == most else None
+                )
+            )
             self.posted = at + 1
 
 
@@ -63,7 +73,9 @@ def posting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     model = write_echo_model(tmp_path_factory.mktemp("posting"), max_position_embeddings=2 * TOKENS)
     spec = LLMSpec(model_id=str(model), name=NAME, backend="echo")
     engine = PostingBackend(spec, model)
-    with serve(LLM.from_spec(spec, model, lambda *_: (engine, "for a test")), send_buffer=1 << 16) as found:
+    with serve(
+        LLM.from_spec(spec, model, lambda *_: (engine, "for a test")), send_buffer=1 << 16
+    ) as found:
         yield found
 
 
@@ -74,14 +86,21 @@ def connect(running: Running, body: dict[str, Any], buffer: int) -> socket.socke
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     connection.settimeout(LONG_WAIT)
     connection.connect((host, int(port)))
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(payload)}\r\n\r\n"
+    head = (
+        "POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:"
+        f" {len(payload)}\r\n\r\n"
+    )
     connection.sendall(head.encode() + payload)
     return connection
 
 
 def texts(raw: bytes) -> list[str]:
     """The texts of the events, in their order."""
-    lines = [line for line in raw.decode().replace("\r\n", "\n").split("\n") if line.startswith("data: {")]
+    lines = [
+        line
+        for line in raw.decode().replace("\r\n", "\n").split("\n")
+        if line.startswith("data: {")
+    ]
     return [choice["text"] for line in lines for choice in json.loads(line[6:])["choices"]]
 
 
@@ -93,8 +112,12 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_all_tokens_arrive_in_order_however_slowly_they_are_read(posting: Running, slow: bool) -> None:
-    prompt = posting.llm.tokenizer.encode("The quick brown fox jumps over the lazy dog. ", add_special_tokens=False)
+def test_all_tokens_arrive_in_order_however_slowly_they_are_read(
+    posting: Running, slow: bool
+) -> None:
+    prompt = posting.llm.tokenizer.encode(
+        "The quick brown fox jumps over the lazy dog. ", add_special_tokens=False
+    )
     body = {"prompt": prompt, "max_tokens": TOKENS}
     backend: Any = posting.llm.backend
     backend.offered = backend.taken = backend.posted = 0
@@ -112,7 +135,9 @@ def test_all_tokens_arrive_in_order_however_slowly_they_are_read(posting: Runnin
         assert len(found) < TOKENS / 2  # the rest was joined
 
 
-def test_a_client_that_leaves_while_it_holds_up_the_server_frees_the_engine(posting: Running) -> None:
+def test_a_client_that_leaves_while_it_holds_up_the_server_frees_the_engine(
+    posting: Running,
+) -> None:
     backend: Any = posting.llm.backend
     backend.offered = backend.taken = 0
     with connect(posting, {"prompt": "hello", "max_tokens": TOKENS}, buffer=4096):
@@ -120,11 +145,17 @@ def test_a_client_that_leaves_while_it_holds_up_the_server_frees_the_engine(post
     posting.wait_until(lambda: not posting.server.gate.live)
 
 
-@pytest.mark.parametrize(("body", "diverted"), [({}, True), ({"stop": ["zebra"]}, False), ({"n": 2}, False)])
-def test_only_what_the_engine_alone_can_end_is_diverted(posting: Running, body: dict[str, Any], diverted: bool) -> None:
+@pytest.mark.parametrize(
+    ("body", "diverted"), [({}, True), ({"stop": ["zebra"]}, False), ({"n": 2}, False)]
+)
+def test_only_what_the_engine_alone_can_end_is_diverted(
+    posting: Running, body: dict[str, Any], diverted: bool
+) -> None:
     backend: Any = posting.llm.backend
     backend.taken = 0
-    with connect(posting, {"prompt": "hello", "max_tokens": 1000, **body}, buffer=1 << 16) as connection:
+    with connect(
+        posting, {"prompt": "hello", "max_tokens": 1000, **body}, buffer=1 << 16
+    ) as connection:
         found = texts(read_all(connection))
     assert len(found) > 1
     assert (backend.taken > 0) is diverted
@@ -195,8 +226,12 @@ class Around:
         await self.app(scope, receive, checked)
 
 
-def test_a_middleware_gets_all_of_a_stream_in_a_task(posting: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.serving.create_app", lambda llms, settings: Around(create_app(llms, settings)))
+def test_a_middleware_gets_all_of_a_stream_in_a_task(
+    posting: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "tests.serving.create_app", lambda llms, settings: Around(create_app(llms, settings))
+    )
     spec, model = posting.llm.spec, Path(posting.llm.spec.model_id)
     backend = PostingBackend(spec, model)
     llm = LLM.from_spec(spec, model, lambda *_: (backend, "for a test"))

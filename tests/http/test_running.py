@@ -1,4 +1,6 @@
-"""Requests under way: cancelled when nobody reads, failing as a status or as an event, several prompts as one."""
+"""Requests under way: cancelled when nobody reads, failing as a status or as an event, several
+prompts as one.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def idle(running: Running) -> bool:
 
 
 @pytest.mark.parametrize(("path", "body"), REQUESTS)
-def test_a_client_that_leaves_frees_the_engine(slow: Running, path: str, body: dict[str, Any]) -> None:
+def test_a_client_that_leaves_frees_the_engine(
+    slow: Running, path: str, body: dict[str, Any]
+) -> None:
     slow.wait_until(lambda: idle(slow))
     payload = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(payload)}\r\n\r\n".encode()
@@ -55,7 +59,9 @@ def test_a_client_that_leaves_frees_the_engine(slow: Running, path: str, body: d
 
 def test_breaking_off_the_official_clients_stream_frees_the_engine(slow: Running) -> None:
     with slow.openai() as official:
-        stream = official.chat.completions.create(model="echo", messages=MESSAGES, stream=True, extra_body=ENDLESS)
+        stream = official.chat.completions.create(
+            model="echo", messages=MESSAGES, stream=True, extra_body=ENDLESS
+        )
         next(iter(stream))
         assert slow.llm.stats().running == 1
         stream.close()
@@ -65,14 +71,19 @@ def test_breaking_off_the_official_clients_stream_frees_the_engine(slow: Running
 def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(slow: Running) -> None:
     host, port = slow.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=LONG_WAIT) as connection:
-        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+        )
         slow.wait_until(lambda: slow.server.gate.live == 1)
     slow.wait_until(lambda: idle(slow))
 
 
 def test_the_first_token_does_not_wait_for_the_others(slow: Running) -> None:
     body = {"messages": MESSAGES, "stream": True, **ENDLESS}
-    with slow.client() as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
+    with (
+        slow.client() as client,
+        client.stream("POST", "/v1/chat/completions", json=body) as answer,
+    ):
         parts = answer.iter_bytes()
         next(parts)
         assert slow.llm.stats().running == 1
@@ -80,7 +91,9 @@ def test_the_first_token_does_not_wait_for_the_others(slow: Running) -> None:
 
 
 @pytest.mark.parametrize("options", [{"delay": 0.001, "die_after": 3}])
-def test_an_engine_that_dies_ends_a_stream_with_an_error_event(echo_model: Path, options: dict[str, float]) -> None:
+def test_an_engine_that_dies_ends_a_stream_with_an_error_event(
+    echo_model: Path, options: dict[str, float]
+) -> None:
     with serve(echo_llm(echo_model, engine_args=options)) as running, running.client() as client:
         answer = client.post("/v1/chat/completions", json={"messages": MESSAGES, "stream": True})
         assert answer.status_code == 200
@@ -133,7 +146,9 @@ def test_a_full_queue_is_a_503_that_says_when_to_come_back(echo_model: Path, str
                 thread.join(LONG_WAIT)
 
 
-def _post_and_leave(client: httpx.Client, body: dict[str, Any], statuses: list[int]) -> threading.Thread:
+def _post_and_leave(
+    client: httpx.Client, body: dict[str, Any], statuses: list[int]
+) -> threading.Thread:
     def post() -> None:
         statuses.append(client.post("/v1/completions", json=body).status_code)
 
@@ -155,7 +170,9 @@ def test_closing_the_server_ends_what_runs_as_cancelled(echo_model: Path) -> Non
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_takes_longer_than_the_operator_allows_is_ended(echo_model: Path, stream: bool) -> None:
+def test_an_answer_that_takes_longer_than_the_operator_allows_is_ended(
+    echo_model: Path, stream: bool
+) -> None:
     llm = echo_llm(echo_model, engine_args={"delay": 0.05})
     body = {"prompt": "hello", "stream": stream, **ENDLESS}
     with serve(llm, settings=Settings(request_seconds=0.3)) as running, running.client() as client:

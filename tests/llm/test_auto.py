@@ -1,4 +1,6 @@
-"""Auto classes and per-family classes: derived from the registry, lazy, and clear about what does not go together."""
+"""Auto classes and per-family classes: derived from the registry, lazy, and clear about what does
+not go together.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,11 @@ def test_for_model_is_lazy_and_of_the_right_class(backend: str) -> None:
     assert type(llm).__name__ == f"{PREFIXES[backend]}Llama"
     assert isinstance(llm, FamilyLLM)
     assert isinstance(llm, LLM)
-    assert (llm.spec.backend, llm.spec.family, llm.spec.model_id) == (backend, "llama", "somebody/some-llama")
+    assert (llm.spec.backend, llm.spec.family, llm.spec.model_id) == (
+        backend,
+        "llama",
+        "somebody/some-llama",
+    )
     assert llm.spec.sampling == {"max_new_tokens": 4096}
     assert llm.config is models.get("llama")
     assert not llm.started
@@ -95,7 +101,11 @@ def test_an_auto_class_finds_the_familys_class(weights: Path) -> None:
 
 
 def test_paths_are_models_too(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = (openllm.LLM(weights), openllm.Llama.from_pretrained(weights), openllm.AutoLLM.for_model("llama", weights))
+    made = (
+        openllm.LLM(weights),
+        openllm.Llama.from_pretrained(weights),
+        openllm.AutoLLM.for_model("llama", weights),
+    )
     assert {llm.spec.model_id for llm in made} == {str(weights)}
     monkeypatch.chdir(weights.parent)
     assert openllm.LLM(Path(weights.name)).spec.model_id == f"./{weights.name}"
@@ -125,7 +135,9 @@ def test_what_is_no_model() -> None:
 
 
 @pytest.mark.parametrize("option", [{"backend": "vllm"}, {"family": "gpt2"}])
-def test_what_the_class_has_decided_is_not_silently_replaced(weights: Path, option: dict[str, str]) -> None:
+def test_what_the_class_has_decided_is_not_silently_replaced(
+    weights: Path, option: dict[str, str]
+) -> None:
     with pytest.raises(UnsupportedCombination, match="Llama is for"):
         openllm.Llama.from_pretrained(weights, **option)
     assert openllm.Llama.from_pretrained(weights, backend="pytorch", family="llama")
@@ -143,7 +155,10 @@ def test_a_class_that_there_cannot_be() -> None:
 
 def test_a_backend_that_a_models_family_does_not_run_on(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["MistralForCausalLM"]}')
-    for make in (openllm.AutoFlaxLLM.from_pretrained, lambda path: openllm.LLM(path, backend="flax")):
+    for make in (
+        openllm.AutoFlaxLLM.from_pretrained,
+        lambda path: openllm.LLM(path, backend="flax"),
+    ):
         with pytest.raises(UnsupportedCombination, match="Mistral does not run on flax"):
             make(tmp_path)
 

@@ -1,4 +1,6 @@
-"""The garbage collector is off while engines load, on afterwards, and leaves alone what was there then."""
+"""The garbage collector is off while engines load, on afterwards, and leaves alone what was there
+then.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from openllm.llm.collector import TICK_SECONDS, collect_by_the_clock, collection_paused, set_aside, settle
+from openllm.llm.collector import (
+    TICK_SECONDS,
+    collect_by_the_clock,
+    collection_paused,
+    set_aside,
+    settle,
+)
 
 
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The collector as in a new process, though a server of the test session may run in this one."""
+    """The collector as in a new process, though a server of the test session may run in this
+    one.
+    """
     running = gc.isenabled()
     monkeypatch.setattr("openllm.llm.collector._clocks", 0)
     gc.enable()

@@ -1,4 +1,6 @@
-"""The engine's life: several loops and threads, cancelling, copies, and what happens to an LLM that nobody closes."""
+"""The engine's life: several loops and threads, cancelling, copies, and what happens to an LLM that
+nobody closes.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +61,20 @@ async def test_every_cancelled_answer_frees_the_engine(weights: Path) -> None:
 
 
 def test_many_threads_with_loops_of_their_own(weights: Path) -> None:
-    """Whichever loop came first ends while others still wait: they get an error, none waits for ever."""
+    """Whichever loop came first ends while others still wait: they get an error, none waits for
+    ever.
+    """
     llm = torch_llm(weights)
     found: list[str] = []
 
     def ask() -> None:
         try:
-            found.append(asyncio.run(llm.generate(TEXT, max_tokens=5, ignore_eos=True)).outputs[0].finish_reason or "")
+            found.append(
+                asyncio.run(llm.generate(TEXT, max_tokens=5, ignore_eos=True))
+                .outputs[0]
+                .finish_reason
+                or ""
+            )
         except EngineDead as error:
             found.append(str(error))
 

@@ -1,4 +1,6 @@
-"""The one high-level door: lazy, async, the same from scripts, coroutines and several event loops."""
+"""The one high-level door: lazy, async, the same from scripts, coroutines and several event
+loops.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,10 @@ def test_a_script_calls_it_like_a_function(weights: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["echo", "pytorch"])
 def test_a_script_that_forgets_to_close_ends_cleanly(weights: Path, backend: str) -> None:
-    code = f"import openllm; print(openllm.LLM({str(weights)!r}, backend={backend!r})('hi', max_tokens=2).usage)"
+    code = (
+        f"import openllm; print(openllm.LLM({str(weights)!r}, backend={backend!r})('hi',"
+        " max_tokens=2).usage)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert "completion_tokens=2" in done.stdout
@@ -108,7 +113,9 @@ async def test_leaving_the_iterator_early_cancels(weights: Path) -> None:
         assert llm.stats().running == 0
 
 
-async def test_many_starts_at_once_start_one_engine(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_starts_at_once_start_one_engine(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     llm, starts = echo(weights), []
     start = type(llm.backend).start
 
@@ -123,7 +130,9 @@ async def test_many_starts_at_once_start_one_engine(weights: Path, monkeypatch: 
     await llm.aclose()
 
 
-async def test_a_failed_start_can_be_tried_again(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_start_can_be_tried_again(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     llm = echo(weights)
     start = type(llm.backend).start
 
@@ -208,10 +217,15 @@ def test_options_follow_the_one_precedence(weights: Path, monkeypatch: pytest.Mo
         LLM(str(weights), max_modle_len=3)
 
 
-def test_a_models_own_defaults_stand_between_the_spec_and_the_family(weights: Path, tmp_path: Path) -> None:
+def test_a_models_own_defaults_stand_between_the_spec_and_the_family(
+    weights: Path, tmp_path: Path
+) -> None:
     model = tmp_path / "model"
     shutil.copytree(weights, model)
-    written = json.loads((model / "generation_config.json").read_text()) | {"temperature": 0.3, "top_k": 7}
+    written = json.loads((model / "generation_config.json").read_text()) | {
+        "temperature": 0.3,
+        "top_k": 7,
+    }
     (model / "generation_config.json").write_text(json.dumps(written))
     llm = echo(model, family="llama", top_k=3)
     params = llm.sampling_params(min_p=0.1)

@@ -54,7 +54,9 @@ def test_the_demo_asked_for_by_name_is_not_replaced_by_a_variable(settings: Sett
     assert _resolve("demo", settings, environment={"model_id": "./mine"}).model_id == "demo"
 
 
-@pytest.mark.parametrize("model", ["./mine", "/srv/mine", "~/mine", "org/mine", "mine:1f3a", "C:\\mine", "..", "."])
+@pytest.mark.parametrize(
+    "model", ["./mine", "/srv/mine", "~/mine", "org/mine", "mine:1f3a", "C:\\mine", "..", "."]
+)
 def test_what_can_be_no_family_is_the_model_id(settings: Settings, model: str) -> None:
     assert _resolve(model, settings, environment={"model_id": "other"}) == LLMSpec(model_id=model)
 
@@ -83,7 +85,9 @@ def test_a_stored_model_is_recognised(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"architectures": "x"}', '{"architectures": []}', ""])
-def test_an_unreadable_config_is_left_to_loading(settings: Settings, tmp_path: Path, text: str) -> None:
+def test_an_unreadable_config_is_left_to_loading(
+    settings: Settings, tmp_path: Path, text: str
+) -> None:
     (tmp_path / "config.json").write_text(text)
     assert _resolve(str(tmp_path), settings).family is None
 
@@ -98,7 +102,9 @@ def test_a_word_that_is_nothing_names_the_nearest_families(settings: Settings) -
 
 
 def test_a_family_without_a_default_model_wants_one(settings: Settings) -> None:
-    with pytest.raises(ConfigurationError, match=r"generic has no default model\. Add --model-id\."):
+    with pytest.raises(
+        ConfigurationError, match=r"generic has no default model\. Add --model-id\."
+    ):
         _resolve("generic", settings)
     assert _resolve("generic", settings, explicit={"model_id": "a/b"}).family == "generic"
 
@@ -124,11 +130,17 @@ _LAYER = st.fixed_dictionaries({}, optional=_VALUES)
 def test_command_line_beats_environment_beats_recipe_beats_family(
     explicit: dict[str, Any], environment: dict[str, Any], recipe: dict[str, Any]
 ) -> None:
-    got = resolve_model("minilm", Layers(explicit, environment, recipe), Settings(bentoml_home=Path("none")))
+    got = resolve_model(
+        "minilm", Layers(explicit, environment, recipe), Settings(bentoml_home=Path("none"))
+    )
     family = {"task": "embed"}
     for field in _VALUES:
         said = [layer[field] for layer in (explicit, environment, recipe, family) if field in layer]
         if field == "engine_args":
-            assert got.engine_args == {key: value for layer in reversed(said) for key, value in layer.items()}
+            assert got.engine_args == {
+                key: value for layer in reversed(said) for key, value in layer.items()
+            }
         else:
-            assert getattr(got, field) == (said[0] if said else attrs.fields_dict(LLMSpec)[field].default)
+            assert getattr(got, field) == (
+                said[0] if said else attrs.fields_dict(LLMSpec)[field].default
+            )

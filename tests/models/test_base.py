@@ -56,7 +56,8 @@ def test_a_nameless_family_is_refused() -> None:
 def test_defaults_cannot_be_changed_by_a_reader() -> None:
     family = _define(sampling={"temperature": 0.5})
     with pytest.raises(TypeError):
-        family.sampling["temperature"] = 1.0  # type: ignore[index]  # what is tested: it cannot be set
+        # what is tested: it cannot be set
+        family.sampling["temperature"] = 1.0  # type: ignore[index]
 
 
 @pytest.mark.parametrize("family", models.all_families(), ids=lambda family: family.name)
@@ -72,7 +73,9 @@ def test_its_layer_of_the_spec_fits_the_spec(family: type[LLMConfig]) -> None:
 
 
 def test_a_backend_that_does_not_go_together_is_refused_and_the_others_named() -> None:
-    with pytest.raises(UnsupportedCombination, match=r"Phi does not run on flax\. Choose vllm, pytorch\."):
+    with pytest.raises(
+        UnsupportedCombination, match=r"Phi does not run on flax\. Choose vllm, pytorch\."
+    ):
         models.get("phi").require_backend("flax")
     models.get("phi").require_backend("echo")
     models.get("llama").require_backend("flax")

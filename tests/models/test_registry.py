@@ -1,4 +1,6 @@
-"""Which family a model belongs to is decided by its id, then its architecture, and by nothing else."""
+"""Which family a model belongs to is decided by its id, then its architecture, and by nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,18 @@ from openllm import models
 from openllm.errors import ConfigurationError, UnknownFamily
 from openllm.models.base import LLMConfig
 
-NAMES = ["bert", "demo", "gemma", "generic", "gpt2", "llama", "mistral", "phi", "qwen", "qwen3_embedding"]
+NAMES = [
+    "bert",
+    "demo",
+    "gemma",
+    "generic",
+    "gpt2",
+    "llama",
+    "mistral",
+    "phi",
+    "qwen",
+    "qwen3_embedding",
+]
 ARCHITECTURES = {
     "LlamaForCausalLM": "llama",
     "MistralForCausalLM": "mistral",
@@ -49,9 +62,13 @@ def test_no_word_names_two_families() -> None:
     assert len(words) == len(set(words))
 
 
-@pytest.mark.parametrize(("text", "near"), [("lama", "llama"), ("mistrl", "mistral"), ("quen", "qwen")])
+@pytest.mark.parametrize(
+    ("text", "near"), [("lama", "llama"), ("mistrl", "mistral"), ("quen", "qwen")]
+)
 def test_an_unknown_family_names_the_nearest(text: str, near: str) -> None:
-    with pytest.raises(UnknownFamily, match=rf"Unknown model family '{text}'. Did you mean .*{near}"):
+    with pytest.raises(
+        UnknownFamily, match=rf"Unknown model family '{text}'. Did you mean .*{near}"
+    ):
         models.get(text)
 
 
@@ -84,7 +101,11 @@ def test_an_architecture_nobody_claims_is_generic() -> None:
         ("demo", "LlamaForCausalLM", "demo"),  # known id before architecture
         ("Qwen/Qwen3-Embedding-0.6B", "Qwen3ForCausalLM", "qwen3_embedding"),
         ("qwen/qwen3-embedding-0.6b", None, "qwen3_embedding"),
-        ("acme/qwen3-embedding-0.6b-de", "Qwen3ForCausalLM", "qwen3_embedding"),  # pattern before architecture
+        (
+            "acme/qwen3-embedding-0.6b-de",
+            "Qwen3ForCausalLM",
+            "qwen3_embedding",
+        ),  # pattern before architecture
         ("acme/Llama-3.2-1B-tuned", None, "llama"),
         ("acme/tuned", "LlamaForCausalLM", "llama"),
         ("meta-llama--llama-3.2-1b-instruct:4f2c", None, "llama"),  # a tag of the model store
@@ -99,7 +120,9 @@ def test_an_architecture_nobody_claims_is_generic() -> None:
         ("meta-llama/Llama-3.2-11B-Vision", "MllamaForConditionalGeneration", "generic"),
     ],
 )
-def test_id_decides_then_architecture_then_generic(model_id: str, architecture: str | None, name: str) -> None:
+def test_id_decides_then_architecture_then_generic(
+    model_id: str, architecture: str | None, name: str
+) -> None:
     assert models.resolve(model_id, architecture).name == name
 
 
@@ -109,7 +132,11 @@ def test_every_known_id_belongs_to_its_own_family_whatever_its_architecture() ->
             assert models.resolve(model_id, architecture) is family
 
 
-@given(st.randoms(use_true_random=False), st.sampled_from([*ARCHITECTURES, None]), st.sampled_from(["demo", "a/b"]))
+@given(
+    st.randoms(use_true_random=False),
+    st.sampled_from([*ARCHITECTURES, None]),
+    st.sampled_from(["demo", "a/b"]),
+)
 def test_the_order_of_the_families_changes_nothing(
     chance: random.Random, architecture: str | None, model_id: str
 ) -> None:
@@ -121,13 +148,17 @@ def test_the_order_of_the_families_changes_nothing(
         assert models.resolve(model_id, architecture) is expected
 
 
-def test_two_families_that_claim_one_architecture_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_families_that_claim_one_architecture_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class TwinConfig(LLMConfig):
         name = "twin"
         architectures = ("LlamaForCausalLM",)
 
     monkeypatch.setattr(models, "families", lambda: [models.get("llama"), TwinConfig])
-    with pytest.raises(ConfigurationError, match="llama and twin both claim architecture LlamaForCausalLM"):
+    with pytest.raises(
+        ConfigurationError, match="llama and twin both claim architecture LlamaForCausalLM"
+    ):
         models.find("LlamaForCausalLM")
 
 
@@ -146,8 +177,9 @@ def test_a_family_is_filled_in(name: str) -> None:
 
 def test_reading_the_registry_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from openllm import models; models.resolve('a/b', 'LlamaForCausalLM');"
-        "print(*(m for m in ('torch', 'transformers', 'bentoml', 'attrs', 'msgspec', 'yaml') if m in sys.modules))"
+        "import sys; from openllm import models; models.resolve('a/b',"
+        " 'LlamaForCausalLM');print(*(m for m in ('torch', 'transformers', 'bentoml', 'attrs',"
+        " 'msgspec', 'yaml') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -1,4 +1,6 @@
-"""Prompts: rendering equals transformers' own, refusals are clear, tokens are those of the tokenizer."""
+"""Prompts: rendering equals transformers' own, refusals are clear, tokens are those of the
+tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,14 @@ from openllm.prompt.renderer import ChatRenderer, load_tokenizer
 from openllm.types import Conversation, Message
 from tests.tiny import write_tokenizer
 
-TEMPLATES = {path.stem: path.read_text() for path in (Path(__file__).parent / "templates").glob("*.jinja")}
+TEMPLATES = {
+    path.stem: path.read_text() for path in (Path(__file__).parent / "templates").glob("*.jinja")
+}
 CHATML, LLAMA3, MISTRAL = TEMPLATES["chatml"], TEMPLATES["llama3"], TEMPLATES["mistral"]
-GEMMA, MACRO = TEMPLATES["gemma"], TEMPLATES["macro"]  # content as text or parts; as parts only, through a macro
+GEMMA, MACRO = (
+    TEMPLATES["gemma"],
+    TEMPLATES["macro"],
+)  # content as text or parts; as parts only, through a macro
 STYLES = {"chatml": CHATML, "llama3": LLAMA3, "mistral": MISTRAL, "gemma": GEMMA}
 PLAIN = (
     Message("system", "Be brief."),
@@ -22,13 +29,24 @@ PLAIN = (
     Message("assistant", "Gut <b>danke</b>."),
     Message("user", "日本語 🙂 {{ 7 * 7 }} {% raise %}"),
 )
-TOOLS = ({"type": "function", "function": {"name": "add", "parameters": {"type": "object", "é": ["<", 1.5, None]}}},)
+TOOLS = (
+    {
+        "type": "function",
+        "function": {"name": "add", "parameters": {"type": "object", "é": ["<", 1.5, None]}},
+    },
+)
 CALLED = (
     Message("user", "1+2?"),
     Message(
         "assistant",
         None,
-        tool_calls=[{"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": [1, 2]}'}}],
+        tool_calls=[
+            {
+                "id": "c1",
+                "type": "function",
+                "function": {"name": "add", "arguments": '{"a": [1, 2]}'},
+            }
+        ],
     ),
     Message("tool", "3", tool_call_id="c1", name="add"),
 )
@@ -48,7 +66,11 @@ def by_transformers(tokenizer, template, messages, **options):
     plain = []
     for message in messages:
         fields = {"role": message.role, "content": message.content}
-        fields |= {key: value for key in ("name", "tool_call_id") if (value := getattr(message, key)) is not None}
+        fields |= {
+            key: value
+            for key in ("name", "tool_call_id")
+            if (value := getattr(message, key)) is not None
+        }
         if message.tool_calls:
             calls = json.loads(json.dumps(message.tool_calls))
             for call in calls:
@@ -68,7 +90,9 @@ def test_renders_as_transformers_does(tokenizer, style, prompted):
 @pytest.mark.parametrize("style", ["chatml", "llama3"])
 def test_renders_tools_and_calls_as_transformers_does(tokenizer, style):
     ours = render(tokenizer, STYLES[style], *CALLED, tools=TOOLS)
-    theirs = by_transformers(tokenizer, STYLES[style], CALLED, tools=list(TOOLS), add_generation_prompt=True)
+    theirs = by_transformers(
+        tokenizer, STYLES[style], CALLED, tools=list(TOOLS), add_generation_prompt=True
+    )
     assert ours == theirs
     assert "é" in ours or style == "llama3"
 
@@ -113,7 +137,9 @@ def test_parts_are_given_as_the_template_wants_them(tokenizer, template, expecte
     assert expected in render(tokenizer, template, Message("user", parts))
 
 
-@pytest.mark.parametrize(("template", "expected"), [(MACRO, "USER: * hi 1/1"), (GEMMA, "user\nhi<end>")])
+@pytest.mark.parametrize(
+    ("template", "expected"), [(MACRO, "USER: * hi 1/1"), (GEMMA, "user\nhi<end>")]
+)
 def test_text_becomes_a_part_where_the_template_wants_parts(tokenizer, template, expected):
     assert expected in render(tokenizer, template, Message("user", "hi"))
 
@@ -144,11 +170,18 @@ def test_no_template_says_what_to_do(tokenizer, monkeypatch):
         ("{% include 'x' %}", [Message("user", "a")], {}, "cannot render"),
         ("{{ ''.__class__.__mro__ }}", [Message("user", "a")], {}, "unsafe"),
         ("{{ messages.append(1) }}", [Message("user", "a")], {}, "cannot render"),
-        ("x", [Message("user", "a")], {"continue_final_message": True, "add_generation_prompt": False}, "drops"),
+        (
+            "x",
+            [Message("user", "a")],
+            {"continue_final_message": True, "add_generation_prompt": False},
+            "drops",
+        ),
         (CHATML, [Message("user", [{"type": "text"}])], {}, "no text"),
     ],
 )
-def test_what_cannot_be_rendered_is_the_requests_fault(tokenizer, template, messages, fields, words):
+def test_what_cannot_be_rendered_is_the_requests_fault(
+    tokenizer, template, messages, fields, words
+):
     with pytest.raises(InvalidRequest, match=words) as caught:
         render(tokenizer, template, *messages, **fields)
     assert "\n" not in str(caught.value)
@@ -195,7 +228,10 @@ def test_a_text_far_too_long_is_told_without_tokenizing(tokenizer):
         ({}, "tokenizer.json is missing"),
         ({"tokenizer.json": "{"}, "not readable JSON"),
         ({"tokenizer.json": "{}"}, "does not load"),
-        ({"tokenizer.json": '{"model": {"type": "Nothing"}}', "tokenizer_config.json": "{}"}, "does not load"),
+        (
+            {"tokenizer.json": '{"model": {"type": "Nothing"}}', "tokenizer_config.json": "{}"},
+            "does not load",
+        ),
     ],
 )
 def test_a_broken_tokenizer_is_one_clear_line(tmp_path, files, words):
@@ -210,7 +246,9 @@ def test_a_config_of_wrong_types_is_one_clear_line(tmp_path):
     write_tokenizer(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("{}")
     (tmp_path / "config.json").write_text('{"model_type": "llama", "num_attention_heads": "two"}')
-    with pytest.raises(WeightsError, match=r"config.json cannot be used: .*num_attention_heads") as caught:
+    with pytest.raises(
+        WeightsError, match=r"config.json cannot be used: .*num_attention_heads"
+    ) as caught:
         load_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,6 @@
-"""Templates written to hang, to grow or to get out: each is stopped; honest ones work as in plain Jinja."""
+"""Templates written to hang, to grow or to get out: each is stopped; honest ones work as in plain
+Jinja.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from openllm.prompt.limits import Limits, TemplateLimit
 from openllm.prompt.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
 
 LIMITS = Limits(seconds=0.15, weight=2**20)
-VALUES = {"text": "word " * 1000, "items": list(range(50)), "users": [{"name": "a"}, {"name": "b", "age": 3}]}
+VALUES = {
+    "text": "word " * 1000,
+    "items": list(range(50)),
+    "users": [{"name": "a"}, {"name": "b", "age": 3}],
+}
 
 
 def render(template, **values):
@@ -40,7 +46,9 @@ def test_what_grows_without_end_is_stopped(name):
 
 @pytest.mark.parametrize("name", ESCAPE)
 def test_there_is_no_way_out(name):
-    """Jinja's sandbox answers with an undefined value, which prints as nothing, or with an error."""
+    """Jinja's sandbox answers with an undefined value, which prints as nothing, or with an
+    error.
+    """
     try:
         text = render(ESCAPE[name])
     except TEMPLATE_ERRORS:
@@ -81,5 +89,7 @@ def test_each_thread_has_its_own_clock():
 
 @pytest.mark.parametrize("template", HONEST)
 def test_honest_templates_work_as_in_plain_jinja(template):
-    plain = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols])
+    plain = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+    )
     assert render(template) == plain.from_string(template).render(**VALUES)

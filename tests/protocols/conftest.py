@@ -21,7 +21,9 @@ def echo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def echo_llm(path: Path, **spec: Any) -> LLM:
-    return LLM.from_spec(LLMSpec(**{"model_id": str(path), "name": "echo", "backend": "echo", **spec}), path)
+    return LLM.from_spec(
+        LLMSpec(**{"model_id": str(path), "name": "echo", "backend": "echo", **spec}), path
+    )
 
 
 @pytest.fixture(scope="session")

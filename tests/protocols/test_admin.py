@@ -1,4 +1,6 @@
-"""/v1/adapters: the admin key, what may be named as a source, and answers that tell nothing of the disk."""
+"""/v1/adapters: the admin key, what may be named as a source, and answers that tell nothing of the
+disk.
+"""
 
 from __future__ import annotations
 
@@ -44,15 +46,23 @@ def admin(mounting: Running) -> Iterator[httpx.Client]:
 
 def test_an_adapter_is_mounted_used_listed_and_removed(admin: httpx.Client) -> None:
     added = admin.post(PATH, json={"name": "arr", "source": "pirate"})
-    assert (added.status_code, added.json()) == (201, {"id": "arr", "object": "adapter", "parent": "echo"})
+    assert (added.status_code, added.json()) == (
+        201,
+        {"id": "arr", "object": "adapter", "parent": "echo"},
+    )
     assert admin.get(PATH).json()["data"] == [added.json()]
     cards = {card["id"]: card["parent"] for card in admin.get("/v1/models").json()["data"]}
     assert cards == {"echo": None, "arr": "echo"}
     answer = admin.post("/v1/completions", json={"model": "arr", "prompt": "hello"})
     assert answer.json()["model"] == "arr"
-    assert admin.post("/v1/generate", json={"adapter_name": "arr", "prompt": "hello"}).status_code == 200
+    assert (
+        admin.post("/v1/generate", json={"adapter_name": "arr", "prompt": "hello"}).status_code
+        == 200
+    )
     assert admin.delete(f"{PATH}/arr").json() == {"id": "arr", "object": "adapter", "deleted": True}
-    assert admin.post("/v1/completions", json={"model": "arr", "prompt": "hello"}).status_code == 404
+    assert (
+        admin.post("/v1/completions", json={"model": "arr", "prompt": "hello"}).status_code == 404
+    )
     assert admin.delete(f"{PATH}/arr").status_code == 404
 
 
@@ -100,11 +110,18 @@ def test_names_are_plain_words(admin: httpx.Client, name: Any) -> None:
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "name")
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", PATH), ("POST", PATH), ("DELETE", f"{PATH}/x")])
-def test_only_the_admin_key_opens_these_routes(mounting: Running, client: httpx.Client, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", PATH), ("POST", PATH), ("DELETE", f"{PATH}/x")]
+)
+def test_only_the_admin_key_opens_these_routes(
+    mounting: Running, client: httpx.Client, method: str, path: str
+) -> None:
     with mounting.client() as plain:
         assert plain.request(method, path).status_code == 403
-        assert plain.request(method, path, headers={"Authorization": "Bearer wrong"}).status_code == 403
+        assert (
+            plain.request(method, path, headers={"Authorization": "Bearer wrong"}).status_code
+            == 403
+        )
     answer = client.request(method, path, headers=ADMIN)  # a server without an admin key
     assert answer.status_code == 403
     assert "OPENLLM_ADMIN_KEY" in answer.text

@@ -1,4 +1,6 @@
-"""Whatever is sent, the answer is a 4xx in OpenAI's shape that names the field, and the server goes on."""
+"""Whatever is sent, the answer is a 4xx in OpenAI's shape that names the field, and the server goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,10 @@ SHARED: list[tuple[dict[str, Any], str]] = [
     ({"response_format": {}}, "response_format.type"),
     ({"response_format": "json"}, "response_format"),
     ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
-    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format.json_schema.schema"),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+        "response_format.json_schema.schema",
+    ),
     ({"response_format": {"type": "json_object"}}, "response_format"),  # the echo engine cannot
     ({"structured_outputs": {}}, "structured_outputs"),
     ({"structured_outputs": {"regex": "a", "json": {}}}, "structured_outputs"),
@@ -82,7 +87,10 @@ SHARED: list[tuple[dict[str, Any], str]] = [
     ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
     ({"structured_outputs": {"choice": [""]}}, "structured_outputs.choice"),
     ({"structured_outputs": {"regexp": "a"}}, "structured_outputs.regexp"),
-    ({"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}}, "structured_outputs"),
+    (
+        {"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
+        "structured_outputs",
+    ),
     ({"model": "gpt-4"}, "model"),
     ({"model": 1}, "model"),
     ({"model": "a\0b"}, "model"),
@@ -101,9 +109,18 @@ CHAT_ONLY: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "user", "content": "a\0"}]}, "messages[0].content"),
     ({"messages": [{"role": "user", "content": "a", "text": "b"}]}, "messages[0].text"),
     ({"messages": [{"role": "user", "content": ["a"]}]}, "messages[0].content[0]"),
-    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
-    ({"messages": [{"role": "user", "content": "a", "tool_calls": [CALL]}]}, "messages[0].tool_calls"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        "messages[0].content[0].text",
+    ),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].type",
+    ),
+    (
+        {"messages": [{"role": "user", "content": "a", "tool_calls": [CALL]}]},
+        "messages[0].tool_calls",
+    ),
     ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0].id"),
     ({"messages": [{"role": "assistant", "content": "a", "audio": {}}]}, "messages[0].audio"),
     ({"messages": [{"role": "user", "content": "a " * 600}]}, "messages"),
@@ -163,7 +180,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("path", "body", "param"), CASES, ids=lambda value: str(value)[-48:])
-def test_bad_fields_are_named(client: httpx.Client, path: str, body: dict[str, Any], param: str) -> None:
+def test_bad_fields_are_named(
+    client: httpx.Client, path: str, body: dict[str, Any], param: str
+) -> None:
     answer = client.post(path, content=json.dumps(body))
     assert answer.status_code in (400, 404), answer.text
     error = answer.json()["error"]
@@ -190,7 +209,9 @@ BODIES = [
 ]
 
 
-@pytest.mark.parametrize("path", [CHAT, TEXT, "/v1/embeddings", "/v1/generate", "/v1/generate_stream"])
+@pytest.mark.parametrize(
+    "path", [CHAT, TEXT, "/v1/embeddings", "/v1/generate", "/v1/generate_stream"]
+)
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:24]))
 def test_bodies_that_are_no_json_object(client: httpx.Client, path: str, body: bytes) -> None:
     answer = client.post(path, content=body)
@@ -198,25 +219,42 @@ def test_bodies_that_are_no_json_object(client: httpx.Client, path: str, body: b
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/chat/completions/", "/v1/models/", "/../etc/passwd", "/v1//models"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/chat/completions/", "/v1/models/", "/../etc/passwd", "/v1//models"]
+)
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PATCH"])
-def test_routes_and_methods_that_are_not_there(client: httpx.Client, path: str, method: str) -> None:
+def test_routes_and_methods_that_are_not_there(
+    client: httpx.Client, path: str, method: str
+) -> None:
     answer = client.request(method, path)
     assert answer.status_code in (404, 405)
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert ("allow" in answer.headers) == (answer.status_code == 405)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     path=st.sampled_from([CHAT, TEXT, "/v1/embeddings", "/v1/generate"]),
     field=st.sampled_from(
-        sorted({key for _, body, _ in CASES for key in body} | {"input", "dimensions", "llm_config", "adapter_name"})
+        sorted(
+            {key for _, body, _ in CASES for key in body}
+            | {"input", "dimensions", "llm_config", "adapter_name"}
+        )
     ),
     value=JSON,
 )
-def test_no_value_of_any_field_breaks_the_server(client: httpx.Client, path: str, field: str, value: Any) -> None:
-    body = {"messages": MESSAGES} if path == CHAT else {"input": "a"} if "embed" in path else {"prompt": "a"}
+def test_no_value_of_any_field_breaks_the_server(
+    client: httpx.Client, path: str, field: str, value: Any
+) -> None:
+    body = (
+        {"messages": MESSAGES}
+        if path == CHAT
+        else {"input": "a"}
+        if "embed" in path
+        else {"prompt": "a"}
+    )
     answer = client.post(path, json={"max_tokens": 4, **body, field: value})
     assert answer.status_code in (200, 400, 404), answer.text
     if answer.status_code != 200:
@@ -224,7 +262,9 @@ def test_no_value_of_any_field_breaks_the_server(client: httpx.Client, path: str
 
 
 def test_refusals_are_quick_and_leave_the_loop_free(client: httpx.Client) -> None:
-    body = json.dumps({"prompt": ["a"] * 1_000_000, "n": 10**9, "stop": ["b"] * 1_000_000, "logit_bias": {}}).encode()
+    body = json.dumps(
+        {"prompt": ["a"] * 1_000_000, "n": 10**9, "stop": ["b"] * 1_000_000, "logit_bias": {}}
+    ).encode()
     begun = time.monotonic()
     assert client.post(TEXT, content=body).status_code == 400
     assert time.monotonic() - begun < 5  # seconds; a fan-out of what was asked would never end

@@ -14,12 +14,18 @@ TEXT = "hello world, how do I build it?"
 
 
 def test_an_answer_is_a_generation_output(client: httpx.Client) -> None:
-    answer = client.post("/v1/generate", json={"prompt": TEXT, "max_tokens": 6, "logprobs": 1}).json()
+    answer = client.post(
+        "/v1/generate", json={"prompt": TEXT, "max_tokens": 6, "logprobs": 1}
+    ).json()
     [output] = answer["outputs"]
     assert output["token_ids"] == answer["prompt_token_ids"][:6]
     assert output["finish_reason"] == "length"
     assert [entry["token_id"] for entry in output["logprobs"]] == output["token_ids"]
-    usage = {"prompt_tokens": len(answer["prompt_token_ids"]), "completion_tokens": 6, "cached_tokens": 0}
+    usage = {
+        "prompt_tokens": len(answer["prompt_token_ids"]),
+        "completion_tokens": 6,
+        "cached_tokens": 0,
+    }
     assert answer["usage"] == {**usage, "total_tokens": usage["prompt_tokens"] + 6}
 
 
@@ -30,7 +36,12 @@ def test_a_stream_has_only_what_is_new_and_ends_with_the_usage(client: httpx.Cli
     assert last["outputs"] == []
     assert last["usage"] == whole["usage"]
     for output in whole["outputs"]:
-        mine = [item for delta in deltas for item in delta["outputs"] if item["index"] == output["index"]]
+        mine = [
+            item
+            for delta in deltas
+            for item in delta["outputs"]
+            if item["index"] == output["index"]
+        ]
         assert "".join(item["text"] for item in mine) == output["text"]
         assert [token for item in mine for token in item["token_ids"]] == output["token_ids"]
         assert [item["finish_reason"] for item in mine][-1] == output["finish_reason"]
@@ -45,14 +56,21 @@ def test_messages_go_through_the_chat_template(client: httpx.Client) -> None:
 
 
 def test_the_old_place_and_name_of_the_limit_still_work(client: httpx.Client) -> None:
-    answer = client.post("/v1/generate", json={"prompt": TEXT, "llm_config": {"max_new_tokens": 3, "temperature": 0}})
+    answer = client.post(
+        "/v1/generate", json={"prompt": TEXT, "llm_config": {"max_new_tokens": 3, "temperature": 0}}
+    )
     assert answer.json()["usage"]["completion_tokens"] == 3
 
 
 def test_metadata_tells_of_the_model_and_nothing_of_the_disk(client: httpx.Client) -> None:
     found = client.get("/v1/metadata").json()
     assert found["openllm_version"] == openllm.__version__
-    assert (found["model_id"], found["backend"], found["ready"], found["adapters"]) == ("echo", "echo", True, [])
+    assert (found["model_id"], found["backend"], found["ready"], found["adapters"]) == (
+        "echo",
+        "echo",
+        True,
+        [],
+    )
     assert found["models"][0]["max_model_len"] == found["max_model_len"] == 512
     assert "/" not in client.get("/v1/metadata").text
 
@@ -72,7 +90,9 @@ def test_metadata_tells_of_the_model_and_nothing_of_the_disk(client: httpx.Clien
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/generate", "/v1/generate_stream"])
-def test_bad_input_is_named(client: httpx.Client, path: str, body: dict[str, Any], status: int, param: str) -> None:
+def test_bad_input_is_named(
+    client: httpx.Client, path: str, body: dict[str, Any], status: int, param: str
+) -> None:
     answer = client.post(path, json=body)
     assert answer.status_code == status
     assert answer.json()["error"]["param"] == param

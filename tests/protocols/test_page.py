@@ -1,4 +1,6 @@
-"""The chat page: three files, nothing from elsewhere, nothing that could turn a model's text into code."""
+"""The chat page: three files, nothing from elsewhere, nothing that could turn a model's text into
+code.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_nothing_inline_and_nothing_from_elsewhere_may_run(client: httpx.Client)
     everything = "".join((UI / name).read_text() for name in ("index.html", "app.js", "style.css"))
     assert not re.search(r"https?://", everything)
     assert not re.search(r"\son\w+\s*=\s*[\"']|<script>|\bstyle\s*=\s*\"", everything)
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|localStorage", everything)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|localStorage", everything
+    )
 
 
 def test_the_page_is_cached_by_its_content(client: httpx.Client) -> None:
@@ -55,5 +59,8 @@ def test_the_script_parses() -> None:
 
 
 def test_the_page_can_be_switched_off(echo_model: Path) -> None:
-    with serve(echo_llm(echo_model), settings=Settings(ui=False)) as running, running.client() as client:
+    with (
+        serve(echo_llm(echo_model), settings=Settings(ui=False)) as running,
+        running.client() as client,
+    ):
         assert client.get("/").status_code == 404

@@ -1,4 +1,6 @@
-"""Several LLMs in front of one engine, over real sockets: here all in one process, which the sockets do not know."""
+"""Several LLMs in front of one engine, over real sockets: here all in one process, which the
+sockets do not know.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ import pytest
 import pytest_asyncio
 
 from openllm.config.spec import LLMSpec
-from openllm.errors import AdapterNotFound, ConfigurationError, Conflict, EngineDead, Overloaded, WeightsError
+from openllm.errors import (
+    AdapterNotFound,
+    ConfigurationError,
+    Conflict,
+    EngineDead,
+    Overloaded,
+    WeightsError,
+)
 from openllm.llm.llm import LLM
 from openllm.remote import frames, user
 from openllm.remote.backend import RunnerBackend
@@ -32,7 +41,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def spec(weights: Path) -> LLMSpec:
-    return LLMSpec(model_id=str(weights), backend="echo", engine_args={"delay": 0.002}, max_num_seqs=64)
+    return LLMSpec(
+        model_id=str(weights), backend="echo", engine_args={"delay": 0.002}, max_num_seqs=64
+    )
 
 
 @pytest.fixture
@@ -50,7 +61,9 @@ async def engine(spec: LLMSpec, weights: Path, address: Path) -> AsyncIterator[E
 
 
 def user_of(spec: LLMSpec, weights: Path, address: Path) -> LLM:
-    return LLM.from_spec(spec, weights, lambda spec, place: (RunnerBackend(spec, place, address), "a test"))
+    return LLM.from_spec(
+        spec, weights, lambda spec, place: (RunnerBackend(spec, place, address), "a test")
+    )
 
 
 @pytest_asyncio.fixture
@@ -79,7 +92,9 @@ async def test_only_this_user_can_reach_it(first: LLM, address: Path) -> None:
     assert (mode(address.parent), mode(address)) == (0o700, 0o600)
 
 
-async def test_a_directory_that_others_can_enter_is_refused(spec: LLMSpec, weights: Path, tmp_path: Path) -> None:
+async def test_a_directory_that_others_can_enter_is_refused(
+    spec: LLMSpec, weights: Path, tmp_path: Path
+) -> None:
     os.chmod(tmp_path, 0o755)  # noqa: PTH101  a coroutine may not call pathlib's
     with pytest.raises(ConfigurationError, match="chmod 700"):
         await EngineServer(LLM.from_spec(spec, weights), tmp_path / "engine.sock").listen()
@@ -95,11 +110,15 @@ async def test_two_users_at_once(first: LLM, second: LLM) -> None:
             for llm, text in ((first, "a"), (second, "b"))
         )
     )
-    assert [answer.text for answer in answers] == [f"{text} {at}" for at in range(20) for text in "ab"]
+    assert [answer.text for answer in answers] == [
+        f"{text} {at}" for at in range(20) for text in "ab"
+    ]
     await until(lambda: first.stats().running == 0)
 
 
-async def test_one_frame_per_tick_for_all_requests(first: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_frame_per_tick_for_all_requests(
+    first: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     send = user.User.send
 
@@ -109,16 +128,21 @@ async def test_one_frame_per_tick_for_all_requests(first: LLM, monkeypatch: pyte
         send(self, frame)
 
     monkeypatch.setattr(user.User, "send", spy)
-    await asyncio.gather(*(first.generate("hello", max_tokens=50, ignore_eos=True) for _ in range(32)))
+    await asyncio.gather(
+        *(first.generate("hello", max_tokens=50, ignore_eos=True) for _ in range(32))
+    )
     assert sum(sizes) == 32 * 50
     assert len(sizes) < 32 * 50 / 4
 
 
-async def test_a_user_that_vanishes_cancels_its_requests(engine: EngineServer, first: LLM, second: LLM) -> None:
+async def test_a_user_that_vanishes_cancels_its_requests(
+    engine: EngineServer, first: LLM, second: LLM
+) -> None:
     lost = asyncio.create_task(first.generate("hello", **ENDLESS))
     kept = asyncio.create_task(second.generate("hello", max_tokens=100, ignore_eos=True))
     await until(lambda: engine.llm.stats().running == 2)
-    link = first.backend._link  # type: ignore[attr-defined]  # to tear the connection as a dying process does
+    # to tear the connection as a dying process does
+    link = first.backend._link  # type: ignore[attr-defined]
     link.cut()
     with pytest.raises(EngineDead):
         await lost
@@ -126,7 +150,9 @@ async def test_a_user_that_vanishes_cancels_its_requests(engine: EngineServer, f
     assert (await kept).usage.completion_tokens == 100
 
 
-async def test_closing_one_user_ends_its_requests_as_cancelled(engine: EngineServer, first: LLM) -> None:
+async def test_closing_one_user_ends_its_requests_as_cancelled(
+    engine: EngineServer, first: LLM
+) -> None:
     task = asyncio.create_task(first.generate("hello", **ENDLESS))
     await until(lambda: engine.llm.stats().running == 1)
     await first.aclose()
@@ -265,7 +291,9 @@ async def test_a_user_that_never_reads_is_dropped(
     await until(lambda: engine.llm.stats().running == 0)
 
 
-async def test_what_is_no_frame_ends_the_connection_and_nothing_else(first: LLM, address: Path) -> None:
+async def test_what_is_no_frame_ends_the_connection_and_nothing_else(
+    first: LLM, address: Path
+) -> None:
     for garbage in (
         b"\xff\xff\xff\xff",
         b"\x00\x00\x00\x02hi",
@@ -303,12 +331,15 @@ async def test_a_worker_that_does_not_report_fails_the_sum(
     engine: EngineServer, first: LLM, second: LLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(user, "REPORT_SECONDS", 0.1)
-    second.backend._link._handlers[frames.Asked] = lambda frame: None  # type: ignore[attr-defined]  # a hung process
+    # a hung process
+    second.backend._link._handlers[frames.Asked] = lambda frame: None  # type: ignore[attr-defined]
     with pytest.raises(Overloaded, match="1 workers"):
         await Peers([first], 2, bytes).reports()
 
 
-async def test_the_path_of_an_engine_that_was_killed_is_taken_over(spec: LLMSpec, weights: Path, address: Path) -> None:
+async def test_the_path_of_an_engine_that_was_killed_is_taken_over(
+    spec: LLMSpec, weights: Path, address: Path
+) -> None:
     address.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(address))
@@ -318,4 +349,5 @@ async def test_the_path_of_an_engine_that_was_killed_is_taken_over(spec: LLMSpec
     async with user_of(spec, weights, address) as llm:
         assert (await llm.generate("hello")).text == "hello"
     await server.close()
-    assert address.name not in os.listdir(address.parent)  # noqa: PTH208  a coroutine may not call pathlib's
+    # a coroutine may not call pathlib's
+    assert address.name not in os.listdir(address.parent)  # noqa: PTH208

@@ -29,7 +29,8 @@ from openllm.remote.child import ChildBackend
 
 async def main():
     spec = LLMSpec(model_id=sys.argv[1], backend="echo")
-    llm = LLM.from_spec(spec, Path(sys.argv[1]), lambda spec, place: (ChildBackend(spec, place), ""))
+    make = lambda spec, place: (ChildBackend(spec, place), "")
+    llm = LLM.from_spec(spec, Path(sys.argv[1]), make)
     await llm.start()
     print(llm.backend.pid, flush=True)
     await asyncio.sleep(600)
@@ -89,7 +90,9 @@ async def test_closing_ends_it(llm: LLM) -> None:
 
 @pytest.fixture
 def broken(weights: Path) -> Iterator[Path]:
-    """The model without its configuration: enough for the tokenizer here, too little for the engine there."""
+    """The model without its configuration: enough for the tokenizer here, too little for the engine
+    there.
+    """
     config = weights / "config.json"
     config.rename(weights / "away")
     yield weights
@@ -104,7 +107,9 @@ async def test_what_keeps_it_from_starting_is_raised_here(broken: Path) -> None:
 
 
 def test_it_ends_when_its_parent_is_killed(weights: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", PARENT, str(weights)], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(weights)], stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()

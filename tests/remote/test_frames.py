@@ -20,15 +20,30 @@ from openllm.remote.frames import (
     to_trouble,
     to_vectors,
 )
-from openllm.types import EngineRequest, SamplingParams, Structure, StructureKind, TokenDelta, TokenLogprob
+from openllm.types import (
+    EngineRequest,
+    SamplingParams,
+    Structure,
+    StructureKind,
+    TokenDelta,
+    TokenLogprob,
+)
 
 
 def test_a_request_and_its_deltas() -> None:
     params = SamplingParams(
-        temperature=0.5, logit_bias={7: -1.5}, stop=("a", "b"), structure=Structure(StructureKind.REGEX, "a+"), n=2
+        temperature=0.5,
+        logit_bias={7: -1.5},
+        stop=("a", "b"),
+        structure=Structure(StructureKind.REGEX, "a+"),
+        n=2,
     )
     submit = Submit(3, EngineRequest("id", [1, 2, 3], params, "pirate"))
-    step = Step([(3, TokenDelta([5], 1, "stop", 5, [TokenLogprob(5, -0.25, 1, ((5, -0.25),))], [None], 2))], [1], [])
+    step = Step(
+        [(3, TokenDelta([5], 1, "stop", 5, [TokenLogprob(5, -0.25, 1, ((5, -0.25),))], [None], 2))],
+        [1],
+        [],
+    )
     for frame, kind in ((submit, ToEngine), (step, FromEngine)):
         (body,) = Splitter().feed(bytes(pack(frame)))
         assert msgspec.msgpack.decode(body, type=kind) == frame

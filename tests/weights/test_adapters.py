@@ -1,4 +1,6 @@
-"""Adapters: what fits is taken, everything else is refused with its reason, and requests learn nothing of the disk."""
+"""Adapters: what fits is taken, everything else is refused with its reason, and requests learn
+nothing of the disk.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,20 @@ from pathlib import Path
 import pytest
 
 from openllm.config.spec import AdapterSpec
-from openllm.errors import AdapterNotFound, ConfigurationError, Forbidden, InvalidRequest, OpenLLMError, WeightsError
-from openllm.weights.adapters import check_adapter, check_mountable, resolve_adapter, resolve_under_root
+from openllm.errors import (
+    AdapterNotFound,
+    ConfigurationError,
+    Forbidden,
+    InvalidRequest,
+    OpenLLMError,
+    WeightsError,
+)
+from openllm.weights.adapters import (
+    check_adapter,
+    check_mountable,
+    resolve_adapter,
+    resolve_under_root,
+)
 from tests.hub import FakeHub
 from tests.tiny import write_adapter, write_gpt2, write_llama
 
@@ -25,7 +39,9 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, base):
     """A plain adapter of rank 4."""
-    return write_adapter(tmp_path_factory.mktemp("adapter") / "plain", base, target_modules=["q_proj", "down_proj"])
+    return write_adapter(
+        tmp_path_factory.mktemp("adapter") / "plain", base, target_modules=["q_proj", "down_proj"]
+    )
 
 
 @pytest.fixture
@@ -71,7 +87,10 @@ def drop_base_layers(adapter: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     tensors = load_file(adapter / WEIGHTS)
-    save_file({name: value for name, value in tensors.items() if "base_layer" not in name}, adapter / WEIGHTS)
+    save_file(
+        {name: value for name, value in tensors.items() if "base_layer" not in name},
+        adapter / WEIGHTS,
+    )
 
 
 def test_patterns_raise_the_rank_and_are_told(tmp_path, base):
@@ -96,7 +115,9 @@ def test_transposed_layers_fit(tmp_path):
 def test_a_tied_output_layer_fits(tmp_path, base):
     adapter = write_adapter(tmp_path / "a", base, target_modules=["lm_head"])
     drop_base_layers(adapter)
-    assert check_adapter(adapter, write_llama(tmp_path / "tied", tie_word_embeddings=True)).targets == ("lm_head",)
+    assert check_adapter(
+        adapter, write_llama(tmp_path / "tied", tie_word_embeddings=True)
+    ).targets == ("lm_head",)
 
 
 def test_a_checkpoint_with_fewer_outer_names_fits(adapter, base, tmp_path):
@@ -105,7 +126,10 @@ def test_a_checkpoint_with_fewer_outer_names_fits(adapter, base, tmp_path):
 
     bare = Path(shutil.copytree(base, tmp_path / "bare"))
     tensors = load_file(bare / "model.safetensors")
-    save_file({name.removeprefix("model."): value for name, value in tensors.items()}, bare / "model.safetensors")
+    save_file(
+        {name.removeprefix("model."): value for name, value in tensors.items()},
+        bare / "model.safetensors",
+    )
     assert check_adapter(adapter, bare).rank == 4
 
 
@@ -114,9 +138,14 @@ def test_of_a_quantized_base_only_the_names_are_compared(adapter, base, tmp_path
 
     packed = Path(shutil.copytree(base, tmp_path / "packed"))
     config = json.loads((packed / "config.json").read_text())
-    (packed / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+    (packed / "config.json").write_text(
+        json.dumps({**config, "quantization_config": {"quant_method": "gptq"}})
+    )
     tensors = load_file(packed / "model.safetensors")
-    renamed = {name.replace("proj.weight", "proj.qweight"): value.reshape(-1) for name, value in tensors.items()}
+    renamed = {
+        name.replace("proj.weight", "proj.qweight"): value.reshape(-1)
+        for name, value in tensors.items()
+    }
     save_file(renamed, packed / "model.safetensors")
     assert check_adapter(adapter, packed).rank == 4
     with pytest.raises(WeightsError, match="does not have"):
@@ -131,12 +160,18 @@ REFUSED = {
     "biases": (lambda path: change(path, bias="lora_only"), "bias=lora_only"),
     "a bias in B": (lambda path: change(path, lora_bias=True), "a bias in its matrices"),
     "parameters": (lambda path: change(path, target_parameters=["experts"]), "target_parameters"),
-    "PiSSA": (lambda path: change(path, init_lora_weights="pissa_niter_16"), "init_lora_weights=pissa_niter_16"),
+    "PiSSA": (
+        lambda path: change(path, init_lora_weights="pissa_niter_16"),
+        "init_lora_weights=pissa_niter_16",
+    ),
     "code": (lambda path: change(path, auto_map={"AutoModel": "a.B"}), "code of its own"),
     "no config": (lambda path: (path / CONFIG).unlink(), f"has no {CONFIG}"),
     "torn config": (lambda path: (path / CONFIG).write_text("{"), "not readable JSON"),
     "no weights": (lambda path: (path / WEIGHTS).unlink(), f"has no {WEIGHTS}"),
-    "pickled": (lambda path: (path / WEIGHTS).rename(path / "adapter_model.bin"), "adapter_model.bin is a pickled"),
+    "pickled": (
+        lambda path: (path / WEIGHTS).rename(path / "adapter_model.bin"),
+        "adapter_model.bin is a pickled",
+    ),
     "cut short": (
         lambda path: (path / WEIGHTS).write_bytes((path / WEIGHTS).read_bytes()[:-8]),
         "no whole safetensors",
@@ -146,8 +181,14 @@ REFUSED = {
         "changes .*query, which the base model does not have",
     ),
     "half a pair": (lambda path: rename(path, lora_B="lora_A"), "pair"),
-    "embeddings": (lambda path: rename(path, **{"lora_A.weight": "lora_embedding_A"}), "no LoRA matrix of a linear"),
-    "magnitudes": (lambda path: rename(path, **{"lora_B.weight": "lora_magnitude_vector"}), "no LoRA matrix"),
+    "embeddings": (
+        lambda path: rename(path, **{"lora_A.weight": "lora_embedding_A"}),
+        "no LoRA matrix of a linear",
+    ),
+    "magnitudes": (
+        lambda path: rename(path, **{"lora_B.weight": "lora_magnitude_vector"}),
+        "no LoRA matrix",
+    ),
 }
 
 
@@ -209,7 +250,9 @@ def test_an_adapter_in_the_store(store, base):
     with pytest.raises(WeightsError, match="no pirate:9"):
         resolve_adapter(AdapterSpec("a", "pirate:9"))
     assert resolve_adapter(AdapterSpec.parse("pirate:abcd:a")).name == "abcd"
-    with pytest.raises(ConfigurationError, match="Write pirate:abcd:NAME"):  # it reads as SOURCE:NAME
+    with pytest.raises(
+        ConfigurationError, match="Write pirate:abcd:NAME"
+    ):  # it reads as SOURCE:NAME
         resolve_adapter(AdapterSpec.parse("pirate:abcd"))
 
 
@@ -246,7 +289,9 @@ def root(tmp_path, made):
 
 def test_names_below_the_root_are_taken(root, base, store):
     expected = (root / "team" / "pirate").resolve()
-    assert resolve_under_root(root, "team/pirate") == resolve_under_root(root, "link-in") == expected
+    assert (
+        resolve_under_root(root, "team/pirate") == resolve_under_root(root, "link-in") == expected
+    )
     assert resolve_under_root(None, "pirate:abcd") == store
     assert check_mountable(root, "team/pirate", base).path == expected
 

@@ -24,7 +24,12 @@ def test_the_digest_is_of_content_alone(tmp_path):
         second.mkdir(exist_ok=True)
         (second / name).symlink_to(first / name)
     os.utime(first / "config.json", (1, 1))
-    ignored = {".git/config": b"x", "model.yaml": b"x", "pytorch_model.bin": b"x", "__pycache__/a.pyc": b"x"}
+    ignored = {
+        ".git/config": b"x",
+        "model.yaml": b"x",
+        "pytorch_model.bin": b"x",
+        "__pycache__/a.pyc": b"x",
+    }
     write(second, {**dict.fromkeys(FILES), **ignored})
     assert content_digest(first) == content_digest(second)
     assert directory_size(first) == directory_size(second) == sum(map(len, FILES.values()))

@@ -1,4 +1,6 @@
-"""Models from the Hub: fetched once, only what is safe, and one clear line for each of its bad days."""
+"""Models from the Hub: fetched once, only what is safe, and one clear line for each of its bad
+days.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_the_cache_does_when_the_hub_is_gone(hub, monkeypatch, tmp_path):
     directory = resolve_weights(spec("org/model"))
     hub.stop()
     assert resolve_weights(spec("org/model")) == directory
-    with pytest.raises(WeightsError, match="cannot be reached, and this machine has no whole copy of org/other"):
+    with pytest.raises(
+        WeightsError, match="cannot be reached, and this machine has no whole copy of org/other"
+    ):
         resolve_weights(spec("org/other"))
 
 
@@ -106,7 +110,8 @@ def test_a_hub_that_stays_down(hub):
 
 
 @pytest.mark.parametrize(
-    ("refuses", "words"), [("GatedRepo", "is gated.*HF_TOKEN"), ("RepoNotFound", "does not show it to you")]
+    ("refuses", "words"),
+    [("GatedRepo", "is gated.*HF_TOKEN"), ("RepoNotFound", "does not show it to you")],
 )
 def test_what_the_hub_refuses(hub, refuses, words):
     hub.add("org/model", FILES)
@@ -159,7 +164,9 @@ def test_a_process_of_its_own_says_nothing_on_stderr(hub, tmp_path):
         "print(fetch_weights(LLMSpec(model_id='org/model')).name)"
     )
     environ = {**os.environ, **hub.environ(tmp_path / "fresh")}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() in hub.repositories["org/model"].commits
     assert done.stderr == ""
 
@@ -175,9 +182,16 @@ def test_a_token_given_in_code_reaches_the_downloads_and_nothing_else(hub, tmp_p
         asyncio.run(openllm.LLM("org/private", **options).start())
     with caplog.at_level("DEBUG"):
         llm = openllm.LLM.from_pretrained("org/private", token="hf_given", **options)
-        assert asyncio.run(llm.generate("hello", adapter_name="arr", max_tokens=2)).usage.completion_tokens == 2
+        assert (
+            asyncio.run(
+                llm.generate("hello", adapter_name="arr", max_tokens=2)
+            ).usage.completion_tokens
+            == 2
+        )
     llm.close()
-    family = openllm.AutoLLM.for_model("llama", "org/private", ensure_available=True, token="hf_given")
+    family = openllm.AutoLLM.for_model(
+        "llama", "org/private", ensure_available=True, token="hf_given"
+    )
     assert family.weights_dir == llm.weights_dir
     shown = (repr(llm), str(llm.spec), llm.spec.to_json(), str(llm.backend.spec), caplog.text)
     assert not any("hf_given" in text for text in shown)

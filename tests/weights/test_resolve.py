@@ -7,7 +7,13 @@ import json
 import pytest
 
 from openllm.errors import ConfigurationError, WeightsError
-from openllm.weights.resolve import Origin, iter_weight_files, origin, resolve_weights, weights_present
+from openllm.weights.resolve import (
+    Origin,
+    iter_weight_files,
+    origin,
+    resolve_weights,
+    weights_present,
+)
 from tests.checkpoints import forbid_network, spec, tensors, write
 
 
@@ -42,7 +48,9 @@ def test_a_model_id_is_read_one_way(tmp_path, monkeypatch, model_id, expected):
     assert origin(model_id) is expected
 
 
-@pytest.mark.parametrize("model_id", ["https://example.org/a/b", "a/b/c", "org/..", "Name:Version", "a b", "org/"])
+@pytest.mark.parametrize(
+    "model_id", ["https://example.org/a/b", "a/b/c", "org/..", "Name:Version", "a b", "org/"]
+)
 def test_what_means_nothing_is_said_so(tmp_path, monkeypatch, model_id):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match=r"Write|Name"):
@@ -58,7 +66,11 @@ def test_a_directory_is_found_without_the_network(tmp_path, monkeypatch, no_netw
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(directory)
-    written = {"absolute": directory, "relative": "home/my model", "dotted": "./home/../home/my model"}
+    written = {
+        "absolute": directory,
+        "relative": "home/my model",
+        "dotted": "./home/../home/my model",
+    }
     written |= {"home": "~/my model", "link": "./link"}
     assert resolve_weights(spec(written[style])) == directory.resolve()
     assert weights_present(spec(written[style]))
@@ -77,20 +89,38 @@ BROKEN = {
     "torn config": ({"config.json": b'{"a'}, "config.json is not readable JSON"),
     "config is a list": ({"config.json": b"[]"}, "no JSON object"),
     "no weights": ({"model.safetensors": None}, "has no weights"),
-    "pickled": ({"model.safetensors": None, "pytorch_model.bin": b"x"}, "pytorch_model.bin is a pickled"),
+    "pickled": (
+        {"model.safetensors": None, "pytorch_model.bin": b"x"},
+        "pytorch_model.bin is a pickled",
+    ),
     "pickled pt": ({"model.safetensors": None, "weights.pt": b"x"}, "weights.pt is a pickled"),
     "only a trainer's": ({"model.safetensors": None, "training_args.bin": b"x"}, "has no weights"),
     "another format": ({"model.safetensors": None, "model.gguf": b"x"}, "only model.gguf"),
-    "code": ({"config.json": json.dumps({"auto_map": {"AutoModel": "m.M"}}).encode()}, "config.json names code"),
-    "tokenizer code": ({"tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["t.T"]}}'}, "tokenizer_config.json"),
+    "code": (
+        {"config.json": json.dumps({"auto_map": {"AutoModel": "m.M"}}).encode()},
+        "config.json names code",
+    ),
+    "tokenizer code": (
+        {"tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["t.T"]}}'},
+        "tokenizer_config.json",
+    ),
     "a shard missing": (SHARDED, "1 of 2 weight files are missing .* m-2.safetensors"),
     "an index of nothing": ({"model.safetensors.index.json": b"{}"}, "no weight_map"),
     "cut short": ({"model.safetensors": tensors(a=9)[:-4]}, "no whole safetensors file: it has"),
     "cut in the header": ({"model.safetensors": tensors(a=9)[:20]}, "header is cut short"),
     "empty": ({"model.safetensors": b""}, "header is cut short"),
-    "a pickle in disguise": ({"model.safetensors": b"\x80\x04" + b"x" * 100}, "no whole safetensors file"),
-    "a wrong header": ({"model.safetensors": (2).to_bytes(8, "little") + b"[]"}, "no whole safetensors file"),
-    "a pointer of git": ({"model.safetensors": b"version 1\noid sha256:0\nsize 1\n"}, "no whole safetensors file"),
+    "a pickle in disguise": (
+        {"model.safetensors": b"\x80\x04" + b"x" * 100},
+        "no whole safetensors file",
+    ),
+    "a wrong header": (
+        {"model.safetensors": (2).to_bytes(8, "little") + b"[]"},
+        "no whole safetensors file",
+    ),
+    "a pointer of git": (
+        {"model.safetensors": b"version 1\noid sha256:0\nsize 1\n"},
+        "no whole safetensors file",
+    ),
 }
 
 
@@ -131,4 +161,7 @@ def test_a_revision_of_a_directory_is_refused(tmp_path):
 def test_shards_beside_their_index_are_whole(tmp_path):
     directory = write(tmp_path, {**SHARDED, "m-2.safetensors": tensors(b=1)})
     assert resolve_weights(spec(directory)) == directory
-    assert {path.name for path in iter_weight_files(directory)} == {"m-1.safetensors", "m-2.safetensors"}
+    assert {path.name for path in iter_weight_files(directory)} == {
+        "m-1.safetensors",
+        "m-2.safetensors",
+    }

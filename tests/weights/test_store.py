@@ -23,7 +23,10 @@ def store(tmp_path, monkeypatch):
     home = tmp_path / "bentoml"
     monkeypatch.setenv("BENTOML_HOME", str(home))
     for number, version in enumerate(("aaaa1", "bbbb2")):
-        text = f"name: llama\nversion: {version}\ncreation_time: '2025-01-0{number + 1}T00:00:00+00:00'\n"
+        text = (
+            f"name: llama\nversion: {version}\ncreation_time:"
+            f" '2025-01-0{number + 1}T00:00:00+00:00'\n"
+        )
         write(home / "models" / "llama" / version, {"model.yaml": text.encode()})
     (home / "models" / "llama" / "latest").write_text("aaaa1")
     return home
@@ -39,14 +42,18 @@ def test_the_store_as_bentoml_writes_it(tmp_path, monkeypatch):
     """The layout is BentoML's own: what it made is found."""
     script = (
         "import bentoml, pathlib, sys\n"
-        "with bentoml.models.create('Made-Here', labels={'a': 'b'}, metadata={'k': 'v'}) as model:\n"
+        "labels, metadata = {'a': 'b'}, {'k': 'v'}\n"
+        "with bentoml.models.create('Made-Here', labels=labels, metadata=metadata) as model:\n"
         "    pathlib.Path(model.path_of('config.json')).write_text('{}')\n"
-        "    pathlib.Path(model.path_of('model.safetensors')).write_bytes(bytes.fromhex(sys.argv[1]))\n"
+        "    weights = pathlib.Path(model.path_of('model.safetensors'))\n"
+        "    weights.write_bytes(bytes.fromhex(sys.argv[1]))\n"
         "print(model.tag)\n"
     )
     environ = {**os.environ, "BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "1"}
     command = [sys.executable, "-c", script, tensors(a=1).hex()]
-    tag = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.split()[-1]
+    tag = subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=True
+    ).stdout.split()[-1]
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
     assert resolve_weights(spec(tag)) == resolve_weights(spec("made-here:latest"))
     (stored,) = list_store()

@@ -1,4 +1,6 @@
-"""`Backend` over a KerasHub model: refuses what KerasHub cannot do, and hands the rest to the engine's thread."""
+"""`Backend` over a KerasHub model: refuses what KerasHub cannot do, and hands the rest to the
+engine's thread.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,8 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 
 class KerasBackend(Backend):
-    """Base of the backends 'tf' and 'flax'. `engine_args`: `verify` (default true; false skips the comparison with
-    transformers at load time, which needs the model's memory a second time)."""
+    """Base of the backends 'tf' and 'flax'. `engine_args`: `verify` (default true; false skips the
+    comparison with transformers at load time, which needs the model's memory a second time)."""
 
     framework: ClassVar[str]
 
@@ -62,7 +64,9 @@ class KerasBackend(Backend):
         return missing_packages(cls.framework) or foreign_framework(cls.framework)
 
     def _require_supported(self) -> None:
-        """Errors: UnsupportedCombination, ConfigurationError for what this engine would have to ignore."""
+        """Errors: UnsupportedCombination, ConfigurationError for what this engine would have to
+        ignore.
+        """
         for field, neutral in NEUTRAL.items():
             if (value := getattr(self.spec, field)) not in neutral:
                 raise UnsupportedCombination(
@@ -72,7 +76,9 @@ class KerasBackend(Backend):
                 )
         if unknown := sorted(set(self.spec.engine_args) - set(OPTIONS)):
             hint = f"It has {', '.join(OPTIONS)}."
-            raise ConfigurationError(f"The {self.name} backend has no engine option {unknown[0]!r}.", hint=hint)
+            raise ConfigurationError(
+                f"The {self.name} backend has no engine option {unknown[0]!r}.", hint=hint
+            )
         if not isinstance(self.spec.engine_args.get("verify", True), bool):
             raise ConfigurationError("engine_args verify must be true or false.", param="verify")
 
@@ -82,7 +88,9 @@ class KerasBackend(Backend):
         await asyncio.to_thread(self.load_model)
         info = self._info = self._describe()
         rows = info.max_concurrency
-        limits = Limits(info.max_model_len, rows, self.spec.max_queue, info.eos_token_ids, self.spec.seed)
+        limits = Limits(
+            info.max_model_len, rows, self.spec.max_queue, info.eos_token_ids, self.spec.seed
+        )
         self._engine = Engine(self._loaded(), limits, asyncio.get_running_loop())
 
     def load_model(self) -> Any:
@@ -111,7 +119,9 @@ class KerasBackend(Backend):
     def _describe(self) -> BackendInfo:
         runtime, longest = self._loaded(), self._loaded().geometry.max_positions
         if (self.spec.max_model_len or 0) > longest:
-            raise ConfigurationError(f"max_model_len is at most {longest} for this model.", param="max_model_len")
+            raise ConfigurationError(
+                f"max_model_len is at most {longest} for this model.", param="max_model_len"
+            )
         return BackendInfo(
             max_model_len=self.spec.max_model_len or longest,
             vocab_size=runtime.geometry.vocab_size,
@@ -131,11 +141,15 @@ class KerasBackend(Backend):
         params = request.params
         if request.adapter is not None:
             raise AdapterNotFound(
-                f"There is no adapter {request.adapter!r}: the {self.name} backend has no LoRA support.",
+                f"There is no adapter {request.adapter!r}: the {self.name} backend has no LoRA"
+                " support.",
                 hint="Take --backend pytorch or vllm.",
                 param="model",
             )
-        for param, asked in (("response_format", params.structure), ("prompt_logprobs", params.prompt_logprobs)):
+        for param, asked in (
+            ("response_format", params.structure),
+            ("prompt_logprobs", params.prompt_logprobs),
+        ):
             if asked is not None:
                 raise UnsupportedFeature(
                     f"The {self.name} backend cannot do {param}.",
@@ -152,7 +166,9 @@ class KerasBackend(Backend):
             if any(not 0 <= token_id < size for token_id in token_ids):
                 raise InvalidRequest(f"{param}: a token id is not in [0, {size}).", param=param)
 
-    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
+    async def generate(
+        self, request: EngineRequest, take: Take | None = None
+    ) -> AsyncGenerator[TokenDelta]:
         self.check(request)
         if self._engine is None:
             raise EngineDead("The engine is not running.", hint="Start it first.")
@@ -169,7 +185,9 @@ class KerasBackend(Backend):
 
     def stop_choice(self, request_id: str, index: int) -> None:
         if self._engine is not None:
-            self._engine.drop(lambda choice: choice.request.request_id == request_id and choice.index == index)
+            self._engine.drop(
+                lambda choice: choice.request.request_id == request_id and choice.index == index
+            )
 
     def stats(self) -> EngineStats:
         return EngineStats() if self._engine is None else self._engine.stats()

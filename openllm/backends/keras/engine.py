@@ -1,4 +1,6 @@
-"""The thread that owns the model: seats requests, computes one step for all of them, hands out what came of it."""
+"""The thread that owns the model: seats requests, computes one step for all of them, hands out what
+came of it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Limits:
 
 
 class Engine:
-    """Runs from its making until `close`. `submit`, `drop` and `close` are called on `loop`'s thread."""
+    """Runs from its making until `close`. `submit`, `drop` and `close` are called on `loop`'s
+    thread.
+    """
 
     def __init__(self, runtime: Runtime, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._runtime = runtime
@@ -50,12 +54,19 @@ class Engine:
         self._thread.start()
 
     def submit(self, request: EngineRequest, queue: DeltaQueue) -> None:
-        """Take all choices of `request`; their deltas go to `queue`. Errors: Overloaded, EngineDead."""
+        """Take all choices of `request`; their deltas go to `queue`. Errors: Overloaded,
+        EngineDead.
+        """
         if self._stopping or self.failure:
-            raise EngineDead(f"The engine has stopped: {self.failure or 'it was closed'}.", hint="Restart the service.")
+            raise EngineDead(
+                f"The engine has stopped: {self.failure or 'it was closed'}.",
+                hint="Restart the service.",
+            )
         params = request.params
         base = int(self._seeds.integers(2**63)) if params.seed is None else params.seed
-        choices = [Choice(request, at, queue, self._sampler(request, base + at)) for at in range(params.n)]
+        choices = [
+            Choice(request, at, queue, self._sampler(request, base + at)) for at in range(params.n)
+        ]
         with self._turn:
             self._schedule.add(choices)
             self._turn.notify()
@@ -111,7 +122,9 @@ class Engine:
         self._post()
 
     def _prefill(self, running: list[Choice]) -> None:
-        """One chunk of the first prompt that is not in the cache; one chunk only, so that the others go on."""
+        """One chunk of the first prompt that is not in the cache; one chunk only, so that the
+        others go on.
+        """
         choice = next((choice for choice in running if not choice.ready), None)
         if choice is None or choice.seat is None:
             return
@@ -141,7 +154,9 @@ class Engine:
         reason, stop = self._reason(choice, token)
         choice.answer.append(token)
         choice.seat.token_ids.append(token)
-        logprobs = None if params.logprobs is None else [token_logprob(logits, token, params.logprobs)]
+        logprobs = (
+            None if params.logprobs is None else [token_logprob(logits, token, params.logprobs)]
+        )
         if reason is not None:
             self.drop(lambda other: other is choice)
         self._mail.append((choice.queue, TokenDelta([token], choice.index, reason, stop, logprobs)))
@@ -163,13 +178,17 @@ class Engine:
         self._mail.extend((choice.queue, terminal_error(choice.index, why)) for choice in live)
 
     def _end_all(self, death: str | None) -> None:
-        """The last act of the thread: every choice ends, as cancelled or with what killed the engine."""
+        """The last act of the thread: every choice ends, as cancelled or with what killed the
+        engine.
+        """
         with self._turn:
             self._stopping = True
             self.failure = death
             left = self._schedule.drop(lambda choice: True)
         if death is None:
-            self._mail.extend((choice.queue, TokenDelta([], choice.index, "cancelled")) for choice in left)
+            self._mail.extend(
+                (choice.queue, TokenDelta([], choice.index, "cancelled")) for choice in left
+            )
         self._post()
         if death is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_bury, [choice.queue for choice in left], death)

@@ -17,8 +17,9 @@ from openllm.weights.resolve import read_config
 
 _SILU = ("silu", "swish")
 
-# Model type -> what KerasHub's conversion takes for granted without looking: configuration key -> values it is right
-# for. These model types, and no others, gave transformers' logits to 1e-4 in float32 (KerasHub 0.32).
+# Model type -> what KerasHub's conversion takes for granted without looking: configuration key ->
+# values it is right for. These model types, and no others, gave transformers' logits to 1e-4 in
+# float32 (KerasHub 0.32).
 FAMILIES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "llama": {
         "hidden_act": _SILU,
@@ -66,11 +67,14 @@ class Geometry:
 
 
 def require_family(weights_dir: Path) -> str:
-    """The model type in `weights_dir`. Errors: UnsupportedCombination that names the types which go."""
+    """The model type in `weights_dir`. Errors: UnsupportedCombination that names the types which
+    go.
+    """
     model_type = str(read_config(weights_dir).get("model_type"))
     if model_type not in FAMILIES:
         raise UnsupportedCombination(
-            f"KerasHub is not known to convert model type {model_type!r} rightly; it is for {', '.join(FAMILIES)}.",
+            f"KerasHub is not known to convert model type {model_type!r} rightly; it is for"
+            f" {', '.join(FAMILIES)}.",
             hint=ELSEWHERE,
             param="backend",
         )
@@ -78,20 +82,28 @@ def require_family(weights_dir: Path) -> str:
 
 
 def full_config(weights_dir: Path) -> dict[str, Any]:
-    """config.json with every default filled in by transformers and the rotary embedding in its older spelling.
+    """config.json with every default filled in by transformers and the rotary embedding in its
+    older spelling.
 
-    KerasHub reads `rope_theta` and `rope_scaling`; from `rope_parameters`, which transformers 5 writes, it takes theta
-    alone and drops the scaling without a word. Errors: UnsupportedCombination for a variant KerasHub would get wrong.
+    KerasHub reads `rope_theta` and `rope_scaling`; from `rope_parameters`, which transformers 5
+    writes, it takes theta alone and drops the scaling without a word. Errors:
+    UnsupportedCombination for a variant KerasHub would get wrong.
     """
     model_type = require_family(weights_dir)
-    from huggingface_hub.errors import StrictDataclassError  # what transformers' configurations raise
+    from huggingface_hub.errors import (
+        StrictDataclassError,
+    )  # what transformers' configurations raise
     from transformers import AutoConfig
 
     try:
-        config: dict[str, Any] = AutoConfig.from_pretrained(weights_dir, local_files_only=True).to_dict()
+        config: dict[str, Any] = AutoConfig.from_pretrained(
+            weights_dir, local_files_only=True
+        ).to_dict()
     except (ValueError, TypeError, KeyError, OSError, StrictDataclassError) as error:
         why = " ".join(str(error).split())
-        raise WeightsError(f"The config.json in {weights_dir} does not fit a {model_type} model: {why}") from error
+        raise WeightsError(
+            f"The config.json in {weights_dir} does not fit a {model_type} model: {why}"
+        ) from error
     rope = dict(config.pop("rope_parameters", None) or {})
     config["rope_type"] = rope.get("rope_type", "default")
     _check(model_type, config, rope)
@@ -118,7 +130,9 @@ def _check(model_type: str, config: Mapping[str, Any], rope: Mapping[str, Any]) 
 
 def _variant(model_type: str, key: str, value: Any) -> UnsupportedCombination:
     return UnsupportedCombination(
-        f"KerasHub would get this {model_type} model wrong: its {key} is {value!r}.", hint=ELSEWHERE, param="backend"
+        f"KerasHub would get this {model_type} model wrong: its {key} is {value!r}.",
+        hint=ELSEWHERE,
+        param="backend",
     )
 
 
@@ -127,7 +141,9 @@ def geometry(config: Mapping[str, Any]) -> Geometry:
     if config["model_type"] == "gpt2":
         heads = config["n_head"]
         width = config["n_embd"] // heads
-        return Geometry(config["n_layer"], heads, width, config["vocab_size"], config["n_positions"])
+        return Geometry(
+            config["n_layer"], heads, width, config["vocab_size"], config["n_positions"]
+        )
     heads = config["num_attention_heads"]
     return Geometry(
         config["num_hidden_layers"],
@@ -148,10 +164,18 @@ def end_tokens(weights_dir: Path) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def preset(weights_dir: Path, config: Mapping[str, Any]) -> Iterator[Path]:
-    """A short-lived directory with `config` as its config.json and the weights of `weights_dir` by link."""
-    shards = [path for path in weights_dir.iterdir() if path.name.endswith((".safetensors", ".safetensors.index.json"))]
+    """A short-lived directory with `config` as its config.json and the weights of `weights_dir` by
+    link.
+    """
+    shards = [
+        path
+        for path in weights_dir.iterdir()
+        if path.name.endswith((".safetensors", ".safetensors.index.json"))
+    ]
     if not shards:
-        raise WeightsError(f"{weights_dir} has no safetensors weights.", hint="KerasHub reads no other kind.")
+        raise WeightsError(
+            f"{weights_dir} has no safetensors weights.", hint="KerasHub reads no other kind."
+        )
     with tempfile.TemporaryDirectory(prefix="openllm-keras-") as name:
         directory = Path(name)
         (directory / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")

@@ -1,4 +1,6 @@
-"""The KV cache of all rows: grown in powers of two as rows join and answers lengthen, freed when the last leaves."""
+"""The KV cache of all rows: grown in powers of two as rows join and answers lengthen, freed when
+the last leaves.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ SHORTEST = 256  # tokens of a row
 
 
 def bucket(size: int, shortest: int, longest: int) -> int:
-    """The power of two at or above `size`, between `shortest` and `longest` (which need be none)."""
+    """The power of two at or above `size`, between `shortest` and `longest` (which need be
+    none).
+    """
     return min(max(shortest, 1 << (size - 1).bit_length()), longest)
 
 
@@ -48,10 +52,11 @@ class Pool:
         self._cache, self._rows, self._length = None, 0, 0
 
     def prefill(self, seat: Seat, seats: Iterable[Seat]) -> Logits | None:
-        """Compute the next chunk of `seat`; the logits after its last token once that is in, else None.
+        """Compute the next chunk of `seat`; the logits after its last token once that is in, else
+        None.
 
-        A chunk is padded to a bucket. Where the padding would run past the row's end, the chunk begins earlier and
-        computes some tokens again: positions are never clamped.
+        A chunk is padded to a bucket. Where the padding would run past the row's end, the chunk
+        begins earlier and computes some tokens again: positions are never clamped.
         """
         left = len(seat.token_ids) - seat.filled
         size = bucket(min(left, CHUNK), SHORTEST_CHUNK, min(CHUNK, self._max_len))
@@ -65,9 +70,11 @@ class Pool:
         return logits if end == len(seat.token_ids) else None
 
     def decode(self, ready: Sequence[Seat], seats: Iterable[Seat]) -> list[Logits]:
-        """Compute the one missing token of every seat in `ready`; logits (vocabulary,) after it, in that order.
+        """Compute the one missing token of every seat in `ready`; logits (vocabulary,) after it, in
+        that order.
 
-        The other rows compute one token as well, into the place that their next real token overwrites.
+        The other rows compute one token as well, into the place that their next real token
+        overwrites.
         """
         taken = list(seats)
         self._fit(taken, 0)
@@ -89,5 +96,9 @@ class Pool:
         if (rows, length) == (self._rows, self._length):
             return
         empty = self._cache is None
-        self._cache = self._runtime.empty(rows, length) if empty else self._runtime.resize(self._cache, rows, length)
+        self._cache = (
+            self._runtime.empty(rows, length)
+            if empty
+            else self._runtime.resize(self._cache, rows, length)
+        )
         self._rows, self._length = rows, length

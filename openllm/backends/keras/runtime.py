@@ -1,4 +1,6 @@
-"""A model as three functions over a KV cache: an empty cache, a piece of one prompt, one more token for every row."""
+"""A model as three functions over a KV cache: an empty cache, a piece of one prompt, one more token
+for every row.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,18 @@ TokenIds = npt.NDArray[np.int32]
 class Runtime(abc.ABC):
     """One framework's way to run a KerasHub `CausalLM`. Used by one thread.
 
-    A cache has the shape (rows, layers, 2, length, heads, head_dim). Each new pair of rows and length is compiled anew,
-    so callers keep to few of them. A cache that was passed in must not be used again: the one returned replaces it.
+    A cache has the shape (rows, layers, 2, length, heads, head_dim). Each new pair of rows and
+    length is compiled anew, so callers keep to few of them. A cache that was passed in must not be
+    used again: the one returned replaces it.
     """
 
     framework: ClassVar[str]  # Keras' own word for it
-    failures: ClassVar[tuple[type[Exception], ...]] = (RuntimeError, ValueError, TypeError, MemoryError)
+    failures: ClassVar[tuple[type[Exception], ...]] = (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        MemoryError,
+    )
 
     def __init__(self, model: Any, geometry: Geometry) -> None:
         self.model = model
@@ -52,12 +60,17 @@ class Runtime(abc.ABC):
         return (rows, shape.layers, 2, length, shape.kv_heads, shape.head_dim)
 
     @abc.abstractmethod
-    def prefill(self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]) -> tuple[Logits, Any]:
-        """Run `token_ids` (1-D) in `row` from position `span[0]` on; what comes after position `span[1]` is padding.
+    def prefill(
+        self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]
+    ) -> tuple[Logits, Any]:
+        """Run `token_ids` (1-D) in `row` from position `span[0]` on; what comes after position
+        `span[1]` is padding.
 
         Returns the logits (vocabulary,) after the token at `span[1]`, and the cache.
         """
 
     @abc.abstractmethod
     def decode(self, cache: Any, token_ids: TokenIds, positions: TokenIds) -> tuple[Logits, Any]:
-        """Run one token in every row at that row's position. Returns logits (rows, vocabulary) and the cache."""
+        """Run one token in every row at that row's position. Returns logits (rows, vocabulary) and
+        the cache.
+        """

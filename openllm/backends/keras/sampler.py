@@ -1,4 +1,6 @@
-"""One token out of one row of logits, on the host, in vLLM's order: bias, penalties, temperature, filters."""
+"""One token out of one row of logits, on the host, in vLLM's order: bias, penalties, temperature,
+filters.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,19 @@ GREEDY = 1e-5  # temperatures below this take the best token
 
 
 class Sampler:
-    """Samples one choice. With a seed its tokens depend on the logits alone, not on what else is running."""
+    """Samples one choice. With a seed its tokens depend on the logits alone, not on what else is
+    running.
+    """
 
-    def __init__(self, params: SamplingParams, prompt: Sequence[int], ends: Sequence[int], seed: int) -> None:
+    def __init__(
+        self, params: SamplingParams, prompt: Sequence[int], ends: Sequence[int], seed: int
+    ) -> None:
         self._params = params
         self._random = np.random.default_rng(seed % 2**64)
         self._prompt = np.unique(np.asarray(prompt, np.int64))
-        self._closing = np.asarray(sorted({*(() if params.ignore_eos else ends), *params.stop_token_ids}), np.int64)
+        self._closing = np.asarray(
+            sorted({*(() if params.ignore_eos else ends), *params.stop_token_ids}), np.int64
+        )
         self._bias_ids = np.fromiter(params.logit_bias.keys(), np.int64)
         self._bias = np.fromiter(params.logit_bias.values(), np.float64)
 
@@ -45,7 +53,9 @@ class Sampler:
         if params.repetition_penalty != 1.0:
             seen = np.union1d(self._prompt, said)
             found = scores[seen]
-            scores[seen] = np.where(found > 0, found / params.repetition_penalty, found * params.repetition_penalty)
+            scores[seen] = np.where(
+                found > 0, found / params.repetition_penalty, found * params.repetition_penalty
+            )
         scores[said] -= params.frequency_penalty * counts + params.presence_penalty
         return scores
 
@@ -72,7 +82,9 @@ def token_logprob(logits: npt.NDArray[np.float32], token_id: int, top: int) -> T
     high = scores.max()
     scores -= high + np.log(np.exp(scores - high).sum())
     best = tuple((int(at), float(scores[at])) for at in _best(scores, min(top, scores.size)))
-    return TokenLogprob(token_id, float(scores[token_id]), 1 + int((scores > scores[token_id]).sum()), best)
+    return TokenLogprob(
+        token_id, float(scores[token_id]), 1 + int((scores > scores[token_id]).sum()), best
+    )
 
 
 def _softmax(scores: Scores) -> Scores:

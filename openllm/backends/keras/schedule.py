@@ -1,4 +1,6 @@
-"""Who runs and who waits: choices in order of arrival, seated in free rows. Plain data; the engine holds the lock."""
+"""Who runs and who waits: choices in order of arrival, seated in free rows. Plain data; the engine
+holds the lock.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +47,16 @@ class Schedule:
         """Let the choices of one request wait. Errors: Overloaded, and none of them waits then."""
         busy = len(self.running) + len(self.waiting)
         if busy >= self.max_rows + self.max_queue:
-            raise Overloaded(f"{len(self.waiting)} answers are waiting already.", hint="Try again later.")
+            raise Overloaded(
+                f"{len(self.waiting)} answers are waiting already.", hint="Try again later."
+            )
         self.waiting.extend(choices)
 
     def seat(self) -> list[Choice]:
         """Give free rows to those who wait; all that run now."""
-        free = sorted(set(range(self.max_rows)) - {choice.seat.row for choice in self.running if choice.seat})
+        free = sorted(
+            set(range(self.max_rows)) - {choice.seat.row for choice in self.running if choice.seat}
+        )
         for row in free[: len(self.waiting)]:
             choice = self.waiting.popleft()
             choice.seat = Seat(row, list(choice.request.prompt_token_ids))
@@ -58,7 +64,9 @@ class Schedule:
         return list(self.running)
 
     def drop(self, unwanted: Callable[[Choice], bool]) -> list[Choice]:
-        """Take choices out wherever they are, their rows free from the next step on; those taken."""
+        """Take choices out wherever they are, their rows free from the next step on; those
+        taken.
+        """
         taken = [choice for choice in (*self.running, *self.waiting) if unwanted(choice)]
         for choice in taken:
             choice.ended = True

@@ -13,7 +13,9 @@ from openllm.backends.keras.runtime import Logits, Runtime, TokenIds
 
 
 class TensorFlowRuntime(Runtime):
-    """One graph for every shape it meets, kept here: `tf.function` would warn that it traces so often."""
+    """One graph for every shape it meets, kept here: `tf.function` would warn that it traces so
+    often.
+    """
 
     framework = "tensorflow"
     failures = (*Runtime.failures, tf.errors.OpError)
@@ -26,8 +28,12 @@ class TensorFlowRuntime(Runtime):
     def device(self) -> str:
         return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
 
-    def prefill(self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]) -> tuple[Logits, Any]:
-        logits, mine = self._run(self._prefill_row, cache[row : row + 1], token_ids, np.asarray(span, np.int32))
+    def prefill(
+        self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]
+    ) -> tuple[Logits, Any]:
+        logits, mine = self._run(
+            self._prefill_row, cache[row : row + 1], token_ids, np.asarray(span, np.int32)
+        )
         return logits.numpy(), tf.tensor_scatter_nd_update(cache, [[row]], mine)
 
     def decode(self, cache: Any, token_ids: TokenIds, positions: TokenIds) -> tuple[Logits, Any]:
@@ -50,7 +56,9 @@ class TensorFlowRuntime(Runtime):
     def _decode_rows(self, cache: Any, token_ids: Any, positions: Any) -> tuple[Any, Any]:
         def one(row: tuple[Any, Any, Any]) -> tuple[Any, Any]:
             cache, token_id, position = row
-            logits, _, cache = self.model.call_with_cache(token_id[None, None], cache[None], position)
+            logits, _, cache = self.model.call_with_cache(
+                token_id[None, None], cache[None], position
+            )
             return tf.cast(logits[0, 0], tf.float32), cache[0]
 
         shapes = (

@@ -1,7 +1,8 @@
 """LoRA beside the model: any mix of adapters in one forward pass, through hooks that stay in place.
 
-All mounted adapters' matrices are stacked per module; a mask says which of the stacked ranks belong to which token, so
-a mixed batch costs two small products per module and no gather, and a batch without adapters costs a look at `None`.
+All mounted adapters' matrices are stacked per module; a mask says which of the stacked ranks belong
+to which token, so a mixed batch costs two small products per module and no gather, and a batch
+without adapters costs a look at `None`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from safetensors.torch import load_file
 from openllm.backends.pytorch.sequence import BASE_ADAPTER
 from openllm.errors import WeightsError
 
-_KEY = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
+_KEY = re.compile(
+    r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight"
+)
 
 
 @attrs.frozen
 class Adapter:
-    """One adapter's matrices by module path: A `[rank, in]`, B `[out, rank]` with the scale multiplied in."""
+    """One adapter's matrices by module path: A `[rank, in]`, B `[out, rank]` with the scale
+    multiplied in.
+    """
 
     pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]
 
@@ -43,21 +48,36 @@ def read_adapter(path: Path) -> Adapter:
         tensors = load_file(path / "adapter_model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         reason = f"The adapter {path.name!r} cannot be read: {type(error).__name__}."
-        raise WeightsError(reason, hint="It needs adapter_config.json and adapter_model.safetensors.") from error
-    unsupported = [name for name in ("use_dora", "lora_bias", "modules_to_save") if config.get(name)]
+        raise WeightsError(
+            reason, hint="It needs adapter_config.json and adapter_model.safetensors."
+        ) from error
+    unsupported = [
+        name for name in ("use_dora", "lora_bias", "modules_to_save") if config.get(name)
+    ]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unsupported:
-        what = ", ".join(unsupported) or f"type {config.get('peft_type')}, bias {config.get('bias')}"
-        raise WeightsError(f"The adapter {path.name!r} uses {what}.", hint="Only plain LoRA can be mounted.")
+        what = (
+            ", ".join(unsupported) or f"type {config.get('peft_type')}, bias {config.get('bias')}"
+        )
+        raise WeightsError(
+            f"The adapter {path.name!r} uses {what}.", hint="Only plain LoRA can be mounted."
+        )
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)
         if match is None:
-            raise WeightsError(f"The adapter {path.name!r} holds {key!r}.", hint="Only LoRA of linear layers is known.")
+            raise WeightsError(
+                f"The adapter {path.name!r} holds {key!r}.",
+                hint="Only LoRA of linear layers is known.",
+            )
         halves.setdefault(match["module"], {})[match["side"]] = tensor
     if lone := [module for module, sides in halves.items() if len(sides) < 2]:
-        raise WeightsError(f"The adapter {path.name!r} has half a pair for {lone[0]!r}.", hint="Save it again.")
+        raise WeightsError(
+            f"The adapter {path.name!r} has half a pair for {lone[0]!r}.", hint="Save it again."
+        )
     if not halves:
-        raise WeightsError(f"The adapter {path.name!r} holds no matrices.", hint="Train and save it again.")
+        raise WeightsError(
+            f"The adapter {path.name!r} holds no matrices.", hint="Train and save it again."
+        )
     return Adapter(
         {
             module: (sides["A"], sides["B"] * _scale(config, module, sides["A"].shape[0]))
@@ -67,7 +87,9 @@ def read_adapter(path: Path) -> Adapter:
 
 
 def _scale(config: dict[str, Any], module: str, rank: int) -> float:
-    """alpha / rank, or alpha / sqrt(rank) with rsLoRA; patterns name a module by the end of its path."""
+    """alpha / rank, or alpha / sqrt(rank) with rsLoRA; patterns name a module by the end of its
+    path.
+    """
     alpha = config.get("lora_alpha", rank)
     for pattern, value in (config.get("alpha_pattern") or {}).items():
         if re.fullmatch(rf"(.*\.)?({pattern})", module):
@@ -77,7 +99,9 @@ def _scale(config: dict[str, Any], module: str, rank: int) -> float:
 
 
 class AdapterBank:
-    """The adapters mounted on one model, by key. Every method runs on the engine's thread, between steps."""
+    """The adapters mounted on one model, by key. Every method runs on the engine's thread, between
+    steps.
+    """
 
     def __init__(self, model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         self._modules = dict(model.named_modules())
@@ -95,10 +119,18 @@ class AdapterBank:
             module = self._modules.get(name)
             shape = _shape(module)
             if shape is None:
-                raise WeightsError(f"The adapter targets {name!r}.", hint="The model has no such linear layer.")
+                raise WeightsError(
+                    f"The adapter targets {name!r}.", hint="The model has no such linear layer."
+                )
             if (down.shape[1], up.shape[0]) != shape or down.shape[0] != up.shape[1]:
-                found = f"{tuple(down.shape)} and {tuple(up.shape)} for a layer of {shape[0]} to {shape[1]}"
-                raise WeightsError(f"The adapter's {name!r} is {found}.", hint="It was made for another base model.")
+                found = (
+                    f"{tuple(down.shape)} and {tuple(up.shape)} for a layer of {shape[0]} to"
+                    f" {shape[1]}"
+                )
+                raise WeightsError(
+                    f"The adapter's {name!r} is {found}.",
+                    hint="It was made for another base model.",
+                )
         self._adapters[key] = adapter
         self._stack()
 
@@ -108,7 +140,9 @@ class AdapterBank:
 
     @contextlib.contextmanager
     def applied(self, keys: list[int]) -> Iterator[None]:
-        """Within this context token i of a forward pass goes through adapter `keys[i]`; one key stands for all."""
+        """Within this context token i of a forward pass goes through adapter `keys[i]`; one key
+        stands for all.
+        """
         if not self._adapters or all(key == BASE_ADAPTER for key in keys):
             yield
             return
@@ -129,7 +163,9 @@ class AdapterBank:
             self._mask = None
 
     def _stack(self) -> None:
-        """Lay all adapters' matrices side by side per module, and keep one hook on each module that has any."""
+        """Lay all adapters' matrices side by side per module, and keep one hook on each module that
+        has any.
+        """
         self.version += 1
         owners = [key for key, adapter in self._adapters.items() for _ in range(adapter.rank)]
         self._owners = torch.tensor(owners, dtype=torch.long, device=self._device)
@@ -148,7 +184,10 @@ class AdapterBank:
             down, up = torch.zeros(adapter.rank, shape[0]), torch.zeros(shape[1], adapter.rank)
             if name in adapter.pairs:
                 pair = adapter.pairs[name]
-                down[: pair[0].shape[0]], up[:, : pair[1].shape[1]] = pair[0].float(), pair[1].float()
+                down[: pair[0].shape[0]], up[:, : pair[1].shape[1]] = (
+                    pair[0].float(),
+                    pair[1].float(),
+                )
             downs.append(down)
             ups.append(up)
         # Transposed once here, so that the hook multiplies plainly: [in, ranks] and [ranks, out].
@@ -156,21 +195,27 @@ class AdapterBank:
         return stacked[0].to(self._device, self._dtype), stacked[1].to(self._device, self._dtype)
 
     def _hook(self, name: str) -> Any:
-        def add_delta(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor | None:
+        def add_delta(
+            module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+        ) -> torch.Tensor | None:
             if self._mask is None:
                 return None
             down, up = self._stacks[name]
             hidden = torch.mm(inputs[0].flatten(0, -2).to(down.dtype), down).mul_(self._mask)
             if output.dtype != up.dtype or not output.is_contiguous():
                 return output + (hidden @ up).to(output.dtype).view_as(output)
-            output.view(-1, output.shape[-1]).addmm_(hidden, up)  # added in place: nobody else has seen it yet
+            output.view(-1, output.shape[-1]).addmm_(
+                hidden, up
+            )  # added in place: nobody else has seen it yet
             return None
 
         return add_delta
 
 
 def _shape(module: Any) -> tuple[int, int] | None:
-    """(in, out) of a linear layer: torch's, a quantized one, or GPT-2's Conv1D; None for anything else."""
+    """(in, out) of a linear layer: torch's, a quantized one, or GPT-2's Conv1D; None for anything
+    else.
+    """
     if isinstance(getattr(module, "in_features", None), int):
         return int(module.in_features), int(module.out_features)
     if module is not None and type(module).__name__ == "Conv1D":

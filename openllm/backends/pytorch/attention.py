@@ -1,9 +1,11 @@
-"""Attention over slots: one flat batch of tokens of many sequences, each attending to its own row only.
+"""Attention over slots: one flat batch of tokens of many sequences, each attending to its own row
+only.
 
-The model sees a batch of one row that holds the tokens of all sequences one after another. `SlotCache.update` writes
-their keys and values into the slabs and hands back a `LayerView` in place of tensors; the attention function that is
-registered with transformers under `NAME` calls `LayerView.attend`. So linear layers run once over all tokens, without
-padding, and attention runs once per slab for the decoding rows and once per prompt chunk.
+The model sees a batch of one row that holds the tokens of all sequences one after another.
+`SlotCache.update` writes their keys and values into the slabs and hands back a `LayerView` in place
+of tensors; the attention function that is registered with transformers under `NAME` calls
+`LayerView.attend`. So linear layers run once over all tokens, without padding, and attention runs
+once per slab for the decoding rows and once per prompt chunk.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ class Decode:
     def bias(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
         """0 where a row may look and -inf elsewhere, `[span, 1, 1, length]`; made once per step."""
         if window not in self._biases:
-            at, last = torch.arange(self.length, device=self.positions.device), self.positions[:, None]
+            at, last = (
+                torch.arange(self.length, device=self.positions.device),
+                self.positions[:, None],
+            )
             seen = at <= last if window is None else (at <= last) & (at > last - window)
             zero = torch.zeros((), dtype=dtype, device=at.device)
             self._biases[window] = torch.where(seen, zero, float("-inf"))[:, None, None, :]
@@ -48,7 +53,9 @@ class Decode:
 
 @attrs.define(eq=False)
 class Chunk:
-    """A run of prompt tokens of one row: flat tokens [begin, begin + count), positions from `start` on."""
+    """A run of prompt tokens of one row: flat tokens [begin, begin + count), positions from `start`
+    on.
+    """
 
     begin: int
     count: int
@@ -100,7 +107,9 @@ class LayerView:
             parts += [self._chunk(chunk, query, (keys, values), options) for chunk in stage.chunks]
         return (parts[0] if len(parts) == 1 else torch.cat(parts))[None]
 
-    def _decode(self, part: Decode, query: torch.Tensor, cache: Any, options: dict[str, Any]) -> torch.Tensor:
+    def _decode(
+        self, part: Decode, query: torch.Tensor, cache: Any, options: dict[str, Any]
+    ) -> torch.Tensor:
         keys, values = (tensor[: part.span, : part.length].transpose(1, 2) for tensor in cache)
         rows = query[0, :, part.begin : part.begin + part.count].transpose(0, 1)
         if part.slots is not None:
@@ -108,29 +117,44 @@ class LayerView:
             rows = spread.index_copy_(0, part.slots, rows)
         # The heads that share keys stand in for query positions: no key is ever repeated.
         grouped = rows.unflatten(1, (keys.shape[1], -1))
-        out = _attention(grouped, keys, values, part.bias(self.window, query.dtype), options).flatten(1, 2)
+        out = _attention(
+            grouped, keys, values, part.bias(self.window, query.dtype), options
+        ).flatten(1, 2)
         return out if part.slots is None else out.index_select(0, part.slots)
 
-    def _chunk(self, part: Chunk, query: torch.Tensor, cache: Any, options: dict[str, Any]) -> torch.Tensor:
+    def _chunk(
+        self, part: Chunk, query: torch.Tensor, cache: Any, options: dict[str, Any]
+    ) -> torch.Tensor:
         end = part.start + part.count
         keys, values = (tensor[part.slot : part.slot + 1, :end].transpose(1, 2) for tensor in cache)
         rows = query[:, :, part.begin : part.begin + part.count]
         bias = part.bias(self.window, query)
         if bias is None and not options.keys() - {"scale"}:
-            out = scaled_dot_product_attention(rows, keys, values, is_causal=True, enable_gqa=True, **options)
+            out = scaled_dot_product_attention(
+                rows, keys, values, is_causal=True, enable_gqa=True, **options
+            )
             return out[0].transpose(0, 1)
         if bias is None:
-            bias = torch.full((end, end), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
-        # [heads of keys, group, tokens, width]: each head of keys serves its group as a batch of its own
+            bias = torch.full(
+                (end, end), float("-inf"), dtype=query.dtype, device=query.device
+            ).triu(1)
+        # [heads of keys, group, tokens, width]: each head of keys serves its group as a batch of
+        # its own
         grouped = rows[0].unflatten(0, (keys.shape[1], -1))
         out = _attention(grouped, keys[0][:, None], values[0][:, None], bias, options)
         return out.flatten(0, 1).transpose(0, 1)
 
 
 def _attention(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor, options: dict[str, Any]
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    bias: torch.Tensor,
+    options: dict[str, Any],
 ) -> torch.Tensor:
-    """softmax(query x keys + bias) x values over `[batch, heads, tokens, width]`, heads of keys broadcast."""
+    """softmax(query x keys + bias) x values over `[batch, heads, tokens, width]`, heads of keys
+    broadcast.
+    """
     if not options.keys() - {"scale"}:
         if keys.shape[1] != query.shape[1]:
             keys, values = (tensor.expand(-1, query.shape[1], -1, -1) for tensor in (keys, values))
@@ -154,11 +178,17 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not f
         """Nothing: slabs are allocated by the store."""
 
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
-        """Write `[1, heads, tokens, width]` to the rows of the step and return the view that attends to them."""
+        """Write `[1, heads, tokens, width]` to the rows of the step and return the view that
+        attends to them.
+        """
         for stage in self.cache.stages:
             stored = (stage.slab.key_tokens[self.layer], stage.slab.value_tokens[self.layer])
             for tokens, new in zip(stored, (key_states, value_states), strict=True):
-                tokens.index_copy_(0, stage.write, new[0, :, stage.begin : stage.end].transpose(0, 1).to(tokens.dtype))
+                tokens.index_copy_(
+                    0,
+                    stage.write,
+                    new[0, :, stage.begin : stage.end].transpose(0, 1).to(tokens.dtype),
+                )
         view = LayerView(self.cache.stages, self.layer, self.window)
         return view, view
 
@@ -180,28 +210,38 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not followed by
         super().__init__(layers=[SlotLayer(self, at, window) for at, window in enumerate(windows)])
 
 
-def attend(module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
+def attend(
+    module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any
+) -> tuple[torch.Tensor, None]:
     """The function transformers calls in every layer; its own signature forces the keywords.
 
     Errors: TypeError for an attention variant that slots do not have (position bias, sinks).
     """
     if not isinstance(key, LayerView):
-        out: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
+        out: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, mask, **kwargs
+        )
         return out
     for name in ("position_bias", "s_aux"):
         if kwargs.get(name) is not None:
             raise TypeError(f"attention over slots has no {name}")
     options = {"scale": kwargs.get("scaling"), "softcap": kwargs.get("softcap")}
-    return key.attend(query, {name: option for name, option in options.items() if option is not None}), None
+    return key.attend(
+        query, {name: option for name, option in options.items() if option is not None}
+    ), None
 
 
 class AttentionSwitch:
-    """Puts one model's attention over slots for the time of a forward pass; outside it is as transformers made it."""
+    """Puts one model's attention over slots for the time of a forward pass; outside it is as
+    transformers made it.
+    """
 
     def __init__(self, model: Any) -> None:
         AttentionInterface.register(NAME, attend)
         found = (getattr(module, "config", None) for module in model.modules())
-        self._configs = list({id(config): config for config in found if config is not None}.values())
+        self._configs = list(
+            {id(config): config for config in found if config is not None}.values()
+        )
 
     @contextlib.contextmanager
     def over_slots(self) -> Iterator[None]:

@@ -78,22 +78,29 @@ class PyTorchBackend(Backend):
             raise InvalidRequest("The prompt is empty.", param="prompt")
         ids = [*request.prompt_token_ids, *params.logit_bias, *params.stop_token_ids]
         if min(ids) < 0 or max(ids) >= info.vocab_size:
-            raise InvalidRequest(f"A token id is outside the vocabulary of {info.vocab_size}.", param="prompt")
+            raise InvalidRequest(
+                f"A token id is outside the vocabulary of {info.vocab_size}.", param="prompt"
+            )
         total = len(request.prompt_token_ids) + (params.max_tokens or 1)
         if total > info.max_model_len:
             raise ContextLengthExceeded(
-                f"The prompt and max_tokens make {total} tokens; the model has {info.max_model_len}.",
+                f"The prompt and max_tokens make {total} tokens; the model has"
+                f" {info.max_model_len}.",
                 param="max_tokens",
             )
         if params.n > info.max_concurrency * 64:
             raise InvalidRequest(f"n {params.n} is too many choices.", param="n")
         if params.prompt_logprobs is not None and self._is_encoder_decoder():
-            raise UnsupportedFeature("An encoder-decoder model has no prompt logprobs.", param="prompt_logprobs")
+            raise UnsupportedFeature(
+                "An encoder-decoder model has no prompt logprobs.", param="prompt_logprobs"
+            )
 
     def _is_encoder_decoder(self) -> bool:
         return self._loaded is not None and bool(self._loaded.model.config.is_encoder_decoder)
 
-    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
+    async def generate(
+        self, request: EngineRequest, take: Take | None = None
+    ) -> AsyncGenerator[TokenDelta]:
         from openllm.backends.pytorch.sequence import Job
 
         machine = self._running()
@@ -116,7 +123,9 @@ class PyTorchBackend(Backend):
         if self._machine is not None and self._machine.engine is not None:
             self._machine.engine.stop_choice(request_id, index)
 
-    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+    async def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+    ) -> Embeddings:
         return await self._running().embed(prompts, pooling)
 
     # Adapters

@@ -1,4 +1,6 @@
-"""Vectors of prompts: the last hidden states of a decoder or encoder, pooled; the caller normalises them."""
+"""Vectors of prompts: the last hidden states of a decoder or encoder, pooled; the caller normalises
+them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from openllm.backends.pytorch.loader import LoadedModel
 from openllm.errors import InvalidRequest, UnsupportedFeature
 
 TOKENS_AT_ONCE = 4096  # padded tokens of one forward pass
-_MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+_MODES = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_lasttoken": "last",
+}
 
 
 class Embedder:
@@ -22,7 +28,9 @@ class Embedder:
     def __init__(self, loaded: LoadedModel, weights_dir: Path) -> None:
         self._model, self._device, self._context = loaded.model, loaded.device, loaded.context
         self._body: Any = getattr(loaded.model, "base_model", loaded.model)
-        self.pooling = stored_pooling(weights_dir) or ("mean" if is_encoder(loaded.model.config) else "last")
+        self.pooling = stored_pooling(weights_dir) or (
+            "mean" if is_encoder(loaded.model.config) else "last"
+        )
 
     def batches(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Indices of prompts to run together, of like lengths, so that little is padding."""
@@ -38,7 +46,9 @@ class Embedder:
     def check(self, prompts: Sequence[Sequence[int]], vocab_size: int) -> None:
         """Errors: InvalidRequest, UnsupportedFeature."""
         if self._model.config.is_encoder_decoder:
-            raise UnsupportedFeature("An encoder-decoder model has no embeddings here.", hint="Use an embedding model.")
+            raise UnsupportedFeature(
+                "An encoder-decoder model has no embeddings here.", hint="Use an embedding model."
+            )
         for prompt in prompts:
             if not prompt:
                 raise InvalidRequest("An input is empty.", param="input")
@@ -46,7 +56,9 @@ class Embedder:
                 reason = f"An input has {len(prompt)} tokens; the model takes {self._context}."
                 raise InvalidRequest(reason, hint="Shorten it.", param="input")
             if min(prompt) < 0 or max(prompt) >= vocab_size:
-                raise InvalidRequest(f"A token id is outside the vocabulary of {vocab_size}.", param="input")
+                raise InvalidRequest(
+                    f"A token id is outside the vocabulary of {vocab_size}.", param="input"
+                )
 
     def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> list[list[float]]:
         """One forward pass over right-padded prompts, pooled: `[prompts, hidden size]` in fp32."""
@@ -56,7 +68,10 @@ class Embedder:
             ids[row, : len(prompt)] = torch.tensor(prompt)
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self._device)
         with torch.inference_mode():
-            arguments: dict[str, Any] = {"input_ids": ids.to(self._device), "attention_mask": mask.long()}
+            arguments: dict[str, Any] = {
+                "input_ids": ids.to(self._device),
+                "attention_mask": mask.long(),
+            }
             if not is_encoder(self._model.config):
                 arguments["use_cache"] = False
             states = self._body(**arguments).last_hidden_state.float()
@@ -65,7 +80,9 @@ class Embedder:
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """`[rows, tokens, width]` -> `[rows, width]`; `mask [rows, tokens]` is true for tokens. Errors: InvalidRequest."""
+    """`[rows, tokens, width]` -> `[rows, width]`; `mask [rows, tokens]` is true for tokens. Errors:
+    InvalidRequest.
+    """
     if how == "cls":
         return states[:, 0]
     if how == "last":
@@ -78,19 +95,27 @@ def pool(states: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
 
 
 def stored_pooling(weights_dir: Path) -> str | None:
-    """What 1_Pooling/config.json says; None when there is none. Errors: UnsupportedFeature for other poolings."""
+    """What 1_Pooling/config.json says; None when there is none. Errors: UnsupportedFeature for
+    other poolings.
+    """
     path = weights_dir / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
     config = json.loads(path.read_text())
-    chosen = [key for key, value in config.items() if key.startswith("pooling_mode") and value is True]
+    chosen = [
+        key for key, value in config.items() if key.startswith("pooling_mode") and value is True
+    ]
     if len(chosen) != 1 or chosen[0] not in _MODES:
-        raise UnsupportedFeature(f"The pooling {', '.join(chosen) or 'none'} is not known.", hint="Name one: mean.")
+        raise UnsupportedFeature(
+            f"The pooling {', '.join(chosen) or 'none'} is not known.", hint="Name one: mean."
+        )
     return _MODES[chosen[0]]
 
 
 def is_encoder(config: Any) -> bool:
-    """Whether every token sees every other: no architecture of a causal model, and not said to be a decoder."""
+    """Whether every token sees every other: no architecture of a causal model, and not said to be a
+    decoder.
+    """
     if getattr(config, "is_decoder", False):
         return False
     names = getattr(config, "architectures", None) or ()
@@ -102,4 +127,6 @@ def is_encoder(config: Any) -> bool:
     if any("ForCausalLM" in name or name.endswith("LMHeadModel") for name in names):
         return False
     kind = config.model_type
-    return kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return (
+        kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )

@@ -1,4 +1,6 @@
-"""The engine thread: it alone touches the model; requests join and leave at every step; one callback per step posts."""
+"""The engine thread: it alone touches the model; requests join and leave at every step; one
+callback per step posts.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Parts:
 
 
 class Engine:
-    """Continuous batching over one model. `submit`, `cancel`, `call`, `stats` and `close` may be called anywhere."""
+    """Continuous batching over one model. `submit`, `cancel`, `call`, `stats` and `close` may be
+    called anywhere.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -73,7 +77,9 @@ class Engine:
             self._require_life()
             free = max(0, self._parts.limits.max_num_seqs - len(self._scheduler.live))
             if len(self._unbegun) >= self._parts.max_queue + free:
-                raise Overloaded(f"{len(self._unbegun)} requests are waiting already.", hint="Try again later.")
+                raise Overloaded(
+                    f"{len(self._unbegun)} requests are waiting already.", hint="Try again later."
+                )
             self._unbegun.add(job)
             self._jobs[job.request.request_id] = job
             self._arrivals.append(job)
@@ -95,7 +101,9 @@ class Engine:
                 self._wake.notify()
 
     def call(self, command: Callable[[], Any]) -> Future[Any]:
-        """Run `command` on the engine's thread between two steps. Errors: EngineDead; the future has the command's."""
+        """Run `command` on the engine's thread between two steps. Errors: EngineDead; the future
+        has the command's.
+        """
         future: Future[Any] = Future()
         with self._wake:
             self._require_life()
@@ -111,7 +119,8 @@ class Engine:
         live, runner = list(self._scheduler.live), self._parts.runner
         return EngineStats(
             running=len(live),
-            waiting=len(self._scheduler.waiting) + sum(job.request.params.n for job in list(self._arrivals)),
+            waiting=len(self._scheduler.waiting)
+            + sum(job.request.params.n for job in list(self._arrivals)),
             cache_usage=runner.usage(live),
             prefix_hits=runner.prefixes.hits,
             prefix_queries=runner.prefixes.queries,
@@ -127,7 +136,9 @@ class Engine:
 
     def _require_life(self) -> None:
         if self.failure is not None:
-            raise EngineDead(f"The pytorch engine has stopped: {self.failure}", hint="Restart the service.")
+            raise EngineDead(
+                f"The pytorch engine has stopped: {self.failure}", hint="Restart the service."
+            )
         if self._closing:
             raise EngineDead("The engine was closed.", hint="Start it again.")
 
@@ -151,7 +162,9 @@ class Engine:
         self._commit(outcomes)
         for outcome in outcomes:
             self._advance(outcome)
-        if not self._outbox.post():  # no `|=`: a reader that leaves meanwhile, on its own thread, would be overwritten
+        if (
+            not self._outbox.post()
+        ):  # no `|=`: a reader that leaves meanwhile, on its own thread, would be overwritten
             self._leavers = True
 
     def _wait_for_work(self) -> bool:
@@ -202,7 +215,9 @@ class Engine:
             self._unbegun -= {job for job in self._unbegun if job.begun}
 
     def _commit(self, outcomes: list[Outcome]) -> None:
-        """Note what is in the cache now; for all rows before any of them ends, for then rows are moved."""
+        """Note what is in the cache now; for all rows before any of them ends, for then rows are
+        moved.
+        """
         for outcome in outcomes:
             if outcome.error is None:
                 outcome.work.sequence.computed += outcome.work.count
@@ -214,7 +229,9 @@ class Engine:
             self._fail(sequence, outcome.error)
             return
         if outcome.prompt_logprobs:
-            sequence.prompt_logprobs = (sequence.prompt_logprobs or [None]) + outcome.prompt_logprobs
+            sequence.prompt_logprobs = (
+                sequence.prompt_logprobs or [None]
+            ) + outcome.prompt_logprobs
         if outcome.drawn is not None:
             self._append(sequence, outcome.drawn)
 
@@ -235,7 +252,9 @@ class Engine:
             reason,
             stop,
             None if drawn.logprob is None else [drawn.logprob],
-            sequence.prompt_logprobs if first and sequence.params.prompt_logprobs is not None else None,
+            sequence.prompt_logprobs
+            if first and sequence.params.prompt_logprobs is not None
+            else None,
             sequence.cached if first and sequence.index == 0 else 0,
         )
         self._outbox.put(sequence, delta)
@@ -243,7 +262,9 @@ class Engine:
             self._finish(sequence, reuse=True)
 
     def _ending(self, sequence: Sequence, token: int) -> tuple[FinishReason | None, int | None]:
-        """(finish_reason, stop token) after `token`; the ban before min_tokens was the sampler's."""
+        """(finish_reason, stop token) after `token`; the ban before min_tokens was the
+        sampler's.
+        """
         params = sequence.params
         ended = sequence.matcher is not None and sequence.matcher.done
         if token in params.stop_token_ids and sequence.generated > params.min_tokens:
@@ -280,7 +301,9 @@ class Engine:
             self.failure = f"{type(error).__name__} in the engine's thread."
         log.error("the engine's thread died: %s", type(error).__name__)
         log.debug("how it died", exc_info=error)
-        dead = EngineDead(f"The pytorch engine has stopped: {self.failure}", hint="Restart the service.")
+        dead = EngineDead(
+            f"The pytorch engine has stopped: {self.failure}", hint="Restart the service."
+        )
         post_error(list(self._jobs.values()), dead)
         for future, _ in self._commands:
             future.set_exception(dead)

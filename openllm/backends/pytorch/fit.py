@@ -1,4 +1,6 @@
-"""Choose how a model is run: over slots when a rehearsal gives the model's own logits, else one sequence at a time."""
+"""Choose how a model is run: over slots when a rehearsal gives the model's own logits, else one
+sequence at a time.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ REHEARSAL = 12  # prompt tokens
 
 
 def choose_runner(spec: LLMSpec, loaded: LoadedModel) -> tuple[Runner, Limits]:
-    """The runner that suits the model, and the limits it works within. Errors: ConfigurationError."""
+    """The runner that suits the model, and the limits it works within. Errors:
+    ConfigurationError.
+    """
     with torch.inference_mode():
         reason = _unsuited(spec, loaded)
         if reason is None:
@@ -36,7 +40,9 @@ def choose_runner(spec: LLMSpec, loaded: LoadedModel) -> tuple[Runner, Limits]:
                 reason = f"its cache has another shape ({type(error).__name__})"
             else:
                 limits = choose_limits(spec, loaded, geometry.token_bytes)
-                runner = FlatRunner(loaded, geometry, layer_windows(loaded.model.config) or (), limits)
+                runner = FlatRunner(
+                    loaded, geometry, layer_windows(loaded.model.config) or (), limits
+                )
                 reason = _rehearse(runner, loaded, tokens, logits)
                 if reason is None:
                     return runner, limits
@@ -61,18 +67,26 @@ def _unsuited(spec: LLMSpec, loaded: LoadedModel) -> str | None:
     kinds = {item.get("rope_type") for item in (rope, *rope.values()) if isinstance(item, dict)}
     original = rope.get("original_max_position_embeddings") or loaded.context
     if kinds & {"dynamic", "longrope"} and (spec.max_model_len or loaded.context) > original:
-        # Their rotation depends on the longest sequence of the batch, so rows would change each other.
+        # Their rotation depends on the longest sequence of the batch, so rows would change each
+        # other.
         return "its positions are scaled by the longest sequence"
     return None
 
 
 def _rehearsal_tokens(loaded: LoadedModel) -> list[int]:
     generator = torch.Generator().manual_seed(0)
-    return [int(token) for token in torch.randint(0, loaded.vocab_size, (REHEARSAL,), generator=generator)]
+    return [
+        int(token)
+        for token in torch.randint(0, loaded.vocab_size, (REHEARSAL,), generator=generator)
+    ]
 
 
-def _rehearse(runner: FlatRunner, loaded: LoadedModel, tokens: list[int], expected: torch.Tensor) -> str | None:
-    """Run the tokens in parts, beside a second sequence, and compare with the model's own logits; None when equal."""
+def _rehearse(
+    runner: FlatRunner, loaded: LoadedModel, tokens: list[int], expected: torch.Tensor
+) -> str | None:
+    """Run the tokens in parts, beside a second sequence, and compare with the model's own logits;
+    None when equal.
+    """
     bank = AdapterBank(loaded.model, loaded.device, loaded.dtype)
     whole, beside = _sequence(tokens), _sequence(tokens[:5])
     try:
@@ -81,7 +95,9 @@ def _rehearse(runner: FlatRunner, loaded: LoadedModel, tokens: list[int], expect
         company = runner.begin(beside)  # memory may be for one alone
         found = []
         for count, other in ((5, 3), (REHEARSAL - 6, 1), (1, 1)):
-            works = [Work(whole, count, all_logits=True)] + ([Work(beside, other)] if company else [])
+            works = [Work(whole, count, all_logits=True)] + (
+                [Work(beside, other)] if company else []
+            )
             logits, spans = runner.forward(works, bank)
             found.append(logits[spans[0]])
             whole.computed += count

@@ -1,4 +1,6 @@
-"""Run a step in one forward pass: the tokens of all sequences laid out flat, keys and values in slots."""
+"""Run a step in one forward pass: the tokens of all sequences laid out flat, keys and values in
+slots.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from openllm.backends.pytorch.graphs import DecodeGraphs, Recorder
 from openllm.backends.pytorch.loader import Limits, LoadedModel
 from openllm.backends.pytorch.runner import PrefixCounts
 from openllm.backends.pytorch.sequence import Sequence, Work
-from openllm.backends.pytorch.slots import Geometry, Row, Slab, SlotStore, common_prefix, slab_lengths
+from openllm.backends.pytorch.slots import (
+    Geometry,
+    Row,
+    Slab,
+    SlotStore,
+    common_prefix,
+    slab_lengths,
+)
 
 SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
 HEADROOM = 64  # tokens of answer that a row is placed for at first; moving it later is cheap
@@ -26,7 +35,11 @@ class FlatRunner:
     chunks = True
 
     def __init__(
-        self, loaded: LoadedModel, geometry: Geometry, windows: tuple[int | None, ...], limits: Limits
+        self,
+        loaded: LoadedModel,
+        geometry: Geometry,
+        windows: tuple[int | None, ...],
+        limits: Limits,
     ) -> None:
         self.model, self.device, self.limits = loaded.model, loaded.device, limits
         lengths = slab_lengths(limits.slab_length, limits.max_model_len)
@@ -45,12 +58,21 @@ class FlatRunner:
     # Places
 
     def begin(self, sequence: Sequence) -> bool:
-        """Give a waiting sequence a row, filled from a shared prefix if there is one; False: no room now."""
+        """Give a waiting sequence a row, filled from a shared prefix if there is one; False: no
+        room now.
+        """
         donor, shared = self._find_donor(sequence)
         params = sequence.params
-        need = len(sequence.tokens) + min((params.max_tokens or HEADROOM) - sequence.generated, HEADROOM)
+        need = len(sequence.tokens) + min(
+            (params.max_tokens or HEADROOM) - sequence.generated, HEADROOM
+        )
         need = min(max(need, len(sequence.tokens) + 1), self.limits.max_model_len)
-        adopted = donor is not None and donor.owner is None and shared == donor.valid and need <= donor.slab.length
+        adopted = (
+            donor is not None
+            and donor.owner is None
+            and shared == donor.valid
+            and need <= donor.slab.length
+        )
         if donor is not None and adopted:
             donor.slab.revive(donor, sequence)
             row: Row | None = donor
@@ -87,7 +109,9 @@ class FlatRunner:
         return sequence.row is None or self.store.grow(sequence.row, len(sequence.tokens))
 
     def release(self, sequence: Sequence, *, reuse: bool) -> None:
-        """End a sequence's hold on its row; with `reuse` its prefix stays until the place is needed."""
+        """End a sequence's hold on its row; with `reuse` its prefix stays until the place is
+        needed.
+        """
         row, sequence.row = sequence.row, None
         if row is None:
             return
@@ -107,7 +131,9 @@ class FlatRunner:
     # Computing
 
     def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
-        """Logits `[kept, vocabulary]`, and for each work which of them are its own. Writes keys and values."""
+        """Logits `[kept, vocabulary]`, and for each work which of them are its own. Writes keys and
+        values.
+        """
         if self.graphs is not None and (steady := self.graphs.run(works, adapters)) is not None:
             return steady, [slice(at, at + 1) for at in range(len(works))]
         layout = _Layout(works, self.device)
@@ -115,17 +141,27 @@ class FlatRunner:
         ids = torch.tensor([layout.tokens], device=self.device)
         positions = torch.tensor([layout.positions], device=self.device)
         with adapters.applied(layout.adapters):
-            logits = self._call(ids, positions, layout.stages, torch.tensor(kept, device=self.device))
+            logits = self._call(
+                ids, positions, layout.stages, torch.tensor(kept, device=self.device)
+            )
         return logits, spans
 
     def _call(
-        self, ids: torch.Tensor, positions: torch.Tensor, stages: list[Stage], kept: torch.Tensor | int = 0
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        stages: list[Stage],
+        kept: torch.Tensor | int = 0,
     ) -> torch.Tensor:
         """One forward pass; logits `[kept, vocabulary]`, of all tokens when `kept` is 0."""
         self._cache.stages = stages
         with self._switch.over_slots():
             out = self.model(
-                input_ids=ids, position_ids=positions, past_key_values=self._cache, use_cache=True, logits_to_keep=kept
+                input_ids=ids,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=kept,
             )
         logits: torch.Tensor = out.logits[0]
         return logits
@@ -151,16 +187,24 @@ class _Layout:
     def _add_stage(self, slab: Slab, works: list[Work]) -> None:
         begin = len(self.tokens)
         write: list[int] = []
-        singles = sorted((work for work in works if work.count == 1), key=lambda work: work.sequence.row.slot)
+        singles = sorted(
+            (work for work in works if work.count == 1), key=lambda work: work.sequence.row.slot
+        )
         chunks = []
         for work in singles:
             self._add_tokens(work, write)
         for work in works:
             if work.count > 1:
-                chunks.append(Chunk(len(self.tokens), work.count, work.sequence.row.slot, work.sequence.computed))
+                chunks.append(
+                    Chunk(
+                        len(self.tokens), work.count, work.sequence.row.slot, work.sequence.computed
+                    )
+                )
                 self._add_tokens(work, write)
         decode = self._decode(begin, singles, slab.length) if singles else None
-        self.stages.append(Stage(slab, begin, len(self.tokens), self._tensor(write), decode, chunks))
+        self.stages.append(
+            Stage(slab, begin, len(self.tokens), self._tensor(write), decode, chunks)
+        )
 
     def _add_tokens(self, work: Work, write: list[int]) -> None:
         sequence, start = work.sequence, work.sequence.computed
@@ -186,7 +230,9 @@ class _Layout:
         return torch.tensor(values, dtype=torch.long, device=self._device)
 
     def kept(self, works: list[Work]) -> tuple[list[int], list[slice]]:
-        """Which flat tokens' logits are wanted, in the order of `works`, and each work's slice of them."""
+        """Which flat tokens' logits are wanted, in the order of `works`, and each work's slice of
+        them.
+        """
         kept: list[int] = []
         spans = []
         for work in works:
@@ -201,7 +247,9 @@ class _Layout:
 
 
 def layer_windows(config: Any) -> tuple[int | None, ...] | None:
-    """Per layer its sliding window, or None when some layer keeps other things than keys and values of its own."""
+    """Per layer its sliding window, or None when some layer keeps other things than keys and values
+    of its own.
+    """
     layers = DynamicCache(config=config).layers
     if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
         return None
@@ -212,9 +260,13 @@ def layer_windows(config: Any) -> tuple[int | None, ...] | None:
 
 
 def probe_geometry(loaded: LoadedModel, tokens: list[int]) -> tuple[Geometry, torch.Tensor]:
-    """The shape of the model's cache, and its own logits `[tokens, vocabulary]` for `tokens`, by one forward pass."""
+    """The shape of the model's cache, and its own logits `[tokens, vocabulary]` for `tokens`, by
+    one forward pass.
+    """
     cache = DynamicCache(config=loaded.model.config)
     ids = torch.tensor([tokens], device=loaded.device)
     logits = loaded.model(input_ids=ids, past_key_values=cache, use_cache=True).logits[0]
-    shapes = tuple((layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers)
+    shapes = tuple(
+        (layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers
+    )
     return Geometry(shapes, cache.layers[0].keys.dtype, loaded.device), logits

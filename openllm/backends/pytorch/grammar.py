@@ -1,4 +1,6 @@
-"""Structured output by xgrammar: compile off the event loop within bounds, mask logits, follow what was drawn."""
+"""Structured output by xgrammar: compile off the event loop within bounds, mask logits, follow what
+was drawn.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Guide:
     def __init__(self, compiled: Any, *, has_end_token: bool) -> None:
         import xgrammar
 
-        self._matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=not has_end_token)
+        self._matcher = xgrammar.GrammarMatcher(
+            compiled, terminate_without_stop_token=not has_end_token
+        )
 
     @property
     def done(self) -> bool:
@@ -69,8 +73,15 @@ def apply_grammars(scores: torch.Tensor, rows: list[Sequence]) -> None:
 class GrammarShop:
     """Compiles structures for one model and keeps the last ones. Lives on the event loop."""
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path, width: int, eos_token_ids: tuple[int, ...]) -> None:
-        self._spec, self._weights_dir, self._width, self._eos = spec, weights_dir, width, eos_token_ids
+    def __init__(
+        self, spec: LLMSpec, weights_dir: Path, width: int, eos_token_ids: tuple[int, ...]
+    ) -> None:
+        self._spec, self._weights_dir, self._width, self._eos = (
+            spec,
+            weights_dir,
+            width,
+            eos_token_ids,
+        )
         self._compiler: Any = None
         self._lock = threading.Lock()
         self._slots = asyncio.Semaphore(COMPILERS)
@@ -78,9 +89,13 @@ class GrammarShop:
         self._pending: dict[Structure, asyncio.Task[Any]] = {}
 
     async def compile(self, structure: Structure) -> Callable[[], Guide]:
-        """What makes a fresh Guide per choice. Errors: InvalidRequest, Overloaded, UnsupportedFeature."""
+        """What makes a fresh Guide per choice. Errors: InvalidRequest, Overloaded,
+        UnsupportedFeature.
+        """
         if importlib.util.find_spec("xgrammar") is None:
-            raise UnsupportedFeature("Structured output needs xgrammar.", hint="Run: pip install xgrammar")
+            raise UnsupportedFeature(
+                "Structured output needs xgrammar.", hint="Run: pip install xgrammar"
+            )
         if structure.kind is not StructureKind.CHOICE:
             check_size(structure.value)
         compiled = self._done.get(structure)
@@ -107,7 +122,9 @@ class GrammarShop:
         try:
             await asyncio.wait_for(self._slots.acquire(), COMPILE_SECONDS)
         except TimeoutError:
-            raise Overloaded("All grammar compilers are busy.", hint="Try again later.", retry_after=5) from None
+            raise Overloaded(
+                "All grammar compilers are busy.", hint="Try again later.", retry_after=5
+            ) from None
         loop, outcome = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
 
         def settle(result: Any, error: OpenLLMError | None) -> None:
@@ -137,13 +154,17 @@ class GrammarShop:
         """On a compiler thread. Errors: InvalidRequest, UnsupportedFeature."""
         with self._lock:
             if self._compiler is None:
-                self._compiler = make_compiler(self._spec, self._weights_dir, self._width, self._eos)
+                self._compiler = make_compiler(
+                    self._spec, self._weights_dir, self._width, self._eos
+                )
         try:
             compiled = compile_structure(self._compiler, structure)
         except (RuntimeError, ValueError, TypeError, KeyError, RecursionError) as error:
             reason = _SOURCE_LOCATION.sub("", str(error).strip()).partition("\n")[0][:300]
             raise InvalidRequest(
-                f"The {structure.kind.value} cannot be compiled: {reason}", hint="Correct it.", param="response_format"
+                f"The {structure.kind.value} cannot be compiled: {reason}",
+                hint="Correct it.",
+                param="response_format",
             ) from error
         self._require_a_beginning(compiled, structure)
         return compiled
@@ -154,11 +175,17 @@ class GrammarShop:
         bitmask = xgrammar.allocate_token_bitmask(1, self._width)
         Guide(compiled, has_end_token=bool(self._eos)).fill(bitmask, 0)
         if not bool(bitmask.any()):
-            raise InvalidRequest(f"No text matches the {structure.kind.value}.", param="response_format")
+            raise InvalidRequest(
+                f"No text matches the {structure.kind.value}.", param="response_format"
+            )
 
 
-def make_compiler(spec: LLMSpec, weights_dir: Path, width: int, eos_token_ids: tuple[int, ...]) -> Any:
-    """xgrammar's compiler for the tokenizer in `weights_dir` and logits of `width`. Errors: UnsupportedFeature."""
+def make_compiler(
+    spec: LLMSpec, weights_dir: Path, width: int, eos_token_ids: tuple[int, ...]
+) -> Any:
+    """xgrammar's compiler for the tokenizer in `weights_dir` and logits of `width`. Errors:
+    UnsupportedFeature.
+    """
     import xgrammar
     from transformers import AutoTokenizer
 
@@ -170,7 +197,9 @@ def make_compiler(spec: LLMSpec, weights_dir: Path, width: int, eos_token_ids: t
             tokenizer, vocab_size=width, stop_token_ids=list(eos_token_ids) or None
         )
     except (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
-        raise UnsupportedFeature("The model's tokenizer does not suit structured output.") from error
+        raise UnsupportedFeature(
+            "The model's tokenizer does not suit structured output."
+        ) from error
     return xgrammar.GrammarCompiler(info, max_threads=COMPILERS, cache_enabled=False)
 
 
@@ -190,10 +219,17 @@ def compile_structure(compiler: Any, structure: Structure) -> Any:
 
 def choice_grammar(choices: list[str]) -> str:
     """A GBNF grammar of literal strings."""
-    if not isinstance(choices, list) or not choices or not all(isinstance(c, str) and c for c in choices):
+    if (
+        not isinstance(choices, list)
+        or not choices
+        or not all(isinstance(c, str) and c for c in choices)
+    ):
         raise ValueError("choice must be a list of texts, none of them empty")
     named = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    quoted = ('"' + "".join(named.get(character, character) for character in choice) + '"' for choice in choices)
+    quoted = (
+        '"' + "".join(named.get(character, character) for character in choice) + '"'
+        for choice in choices
+    )
     return "root ::= " + " | ".join(quoted)
 
 
@@ -201,13 +237,16 @@ def check_size(source: str) -> None:
     """Refuse what could exhaust the compiler's stack or time. Errors: InvalidRequest."""
     if len(source) > MAX_SOURCE:
         raise InvalidRequest(
-            f"The structure has {len(source)} characters; {MAX_SOURCE} are allowed.", param="response_format"
+            f"The structure has {len(source)} characters; {MAX_SOURCE} are allowed.",
+            param="response_format",
         )
     depth = 0
     for character in source:
         if character in "([{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise InvalidRequest(f"The structure nests deeper than {MAX_DEPTH}.", param="response_format")
+                raise InvalidRequest(
+                    f"The structure nests deeper than {MAX_DEPTH}.", param="response_format"
+                )
         elif character in ")]}":
             depth = max(0, depth - 1)

@@ -1,9 +1,11 @@
-"""Decode steps recorded once and replayed: on CUDA a step is hundreds of tiny kernels, and it is launching that costs.
+"""Decode steps recorded once and replayed: on CUDA a step is hundreds of tiny kernels, and it is
+launching that costs.
 
-A step is recorded for a slab, a number of rows and a length, both rounded up; it reads its tokens, positions and write
-indices from buffers that stay in place. Padded rows write to the slab's scratch token, and nobody reads their logits.
-Steps that do not suit (prompts among them, rows of several slabs, holes between rows) run eagerly, as does everything
-once a recording has failed. Source: CUDA programming guide, "CUDA Graphs"; pytorch.org, `torch.cuda.CUDAGraph`.
+A step is recorded for a slab, a number of rows and a length, both rounded up; it reads its tokens,
+positions and write indices from buffers that stay in place. Padded rows write to the slab's scratch
+token, and nobody reads their logits. Steps that do not suit (prompts among them, rows of several
+slabs, holes between rows) run eagerly, as does everything once a recording has failed. Source: CUDA
+programming guide, "CUDA Graphs"; pytorch.org, `torch.cuda.CUDAGraph`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ Forward = Callable[[torch.Tensor, torch.Tensor, list[Stage]], torch.Tensor]
 
 @attrs.frozen
 class Shape:
-    """What a recording is for. `adapters` is the bank's version when any row has an adapter, else 0."""
+    """What a recording is for. `adapters` is the bank's version when any row has an adapter, else
+    0.
+    """
 
     rows: int
     length: int
@@ -44,7 +48,9 @@ class Shape:
 
 @attrs.frozen(eq=False)
 class Recording:
-    """A recorded step and the buffers it reads: `inputs [3, rows]` are token ids, positions and write indices."""
+    """A recorded step and the buffers it reads: `inputs [3, rows]` are token ids, positions and
+    write indices.
+    """
 
     inputs: torch.Tensor
     mask: torch.Tensor | None
@@ -60,7 +66,9 @@ class DecodeGraphs:
         self.replays = 0
 
     def run(self, works: list[Work], adapters: Any) -> torch.Tensor | None:
-        """Logits `[rows, vocabulary]` in the order of `works`, or None when the step must run eagerly."""
+        """Logits `[rows, vocabulary]` in the order of `works`, or None when the step must run
+        eagerly.
+        """
         slab = steady_slab(works) if self.enabled else None
         if slab is None:
             return None
@@ -77,7 +85,9 @@ class DecodeGraphs:
         return logits.index_select(0, torch.tensor(slots, device=self._device))
 
     def record_ahead(self, slab: Slab, adapters: Any) -> None:
-        """Record the usual shapes of short answers, so that the first requests need not wait for it."""
+        """Record the usual shapes of short answers, so that the first requests need not wait for
+        it.
+        """
         for rows in ROWS:
             if rows <= min(slab.rows, RECORDED_AHEAD):
                 self._find(slab, Shape(rows, min(SHORTEST, slab.length)), adapters)
@@ -86,7 +96,9 @@ class DecodeGraphs:
         rows = next((rows for rows in ROWS if rows >= len(works)), slab.rows)
         need = max(work.sequence.computed for work in works) + 1
         tuned = any(work.sequence.adapter != BASE_ADAPTER for work in works)
-        return Shape(min(rows, slab.rows), round_up(need, slab.length), adapters.version if tuned else 0)
+        return Shape(
+            min(rows, slab.rows), round_up(need, slab.length), adapters.version if tuned else 0
+        )
 
     def _find(self, slab: Slab, shape: Shape, adapters: Any) -> Recording | None:
         recordings: dict[Shape, Recording] = slab.recordings
@@ -98,7 +110,9 @@ class DecodeGraphs:
                 recordings[shape] = self._make(slab, shape, adapters)
             except RuntimeError as error:
                 self.enabled = False
-                log.warning("decode steps cannot be recorded (%s): they run eagerly", type(error).__name__)
+                log.warning(
+                    "decode steps cannot be recorded (%s): they run eagerly", type(error).__name__
+                )
                 log.debug("why a step cannot be recorded", exc_info=error)
                 return None
         return recordings[shape]
@@ -122,9 +136,11 @@ class DecodeGraphs:
         padding = recording.inputs.shape[1] - len(works)
         positions = [work.sequence.computed for work in works]
         values = [
-            [work.sequence.tokens[at] for work, at in zip(works, positions, strict=True)] + [0] * padding,
+            [work.sequence.tokens[at] for work, at in zip(works, positions, strict=True)]
+            + [0] * padding,
             positions + [0] * padding,
-            [row * slab.length + at for row, at in enumerate(positions)] + [slab.rows * slab.length] * padding,
+            [row * slab.length + at for row, at in enumerate(positions)]
+            + [slab.rows * slab.length] * padding,
         ]
         host = torch.tensor(values)
         if self._device.type == "cuda":
@@ -136,9 +152,13 @@ class DecodeGraphs:
 
 
 def steady_slab(works: list[Work]) -> Slab | None:
-    """The slab of a step in which rows 0, 1, 2, ... of one slab add one token each; None for any other step."""
+    """The slab of a step in which rows 0, 1, 2, ... of one slab add one token each; None for any
+    other step.
+    """
     slab: Slab | None = getattr(works[0].sequence.row, "slab", None)
-    if any(work.count != 1 or work.all_logits or work.sequence.row.slab is not slab for work in works):
+    if any(
+        work.count != 1 or work.all_logits or work.sequence.row.slab is not slab for work in works
+    ):
         return None
     # All slots differ: the greatest one tells whether there are holes.
     return slab if max(work.sequence.row.slot for work in works) == len(works) - 1 else None
@@ -165,7 +185,9 @@ class CudaRecorder:
         """Errors: RuntimeError for what cannot be captured, as a step that waits for the device."""
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # Libraries choose their algorithms and workspaces in a first, eager run.
+        with torch.cuda.stream(
+            aside
+        ):  # Libraries choose their algorithms and workspaces in a first, eager run.
             step()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()

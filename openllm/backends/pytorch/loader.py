@@ -1,4 +1,6 @@
-"""From a spec and a directory of weights to a model on its device, and the limits the engine works within."""
+"""From a spec and a directory of weights to a model on its device, and the limits the engine works
+within.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ from safetensors import SafetensorError
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
 from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination, WeightsError
+from openllm.errors import (
+    ConfigurationError,
+    MissingDependency,
+    UnsupportedCombination,
+    WeightsError,
+)
 from openllm.hardware.memory import free_memory
 from openllm.weights.hub import config_errors
 
@@ -57,12 +64,19 @@ class Limits:
 
 
 def refuse_unsupported(spec: LLMSpec) -> None:
-    """Say at once which options this engine does not have. Errors: UnsupportedCombination, ConfigurationError."""
-    single = {"tensor_parallel_size": spec.tensor_parallel_size, "pipeline_parallel_size": spec.pipeline_parallel_size}
+    """Say at once which options this engine does not have. Errors: UnsupportedCombination,
+    ConfigurationError.
+    """
+    single = {
+        "tensor_parallel_size": spec.tensor_parallel_size,
+        "pipeline_parallel_size": spec.pipeline_parallel_size,
+    }
     for name, size in single.items():
         if size is not None and size > 1:
             raise UnsupportedCombination(
-                f"The pytorch backend runs on one device; {name} is {size}.", hint="Use the vllm backend.", param=name
+                f"The pytorch backend runs on one device; {name} is {size}.",
+                hint="Use the vllm backend.",
+                param=name,
             )
     for name in ("speculative_model", "kv_cache_dtype", "distributed_executor"):
         if getattr(spec, name) not in (None, "auto"):
@@ -72,20 +86,36 @@ def refuse_unsupported(spec: LLMSpec) -> None:
     for name, value in spec.engine_args.items():
         if name not in OPTIONS:
             hint = f"It has: {', '.join(OPTIONS)}."
-            raise ConfigurationError(f"The pytorch backend has no option {name!r}.", hint=hint, param=name)
+            raise ConfigurationError(
+                f"The pytorch backend has no option {name!r}.", hint=hint, param=name
+            )
         if name == ATTENTION and value != "sdpa" and spec.task != "embed":
             raise UnsupportedCombination(
-                f"The pytorch backend decodes with attention of its own, over sdpa; {name} is {value!r}.", param=name
+                f"The pytorch backend decodes with attention of its own, over sdpa; {name} is"
+                f" {value!r}.",
+                param=name,
             )
-        if name == "prefill_tokens" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigurationError(f"engine_args {name} must be a whole number above 0, got {value!r}.", param=name)
+        if name == "prefill_tokens" and (
+            isinstance(value, bool) or not isinstance(value, int) or value < 1
+        ):
+            raise ConfigurationError(
+                f"engine_args {name} must be a whole number above 0, got {value!r}.", param=name
+            )
 
 
 def choose_device(spec: LLMSpec) -> torch.device:
-    """The spec's device, else cuda, else mps, else cpu; a GPU always by its number. Errors: ConfigurationError."""
+    """The spec's device, else cuda, else mps, else cpu; a GPU always by its number. Errors:
+    ConfigurationError.
+    """
     name = spec.device
     if name is None or name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -107,13 +137,16 @@ def choose_device(spec: LLMSpec) -> torch.device:
 def choose_dtype(spec: LLMSpec, stored: torch.dtype | None, device: torch.device) -> torch.dtype:
     """The spec's dtype; for "auto" the checkpoint's where the device is fast at it.
 
-    On CUDA and MPS a 16-bit checkpoint stays as it is and fp32 becomes bf16 (fp16 where there is no bf16). On a CPU
-    bf16 stays only with AVX512-BF16 or AMX instructions; everything else is fp32. Errors: ConfigurationError.
+    On CUDA and MPS a 16-bit checkpoint stays as it is and fp32 becomes bf16 (fp16 where there is no
+    bf16). On a CPU bf16 stays only with AVX512-BF16 or AMX instructions; everything else is fp32.
+    Errors: ConfigurationError.
     """
     if spec.dtype != "auto":
         if spec.dtype not in DTYPES:
             raise ConfigurationError(
-                f"dtype {spec.dtype!r} is unknown.", hint=f"Use auto or {', '.join(DTYPES)}.", param="dtype"
+                f"dtype {spec.dtype!r} is unknown.",
+                hint=f"Use auto or {', '.join(DTYPES)}.",
+                param="dtype",
             )
         return DTYPES[spec.dtype]
     if device.type == "cpu":
@@ -134,11 +167,21 @@ def read_model_config(weights_dir: Path, spec: LLMSpec) -> Any:
     """transformers' configuration of the directory. Errors: WeightsError."""
     from transformers import AutoConfig
 
-    expected: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, AttributeError, TypeError)
+    expected: tuple[type[Exception], ...] = (
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+    )
     try:
-        return AutoConfig.from_pretrained(weights_dir, trust_remote_code=spec.trust_remote_code, local_files_only=True)
+        return AutoConfig.from_pretrained(
+            weights_dir, trust_remote_code=spec.trust_remote_code, local_files_only=True
+        )
     except expected + config_errors() as error:
-        reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
+        reason = (
+            str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
+        )
         raise WeightsError(
             f"The model's configuration cannot be read: {reason}",
             hint="Check config.json and the transformers version.",
@@ -159,8 +202,14 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
             "The checkpoint is quantized already.", hint="Drop quantization.", param="quantization"
         )
     text = config.get_text_config(decoder=True)
-    dtype = choose_dtype(spec, getattr(text, "dtype", None) or getattr(config, "dtype", None), device)
-    keywords: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": spec.trust_remote_code}
+    dtype = choose_dtype(
+        spec, getattr(text, "dtype", None) or getattr(config, "dtype", None), device
+    )
+    keywords: dict[str, Any] = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "trust_remote_code": spec.trust_remote_code,
+    }
     if not spec.trust_remote_code:
         keywords["use_safetensors"] = True
     if ATTENTION in spec.engine_args:
@@ -180,16 +229,24 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         reason = " ".join(str(error).split())
         raise MissingDependency(f"The weights cannot be loaded: {reason}") from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
-        raise WeightsError(f"The weights cannot be loaded: {reason}", hint="Check the directory's files.") from error
+        reason = (
+            str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
+        )
+        raise WeightsError(
+            f"The weights cannot be loaded: {reason}", hint="Check the directory's files."
+        ) from error
     if quantization is None and quantized is None:
         _require_all(type(model).__name__, found["missing_keys"])
     model.eval()
-    return LoadedModel(model, device, dtype, *_widths(model, text), _context(model, text), _eos_ids(model, text))
+    return LoadedModel(
+        model, device, dtype, *_widths(model, text), _context(model, text), _eos_ids(model, text)
+    )
 
 
 def _require_all(kind: str, missing: Iterable[str]) -> None:
-    """Refuse weights that transformers has made up at random. A pooler goes: nothing here reads one."""
+    """Refuse weights that transformers has made up at random. A pooler goes: nothing here reads
+    one.
+    """
     names = sorted(name for name in missing if "pooler." not in name)
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -226,7 +283,10 @@ def _context(model: Any, text: Any) -> int:
 def _reserved_positions(model: Any) -> int:
     """RoBERTa's kin count positions from the padding's index on: those before it hold no token."""
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+        if (
+            name.endswith("position_embeddings")
+            and getattr(module, "padding_idx", None) is not None
+        ):
             return int(module.padding_idx) + 1
     return 0
 
@@ -240,9 +300,11 @@ def _eos_ids(model: Any, text: Any) -> tuple[int, ...]:
 
 
 def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limits:
-    """The spec's limits, and defaults that fit the device. `token_bytes`: keys and values of one token, all layers.
+    """The spec's limits, and defaults that fit the device. `token_bytes`: keys and values of one
+    token, all layers.
 
-    0 stands for a model run one sequence at a time. Errors: ConfigurationError when what is asked for cannot fit.
+    0 stands for a model run one sequence at a time. Errors: ConfigurationError when what is asked
+    for cannot fit.
     """
     on_cpu = loaded.device.type == "cpu"
     longest = spec.max_model_len or loaded.context
@@ -252,11 +314,14 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
             param="max_model_len",
         )
     budget = spec.kv_cache_memory or _default_budget(spec, loaded.device)
-    fits = budget // max(1, token_bytes) // 8 * 8 - 8  # slabs are multiples of 8 and have a token of scratch
+    fits = (
+        budget // max(1, token_bytes) // 8 * 8 - 8
+    )  # slabs are multiples of 8 and have a token of scratch
     if fits < 1 or (spec.max_model_len is not None and fits < longest):
         need = (longest + 16) * token_bytes
         raise ConfigurationError(
-            f"A sequence of {longest} tokens needs {need / 2**20:.0f} MiB of KV cache; there are {budget / 2**20:.0f}.",
+            f"A sequence of {longest} tokens needs {need / 2**20:.0f} MiB of KV cache; there are"
+            f" {budget / 2**20:.0f}.",
             hint="Lower max_model_len or raise kv_cache_memory.",
             param="max_model_len",
         )
@@ -273,7 +338,9 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
 
 
 def _default_budget(spec: LLMSpec, device: torch.device) -> int:
-    """Bytes for keys and values: what utilisation leaves on a GPU, else a quarter of free memory, at most 4 GiB."""
+    """Bytes for keys and values: what utilisation leaves on a GPU, else a quarter of free memory,
+    at most 4 GiB.
+    """
     if device.type == "cuda":
         free, total = map(int, torch.cuda.mem_get_info(device))
         taken = total - free

@@ -1,4 +1,6 @@
-"""Pure functions on logits `[rows, vocabulary]`: penalties, truncation, drawing; one row never affects another."""
+"""Pure functions on logits `[rows, vocabulary]`: penalties, truncation, drawing; one row never
+affects another.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ CANDIDATES = (64, 1024)  # how many best tokens are looked at before the whole v
 
 
 def uniform(seeds: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """One number in [0, 1) per row from its seed and how many tokens it has; SplitMix64's finaliser, 23 bits.
+    """One number in [0, 1) per row from its seed and how many tokens it has; SplitMix64's
+    finaliser, 23 bits.
 
     Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014).
     """
@@ -22,10 +25,14 @@ def uniform(seeds: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return ((mixed >> np.uint64(41)).astype(np.float64) * 2.0**-23).astype(np.float32)
 
 
-def penalise(logits: torch.Tensor, counts: torch.Tensor, seen: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Repetition (over prompt and answer), then frequency and presence (over the answer), as OpenAI defines them.
+def penalise(
+    logits: torch.Tensor, counts: torch.Tensor, seen: torch.Tensor, factors: torch.Tensor
+) -> torch.Tensor:
+    """Repetition (over prompt and answer), then frequency and presence (over the answer), as OpenAI
+    defines them.
 
-    `counts [rows, vocabulary]`: of the answer. `seen`: in the prompt. `factors [rows, 3]`: in the order above.
+    `counts [rows, vocabulary]`: of the answer. `seen`: in the prompt. `factors [rows, 3]`: in the
+    order above.
     """
     repetition, frequency, presence = factors[:, 0:1], factors[:, 1:2], factors[:, 2:3]
     present = counts > 0
@@ -34,8 +41,11 @@ def penalise(logits: torch.Tensor, counts: torch.Tensor, seen: torch.Tensor, fac
     return logits - frequency * counts - presence * present
 
 
-def truncate(logits: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor, min_p: torch.Tensor) -> torch.Tensor:
-    """-inf for tokens outside min_p, then top_k, then top_p of what is left; parameters are `[rows, 1]`.
+def truncate(
+    logits: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor, min_p: torch.Tensor
+) -> torch.Tensor:
+    """-inf for tokens outside min_p, then top_k, then top_p of what is left; parameters are `[rows,
+    1]`.
 
     Off is min_p 0, top_k = vocabulary, top_p 1. Tokens that tie with the last one kept are kept.
     """
@@ -46,7 +56,9 @@ def truncate(logits: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor, min
 
 
 def _threshold(logits: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """The lowest logit that top_k and top_p keep, `[rows, 1]`; looks at few tokens where they settle it."""
+    """The lowest logit that top_k and top_p keep, `[rows, 1]`; looks at few tokens where they
+    settle it.
+    """
     vocabulary = logits.shape[-1]
     total = torch.logsumexp(logits, -1, keepdim=True)
     if logits.device.type == "cpu":  # Elsewhere asking "do these suffice?" would stall the device.
@@ -59,7 +71,9 @@ def _threshold(logits: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor) -
     return _lowest_kept(torch.sort(logits, descending=True).values, total, top_k, top_p)
 
 
-def _lowest_kept(best: torch.Tensor, total: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
+def _lowest_kept(
+    best: torch.Tensor, total: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor
+) -> torch.Tensor:
     """The same from the best logits in falling order, enough of them to settle it."""
     count = best.shape[-1]
     last = best.gather(-1, (top_k - 1).clamp(max=count - 1))
@@ -68,7 +82,11 @@ def _lowest_kept(best: torch.Tensor, total: torch.Tensor, top_k: torch.Tensor, t
     total = torch.where(top_k <= count, torch.logsumexp(limited, -1, keepdim=True), total)
     shares = torch.exp(limited - total)
     before = shares.cumsum(-1) - shares
-    kept = (((before < top_p) | (top_p >= 1)) & (limited > float("-inf"))).sum(-1, keepdim=True).clamp(min=1)
+    kept = (
+        (((before < top_p) | (top_p >= 1)) & (limited > float("-inf")))
+        .sum(-1, keepdim=True)
+        .clamp(min=1)
+    )
     return best.gather(-1, kept - 1)
 
 

@@ -43,7 +43,9 @@ class Machine:
     def require_engine(self) -> Engine:
         """Errors: UnsupportedFeature."""
         if self.engine is None:
-            raise UnsupportedFeature("An embedding model cannot generate text.", hint="Use the embeddings API.")
+            raise UnsupportedFeature(
+                "An embedding model cannot generate text.", hint="Use the embeddings API."
+            )
         return self.engine
 
     async def compile(self, structure: Structure | None) -> Callable[[], Guide] | None:
@@ -51,7 +53,9 @@ class Machine:
         return None if structure is None else await self.grammars.compile(structure)
 
     async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> Embeddings:
-        """Batch by batch, so that decoding goes on in between. Errors: InvalidRequest, UnsupportedFeature."""
+        """Batch by batch, so that decoding goes on in between. Errors: InvalidRequest,
+        UnsupportedFeature.
+        """
         self.embedder.check(prompts, self.info.vocab_size)
         vectors: list[list[float]] = [[] for _ in prompts]
         for batch in self.embedder.batches(prompts):
@@ -76,7 +80,9 @@ class Machine:
         await self._run(drop)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        """Run what touches the model where nothing else does: between two steps of the engine, or in turn."""
+        """Run what touches the model where nothing else does: between two steps of the engine, or
+        in turn.
+        """
         if self.engine is not None:
             return await asyncio.wrap_future(self.engine.call(work))
         async with self._turn:
@@ -115,5 +121,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:
-    """What records decode steps: CUDA graphs where there is CUDA, unless the spec says `enforce_eager`."""
+    """What records decode steps: CUDA graphs where there is CUDA, unless the spec says
+    `enforce_eager`.
+    """
     return CudaRecorder() if loaded.device.type == "cuda" and not spec.enforce_eager else None

@@ -1,4 +1,6 @@
-"""Names of mounted adapters and who uses them; lives on the event loop, the matrices live in `adapters`."""
+"""Names of mounted adapters and who uses them; lives on the event loop, the matrices live in
+`adapters`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ BASE = 0  # the key of "no adapter"
 
 
 class Mounts:
-    """Each mount has a key of its own, so that nothing computed with one adapter serves a later one of its name."""
+    """Each mount has a key of its own, so that nothing computed with one adapter serves a later one
+    of its name.
+    """
 
     def __init__(self) -> None:
         self._keys: dict[str, int] = {}
@@ -29,7 +33,9 @@ class Mounts:
         self._keys[name] = key
 
     async def remove(self, name: str) -> int | None:
-        """Refuse new users of `name`, wait for those there are, and return its key; None: there is no such name."""
+        """Refuse new users of `name`, wait for those there are, and return its key; None: there is
+        no such name.
+        """
         key = self._keys.pop(name, None)
         if key is not None and self._users[key]:
             self._waiters[key] = asyncio.get_running_loop().create_future()
@@ -44,7 +50,9 @@ class Mounts:
             yield BASE
             return
         if name not in self._keys:
-            raise AdapterNotFound(f"There is no adapter {name!r}.", hint="See /v1/models for those there are.")
+            raise AdapterNotFound(
+                f"There is no adapter {name!r}.", hint="See /v1/models for those there are."
+            )
         key = self._keys[name]
         self._users[key] += 1
         try:

@@ -1,4 +1,6 @@
-"""The way of deltas from the engine's thread to their readers: one callback per event loop and step."""
+"""The way of deltas from the engine's thread to their readers: one callback per event loop and
+step.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Outbox:
         self.put(sequence, terminal_error(sequence.index, message))
 
     def post(self) -> bool:
-        """Hand everything over; False when a loop was gone, and its jobs are marked as cancelled."""
+        """Hand everything over; False when a loop was gone, and its jobs are marked as
+        cancelled.
+        """
         if not self._deltas:
             return True
         deltas, self._deltas = self._deltas, []
@@ -59,7 +63,9 @@ class telling:  # noqa: N801 - read as a verb, like contextlib.suppress
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
+    ) -> bool:
         if error is not None:
             self._tell(error)
         return True

@@ -1,4 +1,6 @@
-"""What the engine needs of something that computes: places for sequences, and logits for a step's work."""
+"""What the engine needs of something that computes: places for sequences, and logits for a step's
+work.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class PrefixCounts:
 
 
 class Runner(Protocol):
-    """`FlatRunner` batches everything in one pass; `SoloRunner` gives each sequence a pass of its own."""
+    """`FlatRunner` batches everything in one pass; `SoloRunner` gives each sequence a pass of its
+    own.
+    """
 
     chunks: bool  # whether a prompt may be computed in parts
     prefixes: PrefixCounts

@@ -1,4 +1,6 @@
-"""Draw the next token of every row at once, each by its own parameters; a row's answer never depends on the batch."""
+"""Draw the next token of every row at once, each by its own parameters; a row's answer never
+depends on the batch.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,18 @@ class Sampler:
         self._batch: _Batch | None = None
 
     def sample(self, logits: torch.Tensor, rows: list[Sequence]) -> list[Drawn]:
-        """`logits [rows, vocabulary]` as the model gave them -> one Drawn per row. One transfer to the host."""
+        """`logits [rows, vocabulary]` as the model gave them -> one Drawn per row. One transfer to
+        the host.
+        """
         batch = self._batch_of(rows)
         tokens = batch.choose(logits, rows).tolist()
         batch.count(tokens)
         logprobs = self._describe(logits, tokens, batch)
         limit = logits.shape[-1]
-        return [Drawn(token if token < limit else None, logprobs.get(at)) for at, token in enumerate(tokens)]
+        return [
+            Drawn(token if token < limit else None, logprobs.get(at))
+            for at, token in enumerate(tokens)
+        ]
 
     def forget(self) -> None:
         """Drop what is kept of the last batch: its counts may be ahead after a failed step."""
@@ -49,33 +56,52 @@ class Sampler:
             self._batch = _Batch(key, rows, self)
         return self._batch
 
-    def _describe(self, logits: torch.Tensor, tokens: list[int], batch: _Batch) -> dict[int, TokenLogprob]:
+    def _describe(
+        self, logits: torch.Tensor, tokens: list[int], batch: _Batch
+    ) -> dict[int, TokenLogprob]:
         wanted = [at for at in batch.logprob_rows if tokens[at] < logits.shape[-1]]
         if not wanted:
             return {}
-        chosen, counts = [tokens[at] for at in wanted], [batch.params[at].logprobs or 0 for at in wanted]
-        picked = logits if len(wanted) == len(tokens) else logits[torch.tensor(wanted, device=logits.device)]
+        chosen, counts = (
+            [tokens[at] for at in wanted],
+            [batch.params[at].logprobs or 0 for at in wanted],
+        )
+        picked = (
+            logits
+            if len(wanted) == len(tokens)
+            else logits[torch.tensor(wanted, device=logits.device)]
+        )
         return dict(zip(wanted, describe(picked, chosen, counts), strict=True))
 
 
 class _Batch:
     """The parameters of some rows as tensors on the device."""
 
-    def __init__(self, key: tuple[tuple[int, bool], ...], rows: list[Sequence], owner: Sampler) -> None:
+    def __init__(
+        self, key: tuple[tuple[int, bool], ...], rows: list[Sequence], owner: Sampler
+    ) -> None:
         self.key, self.device = key, owner.device
         self.params = [row.params for row in rows]
         self.seeds = np.array([row.seed % 2**64 for row in rows], dtype=np.uint64)
-        self.logprob_rows = [at for at, params in enumerate(self.params) if params.logprobs is not None]
+        self.logprob_rows = [
+            at for at, params in enumerate(self.params) if params.logprobs is not None
+        ]
         self._lengths = [len(row.tokens) for row in rows]
         self._greedy = [params.temperature < MIN_TEMPERATURE for params in self.params]
         self._grammars = any(row.matcher is not None for row in rows)
         self._edits = self._list_edits(rows, owner.eos)
         self._penalised = [at for at, params in enumerate(self.params) if _penalises(params)]
-        self._truncated = [at for at, params in enumerate(self.params) if _truncates(params) and not self._greedy[at]]
+        self._truncated = [
+            at
+            for at, params in enumerate(self.params)
+            if _truncates(params) and not self._greedy[at]
+        ]
         self.plain = not (self._edits or self._penalised or self._grammars)
         self._fill_tensors(rows, owner.width)
 
-    def _list_edits(self, rows: list[Sequence], eos: tuple[int, ...]) -> list[tuple[int, int, float]]:
+    def _list_edits(
+        self, rows: list[Sequence], eos: tuple[int, ...]
+    ) -> list[tuple[int, int, float]]:
         """(row, token, amount added): logit_bias, and the ban on ends before min_tokens."""
         edits = []
         for at, row in enumerate(rows):
@@ -91,7 +117,10 @@ class _Batch:
         params = self.params
         self._all_greedy, self._any_greedy = all(self._greedy), any(self._greedy)
         if not self._all_greedy:
-            heats = [1.0 if cold else row.temperature for cold, row in zip(self._greedy, params, strict=True)]
+            heats = [
+                1.0 if cold else row.temperature
+                for cold, row in zip(self._greedy, params, strict=True)
+            ]
             self._temperature = column(heats)
             self._cold = column(list(map(float, self._greedy)), torch.bool)[:, 0]
         if self._truncated:
@@ -99,10 +128,16 @@ class _Batch:
             self._truncated_rows = torch.tensor(self._truncated, device=self.device)
             top_k = [item.top_k if 0 < item.top_k < width else width for item in chosen]
             self._top_k = column(list(map(float, top_k)), torch.long)
-            self._top_p, self._min_p = column([i.top_p for i in chosen]), column([i.min_p for i in chosen])
+            self._top_p, self._min_p = (
+                column([i.top_p for i in chosen]),
+                column([i.min_p for i in chosen]),
+            )
         if self._edits:
             where, tokens, amounts = zip(*self._edits, strict=True)
-            self._edit_at = (torch.tensor(where, device=self.device), torch.tensor(tokens, device=self.device))
+            self._edit_at = (
+                torch.tensor(where, device=self.device),
+                torch.tensor(tokens, device=self.device),
+            )
             self._edit_by = torch.tensor(amounts, device=self.device)
         if self._penalised:
             self._fill_counts([rows[at] for at in self._penalised], width)
@@ -135,7 +170,9 @@ class _Batch:
             self._counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float32))
 
     def choose(self, logits: torch.Tensor, rows: list[Sequence]) -> torch.Tensor:
-        """Token ids `[rows]` on the device; the vocabulary's size stands for "none: the logits are no numbers"."""
+        """Token ids `[rows]` on the device; the vocabulary's size stands for "none: the logits are
+        no numbers".
+        """
         scores = logits if self.plain else self._edit(logits, rows)
         if self._any_greedy:
             best, coldest = scores.max(-1)
@@ -175,7 +212,11 @@ MIN_TEMPERATURE = 1e-5  # below it a row is greedy: dividing by less overflows
 
 
 def _penalises(params: SamplingParams) -> bool:
-    return params.repetition_penalty != 1.0 or params.frequency_penalty != 0.0 or params.presence_penalty != 0.0
+    return (
+        params.repetition_penalty != 1.0
+        or params.frequency_penalty != 0.0
+        or params.presence_penalty != 0.0
+    )
 
 
 def _truncates(params: SamplingParams) -> bool:

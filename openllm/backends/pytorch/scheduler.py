@@ -1,4 +1,6 @@
-"""Say what the next step computes: every decoding row, then prompt tokens up to a budget, first come first served."""
+"""Say what the next step computes: every decoding row, then prompt tokens up to a budget, first
+come first served.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Scheduler:
         return works
 
     def remove(self, sequence: Sequence, *, reuse: bool) -> None:
-        """Take a finished or failed sequence out, wherever it is; `reuse` keeps its prefix for later prompts."""
+        """Take a finished or failed sequence out, wherever it is; `reuse` keeps its prefix for
+        later prompts.
+        """
         sequence.finished = True
         if sequence in self.live:
             self.live.remove(sequence)
@@ -43,7 +47,9 @@ class Scheduler:
             self.waiting.remove(sequence)
 
     def _decoding(self) -> list[Sequence]:
-        """Rows with one token to compute, each with room for it; the youngest give way when memory is short."""
+        """Rows with one token to compute, each with room for it; the youngest give way when memory
+        is short.
+        """
         for sequence in list(self.live):
             while not self._runner.extend(sequence):
                 self._preempt(self._youngest())
@@ -53,7 +59,9 @@ class Scheduler:
         return max(self.live, key=lambda sequence: sequence.order)
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Back to the head of the queue; what it has written so far is computed again as part of its prompt."""
+        """Back to the head of the queue; what it has written so far is computed again as part of
+        its prompt.
+        """
         self.live.remove(sequence)
         self._runner.release(sequence, reuse=False)
         sequence.computed = 0
@@ -61,7 +69,9 @@ class Scheduler:
         self.preemptions += 1
 
     def _next_waiting(self) -> Sequence | None:
-        """Make the first waiting sequence that may begin live; None when there is none or no room for it."""
+        """Make the first waiting sequence that may begin live; None when there is none or no room
+        for it.
+        """
         if len(self.live) >= self._limits.max_num_seqs:
             return None
         ready = next((sequence for sequence in self.waiting if not sequence.waits_for_prompt), None)

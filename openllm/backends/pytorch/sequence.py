@@ -19,7 +19,9 @@ BASE_ADAPTER = 0  # the key of "no adapter"; mounted ones count from 1
 
 @attrs.define(eq=False)
 class Sequence:
-    """One choice being decoded. `tokens` is prompt and answer; the KV of `tokens[:computed]` is in the cache."""
+    """One choice being decoded. `tokens` is prompt and answer; the KV of `tokens[:computed]` is in
+    the cache.
+    """
 
     job: Job
     index: int
@@ -85,7 +87,8 @@ def expand(job: Job, seed: int, orders: list[int]) -> list[Sequence]:
     """The choices of a job, one per order of arrival; choice i samples with `seed + i`."""
     prompt = job.request.prompt_token_ids
     job.sequences = [
-        Sequence(job, index, list(prompt), len(prompt), seed + index, order) for index, order in enumerate(orders)
+        Sequence(job, index, list(prompt), len(prompt), seed + index, order)
+        for index, order in enumerate(orders)
     ]
     if job.make_guide is not None:
         for sequence in job.sequences:
@@ -99,7 +102,9 @@ class Work:
 
     sequence: Sequence
     count: int
-    all_logits: bool = False  # for prompt logprobs: the logits of every position, not of the last alone
+    all_logits: bool = (
+        False  # for prompt logprobs: the logits of every position, not of the last alone
+    )
 
     @property
     def draws(self) -> bool:

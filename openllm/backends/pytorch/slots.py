@@ -1,8 +1,9 @@
 """Where keys and values live: slabs of rows x length, allocated and freed within a memory budget.
 
-A slab is a rectangle: `rows` sequences of at most `length` tokens, all layers. Live rows are always the first ones of
-their slab, so that one view covers a decode step; rows behind them may hold the prompts of finished requests (parked)
-for reuse. A sequence that outgrows its slab moves to one of the next length, so short requests never pay for long ones.
+A slab is a rectangle: `rows` sequences of at most `length` tokens, all layers. Live rows are always
+the first ones of their slab, so that one view covers a decode step; rows behind them may hold the
+prompts of finished requests (parked) for reuse. A sequence that outgrows its slab moves to one of
+the next length, so short requests never pay for long ones.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Geometry:
 
 @attrs.define(eq=False)
 class Row:
-    """One sequence's place in a slab. Parked when `owner` is None: `tokens` then say what it still holds."""
+    """One sequence's place in a slab. Parked when `owner` is None: `tokens` then say what it still
+    holds.
+    """
 
     slab: Slab
     slot: int
@@ -54,14 +57,17 @@ class Row:
 class Slab:
     """Keys and values of `rows` sequences of at most `length` tokens.
 
-    Per layer `keys` and `values` are views `[rows, length, heads, width]` of `key_tokens` and `value_tokens`
-    `[rows * length + 1, heads, width]`; the last token is scratch, for what padded steps write.
+    Per layer `keys` and `values` are views `[rows, length, heads, width]` of `key_tokens` and
+    `value_tokens` `[rows * length + 1, heads, width]`; the last token is scratch, for what padded
+    steps write.
     """
 
     def __init__(self, geometry: Geometry, rows: int, length: int) -> None:
         def empty(heads: int, width: int) -> torch.Tensor:
             # Zeros, for what is masked out must still be finite.
-            return torch.zeros(rows * length + 1, heads, width, dtype=geometry.dtype, device=geometry.device)
+            return torch.zeros(
+                rows * length + 1, heads, width, dtype=geometry.dtype, device=geometry.device
+            )
 
         self.rows, self.length = rows, length
         self.key_tokens = [empty(heads, key) for heads, key, _ in geometry.layers]
@@ -69,7 +75,9 @@ class Slab:
         self.keys = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.key_tokens]
         self.values = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.value_tokens]
         self.occupants: list[Row | None] = [None] * rows
-        self.recordings: dict[Any, Any] = {}  # of graphs.py: they hold this slab's addresses, and go with it
+        self.recordings: dict[
+            Any, Any
+        ] = {}  # of graphs.py: they hold this slab's addresses, and go with it
         self.live = 0
         self.bytes = slab_bytes(rows, length, geometry.token_bytes)
 
@@ -77,7 +85,9 @@ class Slab:
         return [row for row in self.occupants[self.live :] if row is not None]
 
     def seat(self, owner: Sequence) -> Row:
-        """A new live row; a parked one in its way moves to a free slot, or onto the longest unused one."""
+        """A new live row; a parked one in its way moves to a free slot, or onto the longest unused
+        one.
+        """
         slot = self.live
         parked = self.occupants[slot]
         if parked is not None:
@@ -111,7 +121,9 @@ class Slab:
 
     def copy(self, source: Row, target: Row, length: int) -> None:
         """The first `length` tokens of a row, of this slab or another, into a row of this slab."""
-        for mine, theirs in zip(self.keys + self.values, source.slab.keys + source.slab.values, strict=True):
+        for mine, theirs in zip(
+            self.keys + self.values, source.slab.keys + source.slab.values, strict=True
+        ):
             mine[target.slot, :length] = theirs[source.slot, :length]
 
     def _move(self, source: int, target: int) -> None:
@@ -139,7 +151,9 @@ class Slab:
 class SlotStore:
     """All slabs of one model. Every method runs on the engine's thread."""
 
-    def __init__(self, geometry: Geometry, budget: int, lengths: tuple[int, ...], rows: int) -> None:
+    def __init__(
+        self, geometry: Geometry, budget: int, lengths: tuple[int, ...], rows: int
+    ) -> None:
         self.geometry, self.budget, self.lengths, self.rows = geometry, budget, lengths, rows
         self.slabs: list[Slab] = []
         self._clock = itertools.count(1)
@@ -167,7 +181,9 @@ class SlotStore:
         return True
 
     def find_prefix(self, tokens: list[int], adapter: int) -> tuple[Row | None, int]:
-        """The row, live or parked, that shares the longest prefix with `tokens`; the last token is never counted."""
+        """The row, live or parked, that shares the longest prefix with `tokens`; the last token is
+        never counted.
+        """
         best, longest = None, 0
         for slab in self.slabs:
             for row in slab.occupants:
@@ -191,7 +207,9 @@ class SlotStore:
                     slab.occupants[row.slot] = None
 
     def first_slab(self) -> Slab | None:
-        """A slab of the shortest length, allocated if need be; None when the budget has no room for one."""
+        """A slab of the shortest length, allocated if need be; None when the budget has no room for
+        one.
+        """
         return self._open_slab(self.lengths[0]) or self._allocate(self.lengths[0])
 
     def _open_slab(self, length: int) -> Slab | None:
@@ -212,9 +230,13 @@ class SlotStore:
         return self.slabs[-1]
 
     def _reclaim(self, length: int) -> bool:
-        """Free slabs without live rows, after moving live ones together; whether anything was freed."""
+        """Free slabs without live rows, after moving live ones together; whether anything was
+        freed.
+        """
         for slab in sorted(self.slabs, key=lambda slab: slab.live):
-            others = [other for other in self.slabs if other is not slab and other.length == slab.length]
+            others = [
+                other for other in self.slabs if other is not slab and other.length == slab.length
+            ]
             if 0 < slab.live <= sum(other.rows - other.live for other in others):
                 self._empty(slab, others)
         kept = [slab for slab in self.slabs if slab.live or slab.length == length]
@@ -236,7 +258,9 @@ def slab_bytes(rows: int, length: int, token_bytes: int) -> int:
 
 
 def common_prefix(first: list[int], second: list[int], limit: int) -> int:
-    """How many leading items, at most `limit`, two lists share; by halving, on slices, at C speed."""
+    """How many leading items, at most `limit`, two lists share; by halving, on slices, at C
+    speed.
+    """
     low, high = 0, min(limit, len(first), len(second))
     if first[:high] == second[:high]:
         return high
@@ -250,7 +274,9 @@ def common_prefix(first: list[int], second: list[int], limit: int) -> int:
 
 
 def slab_lengths(base: int, longest: int) -> tuple[int, ...]:
-    """The lengths of slabs: `base`, then four times as long each, and `longest` (both in tokens)."""
+    """The lengths of slabs: `base`, then four times as long each, and `longest` (both in
+    tokens).
+    """
     longest = math.ceil(longest / 8) * 8
     lengths = []
     while base < longest:

@@ -1,4 +1,6 @@
-"""Run a step with the model's own cache, one forward pass per sequence: for what slots cannot hold."""
+"""Run a step with the model's own cache, one forward pass per sequence: for what slots cannot
+hold.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Memory:
 
 
 class SoloRunner:
-    """No slots and no shared prefixes; every sequence has a cache object of the model's own kind."""
+    """No slots and no shared prefixes; every sequence has a cache object of the model's own
+    kind.
+    """
 
     chunks = False
 
@@ -48,7 +52,9 @@ class SoloRunner:
         return min(1.0, len(live) / self.limits.max_num_seqs)
 
     def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
-        """One pass per sequence; logits of every position for a prompt whose logprobs are wanted."""
+        """One pass per sequence; logits of every position for a prompt whose logprobs are
+        wanted.
+        """
         logits, spans, total = [], [], 0
         for work in works:
             with adapters.applied([work.sequence.adapter]):
@@ -62,7 +68,9 @@ class SoloRunner:
     def _advance(self, sequence: Sequence, count: int) -> torch.Tensor:
         """Feed the sequence's next `count` tokens; `[positions, vocabulary]`."""
         end, memory = sequence.computed + count, sequence.row
-        if memory is not None and memory.computed == end:  # The step failed on another row after this one was done.
+        if (
+            memory is not None and memory.computed == end
+        ):  # The step failed on another row after this one was done.
             done: torch.Tensor = memory.logits
             return done
         tokens = torch.tensor([sequence.tokens[sequence.computed : end]], device=self.device)
@@ -92,5 +100,9 @@ class SoloRunner:
         config = self.model.config
         start = getattr(config, "decoder_start_token_id", None)
         first = config.bos_token_id if start is None else start
-        keywords = {"encoder_outputs": encoded, "attention_mask": torch.ones_like(tokens), "use_cache": True}
+        keywords = {
+            "encoder_outputs": encoded,
+            "attention_mask": torch.ones_like(tokens),
+            "use_cache": True,
+        }
         return Memory(keywords, torch.tensor([[first or 0]], device=self.device))

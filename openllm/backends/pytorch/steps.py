@@ -1,4 +1,6 @@
-"""Compute one step's work: forward, draw, describe; when it fails, row by row, so that only the guilty one fails."""
+"""Compute one step's work: forward, draw, describe; when it fails, row by row, so that only the
+guilty one fails.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,15 @@ from openllm.types import TokenLogprob
 log = logging.getLogger(__name__)
 
 # What a model or a tensor operation raises when it cannot do what a row asks.
-STEP_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+STEP_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+)
 
 
 @attrs.frozen
@@ -47,22 +57,38 @@ class StepComputer:
             if is_fatal(error):
                 raise
             if len(works) > 1:
-                log.warning("a step of %d rows failed (%s): trying them one by one", len(works), type(error).__name__)
+                log.warning(
+                    "a step of %d rows failed (%s): trying them one by one",
+                    len(works),
+                    type(error).__name__,
+                )
                 return [outcome for work in works for outcome in self.compute([work])]
             log.warning("a request failed: %s", type(error).__name__)
             log.debug("how it failed", exc_info=error)
-            return [Outcome(works[0], error=f"The engine failed on this request ({type(error).__name__}).")]
+            return [
+                Outcome(
+                    works[0], error=f"The engine failed on this request ({type(error).__name__})."
+                )
+            ]
 
     def _evaluate(self, works: list[Work]) -> list[Outcome]:
         logits, spans = self._runner.forward(works, self._adapters)
         drawing = [at for at, work in enumerate(works) if work.draws]
         drawn: dict[int, Drawn] = {}
         if drawing:
-            rows = logits if len(drawing) == logits.shape[0] else _last_rows(logits, [spans[at] for at in drawing])
+            rows = (
+                logits
+                if len(drawing) == logits.shape[0]
+                else _last_rows(logits, [spans[at] for at in drawing])
+            )
             sequences = [works[at].sequence for at in drawing]
             drawn = dict(zip(drawing, self._sampler.sample(rows, sequences), strict=True))
         return [
-            Outcome(work, drawn.get(at), _describe_prompt(work, logits[spans[at]]) if work.all_logits else None)
+            Outcome(
+                work,
+                drawn.get(at),
+                _describe_prompt(work, logits[spans[at]]) if work.all_logits else None,
+            )
             for at, work in enumerate(works)
         ]
 
@@ -85,4 +111,6 @@ def _describe_prompt(work: Work, logits: torch.Tensor) -> list[TokenLogprob | No
 def is_fatal(error: BaseException) -> bool:
     """Whether the device is lost: after such an error every further operation on it fails too."""
     accelerator = getattr(torch, "AcceleratorError", None)
-    return (accelerator is not None and isinstance(error, accelerator)) or "CUDA error" in str(error)
+    return (accelerator is not None and isinstance(error, accelerator)) or "CUDA error" in str(
+        error
+    )

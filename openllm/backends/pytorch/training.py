@@ -1,4 +1,6 @@
-"""A model ready to be fine-tuned: transformers' model, fresh LoRA matrices of peft's in it, the rest frozen."""
+"""A model ready to be fine-tuned: transformers' model, fresh LoRA matrices of peft's in it, the
+rest frozen.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ class LoraPlan:
 def prepare_model(spec: LLMSpec, weights_dir: Path, plan: LoraPlan) -> Any:
     """A `peft.PeftModel` of the weights of `spec`, in fp32 on a CPU unless `spec` says otherwise.
 
-    It is a model of its own: an engine that serves the same weights notices nothing. What it saves can be mounted, and
-    names no path of this machine. Errors: MissingDependency, WeightsError, ConfigurationError.
+    It is a model of its own: an engine that serves the same weights notices nothing. What it saves
+    can be mounted, and names no path of this machine. Errors: MissingDependency, WeightsError,
+    ConfigurationError.
     """
     if importlib.util.find_spec("peft") is None:
         raise MissingDependency("Training an adapter needs peft.", hint="Run: pip install peft")
@@ -53,9 +56,13 @@ def prepare_model(spec: LLMSpec, weights_dir: Path, plan: LoraPlan) -> Any:
     )
     model = load_model(bare, weights_dir).model
     # peft writes it into the adapter, and asks the Hub about it when it saves
-    model.name_or_path = model.config._name_or_path = spec.model_id if origin(spec.model_id) is Origin.HUB else ""
+    model.name_or_path = model.config._name_or_path = (
+        spec.model_id if origin(spec.model_id) is Origin.HUB else ""
+    )
     if getattr(model, "is_quantized", False):
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=plan.gradient_checkpointing)
+        model = prepare_model_for_kbit_training(
+            model, use_gradient_checkpointing=plan.gradient_checkpointing
+        )
     elif plan.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable()

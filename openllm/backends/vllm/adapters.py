@@ -16,7 +16,9 @@ from openllm.weights.adapters import resolve_adapter
 
 
 class Adapters:
-    """What is mounted. A remounted name gets a new id, so nothing cached for the old weights is used again."""
+    """What is mounted. A remounted name gets a new id, so nothing cached for the old weights is
+    used again.
+    """
 
     def __init__(self, engine: Any, slots: int) -> None:
         self._engine = engine
@@ -29,20 +31,26 @@ class Adapters:
         if name is None:
             return None
         if name not in self._mounted:
-            raise AdapterNotFound(f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model")
+            raise AdapterNotFound(
+                f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+            )
         return self._mounted[name]
 
     async def mount(self, name: str, path: Path) -> None:
-        """Load the adapter in `path` into a slot. Errors: Conflict, UnsupportedFeature, WeightsError."""
+        """Load the adapter in `path` into a slot. Errors: Conflict, UnsupportedFeature,
+        WeightsError.
+        """
         from vllm.lora.request import LoRARequest
 
         if self._slots < 1:
             raise UnsupportedFeature(
-                "The engine was started without room for adapters.", hint="Start with --max-adapters N."
+                "The engine was started without room for adapters.",
+                hint="Start with --max-adapters N.",
             )
         if name not in self._mounted and len(self._mounted) >= self._slots:
             raise Conflict(
-                f"All {self._slots} adapter slots are taken.", hint="Remove one, or start with a higher --max-adapters."
+                f"All {self._slots} adapter slots are taken.",
+                hint="Remove one, or start with a higher --max-adapters.",
             )
         number = next(self._ids)
         request = LoRARequest(f"{name}#{number}", number, str(path))
@@ -58,7 +66,9 @@ class Adapters:
         if isinstance(outcome, BaseException):
             raise _load_error(request, name, outcome) from outcome
         if not outcome:
-            raise WeightsError(f"vLLM did not load the adapter {name!r}.", hint="See the server's log.")
+            raise WeightsError(
+                f"vLLM did not load the adapter {name!r}.", hint="See the server's log."
+            )
 
     async def unmount(self, name: str) -> None:
         """Free the slot. Errors: AdapterNotFound."""
@@ -68,16 +78,22 @@ class Adapters:
 
 
 def _load_error(request: Any, name: str, error: BaseException) -> OpenLLMError:
-    """What the engine said, without the names of its calls and without paths: it goes to callers too."""
+    """What the engine said, without the names of its calls and without paths: it goes to callers
+    too.
+    """
     if type(error).__name__ == "EngineDeadError":
         return translate(error)
     text = " ".join(str(error).split())
     reason = (text.rpartition("failed: ")[2] or text).replace(request.lora_path, "its directory")
-    return WeightsError(f"vLLM cannot load the adapter {name!r}: {reason}", hint="Check it with peft.")
+    return WeightsError(
+        f"vLLM cannot load the adapter {name!r}: {reason}", hint="Check it with peft."
+    )
 
 
 def adapter_ranks(adapters: Sequence[AdapterSpec]) -> list[int]:
-    """The ranks of these adapters; the engine's buffers follow from them. What cannot be read is left out."""
+    """The ranks of these adapters; the engine's buffers follow from them. What cannot be read is
+    left out.
+    """
     return [rank for adapter in adapters if (rank := _rank(adapter)) is not None]
 
 

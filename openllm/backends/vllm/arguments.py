@@ -1,4 +1,6 @@
-"""From a spec to vLLM's engine arguments: a pure mapping, the same on every machine that looks the same."""
+"""From a spec to vLLM's engine arguments: a pure mapping, the same on every machine that looks the
+same.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,8 @@ def engine_arguments(
 ) -> Arguments:
     """The arguments for `spec`; `ranks` are those of the adapters that will be mounted.
 
-    Errors: ConfigurationError when an engine argument is openllm's to decide, or is said twice and differently.
+    Errors: ConfigurationError when an engine argument is openllm's to decide, or is said twice and
+    differently.
     """
     said = _said(spec)
     plan = plan_parallel(
@@ -80,7 +83,11 @@ def engine_arguments(
         said.get("tensor_parallel_size"),
         said.get("pipeline_parallel_size"),
     )
-    values: dict[str, Any] = {**said, "tensor_parallel_size": plan.tensor, "model": str(weights_dir)}
+    values: dict[str, Any] = {
+        **said,
+        "tensor_parallel_size": plan.tensor,
+        "model": str(weights_dir),
+    }
     if spec.task == "embed":
         values["runner"] = "pooling"
     values.update(_speculation(spec))
@@ -96,7 +103,9 @@ def _said(spec: LLMSpec) -> dict[str, Any]:
     said = dict(spec.engine_args)
     for name in said:
         if name in OURS:
-            raise ConfigurationError(f"openllm sets vLLM's {name} itself.", hint=f"Use {OURS[name]}.", param=name)
+            raise ConfigurationError(
+                f"openllm sets vLLM's {name} itself.", hint=f"Use {OURS[name]}.", param=name
+            )
     defaults = attrs.fields_dict(LLMSpec)
     for ours, theirs in NAMES.items():
         value = getattr(spec, ours)
@@ -116,7 +125,10 @@ def _speculation(spec: LLMSpec) -> dict[str, Any]:
     if spec.speculative_model is None:
         return {}
     said = spec.engine_args.get("speculative_config") or {}
-    if not isinstance(said, Mapping) or said.get("model", spec.speculative_model) != spec.speculative_model:
+    if (
+        not isinstance(said, Mapping)
+        or said.get("model", spec.speculative_model) != spec.speculative_model
+    ):
         raise ConfigurationError(
             "speculative_model and the engine argument speculative_config name different models.",
             hint="Give one of them.",
@@ -126,8 +138,12 @@ def _speculation(spec: LLMSpec) -> dict[str, Any]:
     return {"speculative_config": draft}
 
 
-def _lora(spec: LLMSpec, values: Mapping[str, Any], machine: Machine, ranks: Sequence[int]) -> dict[str, Any]:
-    """Slots and rank for the adapters of the spec and those that may come while serving; nothing without any."""
+def _lora(
+    spec: LLMSpec, values: Mapping[str, Any], machine: Machine, ranks: Sequence[int]
+) -> dict[str, Any]:
+    """Slots and rank for the adapters of the spec and those that may come while serving; nothing
+    without any.
+    """
     if not (spec.adapters or spec.max_adapters or spec.max_lora_rank or "max_loras" in values):
         return {}
     slots = values.get("max_loras") or max(len(spec.adapters), 1)
@@ -138,13 +154,17 @@ def _lora(spec: LLMSpec, values: Mapping[str, Any], machine: Machine, ranks: Seq
 
 
 def lora_rank(rank: Any) -> Any:
-    """The smallest rank that vLLM has buffers for and that holds `rank`. Errors: ConfigurationError."""
+    """The smallest rank that vLLM has buffers for and that holds `rank`. Errors:
+    ConfigurationError.
+    """
     if not isinstance(rank, int):
         return rank  # the type is checked with vLLM's own
     for allowed in LORA_RANKS:
         if rank <= allowed:
             return allowed
-    raise ConfigurationError(f"vLLM serves LoRA ranks up to {LORA_RANKS[-1]}, not {rank}.", param="max_lora_rank")
+    raise ConfigurationError(
+        f"vLLM serves LoRA ranks up to {LORA_RANKS[-1]}, not {rank}.", param="max_lora_rank"
+    )
 
 
 def _plan_lines(plan: ParallelPlan, machine: Machine) -> list[str]:
@@ -152,11 +172,14 @@ def _plan_lines(plan: ParallelPlan, machine: Machine) -> list[str]:
 
 
 def _fit_cpu(values: dict[str, Any], shape: ModelShape, machine: Machine) -> list[str]:
-    """What the CPU needs and nobody said: fp32, eager mode, whole prompts, and a KV cache that fits the memory."""
+    """What the CPU needs and nobody said: fp32, eager mode, whole prompts, and a KV cache that fits
+    the memory.
+    """
     values.setdefault("dtype", "float32")
     values.setdefault("enforce_eager", True)
     if "max_num_batched_tokens" not in values and values.get("runner") != "pooling":
-        # a seeded request whose prompt is cut in two ends vLLM's CPU engine (0.32: a CPU generator has no offset)
+        # a seeded request whose prompt is cut in two ends vLLM's CPU engine (0.32: a CPU generator
+        # has no offset)
         values.setdefault("enable_chunked_prefill", False)
     if "kv_cache_memory_bytes" in values or "gpu_memory_utilization" in values:
         return []
@@ -170,7 +193,10 @@ def _fit_cpu(values: dict[str, Any], shape: ModelShape, machine: Machine) -> lis
     if "max_model_len" not in values and cache_bytes(longest, per_token) > room:
         longest = max((room // per_token // CPU_BLOCK - 2) * CPU_BLOCK, CPU_BLOCK)
         values["max_model_len"] = longest
-        lines.append(f"max_model_len is {longest} tokens of the model's {shape.longest}: more does not fit the memory.")
+        lines.append(
+            f"max_model_len is {longest} tokens of the model's {shape.longest}: more does not fit"
+            " the memory."
+        )
     wanted = max(cache_bytes(CPU_SEQUENCES * longest, per_token), CPU_LEAST)
     values["kv_cache_memory_bytes"] = max(min(wanted, room), cache_bytes(longest, per_token))
     return lines

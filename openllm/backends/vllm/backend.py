@@ -1,8 +1,9 @@
 """The vLLM engine behind the `Backend` contract: a thin caller of AsyncLLM.
 
-What stands between a reader and the engine itself, per step and request: the engine core's process packs one msgpack
-frame per step; one task of the event loop unpacks it and puts one `TokenDelta` per request into its reader's queue
-(openllm.backends.vllm.stream); the reader's task wakes once. Nothing is detokenised, copied or joined here.
+What stands between a reader and the engine itself, per step and request: the engine core's process
+packs one msgpack frame per step; one task of the event loop unpacks it and puts one `TokenDelta`
+per request into its reader's queue (openllm.backends.vllm.stream); the reader's task wakes once.
+Nothing is detokenised, copied or joined here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ from openllm.backends.vllm.stream import Sink
 from openllm.backends.vllm.structure import compacted
 from openllm.backends.vllm.usable import unpackable, unusable
 from openllm.config.spec import LLMSpec
-from openllm.errors import EngineDead, InvalidRequest, MissingDependency, Overloaded, UnsupportedFeature
+from openllm.errors import (
+    EngineDead,
+    InvalidRequest,
+    MissingDependency,
+    Overloaded,
+    UnsupportedFeature,
+)
 from openllm.types import EngineRequest, Take, TokenDelta
 
 _COMPILE_SECONDS = 10.0  # for a schema or grammar, off the event loop
@@ -79,9 +86,11 @@ class VLLMBackend(Backend):
     async def start(self) -> None:
         if self._launched is not None:
             return
-        # made on a thread, because it blocks; what it runs on this loop begins with the two lines below
+        # made on a thread, because it blocks; what it runs on this loop begins with the two lines
+        # below
         self._launched = await asyncio.to_thread(launch, self.spec, self.weights_dir, self._board)
-        self._launched.engine._run_output_handler()  # now, or the death of an idle engine would go unseen
+        # now, or the death of an idle engine would go unseen
+        self._launched.engine._run_output_handler()
         await self._launched.engine.get_supported_tasks()
 
     @property
@@ -90,7 +99,9 @@ class VLLMBackend(Backend):
 
     def _running(self) -> Launched:
         if self._launched is None:
-            raise EngineDead("The engine has not been started, or was closed.", hint="Start it first.")
+            raise EngineDead(
+                "The engine has not been started, or was closed.", hint="Start it first."
+            )
         return self._launched
 
     def check(self, request: EngineRequest) -> None:
@@ -101,16 +112,26 @@ class VLLMBackend(Backend):
             if asked is not None and -1 < most < asked:
                 raise InvalidRequest(f"{name} must be at most {most}, got {asked}.", param=name)
         if config.speculative_config is not None and (params.min_p > 0 or params.logit_bias):
-            raise UnsupportedFeature("vLLM cannot do min_p or logit_bias with a speculative model.", param="min_p")
-        chunked = config.scheduler_config.enable_chunked_prefill and config.device_config.device_type == "cpu"
+            raise UnsupportedFeature(
+                "vLLM cannot do min_p or logit_bias with a speculative model.", param="min_p"
+            )
+        chunked = (
+            config.scheduler_config.enable_chunked_prefill
+            and config.device_config.device_type == "cpu"
+        )
         if chunked and params.seed is not None and params.temperature > 0:
             raise UnsupportedFeature(
                 "vLLM on a CPU cannot follow a seed where prompts are cut into chunks.",
-                hint="Start it without max_num_batched_tokens and enable_chunked_prefill, or leave the seed out.",
+                hint=(
+                    "Start it without max_num_batched_tokens and enable_chunked_prefill, or leave"
+                    " the seed out."
+                ),
                 param="seed",
             )
 
-    async def generate(self, request: EngineRequest, take: Take | None = None) -> AsyncGenerator[TokenDelta]:
+    async def generate(
+        self, request: EngineRequest, take: Take | None = None
+    ) -> AsyncGenerator[TokenDelta]:
         params = request.params
         left = asked = choices_asked(params)
         launched = self._admit(params.n)
@@ -154,13 +175,17 @@ class VLLMBackend(Backend):
             if request.params.structure is not None:
                 prompt = await self._processed(request, live, adapter)
                 sampling = prompt.sampling_params
-            collector = await launched.engine.add_request(live.key, prompt, sampling, lora_request=adapter)
+            collector = await launched.engine.add_request(
+                live.key, prompt, sampling, lora_request=adapter
+            )
         except request_errors() as error:
             raise translate(error) from error
         live.internal_id = collector.request_id
 
     async def _processed(self, request: EngineRequest, live: _Live, adapter: Any) -> Any:
-        """An EngineCoreRequest with a checked structure: that takes time, so on a thread, and limited."""
+        """An EngineCoreRequest with a checked structure: that takes time, so on a thread, and
+        limited.
+        """
         engine = self._running().engine
         tasks = await engine.get_supported_tasks()
         params = request.params
@@ -176,7 +201,8 @@ class VLLMBackend(Backend):
             return await asyncio.wait_for(asyncio.to_thread(process), _COMPILE_SECONDS)
         except TimeoutError:
             raise InvalidRequest(
-                f"The structure takes longer than {_COMPILE_SECONDS:g} s to compile.", param="response_format"
+                f"The structure takes longer than {_COMPILE_SECONDS:g} s to compile.",
+                param="response_format",
             ) from None
 
     def stop_choice(self, request_id: str, index: int) -> None:
@@ -189,9 +215,13 @@ class VLLMBackend(Backend):
         self._aborts.add(task)
         task.add_done_callback(self._aborts.discard)
 
-    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None = None) -> Embeddings:
+    async def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+    ) -> Embeddings:
         if self.spec.task != "embed":
-            raise UnsupportedFeature("This engine was started to generate.", hint="Start it with --task embed.")
+            raise UnsupportedFeature(
+                "This engine was started to generate.", hint="Start it with --task embed."
+            )
         launched = self._admit(len(prompts))
         keys = [f"{next(self._numbers)}" for _ in prompts]
         try:
@@ -218,10 +248,15 @@ class VLLMBackend(Backend):
         if launched is None:
             return
         if not launched.engine.errored:
-            held = [live.internal_id for live in self._live.values() if live.internal_id is not None]
-            await launched.engine.abort(held, internal=True)  # each ends with a last output, as cancelled
+            held = [
+                live.internal_id for live in self._live.values() if live.internal_id is not None
+            ]
+            await launched.engine.abort(
+                held, internal=True
+            )  # each ends with a last output, as cancelled
         if launched.engine.output_handler is not None:
-            launched.engine.output_handler.cancel()  # else it reports the end of its engine as a failure
+            # else it reports the end of its engine as a failure
+            launched.engine.output_handler.cancel()
         await asyncio.to_thread(launched.shut_down)
 
 

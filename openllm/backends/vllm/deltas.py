@@ -33,7 +33,9 @@ class Wish:
 
     def delta(self, output: Any, choice: Any) -> TokenDelta:
         """One vllm CompletionOutput (`choice`) of a RequestOutput (`output`)."""
-        reason = None if choice.finish_reason is None else _REASONS.get(choice.finish_reason, "error")
+        reason = (
+            None if choice.finish_reason is None else _REASONS.get(choice.finish_reason, "error")
+        )
         stopped = choice.stop_reason if choice.stop_reason in self.stop_token_ids else None
         token_ids = list(choice.token_ids)
         return TokenDelta(
@@ -47,18 +49,32 @@ class Wish:
             FAILED if reason == "error" else None,
         )
 
-    def _logprobs(self, token_ids: Sequence[int], positions: Iterable[Mapping[int, Any]]) -> list[TokenLogprob]:
-        return [token_logprob(token, at, self.top) for token, at in zip(token_ids, positions, strict=True)]
+    def _logprobs(
+        self, token_ids: Sequence[int], positions: Iterable[Mapping[int, Any]]
+    ) -> list[TokenLogprob]:
+        return [
+            token_logprob(token, at, self.top)
+            for token, at in zip(token_ids, positions, strict=True)
+        ]
 
     def _prompt_logprobs(self, output: Any) -> list[TokenLogprob | None] | None:
         if not output.prompt_logprobs:  # vLLM gives them once, and an empty list from then on
             return None
         positions = zip(output.prompt_token_ids, output.prompt_logprobs, strict=True)
-        return [None if at is None else token_logprob(token, at, self.prompt_top) for token, at in positions]
+        return [
+            None if at is None else token_logprob(token, at, self.prompt_top)
+            for token, at in positions
+        ]
 
 
 def token_logprob(token: int, position: Mapping[int, Any], top: int) -> TokenLogprob:
-    """One position: vLLM has the token itself first, then the `top` best, each with its rank (1 is the best)."""
+    """One position: vLLM has the token itself first, then the `top` best, each with its rank (1 is
+    the best).
+    """
     chosen = position[token]
-    best = sorted((entry.rank, other, entry.logprob) for other, entry in position.items() if entry.rank <= top)
-    return TokenLogprob(token, chosen.logprob, chosen.rank, tuple((other, logprob) for _, other, logprob in best))
+    best = sorted(
+        (entry.rank, other, entry.logprob) for other, entry in position.items() if entry.rank <= top
+    )
+    return TokenLogprob(
+        token, chosen.logprob, chosen.rank, tuple((other, logprob) for _, other, logprob in best)
+    )

@@ -19,7 +19,8 @@ _POOLINGS = {"mean_tokens": "MEAN", "cls_token": "CLS", "lasttoken": "LAST"}
 
 
 def pooling_type(weights_dir: Path, config: Mapping[str, Any]) -> str | None:
-    """How to pool where vLLM would not find out: by 1_Pooling/config.json, else the mean for an encoder.
+    """How to pool where vLLM would not find out: by 1_Pooling/config.json, else the mean for an
+    encoder.
 
     None where vLLM knows: sentence-transformers' modules.json, and decoders (the last token).
     """
@@ -32,7 +33,9 @@ def pooling_type(weights_dir: Path, config: Mapping[str, Any]) -> str | None:
     for mode, pooling in _POOLINGS.items():
         if said.get(f"pooling_mode_{mode}"):
             return pooling
-    decoder = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.get("architectures") or ())
+    decoder = any(
+        name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.get("architectures") or ()
+    )
     return None if decoder else "MEAN"
 
 
@@ -46,7 +49,9 @@ def pooler_config(pooling: str) -> Any:
 async def embed_prompts(
     launched: Launched, prompts: Sequence[tuple[str, Sequence[int]]], pooling: str | None
 ) -> Embeddings:
-    """One vector per (request id, token ids). Errors: UnsupportedFeature for another pooling; those of vLLM."""
+    """One vector per (request id, token ids). Errors: UnsupportedFeature for another pooling; those
+    of vLLM.
+    """
     from vllm.pooling_params import PoolingParams
 
     own = pooling_of(launched.config.model_config.pooler_config)
@@ -65,7 +70,9 @@ async def embed_prompts(
             vector = output.outputs.data.tolist()
         return vector
 
-    vectors = await asyncio.gather(*(embed(request_id, token_ids) for request_id, token_ids in prompts))
+    vectors = await asyncio.gather(
+        *(embed(request_id, token_ids) for request_id, token_ids in prompts)
+    )
     return Embeddings(list(vectors), sum(len(token_ids) for _, token_ids in prompts))
 
 

@@ -1,4 +1,6 @@
-"""The environment variables that vLLM reads, set before it is imported; what the user has set stays."""
+"""The environment variables that vLLM reads, set before it is imported; what the user has set
+stays.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ ON_CPU: Mapping[str, str] = {
 
 
 def prepare_environment(platform: str, device: str | None, visible: str | None) -> None:
-    """Set the variables for an engine on `platform`; `device` "cuda:1" leaves it the second of the `visible` GPUs."""
+    """Set the variables for an engine on `platform`; `device` "cuda:1" leaves it the second of the
+    `visible` GPUs.
+    """
     for name, value in {**ALWAYS, **(ON_CPU if platform == "cpu" else {})}.items():
         os.environ.setdefault(name, value)
     if (mask := gpu_mask(device, visible)) is not None:
@@ -28,7 +32,9 @@ def prepare_environment(platform: str, device: str | None, visible: str | None) 
 
 
 def gpu_mask(device: str | None, visible: str | None) -> str | None:
-    """CUDA_VISIBLE_DEVICES for one GPU of those that are `visible` (its value now); None when `device` names none."""
+    """CUDA_VISIBLE_DEVICES for one GPU of those that are `visible` (its value now); None when
+    `device` names none.
+    """
     kind, _, at = (device or "").partition(":")
     if kind != "cuda" or not at.isdigit():
         return None
@@ -39,7 +45,8 @@ def gpu_mask(device: str | None, visible: str | None) -> str | None:
 def take_whole_steps() -> None:
     """For the engines of this process that are started from now on.
 
-    By vLLM's default AsyncLLM lets its readers run after 128 of a step's outputs; a front that falls behind a larger
-    batch then takes one step per round, however many wait. Taken whole, a late reader's tokens are joined.
+    By vLLM's default AsyncLLM lets its readers run after 128 of a step's outputs; a front that
+    falls behind a larger batch then takes one step per round, however many wait. Taken whole, a
+    late reader's tokens are joined.
     """
     os.environ.setdefault("VLLM_V1_OUTPUT_PROC_CHUNK_SIZE", "1000000")

@@ -1,7 +1,9 @@
-"""Ends the engine's processes when this one is killed: vLLM's engine core outlives its parent and keeps the GPU.
+"""Ends the engine's processes when this one is killed: vLLM's engine core outlives its parent and
+keeps the GPU.
 
-A shell waits on a pipe that only this process holds. When the pipe closes, it kills every process that carries the
-mark this engine was started with, from the first moment of its start and with all its workers.
+A shell waits on a pipe that only this process holds. When the pipe closes, it kills every process
+that carries the mark this engine was started with, from the first moment of its start and with all
+its workers.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ done
 
 
 class Guard:
-    """Watches from construction to `release`; between `__enter__` and `__exit__`, processes that start are marked."""
+    """Watches from construction to `release`; between `__enter__` and `__exit__`, processes that
+    start are marked.
+    """
 
     def __init__(self) -> None:
         self._token = secrets.token_hex(8)

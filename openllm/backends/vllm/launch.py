@@ -1,4 +1,6 @@
-"""From a spec to a running AsyncLLM: everything that can be wrong is said before weights are loaded."""
+"""From a spec to a running AsyncLLM: everything that can be wrong is said before weights are
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ class Launched:
     def shut_down(self) -> None:
         """End the engine's processes. Blocks for seconds."""
         self.engine.shutdown()
-        # its __del__ would shut down once more, at the interpreter's end with half of the modules gone
+        # its __del__ would shut down once more, at the interpreter's end with half of the modules
+        # gone
         self.engine.shutdown = lambda *args, **options: None
         self.guard.release()
 
@@ -84,11 +87,20 @@ def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
         engine, guard = _guarded(config, board)
     except STARTING + config_errors() as error:
         raise start_error(error) from error
-    return Launched(engine, config, shorten(engine), _info(engine, config), Adapters(engine, _slots(config)), guard)
+    return Launched(
+        engine,
+        config,
+        shorten(engine),
+        _info(engine, config),
+        Adapters(engine, _slots(config)),
+        guard,
+    )
 
 
 def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
-    """vLLM's AsyncEngineArgs, imported with the environment that `spec` needs. Errors: MissingDependency."""
+    """vLLM's AsyncEngineArgs, imported with the environment that `spec` needs. Errors:
+    MissingDependency.
+    """
     installation = find_installation()
     if installation is None or installation.fault:
         why = installation.fault if installation else "vLLM is not installed"
@@ -102,14 +114,18 @@ def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
 
 
 def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
-    """The engine arguments for `spec` on this machine. Imports vLLM. Errors: MissingDependency, ConfigurationError."""
+    """The engine arguments for `spec` on this machine. Imports vLLM. Errors: MissingDependency,
+    ConfigurationError.
+    """
     _refuse_second_start()
     declared, installation = engine_args_class(spec)
     gpus = visible_gpus() if installation.platform == "cuda" else ()
     machine = Machine(installation.platform, len(gpus), free_memory())
     said = attrs.evolve(spec, engine_args=convert_options(spec.engine_args, declared))
     config = read_config(weights_dir)
-    arguments = engine_arguments(said, weights_dir, model_shape(config), machine, adapter_ranks(spec.adapters))
+    arguments = engine_arguments(
+        said, weights_dir, model_shape(config), machine, adapter_ranks(spec.adapters)
+    )
     named = {name: arguments.values[name] for name in NAMES.values() if name in arguments.values}
     arguments.values.update(convert_options(named, declared))
     if spec.speculative_model is not None:
@@ -120,7 +136,9 @@ def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
 
 
 def _draft(spec: LLMSpec, model_id: str) -> Path:
-    """The directory of the speculative model, found and checked like the model's. Errors: ConfigurationError."""
+    """The directory of the speculative model, found and checked like the model's. Errors:
+    ConfigurationError.
+    """
     try:
         return resolve_weights(LLMSpec(model_id=model_id, trust_remote_code=spec.trust_remote_code))
     except (ConfigurationError, WeightsError) as error:
@@ -147,25 +165,31 @@ def _quiet() -> Iterator[None]:
 
 
 def engine_config(arguments: Arguments) -> Any:
-    """The VllmConfig that `vllm serve` would resolve from the same arguments. Errors: those of vLLM."""
+    """The VllmConfig that `vllm serve` would resolve from the same arguments. Errors: those of
+    vLLM.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
 
-    # batch sizes follow from the usage context: without it an engine takes a fraction of the requests at once
+    # batch sizes follow from the usage context: without it an engine takes a fraction of the
+    # requests at once
     return AsyncEngineArgs(**arguments.values).create_engine_config(UsageContext.OPENAI_API_SERVER)
 
 
 def _let_streams_finish(config: Any, arguments: Arguments) -> None:
     """Give the engine's process the time to drain that the server has.
 
-    Ctrl+C, and BentoML's supervisor, signal that process too; by vLLM's default it then aborts every live request.
+    Ctrl+C, and BentoML's supervisor, signal that process too; by vLLM's default it then aborts
+    every live request.
     """
     if hasattr(config, "shutdown_timeout") and "shutdown_timeout" not in arguments.values:
         config.shutdown_timeout = math.ceil(Settings.from_env().drain_seconds)
 
 
 def _refuse_second_start() -> None:
-    """The engine's process imports the main script again; a script without a guard would start another engine there."""
+    """The engine's process imports the main script again; a script without a guard would start
+    another engine there.
+    """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ConfigurationError(
             "The engine's process runs this script again and would start a second engine.",
@@ -201,7 +225,9 @@ def _check_room(config: Any, weights_dir: Path) -> None:
     fields = read_config(weights_dir)
     if not plain_attention(fields) or model.runner_type == "pooling":
         return
-    dtype = str(model.dtype if cache.cache_dtype == "auto" else cache.cache_dtype).removeprefix("torch.")
+    dtype = str(model.dtype if cache.cache_dtype == "auto" else cache.cache_dtype).removeprefix(
+        "torch."
+    )
     room = Room(
         max_model_len=model.max_model_len,
         cache_dtype=dtype,
@@ -216,7 +242,9 @@ def _check_room(config: Any, weights_dir: Path) -> None:
 
 
 def _devices(config: Any) -> tuple[Gpu, ...]:
-    """Whose memory the engine takes: the GPUs, or this machine's as if it were one; with Ray it is not known."""
+    """Whose memory the engine takes: the GPUs, or this machine's as if it were one; with Ray it is
+    not known.
+    """
     if config.parallel_config.distributed_executor_backend == "ray":
         return ()
     if config.device_config.device_type == "cpu":
@@ -225,7 +253,9 @@ def _devices(config: Any) -> tuple[Gpu, ...]:
 
 
 def _check_workers(config: Any) -> None:
-    """On the CPU each worker is bound to a NUMA node of its own; vLLM itself looks only in the engine's process."""
+    """On the CPU each worker is bound to a NUMA node of its own; vLLM itself looks only in the
+    engine's process.
+    """
     alone = config.device_config.device_type != "cpu" or config.parallel_config.world_size == 1
     if not alone and importlib.util.find_spec("vllm.utils.ompmultiprocessing") is not None:
         from vllm.utils.ompmultiprocessing import OMPProcessManager
@@ -234,10 +264,14 @@ def _check_workers(config: Any) -> None:
 
 
 def _slots(config: Any) -> int:
-    """Adapters that may be mounted: on the CPU one slot stays empty for the rows of the base model."""
+    """Adapters that may be mounted: on the CPU one slot stays empty for the rows of the base
+    model.
+    """
     if config.lora_config is None:
         return 0
-    return int(config.lora_config.max_loras) - (1 if config.device_config.device_type == "cpu" else 0)
+    return int(config.lora_config.max_loras) - (
+        1 if config.device_config.device_type == "cpu" else 0
+    )
 
 
 def _info(engine: Any, config: Any) -> BackendInfo:

@@ -1,4 +1,6 @@
-"""The user's engine arguments by vLLM's own names: names checked, values converted by the types vLLM declares."""
+"""The user's engine arguments by vLLM's own names: names checked, values converted by the types
+vLLM declares.
+"""
 
 from __future__ import annotations
 
@@ -15,45 +17,82 @@ from typing import Any
 
 from openllm.errors import ConfigurationError
 
-_SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_SWITCH = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
 _SHOWN = 12  # choices that an error lists
-_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SUFFIXES = {
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+    "T": 2**40,
+}
 
 
 def convert_options(options: Mapping[str, Any], arguments: type) -> dict[str, Any]:
-    """`options` with each value in the type that the dataclass `arguments` (vLLM's AsyncEngineArgs) declares for it.
+    """`options` with each value in the type that the dataclass `arguments` (vLLM's AsyncEngineArgs)
+    declares for it.
 
-    Values are JSON values or the text of a command line: "true", "12", "8k", "a,b", '{"method": "ngram"}', "null".
-    Errors: ConfigurationError for names that are not there (near ones are named) and values of another type.
+    Values are JSON values or the text of a command line: "true", "12", "8k", "a,b", '{"method":
+    "ngram"}', "null". Errors: ConfigurationError for names that are not there (near ones are named)
+    and values of another type.
     """
-    fields = {field.name: field.type for field in dataclasses.fields(arguments) if not field.name.startswith("_")}
+    fields = {
+        field.name: field.type
+        for field in dataclasses.fields(arguments)
+        if not field.name.startswith("_")
+    }
     module = vars(sys.modules[arguments.__module__])
     return {key: convert_option(key, value, fields, module) for key, value in options.items()}
 
 
-def convert_option(key: str, value: Any, fields: Mapping[str, Any], names: Mapping[str, Any]) -> Any:
+def convert_option(
+    key: str, value: Any, fields: Mapping[str, Any], names: Mapping[str, Any]
+) -> Any:
     """One value; `names` resolves annotations that are written as text."""
     if key not in fields:
         near = difflib.get_close_matches(key.strip("-").replace("-", "_").lower(), fields, 3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "vLLM's documentation lists them as engine arguments."
+        hint = (
+            f"Did you mean {' or '.join(near)}?"
+            if near
+            else "vLLM's documentation lists them as engine arguments."
+        )
         raise ConfigurationError(f"vLLM has no engine argument {key!r}.", hint=hint, param=key)
     kind = _resolved(fields[key], names)
     if kind is Any:
         return value
-    return _checked(key, _from_text(key, value, kind) if isinstance(value, str) else _from_json(value, kind), kind)
+    return _checked(
+        key,
+        _from_text(key, value, kind) if isinstance(value, str) else _from_json(value, kind),
+        kind,
+    )
 
 
 def _resolved(kind: Any, names: Mapping[str, Any]) -> Any:
     while isinstance(kind, str):
         try:
-            kind = eval(kind, dict(names))  # noqa: S307  vLLM's own annotation, as typing.get_type_hints does
+            # vLLM's own annotation, as typing.get_type_hints does
+            kind = eval(kind, dict(names))  # noqa: S307
         except NameError:  # a name that vLLM imports for type checkers only
             return Any
     return kind
 
 
 def _kinds(kind: Any) -> set[Any]:
-    """The alternatives of a type, without Annotated: {int, None} for `Annotated[int | None, ...]`."""
+    """The alternatives of a type, without Annotated: {int, None} for `Annotated[int | None,
+    ...]`.
+    """
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
         return _kinds(typing.get_args(kind)[0])
@@ -74,7 +113,9 @@ def _from_text(key: str, text: str, kind: Any) -> Any:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise ConfigurationError(f"The engine argument {key} is not JSON: {error}.", param=key) from None
+            raise ConfigurationError(
+                f"The engine argument {key} is not JSON: {error}.", param=key
+            ) from None
     if bool in kinds and text.lower() in _SWITCH:
         return _SWITCH[text.lower()]
     if int in kinds and (number := re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])", text)):
@@ -108,14 +149,20 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
 
 
 def _refused(key: str, value: Any, kind: Any, complaints: list[Any]) -> ConfigurationError:
-    """What pydantic complains of: the place inside an object that fits as one, else what kind of value would."""
+    """What pydantic complains of: the place inside an object that fits as one, else what kind of
+    value would.
+    """
     if not isinstance(value, Mapping) or not any(map(_is_object, _plain(_kinds(kind)))):
         return _wrong(key, value, kind, str(complaints[0]["msg"]))
     # a union complains once per alternative, with the alternative's name in front of the place
     deepest = max(complaints, key=lambda complaint: len(complaint["loc"]))
-    place = ".".join(str(part) for part in deepest["loc"] if part == deepest["loc"][-1] or part in value)
+    place = ".".join(
+        str(part) for part in deepest["loc"] if part == deepest["loc"][-1] or part in value
+    )
     why = " ".join(str(deepest["msg"]).split())[:200]
-    return ConfigurationError(f"The engine argument {key}{place and f', at {place}'}: {why}.", param=key)
+    return ConfigurationError(
+        f"The engine argument {key}{place and f', at {place}'}: {why}.", param=key
+    )
 
 
 def _is_object(kind: Any) -> bool:
@@ -131,9 +178,12 @@ def _wrong(key: str, value: Any, kind: Any, why: str = "") -> ConfigurationError
     if choices := [_name(choice) for choice in _choices(kind)]:
         rest = ["..."] if len(choices) > _SHOWN else []
         near = difflib.get_close_matches(str(value), choices, 3)
-        wanted.append(f"one of {', '.join([*near, *(item for item in choices if item not in near)][:_SHOWN] + rest)}")
+        others = [choice for choice in choices if choice not in near]
+        wanted.append(f"one of {', '.join([*near, *others][:_SHOWN] + rest)}")
     text = " or ".join(wanted) or f"something else ({why[:200]})"
-    return ConfigurationError(f"The engine argument {key} must be {text}, got {value!r}.", param=key)
+    return ConfigurationError(
+        f"The engine argument {key} must be {text}, got {value!r}.", param=key
+    )
 
 
 def _choices(kind: Any) -> list[Any]:

@@ -1,4 +1,6 @@
-"""From our SamplingParams to vLLM's: a pure mapping, token ids only, deltas only; stop strings stay with us."""
+"""From our SamplingParams to vLLM's: a pure mapping, token ids only, deltas only; stop strings stay
+with us.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _FIELDS = {
 
 
 def choices_asked(params: SamplingParams) -> int:
-    """How many choices vLLM has to compute: it refuses several greedy ones, and they would all be the same."""
+    """How many choices vLLM has to compute: it refuses several greedy ones, and they would all be
+    the same.
+    """
     return 1 if params.temperature == 0 else params.n
 
 
@@ -47,7 +51,8 @@ def sampling_arguments(params: SamplingParams) -> dict[str, Any]:
 
 
 def structure_arguments(structure: Structure) -> dict[str, Any]:
-    """Keyword arguments of vllm's StructuredOutputsParams. Errors: InvalidRequest for a value that is not JSON.
+    """Keyword arguments of vllm's StructuredOutputsParams. Errors: InvalidRequest for a value that
+    is not JSON.
 
     White space between JSON tokens is left out: a weak model fills an answer with it.
     """
@@ -64,16 +69,28 @@ def _choices(text: str) -> list[str]:
         choices = json.loads(text)
     except ValueError as error:
         raise InvalidRequest(f"The choices are not JSON: {error}.", param="structure") from None
-    if not isinstance(choices, list) or not choices or not all(isinstance(item, str) and item for item in choices):
-        raise InvalidRequest("The choices must be a list of texts that are not empty.", param="structure")
+    if (
+        not isinstance(choices, list)
+        or not choices
+        or not all(isinstance(item, str) and item for item in choices)
+    ):
+        raise InvalidRequest(
+            "The choices must be a list of texts that are not empty.", param="structure"
+        )
     return choices
 
 
 def sampling_params(params: SamplingParams) -> Any:
-    """`params` as a vllm.SamplingParams. Errors: InvalidRequest; those of vLLM for values it does not take."""
+    """`params` as a vllm.SamplingParams. Errors: InvalidRequest; those of vLLM for values it does
+    not take.
+    """
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
     from vllm.sampling_params import SamplingParams as VllmSamplingParams
 
-    structure = params.structure and StructuredOutputsParams(**structure_arguments(params.structure))
+    structure = params.structure and StructuredOutputsParams(
+        **structure_arguments(params.structure)
+    )
     arguments = sampling_arguments(params)
-    return VllmSamplingParams(**arguments, output_kind=RequestOutputKind.DELTA, structured_outputs=structure)
+    return VllmSamplingParams(
+        **arguments, output_kind=RequestOutputKind.DELTA, structured_outputs=structure
+    )

@@ -1,4 +1,6 @@
-"""vLLM's scheduler figures as `EngineStats`: a stat logger that keeps the last reading and sums what only grows."""
+"""vLLM's scheduler figures as `EngineStats`: a stat logger that keeps the last reading and sums
+what only grows.
+"""
 
 from __future__ import annotations
 
@@ -38,17 +40,25 @@ class StatsBoard:
 
 
 def stat_logger(board: StatsBoard) -> Any:
-    """A logger class for AsyncLLM that writes to `board`, in the place of vLLM's own Prometheus metrics."""
+    """A logger class for AsyncLLM that writes to `board`, in the place of vLLM's own Prometheus
+    metrics.
+    """
     from vllm.v1.metrics.loggers import PrometheusStatLogger
 
     class BoardLogger(PrometheusStatLogger):  # type: ignore[misc]  # vLLM is not typed for us
-        """A PrometheusStatLogger by name only: vLLM adds its own, with some 20 updates per step, where it sees none."""
+        """A PrometheusStatLogger by name only: vLLM adds its own, with some 20 updates per step,
+        where it sees none.
+        """
 
         def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:
             self.engine_indexes = engine_indexes or [0]
 
         def record(
-            self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0
+            self,
+            scheduler_stats: Any,
+            iteration_stats: Any,
+            mm_cache_stats: Any = None,
+            engine_idx: int = 0,
         ) -> None:
             if scheduler_stats is not None:
                 board.record(engine_idx, scheduler_stats)

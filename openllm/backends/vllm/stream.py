@@ -1,9 +1,11 @@
-"""The short way from an engine step to the readers: most deltas pass without vLLM building its output objects.
+"""The short way from an engine step to the readers: most deltas pass without vLLM building its
+output objects.
 
-vLLM's `OutputProcessor` makes a RequestOutput and a CompletionOutput per request and step, joins them in a collector,
-wakes a generator that yields them to another generator. For a step that only adds tokens to an answer, that is all
-work for nothing: here such a step becomes one `TokenDelta` in the reader's queue. Everything else (the first token,
-logprobs, the end of an answer, errors, embeddings) takes vLLM's own way, so that its bookkeeping stays right.
+vLLM's `OutputProcessor` makes a RequestOutput and a CompletionOutput per request and step, joins
+them in a collector, wakes a generator that yields them to another generator. For a step that only
+adds tokens to an answer, that is all work for nothing: here such a step becomes one `TokenDelta` in
+the reader's queue. Everything else (the first token, logprobs, the end of an answer, errors,
+embeddings) takes vLLM's own way, so that its bookkeeping stays right.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from openllm.types import Take, TokenDelta
 
 
 class Sink:
-    """Where vLLM puts the outputs of one request (all its choices); `deltas` is what the reader waits on."""
+    """Where vLLM puts the outputs of one request (all its choices); `deltas` is what the reader
+    waits on.
+    """
 
     __slots__ = ("deltas", "wish")
 
@@ -38,13 +42,17 @@ class Sink:
 
 
 class Post:
-    """Brings the deltas of engine steps to their queues. Where more steps are waiting, their tokens are joined.
+    """Brings the deltas of engine steps to their queues. Where more steps are waiting, their tokens
+    are joined.
 
-    So a server that is late has less to do for each token. Nothing is held beyond the loop's current turn.
+    So a server that is late has less to do for each token. Nothing is held beyond the loop's
+    current turn.
     """
 
     def __init__(self, coming: asyncio.Queue[Any] | None) -> None:
-        self._coming = coming  # steps that are here and have not been taken; None where nobody knows
+        self._coming = (
+            coming  # steps that are here and have not been taken; None where nobody knows
+        )
         self._held: list[DeltaQueue] = []
 
     def way(self) -> Callable[[DeltaQueue, TokenDelta], None]:
@@ -65,9 +73,11 @@ class Post:
 
 
 def shorten(engine: Any) -> dict[str, Sink]:
-    """Give `engine` (an AsyncLLM that has not run yet) the short way; returns where sinks go, by request id.
+    """Give `engine` (an AsyncLLM that has not run yet) the short way; returns where sinks go, by
+    request id.
 
-    Per-token statistics are switched off; the engine core keeps sending its scheduler's figures, once per step.
+    Per-token statistics are switched off; the engine core keeps sending its scheduler's figures,
+    once per step.
     """
     from vllm.v1.engine.output_processor import OutputProcessor, OutputProcessorOutput
 
@@ -94,7 +104,11 @@ def shorten(engine: Any) -> dict[str, Sink]:
                 state = states.get(output.request_id)
                 if state is None:
                     continue  # aborted meanwhile
-                if output.finish_reason is not None or state.is_prefilling or not getattr(state, "plain", False):
+                if (
+                    output.finish_reason is not None
+                    or state.is_prefilling
+                    or not getattr(state, "plain", False)
+                ):
                     rest.append(output)
                 elif output.new_token_ids:
                     put(state.queue.deltas, TokenDelta(output.new_token_ids, state.request_index))
@@ -103,6 +117,7 @@ def shorten(engine: Any) -> dict[str, Sink]:
             return OutputProcessorOutput(request_outputs=[], reqs_to_abort=[])
 
     engine.log_stats = engine.output_processor.log_stats = False
-    # the class and not the object is replaced: what vLLM passes to its constructor differs between versions
+    # the class and not the object is replaced: what vLLM passes to its constructor differs between
+    # versions
     engine.output_processor.__class__ = ShortOutputProcessor
     return sinks

@@ -1,7 +1,9 @@
-"""JSON schemas as grammars without white space between tokens: vLLM has that as a setting of the engine only.
+"""JSON schemas as grammars without white space between tokens: vLLM has that as a setting of the
+engine only.
 
-A weak model fills a JSON answer with white space until its tokens run out; and the engine's setting would differ from
-what `vllm serve` resolves to. So the schema is turned into xgrammar's EBNF here, and vLLM gets a grammar.
+A weak model fills a JSON answer with white space until its tokens run out; and the engine's setting
+would differ from what `vllm serve` resolves to. So the schema is turned into xgrammar's EBNF here,
+and vLLM gets a grammar.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ ANY_OBJECT = '{"type": "object"}'
 
 
 def compacted(structure: Structure) -> Structure:
-    """`structure` with a JSON schema written as a grammar; others as they are. Takes milliseconds: not for the loop.
+    """`structure` with a JSON schema written as a grammar; others as they are. Takes milliseconds:
+    not for the loop.
 
     Errors: InvalidRequest for a schema that is no JSON, or that xgrammar cannot follow.
     """
@@ -50,4 +53,6 @@ def _ebnf(schema: str) -> str:
         return json_grammar(schema)
     except (RuntimeError, ValueError) as error:
         line = _PLACE.sub("", " ".join(str(error).split()))[:300]
-        raise InvalidRequest(f"The schema cannot be followed: {line}", param="response_format") from None
+        raise InvalidRequest(
+            f"The schema cannot be followed: {line}", param="response_format"
+        ) from None

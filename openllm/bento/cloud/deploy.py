@@ -1,4 +1,6 @@
-"""A Bento as a deployment on BentoCloud: its configuration, whole and exact, and the call that puts it in force."""
+"""A Bento as a deployment on BentoCloud: its configuration, whole and exact, and the call that puts
+it in force.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from openllm.bento.inspect import find_bento
 from openllm.bento.pack.render import LONGEST_LABEL, dns_label
 from openllm.errors import DeployError, ServeError
 
-_LABEL = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?")  # RFC 1035; Yatai, BentoCloud's open ancestor, asks for it
+_LABEL = re.compile(
+    r"[a-z](?:[-a-z0-9]*[a-z0-9])?"
+)  # RFC 1035; Yatai, BentoCloud's open ancestor, asks for it
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[A-Za-z0-9](?:[-._A-Za-z0-9]*[A-Za-z0-9])?")
 
@@ -32,9 +36,13 @@ class Scaling:
 
     def __attrs_post_init__(self) -> None:
         if self.least < 0 or self.most < 0:
-            raise DeployError("The number of replicas cannot be negative.", hint="--scaling-min may be 0.")
+            raise DeployError(
+                "The number of replicas cannot be negative.", hint="--scaling-min may be 0."
+            )
         if self.most == 0:
-            raise DeployError("At most 0 replicas would serve nobody.", hint="Give --scaling-max 1 or more.")
+            raise DeployError(
+                "At most 0 replicas would serve nobody.", hint="Give --scaling-max 1 or more."
+            )
         if self.least > self.most:
             raise DeployError(
                 f"At least {self.least} and at most {self.most} replicas cannot be.",
@@ -51,7 +59,9 @@ class Scaling:
 
 @attrs.frozen
 class DeployOptions:
-    """How a Bento is deployed. `name` None: the Bento's. `instance_type` None: BentoCloud's default."""
+    """How a Bento is deployed. `name` None: the Bento's. `instance_type` None: BentoCloud's
+    default.
+    """
 
     name: str | None = None
     cluster: str | None = None
@@ -66,7 +76,10 @@ class DeployOptions:
             check_label(self.name)
         for at, secret in enumerate(self.secrets, 1):
             if not _SECRET.fullmatch(secret):  # somebody may have given its value
-                raise DeployError(f"Secret {at} cannot be a secret's name.", hint="`bentoml secret list` shows them.")
+                raise DeployError(
+                    f"Secret {at} cannot be a secret's name.",
+                    hint="`bentoml secret list` shows them.",
+                )
 
 
 @attrs.frozen
@@ -104,7 +117,10 @@ def read_envs(texts: Sequence[str]) -> dict[str, str]:
     for at, text in enumerate(texts, 1):
         name, equals, value = text.partition("=")
         if not equals or not _VARIABLE.fullmatch(name):
-            raise DeployError(f"--env number {at} is not K=V.", hint="Write --env NAME=value, with letters, digits, _.")
+            raise DeployError(
+                f"--env number {at} is not K=V.",
+                hint="Write --env NAME=value, with letters, digits, _.",
+            )
         if name in found:
             raise DeployError(f"--env {name} is given twice.", hint="Give it once.")
         found[name] = value
@@ -116,19 +132,26 @@ def find_target(tag: str, account: Account | None) -> Target:
     with contextlib.suppress(ServeError):
         return local_target(tag)
     if account is None:
-        raise DeployError(f"There is no Bento {tag!r} here.", hint="`bentoml list` shows what is there.")
+        raise DeployError(
+            f"There is no Bento {tag!r} here.", hint="`bentoml list` shows what is there."
+        )
     name, _, version = tag.partition(":")
     with conversation(account, f"look for {tag}"):
         found = account.client.client.v1.get_bento(name, version)
     if found is None or found.manifest is None or found.upload_status != "success":
         raise DeployError(
-            f"There is no Bento {tag!r}, neither here nor on BentoCloud.", hint="`bentoml list` shows what is here."
+            f"There is no Bento {tag!r}, neither here nor on BentoCloud.",
+            hint="`bentoml list` shows what is here.",
         )
-    return _checked(Target(tag, found.manifest.entry_service, local=False), len(found.manifest.services))
+    return _checked(
+        Target(tag, found.manifest.entry_service, local=False), len(found.manifest.services)
+    )
 
 
 def local_target(tag: str) -> Target:
-    """A Bento of the local store. Errors: ServeError for no such Bento, DeployError for one that cannot be deployed."""
+    """A Bento of the local store. Errors: ServeError for no such Bento, DeployError for one that
+    cannot be deployed.
+    """
     full, _ = find_bento(tag)
     info = bentoml.bentos.get(full).info
     return _checked(Target(full, info.entry_service, local=True), len(info.services))
@@ -137,7 +160,8 @@ def local_target(tag: str) -> Target:
 def _checked(target: Target, services: int) -> Target:
     if services > 1:
         raise DeployError(
-            f"{target.tag} has {services} services that talk over Unix sockets; BentoCloud gives each its own machine.",
+            f"{target.tag} has {services} services that talk over Unix sockets; BentoCloud gives"
+            " each its own machine.",
             hint="Build a Bento per model, with OPENLLM_API_WORKERS unset.",
         )
     return target
@@ -145,7 +169,9 @@ def _checked(target: Target, services: int) -> Target:
 
 def configure(target: Target, options: DeployOptions) -> dict[str, Any]:
     """The whole configuration, as `bentoml.deployment` and `bentoml deploy -f` read it."""
-    service: dict[str, Any] = {"scaling": {"min_replicas": options.scaling.least, "max_replicas": options.scaling.most}}
+    service: dict[str, Any] = {
+        "scaling": {"min_replicas": options.scaling.least, "max_replicas": options.scaling.most}
+    }
     if options.instance_type is not None:
         service["instance_type"] = options.instance_type
     found: dict[str, Any] = {
@@ -161,7 +187,8 @@ def configure(target: Target, options: DeployOptions) -> dict[str, Any]:
 
 
 def deploy(account: Account, config: Mapping[str, Any], say: Say) -> Deployed:
-    """Create the deployment, or replace the configuration of the one of this name; does not wait for its rollout.
+    """Create the deployment, or replace the configuration of the one of this name; does not wait
+    for its rollout.
 
     The Bento and the secrets are on BentoCloud already. Errors: DeployError.
     """
@@ -169,9 +196,14 @@ def deploy(account: Account, config: Mapping[str, Any], say: Say) -> Deployed:
     before = _find(account, name, cluster)
     wanted = dict(config)
     if before is not None:
-        wanted["cluster"] = before.cluster  # `apply` refuses a deployment whose cluster is not named
+        wanted["cluster"] = (
+            before.cluster
+        )  # `apply` refuses a deployment whose cluster is not named
         _tell_what_goes(before, config, say)
-    with conversation(account, f"{'create' if before is None else 'update'} {name}"), _their_panel_hidden():
+    with (
+        conversation(account, f"{'create' if before is None else 'update'} {name}"),
+        _their_panel_hidden(),
+    ):
         handle = bentoml.deployment.apply(config_dict=wanted, _cloud_client=account.client)
     return Deployed(handle.name, handle.admin_console, before is None, handle)
 
@@ -202,7 +234,9 @@ def _tell_what_goes(before: Any, config: Mapping[str, Any], say: Say) -> None:
     had = before.get_config(refetch=False)
     if had is None:
         return
-    gone = sorted({item.name for item in had.envs or ()} - {item["name"] for item in config.get("envs", ())})
+    gone = sorted(
+        {item.name for item in had.envs or ()} - {item["name"] for item in config.get("envs", ())}
+    )
     gone += sorted(set(had.secrets or ()) - set(config.get("secrets", ())))
     if gone:
         say(f"{before.name} had these, and they are not given any more: {', '.join(gone)}.")

@@ -1,4 +1,6 @@
-"""The machines that BentoCloud has to offer, with prices, and which of them a Bento fits on, by its weights."""
+"""The machines that BentoCloud has to offer, with prices, and which of them a Bento fits on, by its
+weights.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 @attrs.frozen
 class InstanceType:
-    """One kind of machine. `gpu_memory` is that of one GPU, in bytes; None: the cloud does not say."""
+    """One kind of machine. `gpu_memory` is that of one GPU, in bytes; None: the cloud does not
+    say.
+    """
 
     name: str
     price: str  # as the cloud writes it
@@ -67,7 +71,9 @@ class InstanceType:
 
 @attrs.frozen
 class Need:
-    """What one replica asks for, sizes in bytes. `weights` None: they are fetched at start, nobody knows their size."""
+    """What one replica asks for, sizes in bytes. `weights` None: they are fetched at start, nobody
+    knows their size.
+    """
 
     weights: int | None
     room: int
@@ -91,13 +97,20 @@ class Need:
     @property
     def memory(self) -> int:
         """Of the GPUs together, or of the machine where there are none."""
-        return math.ceil((self.weights or 0) * OVERHEAD) + self.room + (0 if self.gpus else PROCESS_ROOM)
+        return (
+            math.ceil((self.weights or 0) * OVERHEAD)
+            + self.room
+            + (0 if self.gpus else PROCESS_ROOM)
+        )
 
 
 def list_instance_types(account: Account, cluster: str | None) -> tuple[InstanceType, ...]:
     """What there is, cheapest first. Errors: DeployError."""
     with conversation(account, "list the instance types"):
-        found = [InstanceType.read(schema) for schema in account.client.client.v2.list_instance_types(cluster)]
+        found = [
+            InstanceType.read(schema)
+            for schema in account.client.client.v2.list_instance_types(cluster)
+        ]
     return tuple(sorted(found, key=lambda kind: (kind.cost, kind.name)))
 
 
@@ -135,7 +148,10 @@ def cheapest(kinds: Sequence[InstanceType], need: Need) -> InstanceType:
         if why_not(kind, need) is None:
             return kind
     if not kinds:
-        raise DeployError("BentoCloud offers this account no instance types.", hint="Name one with --instance-type.")
+        raise DeployError(
+            "BentoCloud offers this account no instance types.",
+            hint="Name one with --instance-type.",
+        )
     largest = max(kinds, key=lambda kind: (kind.gpus * (kind.gpu_memory or 0), kind.memory or 0))
     raise DeployError(
         f"No instance type fits; {largest.name}, the largest, does not: {why_not(largest, need)}.",
@@ -144,16 +160,21 @@ def cheapest(kinds: Sequence[InstanceType], need: Need) -> InstanceType:
 
 
 def choose(account: Account, target: Target, options: DeployOptions, say: Say) -> DeployOptions:
-    """`options` with an instance type: the one they name, which must exist, or the cheapest that fits.
+    """`options` with an instance type: the one they name, which must exist, or the cheapest that
+    fits.
 
-    Where the account may not list them, or nobody here knows the Bento, BentoCloud decides. Errors: DeployError.
+    Where the account may not list them, or nobody here knows the Bento, BentoCloud decides. Errors:
+    DeployError.
     """
     try:
         kinds = list_instance_types(account, options.cluster)
     except DeployError as error:
         if error.code not in _NO_LIST:
             raise
-        say(f"{error.message} {'It is not checked' if options.instance_type else 'BentoCloud decides'}.")
+        say(
+            f"{error.message}"
+            f" {'It is not checked' if options.instance_type else 'BentoCloud decides'}."
+        )
         return options
     need = Need.of_bento(target.tag) if target.local else None
     if options.instance_type is not None:
@@ -165,12 +186,17 @@ def choose(account: Account, target: Target, options: DeployOptions, say: Say) -
         say("The Bento is not here to be measured: BentoCloud decides on the instance type.")
         return options
     kind = cheapest(kinds, need)
-    say(f"Taking {kind.name}{f' at {kind.price}' if kind.price else ''}, the cheapest that it fits on.")
+    say(
+        f"Taking {kind.name}{f' at {kind.price}' if kind.price else ''}, the cheapest that it"
+        " fits on."
+    )
     return attrs.evolve(options, instance_type=kind.name)
 
 
 def read_quantity(text: str | None) -> int | None:
-    """Bytes, or a plain number, in Kubernetes' notation (24Gi, 500M, 1) or in people's (24 GB); None if in neither."""
+    """Bytes, or a plain number, in Kubernetes' notation (24Gi, 500M, 1) or in people's (24 GB);
+    None if in neither.
+    """
     found = _QUANTITY.fullmatch(text.strip()) if text else None
     return int(float(found[1]) * _UNITS[found[2]]) if found else None
 

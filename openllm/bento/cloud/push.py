@@ -1,6 +1,8 @@
-"""A Bento and its models sent to BentoCloud by BentoML's own push, with our lines of progress in place of its panel.
+"""A Bento and its models sent to BentoCloud by BentoML's own push, with our lines of progress in
+place of its panel.
 
-What is there completely is not sent again: a push that was cut off goes on with the next model or the Bento itself.
+What is there completely is not sent again: a push that was cut off goes on with the next model or
+the Bento itself.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Upload:
 
 
 class Uploads:
-    """What BentoML reports on its archives: the part of rich's Progress that it uses. Called from several threads."""
+    """What BentoML reports on its archives: the part of rich's Progress that it uses. Called from
+    several threads.
+    """
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -82,8 +86,16 @@ class Uploads:
             done = before < upload.total <= upload.sent
             if done or (advance > 0 and upload.total and now - upload.said >= SECONDS_BETWEEN):
                 upload.said = now
-                part = readable(upload.sent) if done else f"{readable(upload.sent)} of {readable(upload.total)}"
-                self._say(f"Sent {part} of {upload.name}." if not done else f"Sent {upload.name} ({part}).")
+                part = (
+                    readable(upload.sent)
+                    if done
+                    else f"{readable(upload.sent)} of {readable(upload.total)}"
+                )
+                self._say(
+                    f"Sent {part} of {upload.name}."
+                    if not done
+                    else f"Sent {upload.name} ({part})."
+                )
 
 
 class Watch:
@@ -91,7 +103,9 @@ class Watch:
 
     def __init__(self, say: Say) -> None:
         self.transmission_progress = Uploads(say)
-        self.failure: str | None = None  # the first reason why something was not uploaded; it is in no exception
+        self.failure: str | None = (
+            None  # the first reason why something was not uploaded; it is in no exception
+        )
         self._say = say
 
     def __enter__(self) -> Self:

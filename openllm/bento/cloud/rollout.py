@@ -1,4 +1,6 @@
-"""Waiting for a deployment: each state it goes through is said, and one that cannot become well is an error."""
+"""Waiting for a deployment: each state it goes through is said, and one that cannot become well is
+an error.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Outcome:
 
 
 def look(account: Account, deployed: Deployed, *, again: bool = True) -> Outcome:
-    """How it is now; `again` False: how it was when the server answered last. Errors: DeployError."""
+    """How it is now; `again` False: how it was when the server answered last. Errors:
+    DeployError.
+    """
     with conversation(account, f"look at {deployed.name}"):
         status = deployed.handle.get_status(refetch=again).status
         urls = deployed.handle.to_dict().get("endpoint_urls") or ()
@@ -48,7 +52,9 @@ def look(account: Account, deployed: Deployed, *, again: bool = True) -> Outcome
 
 
 def wait(account: Account, deployed: Deployed, seconds: float, say: Say) -> Outcome:
-    """Return once it runs. Errors: DeployError when the rollout fails, or takes longer than `seconds`."""
+    """Return once it runs. Errors: DeployError when the rollout fails, or takes longer than
+    `seconds`.
+    """
     end = time.monotonic() + seconds
     before, failures = "", 0
     while True:
@@ -68,10 +74,13 @@ def wait(account: Account, deployed: Deployed, seconds: float, say: Say) -> Outc
         if before in FAILED:
             reason = _reason(account, deployed)
             because = f": {reason}" if reason else ", and BentoCloud gives no reason"
-            raise DeployError(f"{deployed.name} did not come up, {FAILED[before]}{because}.", hint=_left(deployed))
+            raise DeployError(
+                f"{deployed.name} did not come up, {FAILED[before]}{because}.", hint=_left(deployed)
+            )
         if time.monotonic() >= end:
             raise DeployError(
-                f"{deployed.name} was not ready within {seconds:g} seconds, it is {before or 'not known how'}.",
+                f"{deployed.name} was not ready within {seconds:g} seconds, it is"
+                f" {before or 'not known how'}.",
                 hint=_left(deployed),
             )
         time.sleep(min(POLL_SECONDS, max(0.0, end - time.monotonic())))
@@ -85,7 +94,9 @@ def _left(deployed: Deployed) -> str:
 
 
 def _reason(account: Account, deployed: Deployed) -> str:
-    """What its pods say; empty when they say nothing, or not soon: the WebSocket they come by has no timeout."""
+    """What its pods say; empty when they say nothing, or not soon: the WebSocket they come by has
+    no timeout.
+    """
     found: list[str] = []
     thread = threading.Thread(target=_ask_pods, args=(account, deployed, found), daemon=True)
     thread.start()
@@ -94,10 +105,16 @@ def _reason(account: Account, deployed: Deployed) -> str:
 
 
 def _ask_pods(account: Account, deployed: Deployed, found: list[str]) -> None:
-    """Add what each pod that is not ready says of itself to `found`. What fails here hides no failure: one is told."""
+    """Add what each pod that is not ready says of itself to `found`. What fails here hides no
+    failure: one is told.
+    """
     try:
         pods = account.client.client.v2.list_deployment_pods(deployed.name, deployed.handle.cluster)
     except (BentoMLException, httpx.HTTPError, HTTPXWSException, BaseValidationError, ValueError):
         return
-    said = [(pod.pod_status.reason, pod.name) for pod in pods if not pod.status.ready and pod.pod_status.reason]
+    said = [
+        (pod.pod_status.reason, pod.name)
+        for pod in pods
+        if not pod.status.ready and pod.pod_status.reason
+    ]
     found += [f"{reason} ({name})" for reason, name in said]

@@ -1,4 +1,6 @@
-"""What a finished Bento says of itself: the terms of its models, the bill of materials, and digests of everything."""
+"""What a finished Bento says of itself: the terms of its models, the bill of materials, and digests
+of everything.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ def complete_bento(bento: Path, tag: str, packed: Sequence[Packed]) -> None:
     for entry, directory in _models(packed):
         entries.append(entry)
         for text in licence_texts(directory) if directory else ():
-            target = bento / LICENCES / tag_name(entry.source.get("hub_id", entry.tag.partition(":")[0])) / text.name
+            target = (
+                bento
+                / LICENCES
+                / tag_name(entry.source.get("hub_id", entry.tag.partition(":")[0]))
+                / text.name
+            )
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(text, target)
     lines = (bento / REQUIREMENTS).read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,6 @@
-"""Under which licence a model stands: what its model card says, else what is known of its family's default model."""
+"""Under which licence a model stands: what its model card says, else what is known of its family's
+default model.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +18,47 @@ TEXTS = ("LICENSE*", "LICENCE*", "NOTICE*")
 _SPDX: Mapping[str, str] = {
     name.lower(): name
     for name in (
-        *("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "GPL-3.0-only", "LGPL-3.0-only", "MPL-2.0"),
-        *("CC-BY-4.0", "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0", "Unlicense", "PSF-2.0", "0BSD", "AGPL-3.0-only"),
+        *(
+            "Apache-2.0",
+            "MIT",
+            "BSD-2-Clause",
+            "BSD-3-Clause",
+            "ISC",
+            "GPL-3.0-only",
+            "LGPL-3.0-only",
+            "MPL-2.0",
+        ),
+        *(
+            "CC-BY-4.0",
+            "CC-BY-SA-4.0",
+            "CC-BY-NC-4.0",
+            "CC0-1.0",
+            "Unlicense",
+            "PSF-2.0",
+            "0BSD",
+            "AGPL-3.0-only",
+        ),
     )
 }
 _LONGEST_CARD = 1_000_000  # characters read of a card
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*$", re.DOTALL | re.MULTILINE)
 
 
-def model_licence(directory: Path, model_id: str | None = None, family: str | None = None) -> str | None:
-    """The licence's name, SPDX where it has one; None when neither the card nor the registry says."""
+def model_licence(
+    directory: Path, model_id: str | None = None, family: str | None = None
+) -> str | None:
+    """The licence's name, SPDX where it has one; None when neither the card nor the registry
+    says.
+    """
     front = _front_matter(directory / CARD)
     said = front.get("license_name") or front.get("license")
     if isinstance(said, str) and said.strip().lower() not in ("", "other", "unknown"):
         return spdx(said.strip()) or said.strip()
-    if family is not None and family in models.names() and models.get(family).default_id == model_id:
+    if (
+        family is not None
+        and family in models.names()
+        and models.get(family).default_id == model_id
+    ):
         name = models.get(family).license
         return spdx(name) or name or None
     return None

@@ -1,4 +1,6 @@
-"""Digests of everything a Bento consists of, its models included, and the check of a Bento against them."""
+"""Digests of everything a Bento consists of, its models included, and the check of a Bento against
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,17 @@ from openllm.errors import BuildError
 from openllm.weights.checkpoint import file_digest, file_digests
 
 MANIFEST = "manifest.json"
-# What serving leaves beside the sources, and what names the whole: neither is part of a Bento's content.
+# What serving leaves beside the sources, and what names the whole: neither is part of a Bento's
+# content.
 _NOT_LISTED = (MANIFEST,)
 _CACHES = "__pycache__"
 
 
 @attrs.frozen
 class ModelEntry:
-    """One model or adapter: its tag in the store, or Hub id and commit where it is fetched at start."""
+    """One model or adapter: its tag in the store, or Hub id and commit where it is fetched at
+    start.
+    """
 
     tag: str
     kind: str  # "weights", "draft" or "adapter"
@@ -47,7 +52,9 @@ class Manifest:
         return cls({name: file_digest(bento / name) for name in bento_files(bento)}, tuple(models))
 
     def write(self, bento: Path) -> None:
-        (bento / MANIFEST).write_text(json.dumps(attrs.asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (bento / MANIFEST).write_text(
+            json.dumps(attrs.asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def read(cls, bento: Path) -> Self:
@@ -58,22 +65,34 @@ class Manifest:
             return cls(models=models, **data)
         except FileNotFoundError:
             raise BuildError(
-                f"{bento.parent.name}:{bento.name} has no {MANIFEST}.", hint="Only `openllm build` writes one."
+                f"{bento.parent.name}:{bento.name} has no {MANIFEST}.",
+                hint="Only `openllm build` writes one.",
             ) from None
         except (OSError, ValueError, TypeError, LookupError, AttributeError):
             raise BuildError(
-                f"{MANIFEST} of {bento.parent.name}:{bento.name} is damaged.", hint="Build it again."
+                f"{MANIFEST} of {bento.parent.name}:{bento.name} is damaged.",
+                hint="Build it again.",
             ) from None
 
 
 def bento_files(bento: Path) -> list[str]:
-    """Names of a Bento's own files, sorted: without the manifest, and without what Python caches beside sources."""
-    found = (path.relative_to(bento) for path in bento.rglob("*") if path.is_file() or path.is_symlink())
-    return sorted(inner.as_posix() for inner in found if inner.name not in _NOT_LISTED and _CACHES not in inner.parts)
+    """Names of a Bento's own files, sorted: without the manifest, and without what Python caches
+    beside sources.
+    """
+    found = (
+        path.relative_to(bento) for path in bento.rglob("*") if path.is_file() or path.is_symlink()
+    )
+    return sorted(
+        inner.as_posix()
+        for inner in found
+        if inner.name not in _NOT_LISTED and _CACHES not in inner.parts
+    )
 
 
 def compare(bento: Path, manifest: Manifest) -> Iterator[str]:
-    """One sentence per thing that is not as the manifest says: files changed, missing or added; models missing."""
+    """One sentence per thing that is not as the manifest says: files changed, missing or added;
+    models missing.
+    """
     yield from _differences(manifest.files, _digests(bento), "")
     for model in manifest.models:
         if not model.inside:
@@ -86,7 +105,10 @@ def compare(bento: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _digests(bento: Path) -> dict[str, str]:
-    return {name: file_digest(bento / name) if (bento / name).exists() else "" for name in bento_files(bento)}
+    return {
+        name: file_digest(bento / name) if (bento / name).exists() else ""
+        for name in bento_files(bento)
+    }
 
 
 def _differences(wanted: Mapping[str, str], found: Mapping[str, str], prefix: str) -> Iterator[str]:

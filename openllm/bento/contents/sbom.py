@@ -1,4 +1,6 @@
-"""A Bento's bill of materials in CycloneDX 1.6 (cyclonedx.org/docs/1.6/json): packages, our wheel, the models."""
+"""A Bento's bill of materials in CycloneDX 1.6 (cyclonedx.org/docs/1.6/json): packages, our wheel,
+the models.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,16 @@ _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:==([^\s;]+))?")
 _LONGEST_LICENCE = 80  # characters; old metadata holds whole texts
 
 
-def write_sbom(bento: Path, tag: str, requirements: Iterable[str], models: Sequence[ModelEntry]) -> None:
-    """Write the bill beside bento.yaml; the same Bento gives the same bytes (no time; a serial number of the tag)."""
+def write_sbom(
+    bento: Path, tag: str, requirements: Iterable[str], models: Sequence[ModelEntry]
+) -> None:
+    """Write the bill beside bento.yaml; the same Bento gives the same bytes (no time; a serial
+    number of the tag).
+    """
     name, _, version = tag.partition(":")
-    packages = [_package(line) for line in requirements if line and not line.startswith(("./", "#", "-"))]
+    packages = [
+        _package(line) for line in requirements if line and not line.startswith(("./", "#", "-"))
+    ]
     bill = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -32,12 +40,23 @@ def write_sbom(bento: Path, tag: str, requirements: Iterable[str], models: Seque
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'bento:{tag}')}",
         "version": 1,
         "metadata": {
-            "tools": {"components": [{"type": "application", "name": "openllm", "version": openllm.__version__}]},
-            "component": {"type": "container", "bom-ref": f"bento:{tag}", "name": name, "version": version},
+            "tools": {
+                "components": [
+                    {"type": "application", "name": "openllm", "version": openllm.__version__}
+                ]
+            },
+            "component": {
+                "type": "container",
+                "bom-ref": f"bento:{tag}",
+                "name": name,
+                "version": version,
+            },
         },
         "components": [*_wheels(bento), *packages, *(_model(model) for model in models)],
     }
-    (bento / SBOM).write_text(json.dumps(bill, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    (bento / SBOM).write_text(
+        json.dumps(bill, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _wheels(bento: Path) -> list[dict[str, Any]]:
@@ -82,7 +101,8 @@ def _model(model: ModelEntry) -> dict[str, Any]:
         "name": model.source.get("hub_id", name),
         "version": model.source.get("commit", version),
         "properties": [
-            {"name": f"openllm:{key}", "value": value} for key, value in (("kind", model.kind), ("tag", model.tag))
+            {"name": f"openllm:{key}", "value": value}
+            for key, value in (("kind", model.kind), ("tag", model.tag))
         ],
     }
     if model.licence:
@@ -90,7 +110,12 @@ def _model(model: ModelEntry) -> dict[str, Any]:
     if model.files:
         component["hashes"] = [_sha256(join_digests(model.files))]
         component["components"] = [
-            {"type": "file", "bom-ref": f"model:{model.tag}/{inner}", "name": inner, "hashes": [_sha256(digest)]}
+            {
+                "type": "file",
+                "bom-ref": f"model:{model.tag}/{inner}",
+                "name": inner,
+                "hashes": [_sha256(digest)],
+            }
             for inner, digest in model.files.items()
         ]
     return component
@@ -110,7 +135,9 @@ def _licences(name: str | None) -> list[dict[str, Any]]:
 
 
 def _distribution_licence(name: str) -> str | None:
-    """What an installed distribution says of its licence: the expression, else a classifier, else the short text."""
+    """What an installed distribution says of its licence: the expression, else a classifier, else
+    the short text.
+    """
     try:
         metadata = importlib.metadata.metadata(name)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,6 @@
-"""The last look at a Bento before it is kept: no credentials, no secret of the environment, no path of the builder."""
+"""The last look at a Bento before it is kept: no credentials, no secret of the environment, no path
+of the builder.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,12 @@ from pathlib import Path
 
 from openllm.errors import BuildError
 
-_CREDENTIALS = re.compile(rb"[a-z][a-z0-9+.-]*://[^/\s:@\"'<>{}$]+:[^/\s@\"'<>{}$]+@", re.IGNORECASE)
-_INDEX_OPTION = re.compile(rb"^\s*(--(extra-)?index-url|--find-links|--trusted-host|-i|-f)\b", re.MULTILINE)
+_CREDENTIALS = re.compile(
+    rb"[a-z][a-z0-9+.-]*://[^/\s:@\"'<>{}$]+:[^/\s@\"'<>{}$]+@", re.IGNORECASE
+)
+_INDEX_OPTION = re.compile(
+    rb"^\s*(--(extra-)?index-url|--find-links|--trusted-host|-i|-f)\b", re.MULTILINE
+)
 _SECRET_NAME = re.compile(
     r"(TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ADMIN_?KEY|ACCESS_?KEY|PRIVATE_?KEY)", re.IGNORECASE
 )
@@ -19,7 +25,8 @@ _SHORTEST_SECRET = 8  # shorter values are words that occur anywhere
 
 
 def scan_bento(root: Path, private_paths: tuple[Path, ...], environ: Mapping[str, str]) -> None:
-    """Read every file below `root`, wheels too. Errors: BuildError that names the file and the finding, not the value.
+    """Read every file below `root`, wheels too. Errors: BuildError that names the file and the
+    finding, not the value.
 
     `private_paths` are the builder's directories that must not be named.
     """
@@ -36,7 +43,11 @@ def scan_bento(root: Path, private_paths: tuple[Path, ...], environ: Mapping[str
 
 def _secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     for name, value in environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET and not Path(value).exists():
+        if (
+            _SECRET_NAME.search(name)
+            and len(value) >= _SHORTEST_SECRET
+            and not Path(value).exists()
+        ):
             yield f"the value of {name}", value.encode()
         if _INDEX_NAME.search(name):
             for address in value.split():
@@ -45,7 +56,9 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _paths(paths: tuple[Path, ...]) -> Iterator[tuple[str, bytes]]:
-    """Each path as it may be written; one of a single component (/app) is too common to mean anything."""
+    """Each path as it may be written; one of a single component (/app) is too common to mean
+    anything.
+    """
     for path in paths:
         for form in {path, path.resolve()}:
             if len(form.parts) > 2:
@@ -55,13 +68,17 @@ def _paths(paths: tuple[Path, ...]) -> Iterator[tuple[str, bytes]]:
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(root.rglob("*")):
         if path.is_symlink() and path.readlink().is_absolute():
-            raise _refused(path.relative_to(root).as_posix(), "a link to a path of the machine it was built on")
+            raise _refused(
+                path.relative_to(root).as_posix(), "a link to a path of the machine it was built on"
+            )
         if not path.is_file():
             continue
         name = path.relative_to(root).as_posix()
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as archive:
-                yield from ((f"{name}/{inner}", archive.read(inner)) for inner in archive.namelist())
+                yield from (
+                    (f"{name}/{inner}", archive.read(inner)) for inner in archive.namelist()
+                )
         else:
             yield name, path.read_bytes()
 

@@ -1,8 +1,9 @@
 """A Bento made into an image by BentoML's containerize, with our Dockerfile in place of BentoML's.
 
-BentoML's defects about images are worked around here and in `image` only: code that the service user may write, no
-health check, pins installed by an unpinned uv, a failed build that is logged and then taken for a success, a backend
-that cannot be unregistered. Each has a test in tests/bento/test_defects.py, which fails once BentoML has mended it.
+BentoML's defects about images are worked around here and in `image` only: code that the service
+user may write, no health check, pins installed by an unpinned uv, a failed build that is logged and
+then taken for a success, a backend that cannot be unregistered. Each has a test in
+tests/bento/test_defects.py, which fails once BentoML has mended it.
 """
 
 from __future__ import annotations
@@ -41,12 +42,17 @@ _BENTOML_LOGGER = "bentoml._internal.container"
 def find_engine(wanted: str | None = None) -> str:
     """The container engine to use: `wanted`, or the first that is installed. Errors: BuildError."""
     if wanted is not None and wanted not in ENGINES:
-        raise BuildError(f"There is no container engine {wanted[:40]!r} here.", hint=f"Take {', '.join(ENGINES)}.")
+        raise BuildError(
+            f"There is no container engine {wanted[:40]!r} here.",
+            hint=f"Take {', '.join(ENGINES)}.",
+        )
     for name in (wanted,) if wanted else ENGINES:
         if shutil.which(name):
             return name
     missing = f"{wanted} is not installed" if wanted else "No container engine is installed"
-    raise BuildError(f"{missing}.", hint=f"Install one of {', '.join(ENGINES)}, such as: apt-get install podman")
+    raise BuildError(
+        f"{missing}.", hint=f"Install one of {', '.join(ENGINES)}, such as: apt-get install podman"
+    )
 
 
 @attrs.frozen
@@ -59,7 +65,9 @@ class Image:
 
 
 def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
-    """Make the image of a Bento. Errors: ServeError for no such Bento, BuildError when the engine fails."""
+    """Make the image of a Bento. Errors: ServeError for no such Bento, BuildError when the engine
+    fails.
+    """
     options = options or ContainerOptions()
     engine = find_engine(options.engine)
     full, _ = find_bento(tag)
@@ -79,14 +87,17 @@ def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
 @contextmanager
 def _backend(engine: str, dockerfile: str) -> Iterator[str]:
     """A backend of BentoML for one build: `engine` with `dockerfile`."""
-    from bentoml._internal.container import BUILDER_REGISTRY  # `register_backend` has no counterpart
+    from bentoml._internal.container import (
+        BUILDER_REGISTRY,
+    )  # `register_backend` has no counterpart
 
     name = f"openllm-{engine}"
     BUILDER_REGISTRY.pop(name, None)
     bentoml.container.register_backend(
         name,
         binary=shutil.which(engine),
-        buildkit_support=False,  # of the Dockerfile; it also makes BentoML show what the engine says
+        # of the Dockerfile; it also makes BentoML show what the engine says
+        buildkit_support=False,
         health=lambda: shutil.which(engine) is not None,
         construct_build_args=_arguments(engine, dockerfile),
         env={"DOCKER_BUILDKIT": "1"},
@@ -98,12 +109,16 @@ def _backend(engine: str, dockerfile: str) -> Iterator[str]:
 
 
 def _arguments(engine: str, dockerfile: str) -> Callable[..., list[str]]:
-    """What BentoML calls once the build context is ready: put our Dockerfile there, and say how to build it."""
+    """What BentoML calls once the build context is ready: put our Dockerfile there, and say how to
+    build it.
+    """
 
     def construct(context_path: str, file: str, tag: tuple[str, ...]) -> list[str]:
         Path(file).write_text(dockerfile, encoding="utf-8")
         environment = process_environment()
-        indexes = [part for name in _INDEXES if environment.get(name) for part in ("--build-arg", name)]
+        indexes = [
+            part for name in _INDEXES if environment.get(name) for part in ("--build-arg", name)
+        ]
         names = [part for one in tag for part in ("--tag", one)]
         return [*ENGINES[engine], "--file", str(file), *names, *indexes, str(context_path)]
 
@@ -111,7 +126,9 @@ def _arguments(engine: str, dockerfile: str) -> Callable[..., list[str]]:
 
 
 class _Collector(logging.Handler):
-    """Keeps the exceptions that BentoML logs; what the engine says meanwhile becomes our own progress."""
+    """Keeps the exceptions that BentoML logs; what the engine says meanwhile becomes our own
+    progress.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""The Dockerfile of a Bento: two stages, code that the service cannot change, a health check, checked fields."""
+"""The Dockerfile of a Bento: two stages, code that the service cannot change, a health check,
+checked fields.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ _INSTRUCTIONS = ("RUN", "ENV", "COPY", "ARG", "LABEL", "ADD", "SHELL")
 
 @attrs.frozen
 class ContainerOptions:
-    """How the image of a Bento is made. `name` defaults to the Bento's tag, `engine` to the first that is installed."""
+    """How the image of a Bento is made. `name` defaults to the Bento's tag, `engine` to the first
+    that is installed.
+    """
 
     name: str | None = None
     engine: str | None = None
@@ -47,13 +51,17 @@ class ContainerOptions:
         check_image(re.sub(rf"{_DIGEST}\Z", "", self.base_image), "a base image")
         for package in self.system_packages:
             if not _PACKAGE.fullmatch(package):
-                raise BuildError(f"{package[:80]!r} cannot be a system package.", hint="Write its Debian name.")
+                raise BuildError(
+                    f"{package[:80]!r} cannot be a system package.", hint="Write its Debian name."
+                )
         for block, text in self.parts.items():
             _check_part(block, text)
 
 
 def render_dockerfile(tag: str, specs: Sequence[LLMSpec], options: ContainerOptions) -> str:
-    """The text of the Dockerfile for the Bento `tag`, whose build context is the Bento with its models."""
+    """The text of the Dockerfile for the Bento `tag`, whose build context is the Bento with its
+    models.
+    """
     gpu = any(spec.backend == "vllm" for spec in specs)
     return render_text(
         TEMPLATE,
@@ -73,30 +81,45 @@ def read_part(text: str) -> tuple[str, str]:
     """`BLOCK=FILE` as the block and the file's text. Errors: BuildError."""
     block, equals, name = text.partition("=")
     if not equals or not name:
-        raise BuildError(f"{text[:80]!r} is no part of a Dockerfile.", hint=f"Write {PARTS[1]}=FILE.")
+        raise BuildError(
+            f"{text[:80]!r} is no part of a Dockerfile.", hint=f"Write {PARTS[1]}=FILE."
+        )
     try:
         return block, Path(name).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BuildError(f"{name} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from None
+        raise BuildError(
+            f"{name} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}."
+        ) from None
 
 
 def check_image(name: str, what: str) -> str:
     """`name` if an image may be called so. Errors: BuildError."""
     if len(name) > _LONGEST or not _IMAGE.fullmatch(name):
-        raise BuildError(f"{name[:80]!r} cannot be {what}.", hint="Write NAME:TAG, such as my/llama:1.")
+        raise BuildError(
+            f"{name[:80]!r} cannot be {what}.", hint="Write NAME:TAG, such as my/llama:1."
+        )
     return name
 
 
 def _check_part(block: str, text: str) -> None:
-    """Refuse a block that the template does not have, and lines that change what the image promises."""
+    """Refuse a block that the template does not have, and lines that change what the image
+    promises.
+    """
     if block not in PARTS:
-        raise BuildError(f"The Dockerfile has no part {block[:80]!r}.", hint=f"It has {' and '.join(PARTS)}.")
+        raise BuildError(
+            f"The Dockerfile has no part {block[:80]!r}.", hint=f"It has {' and '.join(PARTS)}."
+        )
     continued = False
     for line in text.splitlines():
         word = (line.split() or [""])[0].upper()
         if not continued and word and not word.startswith("#") and word not in _INSTRUCTIONS:
             hint = f"It may use {', '.join(_INSTRUCTIONS)}."
-            raise BuildError(f"The {block} part of the Dockerfile begins a line with {word[:40]!r}.", hint=hint)
+            raise BuildError(
+                f"The {block} part of the Dockerfile begins a line with {word[:40]!r}.", hint=hint
+            )
         continued = line.rstrip().endswith("\\")
     if continued:
-        raise BuildError(f"The {block} part of the Dockerfile ends in the middle of a line.", hint="Drop the last \\.")
+        raise BuildError(
+            f"The {block} part of the Dockerfile ends in the middle of a line.",
+            hint="Drop the last \\.",
+        )

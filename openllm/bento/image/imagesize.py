@@ -1,4 +1,6 @@
-"""How large an image is, by part: its base, the locked packages, the Bento with its models, and the rest."""
+"""How large an image is, by part: its base, the locked packages, the Bento with its models, and the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _INSPECT = ("image", "inspect", "--format", "{{.Size}}")
 
 @attrs.frozen
 class ImageSize:
-    """Bytes. `packages` is measured where they were locked, so that an image with other builds of them shows it."""
+    """Bytes. `packages` is measured where they were locked, so that an image with other builds of
+    them shows it.
+    """
 
     total: int
     base: int
@@ -37,7 +41,9 @@ class ImageSize:
 
     @property
     def rest(self) -> int:
-        """What is none of the parts: a virtual environment's own files, compiled standard library, system packages."""
+        """What is none of the parts: a virtual environment's own files, compiled standard library,
+        system packages.
+        """
         return self.total - self.base - self.environment - self.bento
 
     @property
@@ -49,12 +55,20 @@ class ImageSize:
         """The parts by name, the largest packages after their sum."""
         largest = sorted(self.packages.items(), key=lambda item: -item[1])[:LARGEST]
         named = [(f"  {name}", size) for name, size in largest]
-        own = [("base", self.base), ("packages", self.environment), *named, ("Bento", self.bento), ("rest", self.rest)]
+        own = [
+            ("base", self.base),
+            ("packages", self.environment),
+            *named,
+            ("Bento", self.bento),
+            ("rest", self.rest),
+        ]
         return [*own, ("total", self.total)]
 
 
 def measure_image(name: str, tag: str, engine: str, base: str) -> ImageSize | None:
-    """The parts of the image `name` of the Bento `tag`; None when the engine does not say how large images are."""
+    """The parts of the image `name` of the Bento `tag`; None when the engine does not say how large
+    images are.
+    """
     total, below = _image_size(engine, name), _image_size(engine, base)
     if total is None or below is None:
         return None
@@ -64,7 +78,9 @@ def measure_image(name: str, tag: str, engine: str, base: str) -> ImageSize | No
 
 
 def package_sizes(lines: list[str]) -> dict[str, int]:
-    """Bytes of each locked package as it is installed here, compiled files included; 0 for one of another version."""
+    """Bytes of each locked package as it is installed here, compiled files included; 0 for one of
+    another version.
+    """
     pins = [match.groups() for line in lines if (match := _PIN.match(line))]
     return {name: _installed_size(name, version) for name, version in pins}
 
@@ -82,7 +98,9 @@ def _bento_size(tag: str) -> int:
     found = bentoml.bentos.get(tag)
     inside = [model.tag for model in found.info.all_models if model.registry != "huggingface"]
     parts = (found.path, *(bentoml.models.get(model).path for model in inside))
-    return sum(file.stat().st_size for part in parts for file in Path(part).rglob("*") if file.is_file())
+    return sum(
+        file.stat().st_size for part in parts for file in Path(part).rglob("*") if file.is_file()
+    )
 
 
 def _image_size(engine: str, name: str) -> int | None:
@@ -94,7 +112,11 @@ def _image_size(engine: str, name: str) -> int | None:
         images = json.loads(_ask(engine, "images", "--json", name) or "[]")
     except ValueError:
         return None
-    match = re.fullmatch(r"([0-9.]+) ?([KMGT]?B)", images[0].get("size", "").upper()) if images else None
+    match = (
+        re.fullmatch(r"([0-9.]+) ?([KMGT]?B)", images[0].get("size", "").upper())
+        if images
+        else None
+    )
     return round(float(match[1]) * _UNITS[match[2]]) if match else None
 
 

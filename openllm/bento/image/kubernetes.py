@@ -1,4 +1,6 @@
-"""Plain Kubernetes manifests for the image of a Bento: Deployment, Service and an autoscaler on our own metrics."""
+"""Plain Kubernetes manifests for the image of a Bento: Deployment, Service and an autoscaler on our
+own metrics.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,18 @@ class Replicas:
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.least <= self.most:
-            raise BuildError(f"From {self.least} to {self.most} replicas cannot be.", hint="Give 1 <= least <= most.")
+            raise BuildError(
+                f"From {self.least} to {self.most} replicas cannot be.",
+                hint="Give 1 <= least <= most.",
+            )
 
 
-def write_manifests(tag: str, image: str, folder: Path, replicas: Replicas | None = None) -> list[Path]:
-    """Write one YAML file per object into `folder`, which is made; their paths. Errors: BuildError, ServeError."""
+def write_manifests(
+    tag: str, image: str, folder: Path, replicas: Replicas | None = None
+) -> list[Path]:
+    """Write one YAML file per object into `folder`, which is made; their paths. Errors: BuildError,
+    ServeError.
+    """
     written = []
     manifests = make_manifests(tag, image, replicas or Replicas())
     try:
@@ -50,7 +59,9 @@ def write_manifests(tag: str, image: str, folder: Path, replicas: Replicas | Non
             path.write_text(yaml.safe_dump(manifest, sort_keys=False), encoding="utf-8")
             written.append(path)
     except OSError as error:
-        raise BuildError(f"{folder} cannot be written: {error.strerror}.", hint="Name another directory.") from None
+        raise BuildError(
+            f"{folder} cannot be written: {error.strerror}.", hint="Name another directory."
+        ) from None
     return written
 
 
@@ -76,24 +87,46 @@ def _deployment(
     pod: dict[str, Any] = {
         "terminationGracePeriodSeconds": _grace_seconds(),
         "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+        },
         "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "shm", "emptyDir": {"medium": "Memory"}}],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "shm", "emptyDir": {"medium": "Memory"}},
+        ],
     }
     if resources.gpu_type:
         pod["nodeSelector"] = {"openllm.dev/gpu-type": resources.gpu_type}
-    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
+    annotations = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(PORT),
+        "prometheus.io/path": "/metrics",
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "labels": _labels(name), "annotations": {"openllm.dev/bento": tag}},
+        "metadata": {
+            "name": name,
+            "labels": _labels(name),
+            "annotations": {"openllm.dev/bento": tag},
+        },
         "spec": {
             "replicas": replicas.least,
             "selector": {"matchLabels": _labels(name)},
             "progressDeadlineSeconds": LOADING_SECONDS + 60,
             # A GPU is seldom free for a second copy, so the old pod goes first where there is one.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
-            "template": {"metadata": {"labels": _labels(name), "annotations": annotations}, "spec": pod},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+            },
+            "template": {
+                "metadata": {"labels": _labels(name), "annotations": annotations},
+                "spec": pod,
+            },
         },
     }
 
@@ -120,7 +153,10 @@ def _container(name: str, image: str, gpus: int, gib: int) -> dict[str, Any]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  inside the container
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
+        ],
     }
 
 
@@ -147,8 +183,13 @@ def _service(name: str) -> dict[str, Any]:
 
 
 def _autoscaler(name: str, replicas: Replicas) -> dict[str, Any]:
-    """A HorizontalPodAutoscaler on the queue's length; a metrics adapter must bring it to Kubernetes."""
-    metric = {"metric": {"name": METRIC}, "target": {"type": "AverageValue", "averageValue": WAITING_PER_POD}}
+    """A HorizontalPodAutoscaler on the queue's length; a metrics adapter must bring it to
+    Kubernetes.
+    """
+    metric = {
+        "metric": {"name": METRIC},
+        "target": {"type": "AverageValue", "averageValue": WAITING_PER_POD},
+    }
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -165,7 +206,9 @@ def _autoscaler(name: str, replicas: Replicas) -> dict[str, Any]:
 
 def _grace_seconds() -> int:
     """What draining takes at most, and the notice before it."""
-    return math.ceil(NOTICE_SECONDS + Settings().drain_seconds + 2 * LAST_WORDS_SECONDS + BACKSTOP_SECONDS)
+    return math.ceil(
+        NOTICE_SECONDS + Settings().drain_seconds + 2 * LAST_WORDS_SECONDS + BACKSTOP_SECONDS
+    )
 
 
 def _labels(name: str) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""Run while an image is built: what the packages there need beyond the lock, which was installed without dependencies.
+"""Run while an image is built: what the packages there need beyond the lock, which was installed
+without dependencies.
 
-Where pip found the builds that were locked, nothing is missing. Where it found others, such as the CUDA build of torch
-in place of the CPU's, they have needs of their own: python -m openllm.bento.lock.completion requirements.txt
+Where pip found the builds that were locked, nothing is missing. Where it found others, such as the
+CUDA build of torch in place of the CPU's, they have needs of their own: python -m
+openllm.bento.lock.completion requirements.txt
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ HASH = "--hash="
 
 
 def missing_requirements(left_out: Iterable[tuple[str, str]]) -> list[str]:
-    """What an installed distribution requires and nobody installed, as pip takes it; `left_out` is not missed."""
+    """What an installed distribution requires and nobody installed, as pip takes it; `left_out` is
+    not missed.
+    """
     known = set(left_out)
     missing = set()
     for owner in importlib.metadata.distributions():
@@ -36,11 +40,15 @@ def main(requirements: str) -> int:
     lines = Path(requirements).read_text(encoding="utf-8").splitlines()
     missing = missing_requirements(read_left_out(lines))
     if missing and any(HASH in line for line in lines):
-        sys.stderr.write(f"ERROR: The packages need {', '.join(missing)}, for which the lock has no hash.\n")
+        sys.stderr.write(
+            f"ERROR: The packages need {', '.join(missing)}, for which the lock has no hash.\n"
+        )
         return 1
     if not missing:
         return 0
-    return subprocess.run([sys.executable, "-m", "pip", "install", *missing], check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "install", *missing], check=False
+    ).returncode
 
 
 if __name__ == "__main__":

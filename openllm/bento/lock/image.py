@@ -1,4 +1,6 @@
-"""The image a Bento asks for: our wheel and the exact versions of this environment; no index is asked or named."""
+"""The image a Bento asks for: our wheel and the exact versions of this environment; no index is
+asked or named.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @attrs.define
 class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
-    """An image whose Python packages are those `openllm.bento.lock.lock` finds for the engines of `specs`.
+    """An image whose Python packages are those `openllm.bento.lock.lock` finds for the engines of
+    `specs`.
 
     `bentoml build` and `openllm build` both freeze it, so both give the same Bento.
     """
@@ -33,13 +36,20 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
 
     @classmethod
     def for_specs(cls, specs: Sequence[LLMSpec]) -> LockedImage:
-        """The image for these models: a plain Python, without compilers, as every package comes as a wheel."""
+        """The image for these models: a plain Python, without compilers, as every package comes as
+        a wheel.
+        """
         return cls(  # type: ignore[call-arg]  # the fields of bentoml's Image
-            base_image=f"python:{PYTHON_VERSION}-slim", distro="none", python_version=PYTHON_VERSION, specs=tuple(specs)
+            base_image=f"python:{PYTHON_VERSION}-slim",
+            distro="none",
+            python_version=PYTHON_VERSION,
+            specs=tuple(specs),
         )
 
     def freeze(self, bento_fs: Path, envs: list[Any], platform_: str | None = None) -> Any:
-        """BentoML calls this while it builds; vLLM compiles kernels at run time and gets a C compiler."""
+        """BentoML calls this while it builds; vLLM compiles kernels at run time and gets a C
+        compiler.
+        """
         if "vllm" in self.backends() and COMPILER not in self.commands:
             self.commands.append(COMPILER)
         return super().freeze(bento_fs, envs, platform_)
@@ -54,21 +64,29 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
     def fingerprint(self) -> dict[str, Any]:
         """Everything that shapes the image, for the Bento's version."""
         names = ("base_image", "python_version", "commands", "post_commands")
-        return {**{name: getattr(self, name) for name in names}, "requirements": requirements_text(self.backends())}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "requirements": requirements_text(self.backends()),
+        }
 
     def backends(self) -> list[str]:
-        """The engines the image must be able to run, sorted; what no spec says is chosen as it is here."""
+        """The engines the image must be able to run, sorted; what no spec says is chosen as it is
+        here.
+        """
         return sorted({spec.backend or select_backend(spec)[0].name for spec in self.specs})
 
 
 def requirements_text(backends: Sequence[str], hashes: Mapping[str, str] | None = None) -> str:
     """requirements.txt of a Bento: exact pins and the wheel beside it; all with hashes, or none.
 
-    Without `hashes`, by pin, they are taken from the environment, where every one of them is known there.
+    Without `hashes`, by pin, they are taken from the environment, where every one of them is known
+    there.
     """
     lock, wheel = lock_requirements(backends), f"./{WHEELS}/{wheel_name()}"
     hashes = known_hashes(lock.pins) if hashes is None else hashes
     if hashes is None:
         return "\n".join([*lock.lines(), wheel, ""])
-    lines = [f"{line} --hash=sha256:{hashes[line]}" if line in hashes else line for line in lock.lines()]
+    lines = [
+        f"{line} --hash=sha256:{hashes[line]}" if line in hashes else line for line in lock.lines()
+    ]
     return "\n".join([*lines, f"{wheel} --hash=sha256:{wheel_digest()}", ""])

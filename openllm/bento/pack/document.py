@@ -1,4 +1,5 @@
-"""The file beside service.py: which models one service serves. One LLMSpec, or several under `llms`; JSON or YAML.
+"""The file beside service.py: which models one service serves. One LLMSpec, or several under
+`llms`; JSON or YAML.
 
 Beside the specs it may hold `resources`: the GPUs that a deployment asks for.
 """
@@ -23,13 +24,17 @@ _IDENTITY = frozenset({"model_id", "family", "revision", "name", "adapters"})
 
 
 def read_document(path: Path) -> tuple[dict[str, Any], ...]:
-    """The specs in `path`, one mapping each, not yet merged with anything. Errors: ConfigurationError."""
+    """The specs in `path`, one mapping each, not yet merged with anything. Errors:
+    ConfigurationError.
+    """
     data = _load(path)
     many = data.get(MANY, [{key: value for key, value in data.items() if key != RESOURCES}])
     if not isinstance(many, list) or not many or not all(isinstance(item, dict) for item in many):
         raise ConfigurationError(f"{path.name}: {MANY} must be a list of specs.")
     if MANY in data and not set(data) <= {MANY, RESOURCES}:
-        raise ConfigurationError(f"{path.name} has {MANY} and other keys; put those into each spec.")
+        raise ConfigurationError(
+            f"{path.name} has {MANY} and other keys; put those into each spec."
+        )
     return tuple(many)
 
 
@@ -48,22 +53,30 @@ def _load(path: Path) -> dict[str, Any]:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         raise ConfigurationError(f"{path.name} is not {kind}: {_first_line(error)}.") from None
     if not isinstance(data, dict):
-        raise ConfigurationError(f"{path.name} must hold a mapping: one LLMSpec, or several under {MANY}.")
+        raise ConfigurationError(
+            f"{path.name} must hold a mapping: one LLMSpec, or several under {MANY}."
+        )
     return data
 
 
 def write_document(specs: Sequence[LLMSpec], resources: Resources | None = None) -> str:
-    """The text that `read_document` and `read_resources` read back: what differs from the defaults, keys sorted."""
+    """The text that `read_document` and `read_resources` read back: what differs from the defaults,
+    keys sorted.
+    """
     plain = [spec.to_dict() for spec in specs]
     said = {RESOURCES: resources.to_dict()} if resources and resources.to_dict() else {}
     data = {**(plain[0] if len(plain) == 1 else {MANY: plain}), **said}
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def merge_document(baked: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> tuple[LLMSpec, ...]:
-    """The specs that are in force: `environment` (of `settings.spec_layer`) over what the Bento says.
+def merge_document(
+    baked: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]
+) -> tuple[LLMSpec, ...]:
+    """The specs that are in force: `environment` (of `settings.spec_layer`) over what the Bento
+    says.
 
-    Errors: ConfigurationError for a key nobody knows, or a variable that cannot apply to several models at once.
+    Errors: ConfigurationError for a key nobody knows, or a variable that cannot apply to several
+    models at once.
     """
     if len(baked) > 1 and (ambiguous := sorted(_IDENTITY & set(environment))):
         raise ConfigurationError(
@@ -73,7 +86,9 @@ def merge_document(baked: Sequence[Mapping[str, Any]], environment: Mapping[str,
     specs = tuple(resolve_spec(environment, item) for item in baked)
     served = [spec.served_name for spec in specs]
     if twice := sorted({name for name in served if served.count(name) > 1}):
-        raise ConfigurationError(f"Two models are called {twice[0]!r}.", hint="Give one of them another name.")
+        raise ConfigurationError(
+            f"Two models are called {twice[0]!r}.", hint="Give one of them another name."
+        )
     return specs
 
 

@@ -1,4 +1,6 @@
-"""Big files brought into a directory at the least cost: a clone or a hard link where the disk allows, else one copy."""
+"""Big files brought into a directory at the least cost: a clone or a hard link where the disk
+allows, else one copy.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Placement:
 
 
 def place(source: Path, target: Path) -> Placement:
-    """Make `target` hold what `source` holds; links are followed to the real file. Errors: OSError."""
+    """Make `target` hold what `source` holds; links are followed to the real file. Errors:
+    OSError.
+    """
     real = source.resolve(strict=True)
     size = real.stat().st_size
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +45,9 @@ def place(source: Path, target: Path) -> Placement:
 
 
 def bytes_to_copy(sources: Iterable[Path], directory: Path) -> int:
-    """How many bytes `place` will have to write below `directory`, which exists; an upper bound per file system."""
+    """How many bytes `place` will have to write below `directory`, which exists; an upper bound per
+    file system.
+    """
     device = directory.stat().st_dev
     found = (source.resolve(strict=True).stat() for source in sources)
     return sum(stat.st_size for stat in found if stat.st_size < LINK_FROM or stat.st_dev != device)
@@ -53,7 +59,10 @@ def require_room(needed: int, directory: Path, what: str) -> None:
     if needed > free:
         raise BuildError(
             f"{what} needs {readable(needed)} on the disk, {readable(free)} are free.",
-            hint="Free some space, or point BENTOML_HOME at the disk that holds the weights: then nothing is copied.",
+            hint=(
+                "Free some space, or point BENTOML_HOME at the disk that holds the weights: then"
+                " nothing is copied."
+            ),
         )
 
 

@@ -1,4 +1,6 @@
-"""What a spec needs from the disk: brought into the model store for a Bento, found again where it is served."""
+"""What a spec needs from the disk: brought into the model store for a Bento, found again where it
+is served.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +32,32 @@ class Packed:
 
 
 def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
-    """Store everything `spec` names, and settle what was left open: backend, family and the name requests use.
+    """Store everything `spec` names, and settle what was left open: backend, family and the name
+    requests use.
 
-    `by_reference` leaves the weights on the Hub and names their commit; adapters and a draft model go in all the same.
+    `by_reference` leaves the weights on the Hub and names their commit; adapters and a draft model
+    go in all the same.
 
     Errors: WeightsError, BuildError, ConfigurationError, MissingDependency.
     """
     backend = select_packed(spec)
     pinned = pin_weights(spec) if by_reference else None
     directory = pinned.directory if pinned else fetch_weights(spec)
-    for adapter in spec.adapters if pinned is None else ():  # all of them before anything is written
-        check_adapter(resolve_adapter(adapter), directory, spec.max_lora_rank, uniform=backend.uniform_adapters)
+    for adapter in (
+        spec.adapters if pinned is None else ()
+    ):  # all of them before anything is written
+        check_adapter(
+            resolve_adapter(adapter),
+            directory,
+            spec.max_lora_rank,
+            uniform=backend.uniform_adapters,
+        )
     weights = None if pinned else _store_weights(spec, directory)
-    draft = _store_weights(_draft(spec), fetch_weights(_draft(spec))) if spec.speculative_model else None
+    draft = (
+        _store_weights(_draft(spec), fetch_weights(_draft(spec)))
+        if spec.speculative_model
+        else None
+    )
     adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)
     packed = attrs.evolve(
         spec,
@@ -52,13 +67,18 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
         backend=spec.backend or backend.name,
         family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
         speculative_model=draft.tag if draft else None,
-        adapters=tuple(AdapterSpec(item.name, kept.tag) for item, kept in zip(spec.adapters, adapters, strict=True)),
+        adapters=tuple(
+            AdapterSpec(item.name, kept.tag)
+            for item, kept in zip(spec.adapters, adapters, strict=True)
+        ),
     )
     return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
 
 
 def check_sources(spec: LLMSpec) -> None:
-    """Everything `spec` names is here (or gets fetched) and is safe to load. Errors: WeightsError."""
+    """Everything `spec` names is here (or gets fetched) and is safe to load. Errors:
+    WeightsError.
+    """
     directory = fetch_weights(spec)
     for adapter in spec.adapters:
         check_adapter(resolve_adapter(adapter), directory)
@@ -73,8 +93,12 @@ def sources_of(spec: LLMSpec) -> tuple[str, ...]:
 
 
 def inside_sources(spec: LLMSpec) -> tuple[str, ...]:
-    """Those of `sources_of` that a Bento carries: without what is named by its commit on the Hub."""
-    pinned = {adapter.source for adapter in spec.adapters if is_pinned(adapter.source, adapter.revision)}
+    """Those of `sources_of` that a Bento carries: without what is named by its commit on the
+    Hub.
+    """
+    pinned = {
+        adapter.source for adapter in spec.adapters if is_pinned(adapter.source, adapter.revision)
+    }
     if is_pinned(spec.model_id, spec.revision):
         pinned.add(spec.model_id)
     return tuple(source for source in sources_of(spec) if source not in pinned)
@@ -83,11 +107,17 @@ def inside_sources(spec: LLMSpec) -> tuple[str, ...]:
 def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
     """The directories of this machine that `specs` name; a Bento must not mention them."""
     sources = {source for spec in specs for source in sources_of(spec)}
-    return tuple(path.absolute() for source in sorted(sources) if (path := Path(source).expanduser()).is_dir())
+    return tuple(
+        path.absolute()
+        for source in sorted(sources)
+        if (path := Path(source).expanduser()).is_dir()
+    )
 
 
 def store_source(source: str, spec: LLMSpec) -> str:
-    """Store the one source of `spec` that is called `source`; its tag. Errors: those of `pack_spec`."""
+    """Store the one source of `spec` that is called `source`; its tag. Errors: those of
+    `pack_spec`.
+    """
     for adapter in spec.adapters:
         if adapter.source == source:
             check_adapter(resolve_adapter(adapter), fetch_weights(spec))
@@ -97,13 +127,19 @@ def store_source(source: str, spec: LLMSpec) -> str:
 
 
 def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec, Path | None]:
-    """`spec` with store tags turned into directories by `find`, and where its weights are; None: not stored."""
-    paths: Mapping[str, Path] = {source: path for source in sources_of(spec) if (path := find(source)) is not None}
+    """`spec` with store tags turned into directories by `find`, and where its weights are; None:
+    not stored.
+    """
+    paths: Mapping[str, Path] = {
+        source: path for source in sources_of(spec) if (path := find(source)) is not None
+    }
 
     def local(source: str) -> str:
         return str(paths[source]) if source in paths else source
 
-    adapters = tuple(attrs.evolve(adapter, source=local(adapter.source)) for adapter in spec.adapters)
+    adapters = tuple(
+        attrs.evolve(adapter, source=local(adapter.source)) for adapter in spec.adapters
+    )
     draft = local(spec.speculative_model) if spec.speculative_model else None
     return attrs.evolve(spec, adapters=adapters, speculative_model=draft), paths.get(spec.model_id)
 
@@ -124,7 +160,9 @@ def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
         return _stored_already(directory)
     name = served_name(attrs.evolve(spec, name=None))
-    return store_directory(directory, name, file_digests(directory), _provenance(spec.model_id, directory))
+    return store_directory(
+        directory, name, file_digests(directory), _provenance(spec.model_id, directory)
+    )
 
 
 def _store_adapter(adapter: AdapterSpec) -> Stored:
@@ -141,7 +179,9 @@ def _stored_already(directory: Path) -> Stored:
 
 
 def _provenance(source: str, directory: Path) -> dict[str, str]:
-    """Where a model came from, for model.yaml: Hub ids only, for a path of this machine says nothing elsewhere."""
+    """Where a model came from, for model.yaml: Hub ids only, for a path of this machine says
+    nothing elsewhere.
+    """
     if origin(source) is not Origin.HUB:
         return {}
     commit = {"commit": directory.name} if len(directory.name) == _COMMIT_LENGTH else {}

@@ -1,4 +1,6 @@
-"""Weights that stay on the Hub: a Bento names their commit, and the service fetches exactly that when it starts."""
+"""Weights that stay on the Hub: a Bento names their commit, and the service fetches exactly that
+when it starts.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +31,41 @@ class Pinned:
 
 
 def is_pinned(source: str, revision: str | None) -> bool:
-    """Whether a spec names a Hub id by a whole commit: such a source is fetched at start, and no Bento carries it."""
-    return revision is not None and _COMMIT.fullmatch(revision) is not None and origin(source) is Origin.HUB
+    """Whether a spec names a Hub id by a whole commit: such a source is fetched at start, and no
+    Bento carries it.
+    """
+    return (
+        revision is not None
+        and _COMMIT.fullmatch(revision) is not None
+        and origin(source) is Origin.HUB
+    )
 
 
 def pin_weights(spec: LLMSpec) -> Pinned:
-    """The commit that `spec` means today; configuration and licence are fetched, the weights are not.
+    """The commit that `spec` means today; configuration and licence are fetched, the weights are
+    not.
 
-    Errors: ConfigurationError for what is not on the Hub, WeightsError for what cannot be served from there.
+    Errors: ConfigurationError for what is not on the Hub, WeightsError for what cannot be served
+    from there.
     """
     if origin(spec.model_id) is not Origin.HUB:
         raise ConfigurationError(
-            f"{spec.model_id} is not on the Hub, so its weights cannot stay there.", hint="Drop --weights reference."
+            f"{spec.model_id} is not on the Hub, so its weights cannot stay there.",
+            hint="Drop --weights reference.",
         )
     directory = snapshot(spec.model_id, spec.revision, _DESCRIPTION)
     commit = directory.name
     if not _COMMIT.fullmatch(commit):
-        raise WeightsError(f"The Hub names no commit of {spec.model_id}.", hint="Drop --weights reference.")
+        raise WeightsError(
+            f"The Hub names no commit of {spec.model_id}.", hint="Drop --weights reference."
+        )
     read_config(directory)
     if not spec.trust_remote_code:
         refuse_code(directory)
     names = remote_files(spec.model_id, commit)
     if names and not any(name.endswith(_WEIGHTS) for name in names):
-        raise WeightsError(f"{spec.model_id} has no safetensors weights at {commit[:12]}.", hint="Take another commit.")
+        raise WeightsError(
+            f"{spec.model_id} has no safetensors weights at {commit[:12]}.",
+            hint="Take another commit.",
+        )
     return Pinned(spec.model_id, commit, directory)

@@ -1,4 +1,6 @@
-"""The text files of a service, from templates: service.py and README. What goes in is checked first, then literal."""
+"""The text files of a service, from templates: service.py and README. What goes in is checked
+first, then literal.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ DOCUMENT = "spec.json"
 _NAME = re.compile(r"[a-z0-9](?:[-._a-z0-9]*[a-z0-9])?")
 _DOCUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*\.(?:json|yaml)")
 _TEXT = re.compile(r"[\w ./:@+,=()#?!-]*")
-_FREE = ("chat_template", "model_id", "speculative_model")  # a template, and paths, which a Bento does not name
+_FREE = (
+    "chat_template",
+    "model_id",
+    "speculative_model",
+)  # a template, and paths, which a Bento does not name
 _LONGEST_NAME = 63  # of a BentoML tag
 LONGEST_LABEL = 63  # characters of a DNS label
 
@@ -32,7 +38,9 @@ def render_service(name: str, document: str = DOCUMENT) -> str:
 
 def render_readme(name: str, specs: Sequence[LLMSpec]) -> str:
     """The README for the users of a Bento."""
-    served = {task: [_plain(spec.served_name) for spec in specs if spec.task == task] for task in TASKS}
+    served = {
+        task: [_plain(spec.served_name) for spec in specs if spec.task == task] for task in TASKS
+    }
     adapters = [_plain(adapter.name) for spec in specs for adapter in spec.adapters]
     engines = sorted({spec.backend or "chosen at start" for spec in specs})
     return _template("bento_readme.md.jinja").render(
@@ -58,7 +66,9 @@ def check_name(name: str) -> str:
 
 
 def check_text(value: str, what: str) -> str:
-    """`value` if it means nothing to a shell, a template or a YAML file, on one line. Errors: BuildError."""
+    """`value` if it means nothing to a shell, a template or a YAML file, on one line. Errors:
+    BuildError.
+    """
     if not _TEXT.fullmatch(value):
         hint = "Use letters, digits, spaces and . / : @ + , = ( ) # ? ! _ - only."
         raise BuildError(f"{value[:80]!r} cannot be {what}.", hint=hint)
@@ -66,7 +76,9 @@ def check_text(value: str, what: str) -> str:
 
 
 def check_specs(specs: Sequence[LLMSpec]) -> None:
-    """Refuse names of models and adapters, and other words of a spec, that are no plain text. Errors: BuildError."""
+    """Refuse names of models and adapters, and other words of a spec, that are no plain text.
+    Errors: BuildError.
+    """
     for spec in specs:
         check_text(spec.served_name, "a model's name")
         for field, value in attrs.asdict(spec, recurse=False).items():
@@ -77,15 +89,22 @@ def check_specs(specs: Sequence[LLMSpec]) -> None:
 
 
 def tag_name(text: str) -> str:
-    """A tag name made of a model id or path: `meta-llama/Llama-3` -> `meta-llama--llama-3`. Errors: BuildError."""
+    """A tag name made of a model id or path: `meta-llama/Llama-3` -> `meta-llama--llama-3`. Errors:
+    BuildError.
+    """
     slug = re.sub(r"[^-._a-z0-9]+", "-", text.lower().replace("/", "--")).strip("-._")
     if not slug:
-        raise BuildError(f"No tag name can be made of {text!r}.", hint="Give the model a name of letters and digits.")
+        raise BuildError(
+            f"No tag name can be made of {text!r}.",
+            hint="Give the model a name of letters and digits.",
+        )
     return slug[:_LONGEST_NAME].rstrip("-._")
 
 
 def dns_label(text: str) -> str:
-    """A DNS label that begins with a letter (RFC 1035), made of `text`: `3b.chat` -> `llm-3b-chat`."""
+    """A DNS label that begins with a letter (RFC 1035), made of `text`: `3b.chat` ->
+    `llm-3b-chat`.
+    """
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     return (name if name[:1].isalpha() else f"llm-{name}")[:LONGEST_LABEL].rstrip("-")
 
@@ -93,13 +112,16 @@ def dns_label(text: str) -> str:
 def _checked(value: str, pattern: re.Pattern[str], what: str) -> str:
     if not pattern.fullmatch(value) or ".." in value:
         raise BuildError(
-            f"{value[:80]!r} cannot be {what}.", hint="Use lower-case letters, digits and . _ - between them."
+            f"{value[:80]!r} cannot be {what}.",
+            hint="Use lower-case letters, digits and . _ - between them.",
         )
     return value
 
 
 def _plain(text: str) -> str:
-    """Text that means nothing to Markdown or a shell: what else a served name may hold is replaced."""
+    """Text that means nothing to Markdown or a shell: what else a served name may hold is
+    replaced.
+    """
     return re.sub(r"[^\w ./:@+-]", "_", text)
 
 
@@ -116,7 +138,9 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _literal(value: Any) -> str:
-    """A Python string literal in double quotes; the checked names hold nothing that needs escaping."""
+    """A Python string literal in double quotes; the checked names hold nothing that needs
+    escaping.
+    """
     return f'"{value}"'
 
 

@@ -1,4 +1,6 @@
-"""What a deployment needs of its machines: which GPUs, and how many. Said in a recipe, or counted from its specs."""
+"""What a deployment needs of its machines: which GPUs, and how many. Said in a recipe, or counted
+from its specs.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,21 @@ ONLY_ON_GPUS = ("vllm",)  # backends that a deployment gives a GPU when nothing 
 
 @attrs.frozen
 class Resources:
-    """GPUs of one replica; `gpu_type` as BentoCloud and node labels write it (nvidia-l4). None: not said."""
+    """GPUs of one replica; `gpu_type` as BentoCloud and node labels write it (nvidia-l4). None: not
+    said.
+    """
 
     gpu: int | None = None
     gpu_type: str | None = None
 
     def __attrs_post_init__(self) -> None:
         count = self.gpu
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_GPUS):
-            raise ConfigurationError(f"resources: gpu must be a whole number from 0 to {MOST_GPUS}, got {count!r}.")
+        if count is not None and (
+            isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_GPUS
+        ):
+            raise ConfigurationError(
+                f"resources: gpu must be a whole number from 0 to {MOST_GPUS}, got {count!r}."
+            )
         kind = self.gpu_type
         if kind is not None and not (isinstance(kind, str) and _GPU_TYPE.fullmatch(kind)):
             raise ConfigurationError(
@@ -37,10 +45,14 @@ class Resources:
 
     @classmethod
     def read(cls, data: Any) -> Self:
-        """The `resources` of a recipe. Errors: ConfigurationError for anything but `gpu` and `gpu_type`."""
+        """The `resources` of a recipe. Errors: ConfigurationError for anything but `gpu` and
+        `gpu_type`.
+        """
         known = set(attrs.fields_dict(cls))
         if not isinstance(data, Mapping) or not set(data) <= known:
-            raise ConfigurationError(f"resources must be a mapping of gpu and gpu_type, got {data!r}.")
+            raise ConfigurationError(
+                f"resources must be a mapping of gpu and gpu_type, got {data!r}."
+            )
         return cls(**data)
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,7 +60,13 @@ class Resources:
         return attrs.asdict(self, filter=lambda _, value: value is not None)
 
     def gpus(self, specs: Sequence[LLMSpec]) -> int:
-        """How many GPUs a replica gets: as said, else one set per engine that runs on nothing else."""
+        """How many GPUs a replica gets: as said, else one set per engine that runs on nothing
+        else.
+        """
         if self.gpu is not None:
             return self.gpu
-        return sum(gpus_needed(spec) for spec in specs if spec.backend in ONLY_ON_GPUS or spec.tensor_parallel_size)
+        return sum(
+            gpus_needed(spec)
+            for spec in specs
+            if spec.backend in ONLY_ON_GPUS or spec.tensor_parallel_size
+        )

@@ -1,4 +1,6 @@
-"""Weights and adapters in BentoML's model store: the tag's version is their content, and nothing is there by halves."""
+"""Weights and adapters in BentoML's model store: the tag's version is their content, and nothing is
+there by halves.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ import yaml
 from bentoml.exceptions import BentoMLException
 from bentoml.models import ModelContext
 
-from openllm.bento.pack.files import Placement, bytes_to_copy, explain, place, readable, require_room
+from openllm.bento.pack.files import (
+    Placement,
+    bytes_to_copy,
+    explain,
+    place,
+    readable,
+    require_room,
+)
 from openllm.bento.pack.render import tag_name
 from openllm.weights.checkpoint import join_digests, model_files
 
@@ -36,12 +45,14 @@ class Stored:
     digests: Mapping[str, str] | None = None  # of its files, where they had to be read anyway
 
 
-def store_directory(directory: Path, name: str, digests: Mapping[str, str], metadata: Mapping[str, str]) -> Stored:
+def store_directory(
+    directory: Path, name: str, digests: Mapping[str, str], metadata: Mapping[str, str]
+) -> Stored:
     """Bring `directory` into the store as `name:digest`; a second time nothing is written.
 
-    `digests` are those of its files (`checkpoint.file_digests`).
-    Links in the directory (a Hub cache) are followed to the real files. `metadata` goes into model.yaml.
-    Errors: BuildError when the disk has no room or refuses.
+    `digests` are those of its files (`checkpoint.file_digests`). Links in the directory (a Hub
+    cache) are followed to the real files. `metadata` goes into model.yaml. Errors: BuildError when
+    the disk has no room or refuses.
     """
     digest = join_digests(digests)
     tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
@@ -63,7 +74,9 @@ def store_directory(directory: Path, name: str, digests: Mapping[str, str], meta
 
 
 def find_model(tag: str) -> Path | None:
-    """The directory of a model in the store that is in force: the Bento's own, or this machine's. None if absent."""
+    """The directory of a model in the store that is in force: the Bento's own, or this machine's.
+    None if absent.
+    """
     try:
         return Path(bentoml.models.get(tag).path)
     except BentoMLException:  # also for a directory that something else left behind

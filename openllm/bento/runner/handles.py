@@ -1,4 +1,6 @@
-"""What a Runner's methods do: refuse before it is initialised, call the LLM here, or ask BentoML's runner process."""
+"""What a Runner's methods do: refuse before it is initialised, call the LLM here, or ask BentoML's
+runner process.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class LocalHandle(RunnerHandle):  # type: ignore[misc]  # bentoml has no types
     def __init__(self, runner: Any) -> None:
         self._runnable = runner.runnable_class()
         self._thread: LoopThread = self._runnable.thread
-        self._serves = server_context.service_type == "runner"  # this process answers BentoML's API server
+        self._serves = (
+            server_context.service_type == "runner"
+        )  # this process answers BentoML's API server
 
     async def is_ready(self, timeout: int) -> bool:  # noqa: ASYNC109  BentoML's signature
         """Whether the engine lives."""
@@ -68,14 +72,20 @@ class LocalHandle(RunnerHandle):  # type: ignore[misc]  # bentoml has no types
         return self._thread.iterate(work) if method.config.is_stream else self._thread.run(work)
 
     async def async_run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        """Any number of these run at once. Errors: the LLM's own; a runner process hands them on."""
+        """Any number of these run at once. Errors: the LLM's own; a runner process hands them
+        on.
+        """
         _require_batch(method, args, kwargs)
         try:
             return await getattr(self._runnable, method.name)(*args, **kwargs)
         except OpenLLMError as error:
             if not self._serves:
                 raise
-            return await self._one_by_one(method, args[0]) if method.config.batchable else to_trouble(error)
+            return (
+                await self._one_by_one(method, args[0])
+                if method.config.batchable
+                else to_trouble(error)
+            )
 
     async def _one_by_one(self, method: Any, items: Iterable[Any]) -> list[Any]:
         """A batch holds several callers' items: only those that are wrong get the error."""
@@ -88,8 +98,12 @@ class LocalHandle(RunnerHandle):  # type: ignore[misc]  # bentoml has no types
 
         return await asyncio.gather(*map(one, items))
 
-    def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        """The method's items; in a runner process one line of JSON for each, since BentoML carries text there."""
+    def async_stream_method(
+        self, method: Any, *args: Any, **kwargs: Any
+    ) -> AsyncGenerator[Any, None]:
+        """The method's items; in a runner process one line of JSON for each, since BentoML carries
+        text there.
+        """
         items = getattr(self._runnable, method.name)(*args, **kwargs)
         return _as_lines(items) if self._serves else items
 
@@ -108,7 +122,9 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
         return super()._get_conn()
 
     def run_method(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        """For synchronous APIs: the answer, or a stream's items as they come. Errors: the LLM's own."""
+        """For synchronous APIs: the answer, or a stream's items as they come. Errors: the LLM's
+        own.
+        """
         if method.config.is_stream:
             return _drawn(self.async_stream_method(method, *args, **kwargs))
         return super().run_method(method, *args, **kwargs)
@@ -122,7 +138,9 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
                 raise from_trouble(item)
         return answer
 
-    async def async_stream_method(self, method: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+    async def async_stream_method(
+        self, method: Any, *args: Any, **kwargs: Any
+    ) -> AsyncGenerator[Any, None]:
         """The items of the LLM's own method. Errors: the LLM's own."""
         pieces = super().async_stream_method(method, *args, **kwargs)
         waiting = ""
@@ -136,10 +154,14 @@ class RemoteHandle(RemoteRunnerClient):  # type: ignore[misc]  # bentoml has no 
 
 
 def _require_batch(method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """BentoML joins and splits what callers pass to a batchable method, so it is one list. Errors: InvalidRequest."""
+    """BentoML joins and splits what callers pass to a batchable method, so it is one list. Errors:
+    InvalidRequest.
+    """
     if method.config.batchable:
         if kwargs or len(args) != 1:
-            raise InvalidRequest(f"A runner's {method.name} takes one list.", hint="For more, use the LLM's own.")
+            raise InvalidRequest(
+                f"A runner's {method.name} takes one list.", hint="For more, use the LLM's own."
+            )
         require_items(args[0], f"What a runner's {method.name} takes", "Pass a list of texts.")
 
 

@@ -1,8 +1,8 @@
 """Runner: an LLM as a `bentoml.legacy.Runner`, with the same methods wherever BentoML runs it.
 
-BentoML carries arguments and results between its API server and its runner processes as pickles, over Unix sockets
-only: a TCP port would let anybody who reaches it run code. `openllm.bento.depends` and several API workers use a
-transport of our own instead.
+BentoML carries arguments and results between its API server and its runner processes as pickles,
+over Unix sockets only: a TCP port would let anybody who reaches it run code.
+`openllm.bento.depends` and several API workers use a transport of our own instead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ from openllm.llm.naming import ModelId, spec_for
 from openllm.types import GenerationOutput, Prompt
 from openllm.weights.store import is_tag
 
-RUNNER_OPTIONS = ("name", "embedded", "max_batch_size", "max_latency_ms", "method_configs", "scheduling_strategy")
+RUNNER_OPTIONS = (
+    "name",
+    "embedded",
+    "max_batch_size",
+    "max_latency_ms",
+    "method_configs",
+    "scheduling_strategy",
+)
 
 
 class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has no types
@@ -46,13 +53,17 @@ class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has
         self._ours = not llm.started
         self.thread.run(llm.start())
 
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    # bentoml has no types
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
     async def generate(self, prompt: Prompt, **options: Any) -> GenerationOutput:
         """`LLM.generate`: `adapter_name` and sampling parameters by name."""
         return await self.llm.generate(prompt, **options)
 
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
-    async def generate_iterator(self, prompt: Prompt, **options: Any) -> AsyncGenerator[GenerationOutput, None]:
+    # bentoml has no types
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
+    async def generate_iterator(
+        self, prompt: Prompt, **options: Any
+    ) -> AsyncGenerator[GenerationOutput, None]:
         """`LLM.generate_iterator`: what is new, as it comes; closing it cancels."""
         items: Any = self.llm.generate_iterator(prompt, **options)
         try:
@@ -61,17 +72,22 @@ class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has
         finally:
             await items.aclose()
 
-    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]  # as above
+    # as above
+    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector of length 1 per text; BentoML joins the texts of callers that come together."""
+        """One vector of length 1 per text; BentoML joins the texts of callers that come
+        together.
+        """
         return (await self.llm.embed(list(texts))).vectors
 
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    # bentoml has no types
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
     async def adapters(self) -> tuple[str, ...]:
         """The names that `adapter_name` may have."""
         return self.llm.adapters
 
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]  # bentoml has no types
+    # bentoml has no types
+    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
     async def stats(self) -> EngineStats:
         """How busy the engine is."""
         return self.llm.stats()
@@ -89,37 +105,51 @@ def make_runnable(llm: LLM) -> type[LLMRunnable]:
 
 
 class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no types
-    """A model as a BentoML Runner. `model`, `model_id`, `backend` and options are those of `openllm.LLM`.
+    """A model as a BentoML Runner. `model`, `model_id`, `backend` and options are those of
+    `openllm.LLM`.
 
-    `embedded`, `max_batch_size`, `max_latency_ms`, `method_configs` and `scheduling_strategy` are BentoML's own.
+    `embedded`, `max_batch_size`, `max_latency_ms`, `method_configs` and `scheduling_strategy` are
+    BentoML's own.
 
         runner = openllm.Runner("llama", model_id="...", backend="vllm")
         svc = bentoml.legacy.Service("chat", runners=[runner])
         answer = await runner.generate.async_run("Hello", max_tokens=64)
         async for piece in runner.generate_iterator.async_stream("Hello"): ...
 
-    In a new-style service: `llm = openllm.bento.depends(runner)`. Errors: ConfigurationError, UnknownFamily.
+    In a new-style service: `llm = openllm.bento.depends(runner)`. Errors: ConfigurationError,
+    UnknownFamily.
     """
 
     llm: LLM
 
     def __init__(
-        self, model: ModelId = "demo", model_id: ModelId | None = None, *, backend: str | None = None, **options: Any
+        self,
+        model: ModelId = "demo",
+        model_id: ModelId | None = None,
+        *,
+        backend: str | None = None,
+        **options: Any,
     ) -> None:
         own = {key: options.pop(key) for key in RUNNER_OPTIONS[1:] if key in options}
         given = {"model_id": model_id, "backend": backend, **options}
         self._wrap(
-            LLM.from_spec(spec_for(model, {key: value for key, value in given.items() if value is not None})), own
+            LLM.from_spec(
+                spec_for(model, {key: value for key, value in given.items() if value is not None})
+            ),
+            own,
         )
 
     @classmethod
     def from_llm(cls, llm: LLM, **options: Any) -> Self:
-        """The Runner of an LLM; `options` are those of `bentoml.legacy.Runner` (`name`, `embedded`, batching).
+        """The Runner of an LLM; `options` are those of `bentoml.legacy.Runner` (`name`, `embedded`,
+        batching).
 
         Its workers load the model anew; `init_local` uses `llm` itself.
         """
         if unknown := set(options) - set(RUNNER_OPTIONS):
-            raise ConfigurationError(f"A runner has no option {min(unknown)!r}.", hint=f"It has {RUNNER_OPTIONS}.")
+            raise ConfigurationError(
+                f"A runner has no option {min(unknown)!r}.", hint=f"It has {RUNNER_OPTIONS}."
+            )
         runner = cls.__new__(cls)
         runner._wrap(llm, options)
         return runner
@@ -132,7 +162,9 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             **options,
         }
         _restore_runner_defaults()
-        with warnings.catch_warnings():  # BentoML calls its Runner deprecated; that we build on it is our matter
+        with (
+            warnings.catch_warnings()
+        ):  # BentoML calls its Runner deprecated; that we build on it is our matter
             warnings.simplefilter("ignore", DeprecationWarning)
             super().__init__(make_runnable(llm), **chosen)
         object.__setattr__(self, "llm", llm)
@@ -151,7 +183,9 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
         return _remake, (type(self), self.llm, self._options)
 
     def init_local(self, quiet: bool = False) -> None:
-        """Load the model into this process; returns when it is ready. Errors: those of `LLM.start`."""
+        """Load the model into this process; returns when it is ready. Errors: those of
+        `LLM.start`.
+        """
         self._set_handle(LocalHandle)
 
     def init_client(self, handle_class: type[Any] | None = None, *args: Any, **kwargs: Any) -> None:
@@ -167,9 +201,13 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
 
     @property
     def scheduled_worker_env_map(self) -> dict[int, dict[str, Any]]:
-        """Called by BentoML before it starts runner processes. Errors: ConfigurationError where it would use TCP."""
+        """Called by BentoML before it starts runner processes. Errors: ConfigurationError where it
+        would use TCP.
+        """
         if sys.platform == "win32" or "microsoft-standard" in platform.release():
-            raise ConfigurationError("BentoML reaches runners over TCP here, which is not safe.", hint=UNIX_HINT)
+            raise ConfigurationError(
+                "BentoML reaches runners over TCP here, which is not safe.", hint=UNIX_HINT
+            )
         found: dict[int, dict[str, Any]] = super().scheduled_worker_env_map
         return found
 
@@ -184,7 +222,9 @@ def _stored(spec: LLMSpec) -> list[Any]:
 
 
 def _restore_runner_defaults() -> None:
-    """A new-style service in the same process replaces BentoML's configuration by one that knows no runners."""
+    """A new-style service in the same process replaces BentoML's configuration by one that knows no
+    runners.
+    """
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.configuration.helpers import get_default_config
 

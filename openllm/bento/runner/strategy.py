@@ -1,4 +1,6 @@
-"""How many workers a Runner has and which GPUs each one sees: entries of CUDA_VISIBLE_DEVICES, never renumbered."""
+"""How many workers a Runner has and which GPUs each one sees: entries of CUDA_VISIBLE_DEVICES,
+never renumbered.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ from openllm.hardware.assignment import visible_devices
 
 NVIDIA, AMD, CPU = "nvidia.com/gpu", "amd.com/gpu", "cpu"
 # What the numeric libraries read for the size of their thread pools.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
 GPUS_HINT = "Give their number, or their places (from 0) in CUDA_VISIBLE_DEVICES as a list."
 
 
@@ -26,9 +33,14 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
 
     @classmethod
     def get_worker_count(
-        cls, runnable_class: Any, resource_request: Mapping[str, Any] | None, workers_per_resource: float
+        cls,
+        runnable_class: Any,
+        resource_request: Mapping[str, Any] | None,
+        workers_per_resource: float,
     ) -> int:
-        """Called by BentoML before it starts anything. Errors: ConfigurationError where GPUs are missing."""
+        """Called by BentoML before it starts anything. Errors: ConfigurationError where GPUs are
+        missing.
+        """
         devices = requested_devices(resource_request)
         if not devices:
             return max(1, int(workers_per_resource))
@@ -59,7 +71,8 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
 
 
 def requested_devices(resource_request: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The devices that a runner may use: all visible ones, or of those as many (or the ones) that were asked for.
+    """The devices that a runner may use: all visible ones, or of those as many (or the ones) that
+    were asked for.
 
     Errors: ConfigurationError for GPUs that are not there.
     """
@@ -68,12 +81,17 @@ def requested_devices(resource_request: Mapping[str, Any] | None) -> tuple[str, 
     if wanted in ("system", None):
         return visible
     try:
-        places = [int(at) for at in wanted] if isinstance(wanted, list | tuple) else list(range(_count(wanted)))
+        places = (
+            [int(at) for at in wanted]
+            if isinstance(wanted, list | tuple)
+            else list(range(_count(wanted)))
+        )
     except (TypeError, ValueError):
         raise ConfigurationError(f"A runner's GPUs cannot be {wanted!r}.", hint=GPUS_HINT) from None
     if gone := [at for at in places if not 0 <= at < len(visible)]:
         raise ConfigurationError(
-            f"A runner is to have GPU {gone[0]} of those visible, and there are {len(visible)}.", hint=GPUS_HINT
+            f"A runner is to have GPU {gone[0]} of those visible, and there are {len(visible)}.",
+            hint=GPUS_HINT,
         )
     return tuple(visible[at] for at in places)
 
@@ -94,4 +112,8 @@ def _group(runnable_class: Any, workers_per_resource: float) -> int:
 def _cpus(resource_request: Mapping[str, Any] | None) -> float:
     from bentoml._internal.resource import get_resource, system_resources
 
-    return get_resource(dict(resource_request or {}), CPU) or get_resource(system_resources(), CPU) or 1.0
+    return (
+        get_resource(dict(resource_request or {}), CPU)
+        or get_resource(system_resources(), CPU)
+        or 1.0
+    )

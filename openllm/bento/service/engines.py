@@ -1,6 +1,8 @@
-"""Engines as BentoML services of their own: a process that `bentoml serve` starts, supervises and gives its GPUs.
+"""Engines as BentoML services of their own: a process that `bentoml serve` starts, supervises and
+gives its GPUs.
 
-No HTTP passes between them and the service that depends on them: BentoML's Unix socket only says where ours is.
+No HTTP passes between them and the service that depends on them: BentoML's Unix socket only says
+where ours is.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ Dependency: type[Any] = bentoml.Dependency
 
 logger = logging.getLogger("openllm")
 
-# Of every service of ours. BentoCloud's gateway goes by the timeout; here nothing cuts a long answer off.
+# Of every service of ours. BentoCloud's gateway goes by the timeout; here nothing cuts a long
+# answer off.
 SHARED_CONFIG: Mapping[str, Any] = {
     "traffic": {"timeout": 24 * 3600},
     "workers": 1,
@@ -46,7 +49,9 @@ USERS_SECONDS = 5.0  # that users get beyond the time to drain
 
 
 class EngineWorker:
-    """The inner class of every engine's service: brings the engine up, and down when its users are gone."""
+    """The inner class of every engine's service: brings the engine up, and down when its users are
+    gone.
+    """
 
     bento_service: EngineService  # set by BentoML on each instance
 
@@ -64,7 +69,9 @@ class EngineWorker:
 
 @attrs.define(eq=False, slots=False)
 class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
-    """One engine. `choose` gives the spec in force and the GPUs it may see (None: all), once the process runs."""
+    """One engine. `choose` gives the spec in force and the GPUs it may see (None: all), once the
+    process runs.
+    """
 
     choose: Callable[[], tuple[LLMSpec, str | None]] = attrs.field(init=False, default=None)
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
@@ -96,14 +103,18 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
         """Listen at once, and load meanwhile."""
         address = address_of(self.name)
         if address is None or self._served is None:
-            raise ConfigurationError(f"{self.name} is served by itself.", hint="Serve the service that depends on it.")
+            raise ConfigurationError(
+                f"{self.name} is served by itself.", hint="Serve the service that depends on it."
+            )
         self._server = EngineServer(self._served, address)
         await self._server.listen()
         self._starting = asyncio.create_task(self._server.start())
         self._starting.add_done_callback(self._started)
 
     def _started(self, task: asyncio.Task[None]) -> None:
-        """An engine that cannot start has told its users why; BentoML's supervisor decides what becomes of it."""
+        """An engine that cannot start has told its users why; BentoML's supervisor decides what
+        becomes of it.
+        """
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s", error, exc_info=None if isinstance(error, OpenLLMError) else error)
 
@@ -116,19 +127,25 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
             await self._server.close()
 
 
-def make_engine_service(name: str, specs: Sequence[LLMSpec], at: int, **config: Any) -> EngineService:
+def make_engine_service(
+    name: str, specs: Sequence[LLMSpec], at: int, **config: Any
+) -> EngineService:
     """The service of `specs[at]`, one of those that are served together; `config` is BentoML's."""
-    service: EngineService = bentoml.service(name=name, service_class=EngineService, **{**SHARED_CONFIG, **config})(
-        type("EngineOf" + name, (EngineWorker,), {})
-    )
+    service: EngineService = bentoml.service(
+        name=name, service_class=EngineService, **{**SHARED_CONFIG, **config}
+    )(type("EngineOf" + name, (EngineWorker,), {}))
     service.choose = lambda: (specs[at], share_devices(specs, visible_devices())[at])
-    service.sources = tuple((source, reference_to(source, specs[at])) for source in inside_sources(specs[at]))
+    service.sources = tuple(
+        (source, reference_to(source, specs[at])) for source in inside_sources(specs[at])
+    )
     service.models = [reference for _, reference in service.sources]
     return service
 
 
 class EngineDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
-    """What makes BentoML start an engine's process beside a service; its value in the service is None."""
+    """What makes BentoML start an engine's process beside a service; its value in the service is
+    None.
+    """
 
     def get(self) -> None:
         return None
@@ -140,7 +157,9 @@ class LLMDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
     _resolved: LLM | None  # kept by BentoML
 
     def get(self) -> LLM:
-        """An LLM over the engine's process; where BentoML starts none (development mode, a script), one in this one."""
+        """An LLM over the engine's process; where BentoML starts none (development mode, a script),
+        one in this one.
+        """
         found: LLM = self._resolved or remote_llm(self.on)
         return found
 
@@ -167,11 +186,14 @@ def connect(spec: LLMSpec, weights_dir: Path | None, address: Path | None) -> LL
     if address is None:
         return LLM.from_spec(spec, weights_dir)
     reason = f"Backend {spec.backend or 'chosen there'}: in a process of its own."
-    return LLM.from_spec(spec, weights_dir, lambda spec, place: (RunnerBackend(spec, place, address), reason))
+    return LLM.from_spec(
+        spec, weights_dir, lambda spec, place: (RunnerBackend(spec, place, address), reason)
+    )
 
 
 def address_of(name: str) -> Path | None:
-    """Where the engine of service `name` listens: beside the socket that BentoML has made for it. None: nowhere.
+    """Where the engine of service `name` listens: beside the socket that BentoML has made for it.
+    None: nowhere.
 
     Errors: ConfigurationError when BentoML was told to use TCP between processes.
     """
@@ -183,20 +205,30 @@ def address_of(name: str) -> Path | None:
     parts = urlsplit(url)
     if parts.scheme != "file":
         raise ConfigurationError(
-            "Engines are reached over Unix sockets only.", hint="Unset BENTOML_NO_UDS; WSL and Windows cannot do this."
+            "Engines are reached over Unix sockets only.",
+            hint="Unset BENTOML_NO_UDS; WSL and Windows cannot do this.",
         )
-    return Path(unquote(parts.path)).parent / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.engine"
+    return (
+        Path(unquote(parts.path)).parent
+        / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.engine"
+    )
 
 
 def find_source(service: Any, sources: tuple[tuple[str, Any], ...], source: str) -> Path | None:
-    """The directory of a source that the Bento, or the store, has; None leaves it to `openllm.weights.resolve`."""
+    """The directory of a source that the Bento, or the store, has; None leaves it to
+    `openllm.weights.resolve`.
+    """
     references = dict(sources)
     kept = (
-        next((info.models for info in service.bento.info.services if info.name == service.name), None)
+        next(
+            (info.models for info in service.bento.info.services if info.name == service.name), None
+        )
         if (service.bento)
         else None
     )
     if kept is not None:
-        references = {name: BentoModel(info.tag) for (name, _), info in zip(sources, kept, strict=True)}
+        references = {
+            name: BentoModel(info.tag) for (name, _), info in zip(sources, kept, strict=True)
+        }
     reference = references.get(source) or (BentoModel(source) if is_tag(source) else None)
     return Path(reference.resolve().path) if isinstance(reference, BentoModel) else None

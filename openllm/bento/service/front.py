@@ -1,7 +1,9 @@
-"""The ASGI application a worker runs: requests go straight to openllm's own server, BentoML's keeps the lifespan.
+"""The ASGI application a worker runs: requests go straight to openllm's own server, BentoML's keeps
+the lifespan.
 
-BentoML wraps each `send` of an application mounted in it into its metrics, tracing, access-log and timeout layers,
-which costs once per token of a stream. Here nothing stands between the HTTP server and the protocol that writes.
+BentoML wraps each `send` of an application mounted in it into its metrics, tracing, access-log and
+timeout layers, which costs once per token of a stream. Here nothing stands between the HTTP server
+and the protocol that writes.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Front:
-    """`host` (BentoML's application) gets the lifespan events and runs the service's hooks; `app` gets the rest."""
+    """`host` (BentoML's application) gets the lifespan events and runs the service's hooks; `app`
+    gets the rest.
+    """
 
     def __init__(self, host: ASGIApp, app: ASGIApp) -> None:
         self._host = host

@@ -1,4 +1,6 @@
-"""The BentoML service that a rendered service.py makes: the same one under `bentoml serve`, a container and `start`."""
+"""The BentoML service that a rendered service.py makes: the same one under `bentoml serve`, a
+container and `start`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ from openllm.bento.lock.image import LockedImage
 from openllm.bento.pack.document import merge_document, read_document
 from openllm.bento.pack.packing import inside_sources, localise
 from openllm.bento.pack.render import render_readme
-from openllm.bento.service.engines import EngineDependency, address_of, connect, find_source, make_engine_service
+from openllm.bento.service.engines import (
+    EngineDependency,
+    address_of,
+    connect,
+    find_source,
+    make_engine_service,
+)
 from openllm.bento.service.references import reference_to
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
@@ -57,7 +65,10 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
     engines = []
     if len(specs) > 1 or workers > 1:
         in_force = merge_document(baked, spec_layer())
-        engines = [make_engine_service(f"{identifier}_engine_{at}", in_force, at) for at in range(len(in_force))]
+        engines = [
+            make_engine_service(f"{identifier}_engine_{at}", in_force, at)
+            for at in range(len(in_force))
+        ]
         for engine in engines:
             setattr(Deployed, engine.name, EngineDependency(engine))
     service: LLMService = bentoml.service(
@@ -73,7 +84,9 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
     )(Deployed)
     service.baked = baked
     service.engines = tuple(engine.name for engine in engines)
-    service.sources = tuple((source, reference_to(source, spec)) for spec in specs for source in inside_sources(spec))
+    service.sources = tuple(
+        (source, reference_to(source, spec)) for spec in specs for source in inside_sources(spec)
+    )
     service.models = [reference for _, reference in service.sources]
     return service
 
@@ -104,11 +117,15 @@ class Worker:
 
 @attrs.frozen
 class Deployment:
-    """What one process serves: specs that nothing overrides any more, and how the process behaves."""
+    """What one process serves: specs that nothing overrides any more, and how the process
+    behaves.
+    """
 
     specs: tuple[LLMSpec, ...]
     settings: Settings
-    engines: tuple[Path, ...] = ()  # sockets of the specs' engines, where those have processes of their own
+    engines: tuple[
+        Path, ...
+    ] = ()  # sockets of the specs' engines, where those have processes of their own
 
 
 @attrs.define(eq=False, slots=False)
@@ -116,19 +133,27 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
     """A BentoML service whose HTTP application is openllm's own."""
 
     baked: tuple[Mapping[str, Any], ...] = attrs.field(init=False, default=())
-    engines: tuple[str, ...] = attrs.field(init=False, default=())  # services of the engines, where they are apart
+    engines: tuple[str, ...] = attrs.field(
+        init=False, default=()
+    )  # services of the engines, where they are apart
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
-    deployment: Deployment | None = attrs.field(init=False, default=None)  # `start` sets it; else the environment rules
+    deployment: Deployment | None = attrs.field(
+        init=False, default=None
+    )  # `start` sets it; else the environment rules
     runtime: Runtime = attrs.field(init=False, default=None)
 
     def deploy(self) -> Deployment:
-        """What `start` decided, or the baked specs under the environment. Errors: ConfigurationError."""
+        """What `start` decided, or the baked specs under the environment. Errors:
+        ConfigurationError.
+        """
         if self.deployment is not None:
             return self.deployment
         return Deployment(merge_document(self.baked, spec_layer()), Settings.from_env())
 
     def check(self) -> None:
-        """Called once before any worker starts: what cannot work is one line here, not a trace in each worker."""
+        """Called once before any worker starts: what cannot work is one line here, not a trace in
+        each worker.
+        """
         try:
             deployment = self.deploy()
             for spec in deployment.specs:
@@ -158,7 +183,9 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
         return Front(super().to_asgi(is_main), server)
 
     def on_load_bento(self, bento: Any) -> None:
-        """Called by BentoML: the Bento may have been built for another number of workers, without the engines."""
+        """Called by BentoML: the Bento may have been built for another number of workers, without
+        the engines.
+        """
         for service in self.all_services().values():
             service.bento = bento
 

@@ -1,4 +1,6 @@
-"""A service of somebody's own class: its APIs on BentoML's application, every other path on openllm's server."""
+"""A service of somebody's own class: its APIs on BentoML's application, every other path on
+openllm's server.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import openllm
 from openllm.bento.lock.image import LockedImage
-from openllm.bento.service.engines import SHARED_CONFIG, EngineDependency, EngineService, address_of, connect, localised
+from openllm.bento.service.engines import (
+    SHARED_CONFIG,
+    EngineDependency,
+    EngineService,
+    address_of,
+    connect,
+    localised,
+)
 from openllm.bento.service.llm_service import OPENAI_ENDPOINT, Worker
 from openllm.config.settings import Settings
 from openllm.errors import Overloaded
@@ -55,14 +64,21 @@ class OwnService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
         logging.getLogger("openllm").setLevel(settings.log_level.upper())
         addresses = [address_of(engine.name) for engine in self.engines]
         self.served = tuple(
-            connect(*localised(engine), address) for engine, address in zip(self.engines, addresses, strict=True)
+            connect(*localised(engine), address)
+            for engine, address in zip(self.engines, addresses, strict=True)
         )
         server = create_app(self.served, settings)
         if None not in addresses:
-            server.peers = Peers(self.served, int(self.config.get("workers") or 1), server.metrics.report)
+            server.peers = Peers(
+                self.served, int(self.config.get("workers") or 1), server.metrics.report
+            )
         self.runtime = Runtime(server)
-        own = {str(api.route) for api in self.apis.values()} | {path for _, path, _ in self.mount_apps}
-        return OwnFront(super().to_asgi(is_main), server, (*sorted(own - {"/"}), *DESCRIPTION_PATHS))
+        own = {str(api.route) for api in self.apis.values()} | {
+            path for _, path, _ in self.mount_apps
+        }
+        return OwnFront(
+            super().to_asgi(is_main), server, (*sorted(own - {"/"}), *DESCRIPTION_PATHS)
+        )
 
     def on_load_bento(self, bento: Any) -> None:
         """Called by BentoML."""
@@ -70,7 +86,9 @@ class OwnService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
             service.bento = bento
 
 
-def make_own_service(inner: type[Any], engines: Sequence[EngineService], config: dict[str, Any]) -> OwnService:
+def make_own_service(
+    inner: type[Any], engines: Sequence[EngineService], config: dict[str, Any]
+) -> OwnService:
     """`inner` as a service over `engines`; `config` is what `bentoml.service` takes."""
     members: dict[str, Any] = {engine.name: EngineDependency(engine) for engine in engines}
     members |= {"__doc__": inner.__doc__, "__module__": inner.__module__}
@@ -90,7 +108,9 @@ def make_own_service(inner: type[Any], engines: Sequence[EngineService], config:
 
 
 class OwnFront:
-    """Sends lifespan events and `paths` (and what is below them) to BentoML's application, the rest to `server`."""
+    """Sends lifespan events and `paths` (and what is below them) to BentoML's application, the rest
+    to `server`.
+    """
 
     def __init__(self, host: ASGIApp, server: Server, paths: Sequence[str]) -> None:
         self._host = host
@@ -113,6 +133,9 @@ class OwnFront:
                 await self._host(scope, receive, send)
         except Overloaded as error:
             body = json.dumps({"error": str(error)}).encode()
-            headers = [(b"content-type", b"application/json"), (b"retry-after", str(error.retry_after).encode())]
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"retry-after", str(error.retry_after).encode()),
+            ]
             await send({"type": "http.response.start", "status": error.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,6 @@
-"""A model that may not be in the store yet: what `bentoml build` packs when a spec names a directory or a Hub id."""
+"""A model that may not be in the store yet: what `bentoml build` packs when a spec names a
+directory or a Hub id.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class SourceModel(Reference):  # type: ignore[misc]  # bentoml has no types
         return self._stored().to_create_schema()
 
     def resolve(self, base_path: Any = None) -> Any:
-        """Called before a service that is in no Bento is served: only sees to it that the weights are here."""
+        """Called before a service that is in no Bento is served: only sees to it that the weights
+        are here.
+        """
         return fetch_weights(self.spec) if self.source == self.spec.model_id else None
 
     def _stored(self) -> BentoModel:

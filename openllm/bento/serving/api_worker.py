@@ -1,4 +1,6 @@
-"""One API worker of `openllm start` (`python -m openllm.bento.serving.api_worker`): its plan is on standard input."""
+"""One API worker of `openllm start` (`python -m openllm.bento.serving.api_worker`): its plan is on
+standard input.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,12 @@ def main() -> int:
 
 
 def _wait_orphaned() -> None:
-    """The supervisor keeps our standard input open for as long as it lives; without it, drain and end."""
-    while os.read(sys.stdin.fileno(), 4096):  # not its buffer: a thread must not hold that while the interpreter ends
+    """The supervisor keeps our standard input open for as long as it lives; without it, drain and
+    end.
+    """
+    while os.read(
+        sys.stdin.fileno(), 4096
+    ):  # not its buffer: a thread must not hold that while the interpreter ends
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

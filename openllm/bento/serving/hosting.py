@@ -22,7 +22,9 @@ KEEP_ALIVE_SECONDS = 75  # longer than a load balancer keeps an idle connection
 
 def write_project(folder: Path, specs: Sequence[LLMSpec]) -> None:
     """What a Bento of `specs` has: service.py, and the specs beside it."""
-    (folder / "service.py").write_text(render_service(tag_name(specs[0].served_name)), encoding="utf-8")
+    (folder / "service.py").write_text(
+        render_service(tag_name(specs[0].served_name)), encoding="utf-8"
+    )
     (folder / DOCUMENT).write_text(write_document(specs), encoding="utf-8")
 
 
@@ -37,7 +39,9 @@ def load_project(folder: Path, deployment: Deployment) -> LLMService:
 
 
 def run_service(service: LLMService, listener: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl+C: what BentoML's worker does, without its supervisor. Errors: ServeError."""
+    """Serve until SIGTERM or Ctrl+C: what BentoML's worker does, without its supervisor. Errors:
+    ServeError.
+    """
     import uvicorn
 
     app = service.to_asgi()
@@ -58,7 +62,9 @@ def run_service(service: LLMService, listener: socket.socket) -> None:
 
 @contextmanager
 def _signals_answered() -> Iterator[None]:
-    """uvicorn raises the signals it was stopped by once more after a clean stop; here they have done their work."""
+    """uvicorn raises the signals it was stopped by once more after a clean stop; here they have
+    done their work.
+    """
     before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

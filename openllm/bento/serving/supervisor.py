@@ -1,4 +1,6 @@
-"""Several processes behind one port: one per engine, one per API worker; when any of them dies, all of them end."""
+"""Several processes behind one port: one per engine, one per API worker; when any of them dies, all
+of them end.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,18 @@ from openllm.remote.child import EnginePlan, EngineProcess
 
 logger = logging.getLogger("openllm")
 
-_ASKED_TO = (0, -signal.SIGTERM)  # exit codes of a worker that was asked to end; the second: while it was starting
+_ASKED_TO = (
+    0,
+    -signal.SIGTERM,
+)  # exit codes of a worker that was asked to end; the second: while it was starting
 LAST_WORDS_SECONDS = 15.0  # for API workers to end by themselves once an engine has died
 
 
 @attrs.frozen
 class Fleet:
-    """What to run: a project in `folder` (private to this user; the engines' sockets go there, too)."""
+    """What to run: a project in `folder` (private to this user; the engines' sockets go there,
+    too).
+    """
 
     folder: Path
     specs: tuple[LLMSpec, ...]
@@ -110,7 +117,9 @@ class _Ended:
 
 
 def supervise(fleet: Fleet, listener: socket.socket) -> None:
-    """Run until SIGTERM or Ctrl+C, and then until all requests are answered. Errors: ServeError when a process died."""
+    """Run until SIGTERM or Ctrl+C, and then until all requests are answered. Errors: ServeError
+    when a process died.
+    """
     events: queue.SimpleQueue[_Ended | int] = queue.SimpleQueue()
     engines: list[Child] = []
     workers: list[Child] = []
@@ -120,7 +129,9 @@ def supervise(fleet: Fleet, listener: socket.socket) -> None:
                 name = f"The engine of {fleet.specs[at].served_name}"
                 engines.append(_watched(name, EngineProcess(plan, devices), events))
             count = range(fleet.settings.api_workers)
-            workers.extend(_watched("An API worker", WorkerProcess(fleet, listener), events) for _ in count)
+            workers.extend(
+                _watched("An API worker", WorkerProcess(fleet, listener), events) for _ in count
+            )
             listener.close()  # the workers have it
             _wait(events, set(map(_pid, workers)), workers)
         finally:
@@ -134,11 +145,16 @@ def _engine_plans(fleet: Fleet) -> Iterator[tuple[EnginePlan, str | None]]:
     shares = share_devices(fleet.specs, visible_devices())
     for spec, address, devices in zip(fleet.specs, fleet.addresses, shares, strict=True):
         settings = fleet.settings
-        yield EnginePlan(spec.to_json(), address, None, settings.log_level, settings.drain_seconds), devices
+        yield (
+            EnginePlan(spec.to_json(), address, None, settings.log_level, settings.drain_seconds),
+            devices,
+        )
 
 
 def _wait(events: queue.SimpleQueue[_Ended | int], left: set[int], workers: list[Child]) -> None:
-    """Return once a signal has come and every worker has drained. Errors: ServeError when a process ended before."""
+    """Return once a signal has come and every worker has drained. Errors: ServeError when a process
+    ended before.
+    """
     draining = False
     while left:
         event = events.get()
@@ -148,7 +164,9 @@ def _wait(events: queue.SimpleQueue[_Ended | int], left: set[int], workers: list
                 worker.terminate()
             continue
         if not draining or event.child.pid not in left or event.code not in _ASKED_TO:
-            raise ServeError(f"{event.name} (process {event.child.pid}) has ended with {event.code}.")
+            raise ServeError(
+                f"{event.name} (process {event.child.pid}) has ended with {event.code}."
+            )
         left.discard(event.child.pid)
 
 

@@ -7,7 +7,13 @@ class BertConfig(LLMConfig):
     name = "bert"
     title = "BERT"
     aliases = ("minilm", "bge", "e5")
-    architectures = ("BertModel", "RobertaModel", "XLMRobertaModel", "DistilBertModel", "MPNetModel")
+    architectures = (
+        "BertModel",
+        "RobertaModel",
+        "XLMRobertaModel",
+        "DistilBertModel",
+        "MPNetModel",
+    )
     model_ids = (
         "sentence-transformers/all-MiniLM-L6-v2",
         "sentence-transformers/all-MiniLM-L12-v2",

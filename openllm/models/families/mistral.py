@@ -18,7 +18,12 @@ class MistralConfig(LLMConfig):
         "mistralai/Ministral-8B-Instruct-2410",
         "mistralai/Mistral-Small-24B-Instruct-2501",
     )
-    patterns = ("mistralai/mistral-7b-*", "mistralai/mistral-nemo-*", "*/mistral-7b-*", "*/mistral-nemo-*")
+    patterns = (
+        "mistralai/mistral-7b-*",
+        "mistralai/mistral-nemo-*",
+        "*/mistral-7b-*",
+        "*/mistral-nemo-*",
+    )
     default_id = "mistralai/Mistral-7B-Instruct-v0.3"
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     tool_format = "mistral"

@@ -18,9 +18,23 @@ class PhiConfig(LLMConfig):
         "microsoft/phi-2",
         "microsoft/phi-1_5",
     )
-    patterns = ("microsoft/phi-[12]*", "*/phi-[34]-m[ie][nd]*", "*/phi-3.5-mini-*", "*/phi-4-reasoning*")
+    patterns = (
+        "microsoft/phi-[12]*",
+        "*/phi-[34]-m[ie][nd]*",
+        "*/phi-3.5-mini-*",
+        "*/phi-4-reasoning*",
+    )
     default_id = "microsoft/Phi-4-mini-instruct"
     # Phi 3 and 4 fuse what Phi 1 and 2 keep apart; peft takes the names that a model has.
-    lora_targets = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "q_proj", "k_proj", "v_proj", "dense")
+    lora_targets = (
+        "qkv_proj",
+        "o_proj",
+        "gate_up_proj",
+        "down_proj",
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "dense",
+    )
     tool_format = "phi4_mini_json"
     license = "mit"

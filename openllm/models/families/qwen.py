@@ -7,7 +7,12 @@ class QwenConfig(LLMConfig):
     name = "qwen"
     title = "Qwen"
     aliases = ("qwen2", "qwen3")
-    architectures = ("Qwen3ForCausalLM", "Qwen2ForCausalLM", "Qwen3MoeForCausalLM", "Qwen2MoeForCausalLM")
+    architectures = (
+        "Qwen3ForCausalLM",
+        "Qwen2ForCausalLM",
+        "Qwen3MoeForCausalLM",
+        "Qwen2MoeForCausalLM",
+    )
     model_ids = (
         "Qwen/Qwen3-0.6B",
         "Qwen/Qwen3-1.7B",
@@ -28,11 +33,18 @@ class QwenConfig(LLMConfig):
         "Qwen/Qwen2-0.5B-Instruct",
         "Qwen/Qwen2-7B-Instruct",
     )
-    patterns = ("qwen/qwen[23]-[0-9]*b*", "qwen/qwen2.5-[0-9]*b*", "*/qwen[23]-[0-9]*b*", "*/qwen2.5-[0-9]*b*")
+    patterns = (
+        "qwen/qwen[23]-[0-9]*b*",
+        "qwen/qwen2.5-[0-9]*b*",
+        "*/qwen[23]-[0-9]*b*",
+        "*/qwen2.5-[0-9]*b*",
+    )
     default_id = "Qwen/Qwen3-0.6B"
     sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": 20}
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     tool_format = "hermes"
-    reasoning_format = "qwen3"  # Qwen 2 writes no thinking, and the format finds none in its answers
+    reasoning_format = (
+        "qwen3"  # Qwen 2 writes no thinking, and the format finds none in its answers
+    )
     backends = ("vllm", "pytorch", "tf", "flax")
     license = "apache-2.0"

@@ -1,4 +1,6 @@
-"""POST /v1/chat/completions: OpenAI's chat requests to a conversation, deltas to its chunks and choices."""
+"""POST /v1/chat/completions: OpenAI's chat requests to a conversation, deltas to its chunks and
+choices.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,21 @@ from openllm.http.fields import Fields
 from openllm.http.running import Work, respond
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
 from openllm.protocols.openai.messages import read_conversation
-from openllm.protocols.openai.params import StreamOptions, ignore_harmless, read_sampling, read_stream
+from openllm.protocols.openai.params import (
+    StreamOptions,
+    ignore_harmless,
+    read_sampling,
+    read_stream,
+)
 from openllm.protocols.openai.shapes import DONE, ending, usage_object
-from openllm.types import CompletionOutput, Conversation, GenerationOutput, TextDelta, Usage, new_request_id
+from openllm.types import (
+    CompletionOutput,
+    Conversation,
+    GenerationOutput,
+    TextDelta,
+    Usage,
+    new_request_id,
+)
 
 PATH = "/v1/chat/completions"
 _encode = msgspec.json.encode
@@ -54,7 +68,9 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
 
 def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
-    """The body of a chat request. Errors: InvalidRequest, UnsupportedFeature; each names its field."""
+    """The body of a chat request. Errors: InvalidRequest, UnsupportedFeature; each names its
+    field.
+    """
     model = fields.text("model")
     overrides = read_sampling(fields, settings)
     stream = read_stream(fields)
@@ -72,7 +88,11 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     _refuse_others(fields)
     ignore_harmless(fields)
     fields.close()
-    names = {"prompt": "messages"} if limit is None else {"prompt": "messages", "max_tokens": "max_completion_tokens"}
+    names = (
+        {"prompt": "messages"}
+        if limit is None
+        else {"prompt": "messages", "max_tokens": "max_completion_tokens"}
+    )
     return ChatRequest(model, conversation, overrides, stream, top, names)
 
 
@@ -94,7 +114,9 @@ def _refuse_others(fields: Fields) -> None:
 
 
 class ChatWire:
-    """The answer to one chat request. A stream's frames are cut in advance; a delta fills in its text."""
+    """The answer to one chat request. A stream's frames are cut in advance; a delta fills in its
+    text.
+    """
 
     def __init__(self, request: ChatRequest, target: Target, created: int) -> None:
         self._llm = llm = target.llm
@@ -114,12 +136,17 @@ class ChatWire:
     def _cut_frames(self, n: int) -> None:
         head = {**self._head, "object": "chat.completion.chunk"}
         self._start = b"data: " + _encode(head)[:-1]
-        starts = [b'%s,"choices":[{"index":%d,"delta":' % (self._start, index) for index in range(n)]
+        starts = [
+            b'%s,"choices":[{"index":%d,"delta":' % (self._start, index) for index in range(n)
+        ]
         self._starts = starts
         self._texts = [start + b'{"content":' for start in starts]
         self._end = b',"usage":null}\n\n' if self._usage else b"}\n\n"
         self._after_text = b'},"logprobs":null,"finish_reason":null}]' + self._end
-        role = b'{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]' + self._end
+        role = (
+            b'{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]'
+            + self._end
+        )
         self._roles = b"".join(start + role for start in starts)
 
     def opening(self) -> bytes:
@@ -127,9 +154,17 @@ class ChatWire:
 
     def delta(self, delta: TextDelta) -> bytes:
         if delta.finish_reason is None and self._logprobs is None:
-            return self._texts[delta.index] + _encode(delta.text) + self._after_text if delta.text else b""
+            return (
+                self._texts[delta.index] + _encode(delta.text) + self._after_text
+                if delta.text
+                else b""
+            )
         frames = b""
-        logprobs = None if self._logprobs is None or not delta.logprobs else self._logprobs.encode(delta.logprobs)
+        logprobs = (
+            None
+            if self._logprobs is None or not delta.logprobs
+            else self._logprobs.encode(delta.logprobs)
+        )
         if delta.text or logprobs:
             tail = b'},"logprobs":' + _encode(logprobs) + b',"finish_reason":null}]' + self._end
             frames = self._texts[delta.index] + _encode(delta.text) + tail
@@ -141,11 +176,16 @@ class ChatWire:
     def closing(self, usage: Usage) -> bytes:
         if not self._usage:
             return DONE
-        return self._start + b',"choices":[],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
+        return (
+            self._start + b',"choices":[],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
+        )
 
     def answer(self, outputs: Sequence[GenerationOutput]) -> bytes:
         output = outputs[0]
-        answer: dict[str, Any] = {**self._head, "choices": [self._choice(choice) for choice in output.outputs]}
+        answer: dict[str, Any] = {
+            **self._head,
+            "choices": [self._choice(choice) for choice in output.outputs],
+        }
         answer["usage"] = usage_object(output.usage)
         if output.prompt_logprobs is not None:
             answer["prompt_logprobs"] = prompt_table(self._llm.token_table, output.prompt_logprobs)

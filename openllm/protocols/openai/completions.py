@@ -1,4 +1,6 @@
-"""POST /v1/completions: OpenAI's text completions; several prompts in one request, echo, the legacy logprobs."""
+"""POST /v1/completions: OpenAI's text completions; several prompts in one request, echo, the legacy
+logprobs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ from openllm.http.exchange import Endpoint, Exchange
 from openllm.http.fields import Fields
 from openllm.http.running import Work, respond, total_usage
 from openllm.protocols.openai.logprobs import TextLogprobs, prompt_table
-from openllm.protocols.openai.params import StreamOptions, ignore_harmless, read_prompts, read_sampling, read_stream
+from openllm.protocols.openai.params import (
+    StreamOptions,
+    ignore_harmless,
+    read_prompts,
+    read_sampling,
+    read_stream,
+)
 from openllm.protocols.openai.shapes import DONE, ending, usage_object
 from openllm.types import CompletionOutput, GenerationOutput, TextDelta, Usage, new_request_id
 
@@ -29,8 +37,8 @@ _encode = msgspec.json.encode
 class CompletionRequest:
     """A parsed body.
 
-    `scored`: nothing is asked but the prompt's own logprobs, so the engine's one token is dropped. `tabled`: the answer
-    has vLLM's `prompt_logprobs`.
+    `scored`: nothing is asked but the prompt's own logprobs, so the engine's one token is dropped.
+    `tabled`: the answer has vLLM's `prompt_logprobs`.
     """
 
     model: str | None
@@ -61,7 +69,9 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
 
 def read_completion(fields: Fields, settings: Settings) -> CompletionRequest:
-    """The body of a completion request. Errors: InvalidRequest, UnsupportedFeature; each names its field."""
+    """The body of a completion request. Errors: InvalidRequest, UnsupportedFeature; each names its
+    field.
+    """
     model = fields.text("model")
     prompts = read_prompts(fields, "prompt", settings)
     overrides = read_sampling(fields, settings)
@@ -96,16 +106,21 @@ def _complete_overrides(request: CompletionRequest) -> None:
     overrides, streamed = request.overrides, request.stream.stream
     if request.scored and (streamed or not (request.echo or request.tabled)):
         raise UnsupportedFeature(
-            "max_tokens of 0 makes sense with echo or prompt_logprobs, and without stream only.", param="max_tokens"
+            "max_tokens of 0 makes sense with echo or prompt_logprobs, and without stream only.",
+            param="max_tokens",
         )
     overrides["max_tokens"] = overrides.get("max_tokens", DEFAULT_MAX_TOKENS) or 1
     if request.logprobs is not None:
         overrides["logprobs"] = request.logprobs
         if request.echo:
-            overrides["prompt_logprobs"] = max(request.logprobs, overrides.get("prompt_logprobs", 0))
+            overrides["prompt_logprobs"] = max(
+                request.logprobs, overrides.get("prompt_logprobs", 0)
+            )
     if streamed and "prompt_logprobs" in overrides:
         raise UnsupportedFeature(
-            "Logprobs of the prompt cannot be streamed.", hint="Set stream to false.", param="prompt_logprobs"
+            "Logprobs of the prompt cannot be streamed.",
+            hint="Set stream to false.",
+            param="prompt_logprobs",
         )
 
 
@@ -129,7 +144,9 @@ class CompletionWire:
 
     def _cut_frames(self, choices: int) -> None:
         self._start = b"data: " + _encode(self._head)[:-1]
-        self._texts = [b'%s,"choices":[{"index":%d,"text":' % (self._start, at) for at in range(choices)]
+        self._texts = [
+            b'%s,"choices":[{"index":%d,"text":' % (self._start, at) for at in range(choices)
+        ]
         self._end = b',"usage":null}\n\n' if self._request.stream.include_usage else b"}\n\n"
         self._after_text = b',"logprobs":null,"finish_reason":null}]' + self._end
 
@@ -138,24 +155,40 @@ class CompletionWire:
         if not self._request.echo:
             return b""
         prompts = [_encode(self._prompt_text(prompt)) for prompt in self._request.prompts]
-        frames = (start + prompts[at // self._n] + self._after_text for at, start in enumerate(self._texts))
+        frames = (
+            start + prompts[at // self._n] + self._after_text
+            for at, start in enumerate(self._texts)
+        )
         return b"".join(frames)
 
     def delta(self, delta: TextDelta) -> bytes:
         if delta.finish_reason is None and self._request.logprobs is None:
-            return self._texts[delta.index] + _encode(delta.text) + self._after_text if delta.text else b""
+            return (
+                self._texts[delta.index] + _encode(delta.text) + self._after_text
+                if delta.text
+                else b""
+            )
         logprobs = None
         if self._request.logprobs is not None and delta.logprobs:
             logprobs = self._lists(delta.index).encode(delta.logprobs)
         if not (delta.text or logprobs or delta.finish_reason):
             return b""
         rest = {"logprobs": logprobs, **ending(delta)}
-        return self._texts[delta.index] + _encode(delta.text) + b"," + _encode(rest)[1:] + b"]" + self._end
+        return (
+            self._texts[delta.index]
+            + _encode(delta.text)
+            + b","
+            + _encode(rest)[1:]
+            + b"]"
+            + self._end
+        )
 
     def closing(self, usage: Usage) -> bytes:
         if not self._request.stream.include_usage:
             return DONE
-        return self._start + b',"choices":[],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
+        return (
+            self._start + b',"choices":[],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
+        )
 
     def answer(self, outputs: Sequence[GenerationOutput]) -> bytes:
         choice = self._scored_choice if self._request.scored else self._choice
@@ -174,7 +207,12 @@ class CompletionWire:
     ) -> dict[str, Any]:
         """The choice without the one token that the engine had to make."""
         empty = attrs.evolve(
-            choice, text="", token_ids=[], finish_reason="length", stop_reason=None, logprobs=choice.logprobs and []
+            choice,
+            text="",
+            token_ids=[],
+            finish_reason="length",
+            stop_reason=None,
+            logprobs=choice.logprobs and [],
         )
         return self._choice(base, prompt, output, empty)
 
@@ -186,7 +224,9 @@ class CompletionWire:
         if self._request.logprobs is not None:
             before = output.prompt_logprobs or [] if self._request.echo else []
             first = output.prompt_token_ids[0] if before else None
-            logprobs = self._lists(base + choice.index).encode([*before, *(choice.logprobs or [])], first)
+            logprobs = self._lists(base + choice.index).encode(
+                [*before, *(choice.logprobs or [])], first
+            )
         found: dict[str, Any] = {
             "index": base + choice.index,
             "text": echoed + choice.text,

@@ -1,4 +1,6 @@
-"""POST /v1/embeddings: OpenAI's embeddings of texts or token ids, as numbers or as base64 of 32-bit floats."""
+"""POST /v1/embeddings: OpenAI's embeddings of texts or token ids, as numbers or as base64 of 32-bit
+floats.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,18 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             output = await target.llm.embed(request.inputs, dimensions=request.dimensions)
         exchange.metrics.prompt_tokens.labels(exchange.model).inc(output.usage.prompt_tokens)
         data = [
-            {"object": "embedding", "index": at, "embedding": packed(vector) if request.base64 else vector}
+            {
+                "object": "embedding",
+                "index": at,
+                "embedding": packed(vector) if request.base64 else vector,
+            }
             for at, vector in enumerate(output.vectors)
         ]
         tokens = output.usage.prompt_tokens
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        await exchange.answer_json({"object": "list", "data": data, "model": target.name, "usage": usage})
+        await exchange.answer_json(
+            {"object": "list", "data": data, "model": target.name, "usage": usage}
+        )
 
     return [Route(PATH, Endpoint(PATH, embed), methods=["POST"])]
 

@@ -1,4 +1,6 @@
-"""Log probabilities in the shapes of the wire: chat's entries, completions' four lists, vLLM's prompt tables."""
+"""Log probabilities in the shapes of the wire: chat's entries, completions' four lists, vLLM's
+prompt tables.
+"""
 
 from __future__ import annotations
 
@@ -41,23 +43,38 @@ class ChatLogprobs:
 
 
 class TextLogprobs:
-    """Completions' lists; `text_offset` counts characters in the choice's text, so one object serves one choice."""
+    """Completions' lists; `text_offset` counts characters in the choice's text, so one object
+    serves one choice.
+    """
 
     def __init__(self, table: TokenTable, top: int) -> None:
         self._table = table
         self._top = top
         self._offset = 0
 
-    def encode(self, logprobs: Sequence[TokenLogprob | None], first: int | None = None) -> dict[str, Any]:
-        """The lists for the next tokens; `first` is the token id of a leading None (a prompt's first token)."""
-        lists: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    def encode(
+        self, logprobs: Sequence[TokenLogprob | None], first: int | None = None
+    ) -> dict[str, Any]:
+        """The lists for the next tokens; `first` is the token id of a leading None (a prompt's
+        first token).
+        """
+        lists: dict[str, list[Any]] = {
+            "tokens": [],
+            "token_logprobs": [],
+            "top_logprobs": [],
+            "text_offset": [],
+        }
         for item in logprobs:
             token = item.token_id if item is not None else first or 0
             lists["tokens"].append(self._table.text(token))
             lists["token_logprobs"].append(None if item is None else finite(item.logprob))
-            lists["top_logprobs"].append(None if item is None or not self._top else self._best(item))
+            lists["top_logprobs"].append(
+                None if item is None or not self._top else self._best(item)
+            )
             lists["text_offset"].append(self._offset)
-            self._offset += 0 if self._table.special(token) else _characters(self._table.data(token))
+            self._offset += (
+                0 if self._table.special(token) else _characters(self._table.data(token))
+            )
         return dict(lists)
 
     def _best(self, item: TokenLogprob) -> dict[str, float]:
@@ -72,8 +89,12 @@ def _characters(data: bytes) -> int:
     return sum(byte & 0xC0 != 0x80 for byte in data)
 
 
-def prompt_table(table: TokenTable, logprobs: Sequence[TokenLogprob | None]) -> list[dict[str, Any] | None]:
-    """vLLM's `prompt_logprobs`: per token a map of token id to logprob, rank and text; None for the first."""
+def prompt_table(
+    table: TokenTable, logprobs: Sequence[TokenLogprob | None]
+) -> list[dict[str, Any] | None]:
+    """vLLM's `prompt_logprobs`: per token a map of token id to logprob, rank and text; None for the
+    first.
+    """
     return [None if item is None else _ranked(table, item) for item in logprobs]
 
 

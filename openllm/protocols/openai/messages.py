@@ -1,4 +1,6 @@
-"""Chat messages and tools as OpenAI writes them, to the `Conversation` that a chat template renders."""
+"""Chat messages and tools as OpenAI writes them, to the `Conversation` that a chat template
+renders.
+"""
 
 from __future__ import annotations
 
@@ -74,14 +76,18 @@ def _content(fields: Fields) -> str | None:
         return value
     if not isinstance(value, list):
         fields.bad("content", f"must be a string or an array of text parts, not {kind_of(value)}")
-    return "\n".join(_part(_object(item, f"{fields.path('content')}[{at}]")) for at, item in enumerate(value))
+    return "\n".join(
+        _part(_object(item, f"{fields.path('content')}[{at}]")) for at, item in enumerate(value)
+    )
 
 
 def _part(fields: Fields) -> str:
     kind = required(fields, "type", fields.text("type", longest=64))
     if kind not in ("text", "input_text", "refusal"):
         path = fields.path("type")
-        raise UnsupportedFeature(f"{path}: this server takes text only, not {kind!r}.", hint="Send text.", param=path)
+        raise UnsupportedFeature(
+            f"{path}: this server takes text only, not {kind!r}.", hint="Send text.", param=path
+        )
     key = "refusal" if kind == "refusal" else "text"
     text: str = required(fields, key, fields.text(key))
     fields.ignore("cache_control", "annotations")
@@ -93,7 +99,10 @@ def _tool_calls(fields: Fields) -> list[Mapping[str, Any]] | None:
     entries = fields.items("tool_calls", most=MAX_TOOLS)
     if not entries:
         return None
-    return [_tool_call(_object(item, f"{fields.path('tool_calls')}[{at}]")) for at, item in enumerate(entries)]
+    return [
+        _tool_call(_object(item, f"{fields.path('tool_calls')}[{at}]"))
+        for at, item in enumerate(entries)
+    ]
 
 
 def _tool_call(fields: Fields) -> Mapping[str, Any]:
@@ -110,7 +119,11 @@ def _tool_call(fields: Fields) -> Mapping[str, Any]:
             arguments = msgspec.json.decode(arguments or "{}")
         except (msgspec.MsgspecError, RecursionError):
             function.bad("arguments", "must be JSON")
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments or {}}}
+    return {
+        "id": call_id,
+        "type": "function",
+        "function": {"name": name, "arguments": arguments or {}},
+    }
 
 
 def _tool_name(function: Fields) -> str:
@@ -123,7 +136,10 @@ def _tool_name(function: Fields) -> str:
 def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
     """The tools that the template shows; none of them when the model must not call any."""
     entries = fields.items("tools", most=MAX_TOOLS)
-    tools = [_tool(_object(item, f"{fields.path('tools')}[{at}]")) for at, item in enumerate(entries or ())]
+    tools = [
+        _tool(_object(item, f"{fields.path('tools')}[{at}]"))
+        for at, item in enumerate(entries or ())
+    ]
     fields.flag("parallel_tool_calls")
     choice = fields.raw("tool_choice")
     if choice not in (None, "none", "auto"):
@@ -152,4 +168,7 @@ def _tool(fields: Fields) -> Mapping[str, Any]:
     function.refuse("strict", "Constrain the answer with response_format.", False)
     function.close()
     fields.close()
-    return {"type": "function", "function": {key: value for key, value in tool.items() if value is not None}}
+    return {
+        "type": "function",
+        "function": {key: value for key, value in tool.items() if value is not None},
+    }

@@ -11,7 +11,9 @@ from openllm.http.exchange import Endpoint, Exchange
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def list_models(exchange: Exchange) -> None:
-        await exchange.answer_json({"object": "list", "data": [catalog.card(item) for item in catalog.targets()]})
+        await exchange.answer_json(
+            {"object": "list", "data": [catalog.card(item) for item in catalog.targets()]}
+        )
 
     async def get_model(exchange: Exchange) -> None:
         name: str = exchange.scope["path_params"]["model"]
@@ -19,5 +21,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
     return [
         Route("/v1/models", Endpoint("/v1/models", list_models), methods=["GET"]),
-        Route("/v1/models/{model:path}", Endpoint("/v1/models/{model}", get_model), methods=["GET"]),
+        Route(
+            "/v1/models/{model:path}", Endpoint("/v1/models/{model}", get_model), methods=["GET"]
+        ),
     ]

@@ -1,4 +1,6 @@
-"""The sampling fields that the protocols share: OpenAI's and vLLM's names to the overrides of `LLM.sampling_params`."""
+"""The sampling fields that the protocols share: OpenAI's and vLLM's names to the overrides of
+`LLM.sampling_params`.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class StreamOptions:
 
 
 def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
-    """Overrides by `SamplingParams`' names, only what was said. Errors: InvalidRequest, UnsupportedFeature."""
+    """Overrides by `SamplingParams`' names, only what was said. Errors: InvalidRequest,
+    UnsupportedFeature.
+    """
     said = fields.present(_PLAIN)
     said["include_stop"] = fields.flag("include_stop_str_in_output") or None
     said["n"] = fields.integer("n", 1, settings.max_n)
@@ -79,7 +83,9 @@ def read_stream(fields: Fields) -> StreamOptions:
         fields.bad("stream_options", "needs stream to be true")
     usage = options.flag("include_usage")
     options.ignore("include_obfuscation")
-    options.refuse("continuous_usage_stats", "Usage comes with the last chunk; set include_usage.", False)
+    options.refuse(
+        "continuous_usage_stats", "Usage comes with the last chunk; set include_usage.", False
+    )
     options.close()
     return StreamOptions(stream, usage)
 
@@ -90,7 +96,9 @@ def ignore_harmless(fields: Fields) -> None:
 
 
 def read_structure(fields: Fields) -> Structure | None:
-    """`response_format` (OpenAI) or `structured_outputs` (vLLM). Errors: InvalidRequest, UnsupportedFeature."""
+    """`response_format` (OpenAI) or `structured_outputs` (vLLM). Errors: InvalidRequest,
+    UnsupportedFeature.
+    """
     wanted = [_response_format(fields), _structured_outputs(fields)]
     found = [structure for structure in wanted if structure is not None]
     if len(found) > 1:
@@ -118,21 +126,28 @@ def _named_schema(fields: Fields) -> Structure:
     fields.flag("strict")
     schema = required(fields, "schema", fields.mapping("schema"))
     fields.close()
-    return Structure(StructureKind.JSON_SCHEMA, _bounded(fields, "schema", msgspec.json.encode(schema).decode()))
+    return Structure(
+        StructureKind.JSON_SCHEMA, _bounded(fields, "schema", msgspec.json.encode(schema).decode())
+    )
 
 
 def _structured_outputs(fields: Fields) -> Structure | None:
     wanted = fields.object("structured_outputs")
     if wanted is None:
         return None
-    found = [structure for read in _STRUCTURES for structure in [read(wanted)] if structure is not None]
+    found = [
+        structure for read in _STRUCTURES for structure in [read(wanted)] if structure is not None
+    ]
     wanted.refuse("structural_tag", "Use json, json_object, regex, choice or grammar.")
     for name in ("disable_any_whitespace", "disable_additional_properties", "disable_fallback"):
         wanted.refuse(name, "The engine decides this.", False)
     wanted.refuse("whitespace_pattern", "The engine decides this.")
     wanted.close()
     if len(found) != 1:
-        fields.bad("structured_outputs", "must have exactly one of json, json_object, regex, choice and grammar")
+        fields.bad(
+            "structured_outputs",
+            "must have exactly one of json, json_object, regex, choice and grammar",
+        )
     return found[0]
 
 
@@ -141,7 +156,9 @@ def _json(fields: Fields) -> Structure | None:
     if value is None:
         return None
     if isinstance(value, dict):
-        return Structure(StructureKind.JSON_SCHEMA, _bounded(fields, "json", msgspec.json.encode(value).decode()))
+        return Structure(
+            StructureKind.JSON_SCHEMA, _bounded(fields, "json", msgspec.json.encode(value).decode())
+        )
     if not isinstance(value, str):
         fields.bad("json", "must be a JSON schema, as an object or as a string")
     try:
@@ -173,25 +190,40 @@ def _choice(fields: Fields) -> Structure | None:
         return None
     if not value or "" in value:
         fields.bad("choice", "must be a list of at least one text, none of them empty")
-    return Structure(StructureKind.CHOICE, _bounded(fields, "choice", msgspec.json.encode(value).decode()))
+    return Structure(
+        StructureKind.CHOICE, _bounded(fields, "choice", msgspec.json.encode(value).decode())
+    )
 
 
-_STRUCTURES: tuple[Callable[[Fields], Structure | None], ...] = (_json, _json_object, _regex, _choice, _grammar)
+_STRUCTURES: tuple[Callable[[Fields], Structure | None], ...] = (
+    _json,
+    _json_object,
+    _regex,
+    _choice,
+    _grammar,
+)
 
 
 def _bounded(fields: Fields, name: str, text: str) -> str:
     if len(text) > MAX_STRUCTURE_CHARACTERS:
-        fields.bad(name, f"has {len(text)} characters; at most {MAX_STRUCTURE_CHARACTERS} are allowed")
+        fields.bad(
+            name, f"has {len(text)} characters; at most {MAX_STRUCTURE_CHARACTERS} are allowed"
+        )
     return text
 
 
 def read_prompts(fields: Fields, name: str, settings: Settings) -> list[str | list[int]]:
-    """A text, texts, token ids or lists of token ids as a list of prompts. Errors: InvalidRequest."""
+    """A text, texts, token ids or lists of token ids as a list of prompts. Errors:
+    InvalidRequest.
+    """
     value = required(fields, name, fields.raw(name))
     if isinstance(value, str):
         value = [value]
     elif not isinstance(value, list):
-        fields.bad(name, "must be a string, an array of strings, an array of token ids, or an array of those")
+        fields.bad(
+            name,
+            "must be a string, an array of strings, an array of token ids, or an array of those",
+        )
     elif value and type(value[0]) is int:
         value = [value]
     if not value:

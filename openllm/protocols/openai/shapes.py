@@ -1,4 +1,6 @@
-"""What chat and completions have in common on the wire: token counts, how a choice ends, a stream's end mark."""
+"""What chat and completions have in common on the wire: token counts, how a choice ends, a stream's
+end mark.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def ending(choice: TextDelta | CompletionOutput) -> dict[str, Any]:
-    """finish_reason, and vLLM's stop_reason where a stop string or token of the request ended the choice."""
+    """finish_reason, and vLLM's stop_reason where a stop string or token of the request ended the
+    choice.
+    """
     if choice.stop_reason is None:
         return {"finish_reason": choice.finish_reason}
     return {"finish_reason": choice.finish_reason, "stop_reason": choice.stop_reason}

@@ -1,4 +1,6 @@
-"""Tiny random checkpoints in transformers' format, written with numpy alone: one per family, and ways to spoil them."""
+"""Tiny random checkpoints in transformers' format, written with numpy alone: one per family, and
+ways to spoil them.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,12 @@ SCALED_ROPE = {
 }
 CONFIGS: Mapping[str, dict[str, Any]] = {
     "llama": {**COMMON, "model_type": "llama"},
-    "llama-scaled": {**COMMON, "model_type": "llama", "rope_parameters": SCALED_ROPE, "tie_word_embeddings": True},
+    "llama-scaled": {
+        **COMMON,
+        "model_type": "llama",
+        "rope_parameters": SCALED_ROPE,
+        "tie_word_embeddings": True,
+    },
     "qwen2": {**COMMON, "model_type": "qwen2"},
     "qwen3": {**COMMON, "model_type": "qwen3", "head_dim": 16},
     "smollm3": {
@@ -70,7 +77,9 @@ ARCHITECTURES = {
 
 
 def write_checkpoint(path: Path, name: str, **overrides: Any) -> Path:
-    """The checkpoint `name` of CONFIGS in `path`, the same numbers every time; `overrides` change its configuration."""
+    """The checkpoint `name` of CONFIGS in `path`, the same numbers every time; `overrides` change
+    its configuration.
+    """
     config = {**CONFIGS[name], **overrides}
     config["architectures"] = [ARCHITECTURES.get(config["model_type"], "LlamaForCausalLM")]
     path.mkdir(parents=True, exist_ok=True)
@@ -114,7 +123,9 @@ def decoder_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         shapes[f"{at}self_attn.o_proj.weight"] = (width, HEADS * head)
         shapes[f"{at}mlp.gate_proj.weight"] = shapes[f"{at}mlp.up_proj.weight"] = (inner, width)
         shapes[f"{at}mlp.down_proj.weight"] = (width, inner)
-        shapes[f"{at}input_layernorm.weight"] = shapes[f"{at}post_attention_layernorm.weight"] = (width,)
+        shapes[f"{at}input_layernorm.weight"] = shapes[f"{at}post_attention_layernorm.weight"] = (
+            width,
+        )
     return shapes
 
 

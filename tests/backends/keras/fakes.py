@@ -1,4 +1,6 @@
-"""A runtime without a framework: its cache remembers which token stands where, its logits depend on all of them."""
+"""A runtime without a framework: its cache remembers which token stands where, its logits depend on
+all of them.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class FakeRuntime(Runtime):
         grown[: cache.shape[0], : cache.shape[1]] = cache
         return grown
 
-    def prefill(self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]) -> tuple[Logits, Any]:
+    def prefill(
+        self, cache: Any, row: int, token_ids: TokenIds, span: tuple[int, int]
+    ) -> tuple[Logits, Any]:
         self._count(cache)
         first, last = span
         assert first + len(token_ids) <= cache.shape[1], "a chunk must fit its row"

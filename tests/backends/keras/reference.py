@@ -1,4 +1,5 @@
-"""The families once more, in plain numpy and float64, straight from a checkpoint: what KerasHub is held against.
+"""The families once more, in plain numpy and float64, straight from a checkpoint: what KerasHub is
+held against.
 
 `test_reference.py` holds this against transformers wherever torch is installed.
 """
@@ -23,7 +24,9 @@ class NumpyModel:
     """The causal language model in `path`, one sequence at a time, no cache."""
 
     def __init__(self, path: Path) -> None:
-        with contextlib.suppress(ImportError):  # teaches numpy bfloat16; jax and tensorflow bring it
+        with contextlib.suppress(
+            ImportError
+        ):  # teaches numpy bfloat16; jax and tensorflow bring it
             importlib.import_module("ml_dtypes")
         self.config: dict[str, Any] = json.loads((path / "config.json").read_text())
         self.weights: Weights = {
@@ -39,18 +42,28 @@ class NumpyModel:
 
     def logprobs(self, prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
         rows = self.logits([*prompt, *answer])[len(prompt) - 1 : -1]
-        rows = rows - np.log(np.exp(rows - rows.max(-1, keepdims=True)).sum(-1, keepdims=True)) - rows.max(-1)[:, None]
+        rows = (
+            rows
+            - np.log(np.exp(rows - rows.max(-1, keepdims=True)).sum(-1, keepdims=True))
+            - rows.max(-1)[:, None]
+        )
         return [float(row[token]) for row, token in zip(rows, answer, strict=True)]
 
     def assert_greedy(self, prompt: Sequence[int], answer: Sequence[int]) -> None:
-        """Every token of `answer` is the best one after what stands before it, or as good as the best."""
+        """Every token of `answer` is the best one after what stands before it, or as good as the
+        best.
+        """
         rows = self.logits([*prompt, *answer])[len(prompt) - 1 : -1]
         for at, (row, token) in enumerate(zip(rows, answer, strict=True)):
-            assert row.max() - row[token] < MARGIN, f"token {at}: {token}, best is {int(row.argmax())}"
+            assert row.max() - row[token] < MARGIN, (
+                f"token {at}: {token}, best is {int(row.argmax())}"
+            )
 
 
 def _decoder(config: Mapping[str, Any], weights: Weights, ids: np.ndarray) -> np.ndarray:
-    """Llama and its kin: RMS norms, rotary embedding, grouped heads, SwiGLU; biases and head norms where they are."""
+    """Llama and its kin: RMS norms, rotary embedding, grouped heads, SwiGLU; biases and head norms
+    where they are.
+    """
     eps = config["rms_norm_eps"]
     hidden = weights["model.embed_tokens.weight"][ids]
     for layer in range(config["num_hidden_layers"]):
@@ -65,7 +78,9 @@ def _decoder(config: Mapping[str, Any], weights: Weights, ids: np.ndarray) -> np
     return _rms(hidden, weights["model.norm.weight"], eps) @ head.T
 
 
-def _attention(config: Mapping[str, Any], weights: Weights, layer: int, x: np.ndarray) -> np.ndarray:
+def _attention(
+    config: Mapping[str, Any], weights: Weights, layer: int, x: np.ndarray
+) -> np.ndarray:
     heads, size = config["num_attention_heads"], len(x)
     width = config.get("head_dim") or config["hidden_size"] // heads
     parts = {}
@@ -102,7 +117,11 @@ def _rotate(x: np.ndarray, rope: Mapping[str, Any]) -> np.ndarray:
     angles = np.arange(len(x))[:, None, None] * frequencies
     first, second = x[..., :half], x[..., half:]
     return np.concatenate(
-        [first * np.cos(angles) - second * np.sin(angles), second * np.cos(angles) + first * np.sin(angles)], -1
+        [
+            first * np.cos(angles) - second * np.sin(angles),
+            second * np.cos(angles) + first * np.sin(angles),
+        ],
+        -1,
     )
 
 
@@ -122,7 +141,9 @@ def _gpt2(config: Mapping[str, Any], weights: Weights, ids: np.ndarray) -> np.nd
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
         centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + config["layer_norm_epsilon"])
+        scaled = centred / np.sqrt(
+            (centred**2).mean(-1, keepdims=True) + config["layer_norm_epsilon"]
+        )
         return scaled * weights[name + ".weight"] + weights[name + ".bias"]
 
     embedding = weights["transformer.wte.weight"]

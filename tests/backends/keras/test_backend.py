@@ -1,4 +1,6 @@
-"""The backend before it starts: what it refuses, what it asks to install, and what it must not import."""
+"""The backend before it starts: what it refuses, what it asks to install, and what it must not
+import.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def spec(**fields: Any) -> LLMSpec:
 
 def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Make packages look uninstalled, and all others installed."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in names else object())
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in names else object()
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,9 @@ async def test_a_missing_package_is_named_with_its_install(
     assert path.is_dir()
 
 
-def test_a_second_framework_in_one_process_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_framework_in_one_process_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     without(monkeypatch)
     running = SimpleNamespace(config=SimpleNamespace(backend=lambda: "tensorflow"))
     monkeypatch.setitem(sys.modules, "keras", running)
@@ -63,13 +69,16 @@ def test_a_second_framework_in_one_process_is_one_clear_error(monkeypatch: pytes
 
 def test_asking_whether_it_is_usable_imports_no_framework() -> None:
     code = (
-        "import sys; from openllm.config.spec import LLMSpec; from openllm.backends import flax, tf;"
-        "flax.BACKEND.unusable(LLMSpec(model_id='x')); tf.BACKEND.unusable(LLMSpec(model_id='x'));"
-        "print({'keras', 'keras_hub', 'jax', 'tensorflow', 'transformers', 'torch'} & set(sys.modules))"
+        "import sys; from openllm.config.spec import LLMSpec; from openllm.backends import flax,"
+        " tf;flax.BACKEND.unusable(LLMSpec(model_id='x'));"
+        " tf.BACKEND.unusable(LLMSpec(model_id='x'));print({'keras', 'keras_hub', 'jax',"
+        " 'tensorflow', 'transformers', 'torch'} & set(sys.modules))"
     )
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=root
+    )
     assert done.stdout.strip() == "set()", done.stderr
 
 
@@ -93,7 +102,9 @@ def test_what_it_would_have_to_ignore_is_refused(tmp_path: Path, fields: dict[st
 
 
 def test_what_asks_for_nothing_is_not_refused(tmp_path: Path) -> None:
-    FLAX(spec(tensor_parallel_size=1, kv_cache_dtype="auto", engine_args={"verify": False}), tmp_path)
+    FLAX(
+        spec(tensor_parallel_size=1, kv_cache_dtype="auto", engine_args={"verify": False}), tmp_path
+    )
 
 
 @pytest.mark.parametrize("options", [{"verbose": 1}, {"verify": "no"}])

@@ -1,4 +1,6 @@
-"""The engine's thread over a fake model: joining, leaving, bounds, failures. No framework is needed."""
+"""The engine's thread over a fake model: joining, leaving, bounds, failures. No framework is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ async def make() -> AsyncIterator[Make]:
 
     def start(runtime: FakeRuntime | None = None, **limits: Any) -> Engine:
         merged = {"max_len": 1000, "max_rows": 4, "max_queue": 100, "end_tokens": (EOS,), **limits}
-        engines.append(Engine(runtime or FakeRuntime(), Limits(**merged), asyncio.get_running_loop()))
+        engines.append(
+            Engine(runtime or FakeRuntime(), Limits(**merged), asyncio.get_running_loop())
+        )
         return engines[-1]
 
     yield start
@@ -60,7 +64,9 @@ async def idle(engine: Engine) -> bool:
     return False
 
 
-async def test_requests_of_all_sizes_join_and_leave_and_each_gets_its_own_answer(make: Make) -> None:
+async def test_requests_of_all_sizes_join_and_leave_and_each_gets_its_own_answer(
+    make: Make,
+) -> None:
     engine = make()
     prompts = [[1 + at, *range(1, 5 + 61 * (at % 9))] for at in range(30)]
 
@@ -75,9 +81,13 @@ async def test_requests_of_all_sizes_join_and_leave_and_each_gets_its_own_answer
 
 async def test_every_choice_ends_once_and_all_of_them_are_seeded_apart(make: Make) -> None:
     engine = make()
-    deltas = await read(*submit(engine, [5], n=6, temperature=2.0, top_p=1.0, logit_bias={7: 0.5}, seed=9))
+    deltas = await read(
+        *submit(engine, [5], n=6, temperature=2.0, top_p=1.0, logit_bias={7: 0.5}, seed=9)
+    )
     assert sorted(delta.index for delta in deltas if delta.finish_reason) == list(range(6))
-    again = await read(*submit(engine, [5], n=6, temperature=2.0, top_p=1.0, logit_bias={7: 0.5}, seed=9))
+    again = await read(
+        *submit(engine, [5], n=6, temperature=2.0, top_p=1.0, logit_bias={7: 0.5}, seed=9)
+    )
 
     def tokens(found: list[TokenDelta], index: int) -> list[int]:
         return [token for delta in found if delta.index == index for token in delta.token_ids]
@@ -104,7 +114,9 @@ async def test_the_engines_seed_fixes_requests_without_one(make: Make) -> None:
         ({"max_tokens": 1}, 1, "length", None),
     ],
 )
-async def test_why_an_answer_ends(make: Make, params: dict[str, Any], size: int, reason: str, stop: int | None) -> None:
+async def test_why_an_answer_ends(
+    make: Make, params: dict[str, Any], size: int, reason: str, stop: int | None
+) -> None:
     deltas = await read(*submit(make(), [3, 4], **params))
     assert sum(len(delta.token_ids) for delta in deltas) == size
     assert (deltas[-1].finish_reason, deltas[-1].stop_reason) == (reason, stop)
@@ -148,7 +160,9 @@ async def test_one_choice_can_be_dropped_and_the_others_go_on(make: Make) -> Non
     assert sorted(delta.index for delta in deltas if delta.finish_reason) == [0, 2]
 
 
-async def test_a_failed_step_ends_its_requests_with_an_error_and_the_engine_goes_on(make: Make) -> None:
+async def test_a_failed_step_ends_its_requests_with_an_error_and_the_engine_goes_on(
+    make: Make,
+) -> None:
     engine = make(FakeRuntime(fail_at=(3,)))
     ends = [delta for delta in await read(*submit(engine, [2], n=2)) if delta.finish_reason]
     assert [end.finish_reason for end in ends] == ["error", "error"]

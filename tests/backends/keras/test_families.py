@@ -1,4 +1,6 @@
-"""Which checkpoints are taken, what is refused before Keras is even imported, and the configuration KerasHub gets."""
+"""Which checkpoints are taken, what is refused before Keras is even imported, and the configuration
+KerasHub gets.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tests.backends.keras.checkpoints import CONFIGS, SCALED_ROPE, write_checkpo
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_families_on_the_list_are_taken_as_transformers_writes_them(tmp_path: Path, name: str) -> None:
+def test_the_families_on_the_list_are_taken_as_transformers_writes_them(
+    tmp_path: Path, name: str
+) -> None:
     config = full_config(write_checkpoint(tmp_path, name))
     assert config["model_type"] in FAMILIES
     shape = geometry(config)
@@ -55,7 +59,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "change"), VARIANTS)
-def test_a_variant_that_kerashub_would_get_wrong_is_refused(tmp_path: Path, name: str, change: dict[str, Any]) -> None:
+def test_a_variant_that_kerashub_would_get_wrong_is_refused(
+    tmp_path: Path, name: str, change: dict[str, Any]
+) -> None:
     with pytest.raises(UnsupportedCombination, match="wrong: its"):
         full_config(write_checkpoint(tmp_path, name, **change))
 
@@ -66,7 +72,9 @@ def test_the_rotary_embedding_is_spelled_as_kerashub_reads_it(tmp_path: Path) ->
     assert config["rope_scaling"]["factor"] == SCALED_ROPE["factor"]
     assert "rope_parameters" not in config
     old = {key: value for key, value in SCALED_ROPE.items() if key != "rope_theta"}
-    older = write_checkpoint(tmp_path / "old", "llama", rope_parameters=None, rope_theta=5e5, rope_scaling=old)
+    older = write_checkpoint(
+        tmp_path / "old", "llama", rope_parameters=None, rope_theta=5e5, rope_scaling=old
+    )
     assert full_config(older)["rope_scaling"]["factor"] == 8.0
     plain = full_config(write_checkpoint(tmp_path / "plain", "llama"))
     assert (plain["rope_theta"], plain["rope_scaling"]) == (10000.0, None)

@@ -1,4 +1,6 @@
-"""Real KerasHub models, tiny and random: their tokens and log probabilities are those of the numpy models."""
+"""Real KerasHub models, tiny and random: their tokens and log probabilities are those of the numpy
+models.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ from openllm.backends.base import Backend
 from openllm.backends.keras import loader
 from openllm.backends.select import find_backend
 from openllm.config.spec import LLMSpec
-from openllm.errors import AdapterNotFound, ConfigurationError, InvalidRequest, UnsupportedFeature, WeightsError
+from openllm.errors import (
+    AdapterNotFound,
+    ConfigurationError,
+    InvalidRequest,
+    UnsupportedFeature,
+    WeightsError,
+)
 from openllm.types import EngineRequest, SamplingParams, Structure, StructureKind, TokenDelta
 from tests.backends.keras.checkpoints import CONFIGS, VOCAB, write_checkpoint
 from tests.backends.keras.reference import NumpyModel
@@ -39,7 +47,9 @@ def made(kind: type[Backend], path: Path, **fields: Any) -> Backend:
 
 
 async def ask(backend: Backend, prompt: Sequence[int], **params: Any) -> list[TokenDelta]:
-    asked = SamplingParams(**{"temperature": 0, "max_tokens": 12, "ignore_eos": True, "logprobs": 0, **params})
+    asked = SamplingParams(
+        **{"temperature": 0, "max_tokens": 12, "ignore_eos": True, "logprobs": 0, **params}
+    )
     request = EngineRequest("request", list(prompt), asked)
     return [delta async for delta in backend.generate(request)]
 
@@ -89,7 +99,9 @@ async def test_one_model_does_all_a_request_can_ask(tmp_path: Path, kind: type[B
     NumpyModel(path).assert_greedy(prompt_of(100), tokens(longest))
 
     seeded = {"temperature": 1.0, "seed": 4, "n": 3, "max_tokens": 6, "logprobs": 2}
-    first, *_ = await asyncio.gather(ask(backend, prompt_of(7), **seeded), ask(backend, prompt_of(40)))
+    first, *_ = await asyncio.gather(
+        ask(backend, prompt_of(7), **seeded), ask(backend, prompt_of(40))
+    )
     second = await ask(backend, prompt_of(7), **seeded)
     assert [tokens(first, at) for at in range(3)] == [tokens(second, at) for at in range(3)]
     assert len({tuple(tokens(first, at)) for at in range(3)}) == 3
@@ -116,7 +128,9 @@ async def refuses(backend: Backend) -> None:
         backend.check(EngineRequest("request", [1], SamplingParams(max_tokens=1), adapter="a"))
 
 
-async def test_it_starts_again_after_closing_and_ends_what_was_live(tmp_path: Path, kind: type[Backend]) -> None:
+async def test_it_starts_again_after_closing_and_ends_what_was_live(
+    tmp_path: Path, kind: type[Backend]
+) -> None:
     backend = made(kind, write_checkpoint(tmp_path, "gpt2"))
     await backend.start()
     assert backend.load_model().backbone is not None
@@ -136,7 +150,10 @@ async def test_shards_and_bfloat16_weights_load(tmp_path: Path, kind: type[Backe
     whole = load_file(path / "model.safetensors")
     (path / "model.safetensors").unlink()
     names = sorted(whole)
-    parts = {"model-00001-of-00002.safetensors": names[:9], "model-00002-of-00002.safetensors": names[9:]}
+    parts = {
+        "model-00001-of-00002.safetensors": names[:9],
+        "model-00002-of-00002.safetensors": names[9:],
+    }
     for shard, inside in parts.items():
         save_file({name: whole[name].astype(bfloat16) for name in inside}, path / shard)
     index = {"weight_map": {name: shard for shard, inside in parts.items() for name in inside}}
@@ -147,7 +164,9 @@ async def test_shards_and_bfloat16_weights_load(tmp_path: Path, kind: type[Backe
     await backend.close()
 
 
-def test_weights_that_kerashub_would_leave_out_are_noticed(tmp_path: Path, kind: type[Backend]) -> None:
+def test_weights_that_kerashub_would_leave_out_are_noticed(
+    tmp_path: Path, kind: type[Backend]
+) -> None:
     path = write_checkpoint(tmp_path, "llama")
     weights = load_file(path / "model.safetensors")
     weights["model.layers.0.self_attn.q_proj.bias"] = np.ones(32, np.float32)
@@ -157,7 +176,9 @@ def test_weights_that_kerashub_would_leave_out_are_noticed(tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("spoil", ["missing", "garbage"])
-def test_broken_weights_are_one_clear_error(tmp_path: Path, kind: type[Backend], spoil: str) -> None:
+def test_broken_weights_are_one_clear_error(
+    tmp_path: Path, kind: type[Backend], spoil: str
+) -> None:
     path = write_checkpoint(tmp_path, "llama")
     if spoil == "missing":
         weights = load_file(path / "model.safetensors")
@@ -181,7 +202,9 @@ def test_the_logits_are_held_against_transformers_where_torch_is(
         asked.append(weights_dir)
         return NumpyModel(weights_dir).logits(token_ids) + error
 
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "torch" else real(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: object() if name == "torch" else real(name)
+    )
     monkeypatch.setattr(loader, "_transformers_logits", logits)
     backend = made(kind, path)
     if passes:
@@ -193,7 +216,9 @@ def test_the_logits_are_held_against_transformers_where_torch_is(
     assert asked == [path]
 
 
-@pytest.mark.parametrize("fields", [{"max_model_len": 201}, {"device": "cuda:1"}, {"dtype": "float16"}])
+@pytest.mark.parametrize(
+    "fields", [{"max_model_len": 201}, {"device": "cuda:1"}, {"dtype": "float16"}]
+)
 async def test_what_this_model_or_machine_cannot_do_is_refused(
     tmp_path: Path, kind: type[Backend], fields: dict[str, Any]
 ) -> None:
@@ -201,11 +226,15 @@ async def test_what_this_model_or_machine_cannot_do_is_refused(
         await made(kind, write_checkpoint(tmp_path, "llama"), **fields).start()
 
 
-@pytest.mark.skipif(not any(DEMO.glob("model*.safetensors")), reason="the demo model is not in this checkout")
+@pytest.mark.skipif(
+    not any(DEMO.glob("model*.safetensors")), reason="the demo model is not in this checkout"
+)
 async def test_the_demo_model_answers_as_its_numpy_twin(kind: type[Backend]) -> None:
     backend, reference = made(kind, DEMO, max_num_seqs=2), NumpyModel(DEMO)
     await backend.start()
     prompts = [prompt_of(6), prompt_of(40)]
-    for prompt, deltas in zip(prompts, await asyncio.gather(*(ask(backend, p) for p in prompts)), strict=True):
+    for prompt, deltas in zip(
+        prompts, await asyncio.gather(*(ask(backend, p) for p in prompts)), strict=True
+    ):
         reference.assert_greedy(prompt, tokens(deltas))
     await backend.close()

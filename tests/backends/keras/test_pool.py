@@ -14,7 +14,9 @@ from tests.backends.keras.fakes import FakeRuntime, next_token
     ("size", "shortest", "longest", "expected"),
     [(1, 1, 8, 1), (3, 1, 8, 4), (4, 1, 8, 4), (5, 16, 99, 16), (65, 16, 99, 99), (7, 4, 6, 6)],
 )
-def test_buckets_are_powers_of_two_within_their_bounds(size: int, shortest: int, longest: int, expected: int) -> None:
+def test_buckets_are_powers_of_two_within_their_bounds(
+    size: int, shortest: int, longest: int, expected: int
+) -> None:
     assert bucket(size, shortest, longest) == expected
 
 

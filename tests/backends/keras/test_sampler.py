@@ -1,4 +1,6 @@
-"""What one token is drawn from: filters, penalties, seeds, and log probabilities of the raw logits."""
+"""What one token is drawn from: filters, penalties, seeds, and log probabilities of the raw
+logits.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def test_repetition_penalty_counts_the_prompt_and_both_signs() -> None:
     assert sampler(prompt=[3], temperature=0, repetition_penalty=2.0).pick(logits, [0]) == 1
     low = np.asarray([-1.0, -1.5], np.float32)
     assert sampler(prompt=[0], temperature=0, repetition_penalty=2.0).pick(low, []) == 1
-    assert sampler(prompt=[0], temperature=0, presence_penalty=2.0).pick(logits, []) == 0  # the answer only
+    assert (
+        sampler(prompt=[0], temperature=0, presence_penalty=2.0).pick(logits, []) == 0
+    )  # the answer only
 
 
 def test_min_tokens_hold_back_the_end_and_stop_tokens() -> None:
@@ -96,7 +100,9 @@ def test_a_tiny_change_of_the_logits_leaves_seeded_draws_alone() -> None:
     noise = np.random.default_rng(1).normal(0, 1e-6, 500).astype(np.float32)
     logits = np.random.default_rng(2).normal(0, 2, 500).astype(np.float32)
     first, second = sampler(seed=3), sampler(seed=3)
-    assert [first.pick(logits, []) for _ in range(50)] == [second.pick(logits + noise, []) for _ in range(50)]
+    assert [first.pick(logits, []) for _ in range(50)] == [
+        second.pick(logits + noise, []) for _ in range(50)
+    ]
 
 
 def test_the_logits_are_left_as_they_were() -> None:

@@ -53,7 +53,9 @@ async def ask_all(backend: PyTorchBackend, asked: EngineRequest) -> list[Answer]
     return answers
 
 
-async def ask(backend: PyTorchBackend, prompt: list[int], adapter: str | None = None, **params: Any) -> Answer:
+async def ask(
+    backend: PyTorchBackend, prompt: list[int], adapter: str | None = None, **params: Any
+) -> Answer:
     return (await ask_all(backend, request(prompt, adapter, **params)))[0]
 
 
@@ -68,7 +70,15 @@ async def until_idle(backend: PyTorchBackend, seconds: float = 10.0) -> None:
 
 @contextlib.asynccontextmanager
 async def started(path: Path, **fields: Any) -> AsyncIterator[PyTorchBackend]:
-    spec = LLMSpec(**{"model_id": str(path), "backend": "pytorch", "dtype": "float32", "device": "cpu", **fields})
+    spec = LLMSpec(
+        **{
+            "model_id": str(path),
+            "backend": "pytorch",
+            "dtype": "float32",
+            "device": "cpu",
+            **fields,
+        }
+    )
     backend = BACKEND(spec, path)
     await backend.start()
     try:

@@ -1,4 +1,6 @@
-"""LoRA: any mix of adapters in one batch gives the tokens of single runs; nothing changes under a request."""
+"""LoRA: any mix of adapters in one batch gives the tokens of single runs; nothing changes under a
+request.
+"""
 
 from __future__ import annotations
 
@@ -51,20 +53,27 @@ class PeftReference:
             assert row.max() - row[token] < MARGIN
 
 
-async def test_a_mixed_batch_gives_the_tokens_of_single_runs(llama: Path, adapters: dict[str, Path]) -> None:
+async def test_a_mixed_batch_gives_the_tokens_of_single_runs(
+    llama: Path, adapters: dict[str, Path]
+) -> None:
     names = [None, *SHAPES, "wide", None]
     async with started(llama, engine_args={"prefill_tokens": 16}) as backend:
         for name, path in adapters.items():
             await backend.mount_adapter(name, path)
         answers = await asyncio.gather(
-            *(ask(backend, prompt_of(12 + at, at), name, max_tokens=16) for at, name in enumerate(names))
+            *(
+                ask(backend, prompt_of(12 + at, at), name, max_tokens=16)
+                for at, name in enumerate(names)
+            )
         )
     for at, (name, answer) in enumerate(zip(names, answers, strict=True)):
         reference = PeftReference(llama, adapters[name] if name else None)
         reference.assert_greedy(prompt_of(12 + at, at), answer.tokens)
 
 
-async def test_the_same_prompt_shares_no_prefix_between_adapters(llama: Path, adapters: dict[str, Path]) -> None:
+async def test_the_same_prompt_shares_no_prefix_between_adapters(
+    llama: Path, adapters: dict[str, Path]
+) -> None:
     async with started(llama) as backend:
         await backend.mount_adapter("one", adapters["wide"])
         await backend.mount_adapter("two", adapters["stabilised"])
@@ -78,7 +87,9 @@ async def test_the_same_prompt_shares_no_prefix_between_adapters(llama: Path, ad
     PeftReference(llama, adapters["stabilised"]).assert_greedy(prompt_of(40), answers["two"].tokens)
 
 
-async def test_unmounting_waits_for_those_who_use_it(llama: Path, adapters: dict[str, Path]) -> None:
+async def test_unmounting_waits_for_those_who_use_it(
+    llama: Path, adapters: dict[str, Path]
+) -> None:
     async with started(llama) as backend:
         await backend.mount_adapter("one", adapters["wide"])
         user = asyncio.ensure_future(ask(backend, prompt_of(9), "one", max_tokens=200))
@@ -98,14 +109,18 @@ async def test_adapters_come_and_go_under_traffic(llama: Path, adapters: dict[st
         names = list(adapters)
         for name in names:
             await backend.mount_adapter(name, adapters[name])
-        expected = {name: (await ask(backend, prompt_of(10), name, max_tokens=6)).tokens for name in names}
+        expected = {
+            name: (await ask(backend, prompt_of(10), name, max_tokens=6)).tokens for name in names
+        }
         found: list[tuple[str, list[int]]] = []
 
         async def client(seed: int) -> None:
             for turn in range(12):
                 name = names[(seed + turn) % len(names)]
                 try:
-                    found.append((name, (await ask(backend, prompt_of(10), name, max_tokens=6)).tokens))
+                    found.append(
+                        (name, (await ask(backend, prompt_of(10), name, max_tokens=6)).tokens)
+                    )
                 except AdapterNotFound:
                     await asyncio.sleep(0.002)
 
@@ -121,23 +136,32 @@ async def test_adapters_come_and_go_under_traffic(llama: Path, adapters: dict[st
     assert all(tokens == expected[name] for name, tokens in found)
 
 
-async def test_gpt2_layers_and_one_by_one_models_take_adapters(model: Callable[[str], Path], tmp_path: Path) -> None:
+async def test_gpt2_layers_and_one_by_one_models_take_adapters(
+    model: Callable[[str], Path], tmp_path: Path
+) -> None:
     for name, targets in (("gpt2", ["c_attn", "c_fc"]), ("mamba", ["in_proj", "x_proj"])):
         adapter = tiny.write_adapter(tmp_path / name, model(name), target_modules=targets)
         async with started(model(name)) as backend:
             await backend.mount_adapter("it", adapter)
-            changed, base = await asyncio.gather(ask(backend, prompt_of(9), "it"), ask(backend, prompt_of(9)))
+            changed, base = await asyncio.gather(
+                ask(backend, prompt_of(9), "it"), ask(backend, prompt_of(9))
+            )
         PeftReference(model(name), adapter).assert_greedy(prompt_of(9), changed.tokens)
         PeftReference(model(name), None).assert_greedy(prompt_of(9), base.tokens)
 
 
-def edited(source: Path, target: Path, config: dict[str, Any], rename: Callable[[str], str] = str) -> Path:
+def edited(
+    source: Path, target: Path, config: dict[str, Any], rename: Callable[[str], str] = str
+) -> Path:
     """A copy of an adapter with other settings or names."""
     target.mkdir()
     settings = json.loads((source / "adapter_config.json").read_text()) | config
     (target / "adapter_config.json").write_text(json.dumps(settings))
     tensors = load_file(source / "adapter_model.safetensors")
-    save_file({rename(key): tensor for key, tensor in tensors.items()}, target / "adapter_model.safetensors")
+    save_file(
+        {rename(key): tensor for key, tensor in tensors.items()},
+        target / "adapter_model.safetensors",
+    )
     return target
 
 
@@ -149,7 +173,11 @@ def edited(source: Path, target: Path, config: dict[str, Any], rename: Callable[
         ({"bias": "all"}, str, "bias all"),
         ({}, lambda key: key.replace("q_proj", "z_proj"), "z_proj"),
         ({}, lambda key: key.replace("lora_A", "lora_magnitude"), "lora_magnitude"),
-        ({}, lambda key: key.replace("layers.0.self_attn.q_proj", "layers.0.mlp.down_proj_"), "down_proj_"),
+        (
+            {},
+            lambda key: key.replace("layers.0.self_attn.q_proj", "layers.0.mlp.down_proj_"),
+            "down_proj_",
+        ),
     ],
 )
 async def test_what_does_not_fit_is_refused(

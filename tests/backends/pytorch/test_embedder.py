@@ -1,4 +1,6 @@
-"""Embeddings equal transformers' hidden states, pooled as the model's files say; generation goes on meanwhile."""
+"""Embeddings equal transformers' hidden states, pooled as the model's files say; generation goes on
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,25 @@ PROMPTS = [prompt_of(length, length) for length in (7, 1, 30, 12, 7)]
 
 def states_of(path: Path, prompt: list[int]) -> torch.Tensor:
     with torch.inference_mode():
-        return AutoModel.from_pretrained(path, dtype=torch.float32).eval()(torch.tensor([prompt])).last_hidden_state[0]
+        return (
+            AutoModel.from_pretrained(path, dtype=torch.float32)
+            .eval()(torch.tensor([prompt]))
+            .last_hidden_state[0]
+        )
 
 
-POOLED = {"mean": lambda states: states.mean(0), "cls": lambda states: states[0], "last": lambda states: states[-1]}
+POOLED = {
+    "mean": lambda states: states.mean(0),
+    "cls": lambda states: states[0],
+    "last": lambda states: states[-1],
+}
 
 
 def assert_pooled(path: Path, found: list[list[float]], how: str) -> None:
     for prompt, vector in zip(PROMPTS, found, strict=True):
-        torch.testing.assert_close(torch.tensor(vector), POOLED[how](states_of(path, prompt)), atol=2e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            torch.tensor(vector), POOLED[how](states_of(path, prompt)), atol=2e-4, rtol=1e-3
+        )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,9 @@ async def test_an_encoder_is_pooled_as_its_files_say(
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2"])
-async def test_a_decoder_gives_its_last_token_beside_generation(name: str, model: Callable[[str], Path]) -> None:
+async def test_a_decoder_gives_its_last_token_beside_generation(
+    name: str, model: Callable[[str], Path]
+) -> None:
     async with started(model(name)) as backend:
         answering = asyncio.ensure_future(ask(backend, prompt_of(5), max_tokens=100))
         found = await backend.embed(PROMPTS)
@@ -74,9 +88,12 @@ async def test_a_decoder_for_embedding_only(llama: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompts", "pooling"), [([[]], None), ([[9999]], None), ([[-1]], None), ([[6] * 129], None), ([[6]], "max")]
+    ("prompts", "pooling"),
+    [([[]], None), ([[9999]], None), ([[-1]], None), ([[6] * 129], None), ([[6]], "max")],
 )
-async def test_bad_inputs_are_refused(tmp_path: Path, prompts: list[list[int]], pooling: str | None) -> None:
+async def test_bad_inputs_are_refused(
+    tmp_path: Path, prompts: list[list[int]], pooling: str | None
+) -> None:
     async with started(tiny.write_encoder(tmp_path / "encoder"), task="embed") as backend:
         with pytest.raises(InvalidRequest):
             await backend.embed(prompts, pooling)
@@ -93,6 +110,8 @@ async def test_an_encoder_decoder_has_no_embeddings(model: Callable[[str], Path]
 
 def test_an_unknown_pooling_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
+    (tmp_path / "1_Pooling" / "config.json").write_text(
+        json.dumps({"pooling_mode_max_tokens": True})
+    )
     with pytest.raises(UnsupportedFeature, match="max_tokens"):
         stored_pooling(tmp_path)

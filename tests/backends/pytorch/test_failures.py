@@ -1,4 +1,6 @@
-"""What goes wrong: one row, the thread, the numbers, the reader's loop; the rest goes on, and all are told once."""
+"""What goes wrong: one row, the thread, the numbers, the reader's loop; the rest goes on, and all
+are told once.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ import pytest
 import torch
 
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, Overloaded
-from tests.backends.pytorch.conftest import Answer, ask, ask_all, prompt_of, request, started, until_idle
+from tests.backends.pytorch.conftest import (
+    Answer,
+    ask,
+    ask_all,
+    prompt_of,
+    request,
+    started,
+    until_idle,
+)
 from tests.backends.reference import Reference
 
 POISON = 380
@@ -78,7 +88,9 @@ async def test_the_death_of_the_thread_is_told_to_all(llama: Path) -> None:
             raise SystemError("the device is gone")
 
         break_embedding(backend, die)
-        readers = [asyncio.ensure_future(ask(backend, prompt_of(5), max_tokens=400)) for _ in range(2)]
+        readers = [
+            asyncio.ensure_future(ask(backend, prompt_of(5), max_tokens=400)) for _ in range(2)
+        ]
         await asyncio.sleep(0.05)
         with pytest.raises(EngineDead):
             await ask(backend, [POISON])
@@ -143,7 +155,9 @@ async def test_a_full_queue_refuses_and_then_takes_again(llama: Path) -> None:
         (prompt_of(500), {"max_tokens": 13}, ContextLengthExceeded),
     ],
 )
-async def test_what_cannot_work_is_refused(llama: Path, prompt: Any, params: Any, error: type[Exception]) -> None:
+async def test_what_cannot_work_is_refused(
+    llama: Path, prompt: Any, params: Any, error: type[Exception]
+) -> None:
     async with started(llama) as backend:
         with pytest.raises(error):
             await ask(backend, prompt, **params)

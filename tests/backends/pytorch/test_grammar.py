@@ -1,4 +1,6 @@
-"""Structured output: what is drawn follows the structure, in any batch; what cannot be compiled is a bad request."""
+"""Structured output: what is drawn follows the structure, in any batch; what cannot be compiled is
+a bad request.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from tests.backends.pytorch.conftest import ask, prompt_of, request, started, un
 
 SCHEMA = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 5}, "size": {"type": "integer", "minimum": 0, "maximum": 9}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 5},
+        "size": {"type": "integer", "minimum": 0, "maximum": 9},
+    },
     "required": ["name", "size"],
 }
 
@@ -39,7 +44,8 @@ async def test_every_kind_holds_in_one_batch(llama: Path) -> None:
     params = {"temperature": 1.0, "seed": 3, "max_tokens": 200, "ignore_eos": False}
     async with started(llama) as backend:
         answers = await asyncio.gather(
-            *(ask(backend, prompt_of(6), structure=item, **params) for item in asked), ask(backend, prompt_of(6))
+            *(ask(backend, prompt_of(6), structure=item, **params) for item in asked),
+            ask(backend, prompt_of(6)),
         )
     texts = [tokenizer.decode(answer.tokens, skip_special_tokens=True) for answer in answers[:4]]
     assert [answer.reason for answer in answers[:4]] == ["stop"] * 4
@@ -54,8 +60,17 @@ async def test_a_json_object_is_an_object_without_idle_space(llama: Path) -> Non
     tokenizer = AutoTokenizer.from_pretrained(llama)
     async with started(llama) as backend:
         kind = structure("json_object")
-        closing = {tokenizer.convert_tokens_to_ids("}"): 12.0, tokenizer.convert_tokens_to_ids('"'): 6.0}
-        asked = {"temperature": 1.0, "seed": 1, "max_tokens": 300, "ignore_eos": False, "logit_bias": closing}
+        closing = {
+            tokenizer.convert_tokens_to_ids("}"): 12.0,
+            tokenizer.convert_tokens_to_ids('"'): 6.0,
+        }
+        asked = {
+            "temperature": 1.0,
+            "seed": 1,
+            "max_tokens": 300,
+            "ignore_eos": False,
+            "logit_bias": closing,
+        }
         answer = await ask(backend, prompt_of(6), structure=kind, **asked)
     assert answer.reason == "stop"
     assert isinstance(json.loads(tokenizer.decode(answer.tokens, skip_special_tokens=True)), dict)
@@ -104,17 +119,23 @@ async def test_compiling_is_bounded_in_time(llama: Path, monkeypatch: pytest.Mon
         ends = threading.Event()
         monkeypatch.setattr(grammar, "COMPILE_SECONDS", 0.2)
         original = grammar.compile_structure
-        monkeypatch.setattr(grammar, "compile_structure", lambda *given: ends.wait() and original(*given))
+        monkeypatch.setattr(
+            grammar, "compile_structure", lambda *given: ends.wait() and original(*given)
+        )
         for at in range(grammar.COMPILERS):
             with pytest.raises(InvalidRequest, match="to compile"):
                 await ask(backend, prompt_of(4), structure=structure("regex", f"a{at}"))
         with pytest.raises(Overloaded):  # the compilers are still at it
             await ask(backend, prompt_of(4), structure=structure("regex", "b"))
         ends.set()
-        assert (await ask(backend, prompt_of(4), structure=good, max_tokens=9)).reason == "stop"  # it is kept
+        assert (
+            await ask(backend, prompt_of(4), structure=good, max_tokens=9)
+        ).reason == "stop"  # it is kept
 
 
-async def test_the_store_of_grammars_is_bounded(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_store_of_grammars_is_bounded(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compiled: list[Structure] = []
     original = grammar.compile_structure
 

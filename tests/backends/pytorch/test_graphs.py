@@ -1,4 +1,6 @@
-"""Recorded decode steps: here "recorded" means kept and run again, so that all but the capturing is what CUDA does."""
+"""Recorded decode steps: here "recorded" means kept and run again, so that all but the capturing is
+what CUDA does.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,18 @@ def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
-async def test_replayed_answers_are_the_eager_ones(name: str, model: Callable[[str], Path], tape: Tape) -> None:
+async def test_replayed_answers_are_the_eager_ones(
+    name: str, model: Callable[[str], Path], tape: Tape
+) -> None:
     prompts = [prompt_of(5 + 20 * at, at) for at in range(5)]
 
     async def answers(**fields: Any) -> list[Answer]:
         async with started(model(name), **fields) as backend:
             return await asyncio.gather(
-                *(ask(backend, p, max_tokens=30 + 9 * at, temperature=at % 2, seed=at) for at, p in enumerate(prompts))
+                *(
+                    ask(backend, p, max_tokens=30 + 9 * at, temperature=at % 2, seed=at)
+                    for at, p in enumerate(prompts)
+                )
             )
 
     replayed = await answers()
@@ -64,7 +71,9 @@ async def test_replayed_answers_are_the_eager_ones(name: str, model: Callable[[s
 async def test_rows_that_leave_and_grow(llama: Path, reference: Reference, tape: Tape) -> None:
     prompts = [prompt_of(180 + 17 * at, at) for at in range(6)]
     async with started(llama, max_num_seqs=4) as backend:
-        found = await asyncio.gather(*(ask(backend, p, max_tokens=15 * (1 + at)) for at, p in enumerate(prompts)))
+        found = await asyncio.gather(
+            *(ask(backend, p, max_tokens=15 * (1 + at)) for at, p in enumerate(prompts))
+        )
     assert tape.replayed > 40
     for prompt, answer in zip(prompts, found, strict=True):
         reference.assert_greedy(prompt, answer.tokens)
@@ -76,7 +85,9 @@ async def test_adapters_are_replayed_too(llama: Path, tmp_path: Path, tape: Tape
     names = [None, "a", "b", "a"]
 
     async def tokens(backend: Any) -> list[list[int]]:
-        found = await asyncio.gather(*(ask(backend, prompt_of(9), name, max_tokens=25) for name in names))
+        found = await asyncio.gather(
+            *(ask(backend, prompt_of(9), name, max_tokens=25) for name in names)
+        )
         return [answer.tokens for answer in found]
 
     async with started(llama) as backend:
@@ -92,7 +103,9 @@ async def test_adapters_are_replayed_too(llama: Path, tmp_path: Path, tape: Tape
     assert len({tuple(answer) for answer in mixed}) == 3
 
 
-async def test_what_cannot_be_recorded_runs_eagerly(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_recorded_runs_eagerly(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(step: Step) -> Step:
         raise RuntimeError("this step waits for the device")
 
@@ -114,7 +127,9 @@ async def test_cuda_graphs_give_the_eager_answers(name: str, model: Callable[[st
     found = []
     for eager in (True, False):
         async with started(model(name), device="cuda", enforce_eager=eager) as backend:
-            answers = await asyncio.gather(*(ask(backend, p, max_tokens=40 + at) for at, p in enumerate(prompts)))
+            answers = await asyncio.gather(
+                *(ask(backend, p, max_tokens=40 + at) for at, p in enumerate(prompts))
+            )
             found.append([answer.tokens for answer in answers])
     assert found[0] == found[1]
 

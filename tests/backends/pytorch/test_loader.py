@@ -13,7 +13,13 @@ import torch
 
 from openllm.backends.pytorch import BACKEND, loader
 from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError, MissingDependency, OpenLLMError, UnsupportedCombination, WeightsError
+from openllm.errors import (
+    ConfigurationError,
+    MissingDependency,
+    OpenLLMError,
+    UnsupportedCombination,
+    WeightsError,
+)
 from tests import tiny
 from tests.backends.pytorch.conftest import ask, prompt_of, started
 
@@ -40,7 +46,9 @@ def spec_of(path: Path, **fields: Any) -> LLMSpec:
         ({"max_model_len": 513}, ConfigurationError, "512"),
     ],
 )
-async def test_what_the_engine_cannot_do_is_refused_at_start(llama: Path, fields: Any, error: Any, says: str) -> None:
+async def test_what_the_engine_cannot_do_is_refused_at_start(
+    llama: Path, fields: Any, error: Any, says: str
+) -> None:
     with pytest.raises(error, match=says):
         async with started(llama, **fields):
             pass
@@ -49,7 +57,9 @@ async def test_what_the_engine_cannot_do_is_refused_at_start(llama: Path, fields
 @pytest.mark.parametrize(
     "damage", ["no config", "unknown architecture", "no weights", "cut weights", "pickled weights"]
 )
-async def test_a_damaged_directory_is_one_clear_error(llama: Path, tmp_path: Path, damage: str) -> None:
+async def test_a_damaged_directory_is_one_clear_error(
+    llama: Path, tmp_path: Path, damage: str
+) -> None:
     path = tmp_path / "model"
     shutil.copytree(llama, path)
     weights = path / "model.safetensors"
@@ -73,7 +83,9 @@ async def test_a_damaged_directory_is_one_clear_error(llama: Path, tmp_path: Pat
 
 def test_a_config_of_wrong_types_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama", "num_attention_heads": "two"}')
-    with pytest.raises(WeightsError, match=r"configuration cannot be read: .*num_attention_heads") as caught:
+    with pytest.raises(
+        WeightsError, match=r"configuration cannot be read: .*num_attention_heads"
+    ) as caught:
         loader.read_model_config(tmp_path, spec_of(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -81,21 +93,27 @@ def test_a_config_of_wrong_types_is_one_clear_error(tmp_path: Path) -> None:
 async def test_weights_that_would_be_made_up_are_refused(tmp_path: Path) -> None:
     """transformers only warns of them, and the model babbles."""
     encoder = tiny.write_encoder(tmp_path / "encoder")
-    with pytest.raises(WeightsError, match=r"lack cls\..* more, which BertLMHeadModel has.*task='embed'"):
+    with pytest.raises(
+        WeightsError, match=r"lack cls\..* more, which BertLMHeadModel has.*task='embed'"
+    ):
         await BACKEND(spec_of(encoder), encoder).start()
     backend = BACKEND(spec_of(encoder, task="embed"), encoder)
     await backend.start()
     await backend.close()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed"
+)
 async def test_a_library_that_a_quantization_config_needs(llama: Path) -> None:
     wanted = {"quantization_config": {"load_in_4bit": True}}
     with pytest.raises(MissingDependency, match=r"pip install .*bitsandbytes"):
         await BACKEND(spec_of(llama, engine_args=wanted), llama).start()
 
 
-def test_dtype_auto_follows_the_checkpoint_and_the_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dtype_auto_follows_the_checkpoint_and_the_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     spec = spec_of(tmp_path)
     monkeypatch.setattr(loader, "_has_fast_bf16", lambda: False)
     assert loader.choose_dtype(spec, torch.bfloat16, CPU) == torch.float32
@@ -112,14 +130,20 @@ def test_dtype_auto_follows_the_checkpoint_and_the_device(monkeypatch: pytest.Mo
 async def test_sixteen_bits_run(llama: Path, dtype: str) -> None:
     async with started(llama, dtype=dtype) as backend:
         assert backend.info.dtype == dtype
-        answer = await ask(backend, prompt_of(40), temperature=1.0, top_p=0.9, logprobs=1, max_tokens=10)
+        answer = await ask(
+            backend, prompt_of(40), temperature=1.0, top_p=0.9, logprobs=1, max_tokens=10
+        )
         assert len(answer.tokens) == 10
 
 
 async def test_what_a_started_engine_knows(llama: Path) -> None:
     async with started(llama, max_model_len=100, max_num_seqs=3) as backend:
         info = backend.info
-        assert (info.max_model_len, info.max_concurrency, info.vocab_size) == (100, 3, tiny.VOCAB_SIZE)
+        assert (info.max_model_len, info.max_concurrency, info.vocab_size) == (
+            100,
+            3,
+            tiny.VOCAB_SIZE,
+        )
         assert (info.eos_token_ids, info.dtype, info.device) == ((tiny.EOS,), "float32", "cpu")
 
 
@@ -139,14 +163,20 @@ def test_reading_what_is_usable_imports_no_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys; from openllm.backends.pytorch import BACKEND; assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from openllm.backends.pytorch import BACKEND; assert 'torch' not in"
+        " sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
-    ("asked", "got"), [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")]
+    ("asked", "got"),
+    [(None, "cuda:0"), ("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")],
 )
-def test_a_gpu_is_named_by_its_number(asked: str | None, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_named_by_its_number(
+    asked: str | None, got: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`torch.cuda.set_device`, which every thread of the engine calls, refuses a bare "cuda"."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

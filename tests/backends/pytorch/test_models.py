@@ -56,7 +56,9 @@ async def test_greedy_answers_equal_generate(
     with caplog.at_level(logging.INFO, "openllm"):
         async with started(path, engine_args={"prefill_tokens": 16}) as backend:
             alone = await ask(backend, prompts[1], max_tokens=NEW)
-            together = await asyncio.gather(*(ask(backend, prompt, max_tokens=NEW) for prompt in prompts))
+            together = await asyncio.gather(
+                *(ask(backend, prompt, max_tokens=NEW) for prompt in prompts)
+            )
     fell_back = any("one sequence at a time" in record.message for record in caplog.records)
     assert fell_back == (name in ONE_BY_ONE)
     assert_same(alone.tokens, generate(path, prompts[1]))
@@ -65,10 +67,14 @@ async def test_greedy_answers_equal_generate(
 
 
 @pytest.mark.parametrize("name", ONE_BY_ONE)
-async def test_one_by_one_models_sample_stream_and_cancel(name: str, model: Callable[[str], Path]) -> None:
+async def test_one_by_one_models_sample_stream_and_cancel(
+    name: str, model: Callable[[str], Path]
+) -> None:
     async with started(model(name)) as backend:
         sampled = {"temperature": 1.2, "seed": 4, "max_tokens": 8, "logprobs": 2}
-        first, second = await asyncio.gather(ask(backend, prompt_of(9), **sampled), ask(backend, prompt_of(5)))
+        first, second = await asyncio.gather(
+            ask(backend, prompt_of(9), **sampled), ask(backend, prompt_of(5))
+        )
         again = await ask(backend, prompt_of(9), **sampled)
         assert first.tokens == again.tokens
         assert len(first.logprobs) == 8

@@ -1,4 +1,6 @@
-"""Sampling: each row by its own parameters, whatever the batch; filters and penalties as everybody defines them."""
+"""Sampling: each row by its own parameters, whatever the batch; filters and penalties as everybody
+defines them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ VARIED: list[dict[str, Any]] = [
     {"temperature": 1.1, "min_p": 0.05},
     {"temperature": 0.9, "top_k": 40, "top_p": 0.5, "repetition_penalty": 1.3},
     {"temperature": 1.5, "presence_penalty": 1.0, "frequency_penalty": 0.5},
-    {"temperature": 1.0, "logit_bias": {9: 4.0, 11: -100.0}, "min_tokens": 6, "stop_token_ids": (9,)},
+    {
+        "temperature": 1.0,
+        "logit_bias": {9: 4.0, 11: -100.0},
+        "min_tokens": 6,
+        "stop_token_ids": (9,),
+    },
     {"temperature": 0.0},
     {"temperature": 0.0, "repetition_penalty": 1.8, "logprobs": 2},
 ]
@@ -40,7 +47,9 @@ async def test_a_seed_gives_the_same_answer_in_any_company(llama: Path) -> None:
     async with started(llama) as backend:
         asked = [{**params, "seed": 100 + at, "max_tokens": 15} for at, params in enumerate(VARIED)]
         alone = [await ask(backend, prompt_of(11, at), **params) for at, params in enumerate(asked)]
-        together = await asyncio.gather(*(ask(backend, prompt_of(11, at), **params) for at, params in enumerate(asked)))
+        together = await asyncio.gather(
+            *(ask(backend, prompt_of(11, at), **params) for at, params in enumerate(asked))
+        )
         for one, other in zip(alone, together, strict=True):
             assert one.tokens == other.tokens
         assert 9 not in together[6].tokens[:5]
@@ -98,15 +107,22 @@ def column(values: list[Any], dtype: torch.dtype = torch.float32) -> torch.Tenso
 @given(
     st.integers(0, 10_000),
     st.lists(
-        st.tuples(st.integers(1, 3000), st.floats(0.05, 1.0), st.sampled_from([0.0, 0.02, 0.3])), min_size=1, max_size=5
+        st.tuples(st.integers(1, 3000), st.floats(0.05, 1.0), st.sampled_from([0.0, 0.02, 0.3])),
+        min_size=1,
+        max_size=5,
     ),
 )
-def test_truncation_keeps_what_transformers_keeps(seed: int, rows: list[tuple[int, float, float]]) -> None:
+def test_truncation_keeps_what_transformers_keeps(
+    seed: int, rows: list[tuple[int, float, float]]
+) -> None:
     vocabulary = 2500
     scores = random_logits(len(rows), vocabulary, seed)
     top_k, top_p, min_p = zip(*rows, strict=True)
     found = maths.truncate(
-        scores, column([min(k, vocabulary) for k in top_k], torch.long), column(top_p), column(min_p)
+        scores,
+        column([min(k, vocabulary) for k in top_k], torch.long),
+        column(top_p),
+        column(min_p),
     )
     for at, (k, p, least) in enumerate(rows):
         row = scores[at : at + 1]
@@ -138,13 +154,17 @@ def test_penalties_are_openais_and_transformers() -> None:
 def test_draws_follow_the_distribution() -> None:
     logits = torch.tensor([0.0, 1.0, 2.0, -math.inf, 0.5]).repeat(20_000, 1)
     chances = maths.uniform(np.arange(20_000, dtype=np.uint64), np.zeros(20_000, dtype=np.uint64))
-    counts = torch.bincount(maths.draw(logits, torch.from_numpy(chances)[:, None]), minlength=5) / 20_000
+    counts = (
+        torch.bincount(maths.draw(logits, torch.from_numpy(chances)[:, None]), minlength=5) / 20_000
+    )
     torch.testing.assert_close(counts, torch.softmax(logits[0], -1), atol=0.015, rtol=0)
     assert counts[3] == 0
 
 
 def test_the_uniform_numbers_are_uniform_and_below_one() -> None:
-    chances = maths.uniform(np.full(100_000, 2**64 - 1, dtype=np.uint64), np.arange(100_000, dtype=np.uint64))
+    chances = maths.uniform(
+        np.full(100_000, 2**64 - 1, dtype=np.uint64), np.arange(100_000, dtype=np.uint64)
+    )
     assert 0 <= chances.min() < 1e-3
     assert 0.999 < chances.max() < 1
     assert abs(chances.mean() - 0.5) < 0.01

@@ -1,4 +1,6 @@
-"""Who is computed when: chunks, growth, giving way, shared prefixes, leaving; the tokens are those of single runs."""
+"""Who is computed when: chunks, growth, giving way, shared prefixes, leaving; the tokens are those
+of single runs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from openllm.errors import ConfigurationError
-from tests.backends.pytorch.conftest import Answer, ask, ask_all, prompt_of, request, started, until_idle
+from tests.backends.pytorch.conftest import (
+    Answer,
+    ask,
+    ask_all,
+    prompt_of,
+    request,
+    started,
+    until_idle,
+)
 from tests.backends.reference import Reference
 
 TOKEN_BYTES = 2 * 2 * 32 * 4  # keys and values, two layers, one head of 32, fp32
@@ -41,18 +51,25 @@ async def test_a_long_prompt_does_not_hold_up_those_who_decode(llama: Path) -> N
 async def test_rows_outgrow_their_slab(llama: Path, reference: Reference) -> None:
     prompts = [prompt_of(200 + 10 * seed, seed) for seed in range(3)]
     async with started(llama) as backend:
-        answers = await asyncio.gather(*(ask(backend, prompt, max_tokens=280) for prompt in prompts))
+        answers = await asyncio.gather(
+            *(ask(backend, prompt, max_tokens=280) for prompt in prompts)
+        )
     for prompt, answer in zip(prompts, answers, strict=True):
         assert len(answer.tokens) == 280
         reference.assert_greedy(prompt, answer.tokens)
 
 
-async def test_the_youngest_gives_way_when_memory_is_short(llama: Path, reference: Reference) -> None:
-    # Room for all four while they are short, and for fewer once they have outgrown their first slab.
+async def test_the_youngest_gives_way_when_memory_is_short(
+    llama: Path, reference: Reference
+) -> None:
+    # Room for all four while they are short, and for fewer once they have outgrown their first
+    # slab.
     memory = 2000 * TOKEN_BYTES
     async with started(llama, kv_cache_memory=memory, enable_prefix_caching=False) as backend:
         prompts = [prompt_of(20 + seed, seed) for seed in range(4)]
-        answers = await asyncio.gather(*(ask(backend, prompt, max_tokens=300) for prompt in prompts))
+        answers = await asyncio.gather(
+            *(ask(backend, prompt, max_tokens=300) for prompt in prompts)
+        )
         assert backend.stats().preemptions > 0
         await until_idle(backend)
     for prompt, answer in zip(prompts, answers, strict=True):
@@ -108,7 +125,8 @@ async def test_leaving_at_every_moment_frees_everything(llama: Path, reference: 
                 await asyncio.wait_for(ask(backend, prompt_of(length), max_tokens=250), after)
 
         stays = asyncio.ensure_future(ask(backend, prompt_of(30), max_tokens=100))
-        # One while decoding, one while its prompt is computed, some while they wait, one before its first step.
+        # One while decoding, one while its prompt is computed, some while they wait, one before its
+        # first step.
         await asyncio.gather(*(leave(0.01 * at, 20 + 60 * (at % 4)) for at in range(1, 7)))
         unread = backend.generate(request(prompt_of(9)))
         await unread.aclose()
@@ -122,7 +140,9 @@ async def test_one_choice_can_be_stopped(llama: Path) -> None:
         answers = [Answer(), Answer()]
         async for delta in backend.generate(asked):
             answers[delta.index].add(delta)
-            backend.stop_choice(asked.request_id, 1)  # with the first delta: a busy reader may see 300 tokens at once
+            backend.stop_choice(
+                asked.request_id, 1
+            )  # with the first delta: a busy reader may see 300 tokens at once
         assert (answers[0].reason, answers[1].reason) == ("length", "cancelled")
         assert len(answers[0].tokens) == 300
         assert len(answers[1].tokens) < 300
@@ -130,7 +150,9 @@ async def test_one_choice_can_be_stopped(llama: Path) -> None:
 
 async def test_closing_ends_live_requests_as_cancelled(llama: Path) -> None:
     async with started(llama, max_num_seqs=1) as backend:
-        tasks = [asyncio.ensure_future(ask(backend, prompt_of(5), max_tokens=400)) for _ in range(3)]
+        tasks = [
+            asyncio.ensure_future(ask(backend, prompt_of(5), max_tokens=400)) for _ in range(3)
+        ]
         await asyncio.sleep(0.05)
     answers = await asyncio.gather(*tasks)
     assert [answer.reason for answer in answers] == ["cancelled"] * 3

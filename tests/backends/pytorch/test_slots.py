@@ -1,4 +1,6 @@
-"""Rows keep what was written to them, whoever joins, leaves, grows, parks or gives way; and memory keeps its bound."""
+"""Rows keep what was written to them, whoever joins, leaves, grows, parks or gives way; and memory
+keeps its bound.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from openllm.types import EngineRequest, SamplingParams
 GEOMETRY = Geometry(((1, 2, 1), (2, 1, 3)), torch.float32, torch.device("cpu"))
 LENGTHS = (8, 32, 40)
 ACTIONS = st.lists(
-    st.tuples(st.sampled_from(["join", "join", "write", "write", "park", "leave", "reuse"]), st.integers(0, 99)),
+    st.tuples(
+        st.sampled_from(["join", "join", "write", "write", "park", "leave", "reuse"]),
+        st.integers(0, 99),
+    ),
     max_size=120,
 )
 
@@ -31,7 +36,9 @@ def loop() -> Any:
 
 
 class House:
-    """A store whose rows hold their own token numbers, so that whatever is lost or mixed up shows."""
+    """A store whose rows hold their own token numbers, so that whatever is lost or mixed up
+    shows.
+    """
 
     def __init__(self, loop: Any, budget_tokens: int, rows: int) -> None:
         self.store = SlotStore(GEOMETRY, budget_tokens * GEOMETRY.token_bytes, LENGTHS, rows)
@@ -78,7 +85,9 @@ class House:
 
 @settings(deadline=None, max_examples=150)
 @given(actions=ACTIONS, budget=st.integers(45, 200), rows=st.integers(1, 5))
-def test_every_row_holds_what_was_written(loop: Any, actions: list[tuple[str, int]], budget: int, rows: int) -> None:
+def test_every_row_holds_what_was_written(
+    loop: Any, actions: list[tuple[str, int]], budget: int, rows: int
+) -> None:
     house = House(loop, budget, rows)
     for action, number in actions:
         chosen = house.live[number % len(house.live)] if house.live else None
@@ -101,8 +110,15 @@ def test_every_row_holds_what_was_written(loop: Any, actions: list[tuple[str, in
 
 
 def reuse(house: House, number: int) -> None:
-    """Begin with the prefix of some row, live or parked, as the runner does: revive it or copy from it."""
-    rows = [row for slab in house.store.slabs for row in slab.occupants if row is not None and row.valid > 1]
+    """Begin with the prefix of some row, live or parked, as the runner does: revive it or copy from
+    it.
+    """
+    rows = [
+        row
+        for slab in house.store.slabs
+        for row in slab.occupants
+        if row is not None and row.valid > 1
+    ]
     if not rows:
         return
     wanted = rows[number % len(rows)]
@@ -112,7 +128,9 @@ def reuse(house: House, number: int) -> None:
     assert shared >= wanted.valid
     assert donor.adapter == wanted.adapter
     if donor.owner is None and shared == donor.valid and len(tokens) <= donor.slab.length:
-        job = Job(EngineRequest("x", tokens, SamplingParams()), DeltaQueue(), house.loop, donor.adapter)
+        job = Job(
+            EngineRequest("x", tokens, SamplingParams()), DeltaQueue(), house.loop, donor.adapter
+        )
         sequence = Sequence(job, 0, tokens, len(tokens), 0)
         donor.slab.revive(donor, sequence)
         sequence.row, sequence.computed = donor, shared
@@ -124,7 +142,11 @@ def reuse(house: House, number: int) -> None:
         sequence.computed = shared
 
 
-@given(st.lists(st.integers(0, 2), max_size=30), st.lists(st.integers(0, 2), max_size=30), st.integers(0, 40))
+@given(
+    st.lists(st.integers(0, 2), max_size=30),
+    st.lists(st.integers(0, 2), max_size=30),
+    st.integers(0, 40),
+)
 def test_the_common_prefix_is_the_longest(first: list[int], second: list[int], limit: int) -> None:
     naive = 0
     while naive < min(limit, len(first), len(second)) and first[naive] == second[naive]:

@@ -1,4 +1,6 @@
-"""From fifty lines to an adapter that is served: prepare_for_training, the example's training, and what it saves."""
+"""From fifty lines to an adapter that is served: prepare_for_training, the example's training, and
+what it saves.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load_example() -> Any:
-    spec = importlib.util.spec_from_file_location("finetune_example", ROOT / "examples" / "finetune.py")
+    spec = importlib.util.spec_from_file_location(
+        "finetune_example", ROOT / "examples" / "finetune.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -35,7 +39,9 @@ def load_example() -> Any:
 
 
 def test_only_the_matrices_of_the_adapter_are_trained(weights: Path) -> None:
-    model, tokenizer = LLM(str(weights), backend="echo").prepare_for_training(rank=3, targets=["q_proj", "v_proj"])
+    model, tokenizer = LLM(str(weights), backend="echo").prepare_for_training(
+        rank=3, targets=["q_proj", "v_proj"]
+    )
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     assert len(trained) == 2 * 2 * 2  # A and B of two layers' q and v
     assert all("lora_" in name for name in trained)
@@ -56,7 +62,9 @@ def test_impossible_plans_are_refused(weights: Path, options: dict[str, Any]) ->
 def test_all_linear_layers_are_trained_by_default_and_can_be_mounted(tmp_path: Path) -> None:
     base = write_gpt2(tmp_path / "gpt2")
     with pytest.warns(UserWarning, match="fan_in_fan_out"):
-        model, _ = LLM(str(base), backend="pytorch").prepare_for_training(gradient_checkpointing=True)
+        model, _ = LLM(str(base), backend="pytorch").prepare_for_training(
+            gradient_checkpointing=True
+        )
     model.save_pretrained(tmp_path / "adapter")
     checked = check_adapter(tmp_path / "adapter", base)
     assert (checked.rank, checked.targets) == (8, ("c_attn", "c_fc", "c_proj"))
@@ -74,7 +82,9 @@ def test_the_example_learns_and_its_adapter_is_served(weights: Path, tmp_path: P
         question = json.loads(lines[0])["messages"][0]["content"]
         before = str(llm(question, max_tokens=8, temperature=0))
         loss = example.train(llm, options)
-        assert str(llm(question, max_tokens=8, temperature=0)) == before  # the engine's model is another one
+        assert (
+            str(llm(question, max_tokens=8, temperature=0)) == before
+        )  # the engine's model is another one
         llm.run(llm.mount_adapter("bakery", out))
         answer = json.loads(lines[0])["messages"][1]["content"]
         said = str(llm(question, adapter_name="bakery", max_tokens=60, temperature=0))

@@ -1,4 +1,6 @@
-"""Tests marked `vllm` need the real engine; without it they skip with the command that installs it."""
+"""Tests marked `vllm` need the real engine; without it they skip with the command that installs
+it.
+"""
 
 from __future__ import annotations
 

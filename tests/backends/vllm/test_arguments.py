@@ -7,18 +7,28 @@ from typing import Any
 
 import pytest
 
-from openllm.backends.vllm.arguments import CPU_LEAST, Machine, cache_bytes, engine_arguments, lora_rank
+from openllm.backends.vllm.arguments import (
+    CPU_LEAST,
+    Machine,
+    cache_bytes,
+    engine_arguments,
+    lora_rank,
+)
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.hardware.shape import ModelShape
 
-SHAPE = ModelShape(layers=16, heads=32, kv_heads=8, head_dim=64, vocab=128256, intermediate=8192, longest=131072)
+SHAPE = ModelShape(
+    layers=16, heads=32, kv_heads=8, head_dim=64, vocab=128256, intermediate=8192, longest=131072
+)
 CUDA = Machine("cuda", gpus=1)
 CPU = Machine("cpu", free_memory=16 * 2**30)
 HERE = Path("/model")
 
 
-def arguments(machine: Machine = CUDA, ranks: tuple[int, ...] = (), **fields: Any) -> dict[str, Any]:
+def arguments(
+    machine: Machine = CUDA, ranks: tuple[int, ...] = (), **fields: Any
+) -> dict[str, Any]:
     return engine_arguments(LLMSpec(model_id="x", **fields), HERE, SHAPE, machine, ranks).values
 
 
@@ -43,8 +53,13 @@ def test_every_name_of_ours_reaches_vllm() -> None:
         "seed": 7,
         "trust_remote_code": True,
     }
-    renamed = {"kv_cache_memory": "kv_cache_memory_bytes", "distributed_executor": "distributed_executor_backend"}
-    assert arguments(**said) == {"model": "/model"} | {renamed.get(key, key): value for key, value in said.items()}
+    renamed = {
+        "kv_cache_memory": "kv_cache_memory_bytes",
+        "distributed_executor": "distributed_executor_backend",
+    }
+    assert arguments(**said) == {"model": "/model"} | {
+        renamed.get(key, key): value for key, value in said.items()
+    }
 
 
 def test_engine_args_pass_through() -> None:
@@ -55,11 +70,16 @@ def test_engine_args_pass_through() -> None:
 def test_a_name_of_ours_and_vllms_own_must_agree() -> None:
     assert arguments(max_num_seqs=4, engine_args={"max_num_seqs": 4})["max_num_seqs"] == 4
     assert arguments(engine_args={"dtype": "float16"})["dtype"] == "float16"
-    with pytest.raises(ConfigurationError, match="kv_cache_memory is 64 and the engine argument kv_cache_memory_bytes"):
+    with pytest.raises(
+        ConfigurationError,
+        match="kv_cache_memory is 64 and the engine argument kv_cache_memory_bytes",
+    ):
         arguments(kv_cache_memory=64, engine_args={"kv_cache_memory_bytes": 65})
 
 
-@pytest.mark.parametrize("name", ["model", "tokenizer", "served_model_name", "runner", "enable_lora"])
+@pytest.mark.parametrize(
+    "name", ["model", "tokenizer", "served_model_name", "runner", "enable_lora"]
+)
 def test_what_openllm_decides_is_refused_with_the_option_to_use(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} itself. Use "):
         arguments(engine_args={name: "x"})
@@ -68,13 +88,23 @@ def test_what_openllm_decides_is_refused_with_the_option_to_use(name: str) -> No
 def test_tensor_parallel_follows_the_gpus_and_the_plan_is_told() -> None:
     made = engine_arguments(LLMSpec(model_id="x"), HERE, SHAPE, Machine("cuda", gpus=2))
     assert made.values["tensor_parallel_size"] == 2
-    assert made.lines == ("Parallel plan: 2 GPUs visible, 32 heads, 8 key/value heads: tensor_parallel_size=2.",)
-    assert arguments(Machine("cuda", gpus=8), engine_args={"pipeline_parallel_size": 4})["tensor_parallel_size"] == 2
+    assert made.lines == (
+        "Parallel plan: 2 GPUs visible, 32 heads, 8 key/value heads: tensor_parallel_size=2.",
+    )
+    assert (
+        arguments(Machine("cuda", gpus=8), engine_args={"pipeline_parallel_size": 4})[
+            "tensor_parallel_size"
+        ]
+        == 2
+    )
 
 
 def test_two_hosts_with_ray() -> None:
     values = arguments(
-        Machine("cuda", gpus=8), tensor_parallel_size=8, pipeline_parallel_size=2, distributed_executor="ray"
+        Machine("cuda", gpus=8),
+        tensor_parallel_size=8,
+        pipeline_parallel_size=2,
+        distributed_executor="ray",
     )
     assert values == {
         "model": "/model",
@@ -85,8 +115,13 @@ def test_two_hosts_with_ray() -> None:
 
 
 def test_a_speculative_model() -> None:
-    assert arguments(speculative_model="small")["speculative_config"] == {"model": "small", "num_speculative_tokens": 4}
-    values = arguments(speculative_model="small", engine_args={"speculative_config": {"num_speculative_tokens": 7}})
+    assert arguments(speculative_model="small")["speculative_config"] == {
+        "model": "small",
+        "num_speculative_tokens": 4,
+    }
+    values = arguments(
+        speculative_model="small", engine_args={"speculative_config": {"num_speculative_tokens": 7}}
+    )
     assert values["speculative_config"] == {"model": "small", "num_speculative_tokens": 7}
     ngram = {"method": "ngram", "num_speculative_tokens": 3}
     assert arguments(engine_args={"speculative_config": ngram})["speculative_config"] == ngram
@@ -115,7 +150,11 @@ def test_adapters_set_vllms_limits(
     machine: Machine, fields: dict[str, Any], ranks: tuple[int, ...], slots: int, rank: int
 ) -> None:
     values = arguments(machine, ranks, **fields)
-    assert (values["enable_lora"], values["max_loras"], values["max_lora_rank"]) == (True, slots, rank)
+    assert (values["enable_lora"], values["max_loras"], values["max_lora_rank"]) == (
+        True,
+        slots,
+        rank,
+    )
 
 
 def test_without_adapters_there_is_no_lora() -> None:
@@ -131,11 +170,20 @@ def test_the_cpu_gets_what_it_needs_where_nothing_was_said() -> None:
     assert values["dtype"] == "float32"
     assert values["enforce_eager"] is True
     assert values["enable_chunked_prefill"] is False
-    assert "enable_chunked_prefill" not in arguments(CPU, engine_args={"max_num_batched_tokens": 512})
-    assert arguments(CPU, engine_args={"enable_chunked_prefill": True})["enable_chunked_prefill"] is True
+    assert "enable_chunked_prefill" not in arguments(
+        CPU, engine_args={"max_num_batched_tokens": 512}
+    )
+    assert (
+        arguments(CPU, engine_args={"enable_chunked_prefill": True})["enable_chunked_prefill"]
+        is True
+    )
     assert values["kv_cache_memory_bytes"] == max(cache_bytes(8 * 1024, per_token), CPU_LEAST)
     said = arguments(CPU, dtype="bfloat16", enforce_eager=False, kv_cache_memory=2**20)
-    assert (said["dtype"], said["enforce_eager"], said["kv_cache_memory_bytes"]) == ("bfloat16", False, 2**20)
+    assert (said["dtype"], said["enforce_eager"], said["kv_cache_memory_bytes"]) == (
+        "bfloat16",
+        False,
+        2**20,
+    )
     assert "kv_cache_memory_bytes" not in arguments(CPU, gpu_memory_utilization=0.2)
 
 

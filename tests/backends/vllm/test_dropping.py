@@ -1,4 +1,6 @@
-"""An LLM that nobody closes takes vLLM's processes along, though vLLM freezes the garbage collector's heap."""
+"""An LLM that nobody closes takes vLLM's processes along, though vLLM freezes the garbage
+collector's heap.
+"""
 
 from __future__ import annotations
 

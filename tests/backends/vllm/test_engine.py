@@ -25,7 +25,14 @@ from openllm.errors import (
     UnsupportedFeature,
     WeightsError,
 )
-from openllm.types import EngineRequest, SamplingParams, Structure, StructureKind, TokenDelta, new_request_id
+from openllm.types import (
+    EngineRequest,
+    SamplingParams,
+    Structure,
+    StructureKind,
+    TokenDelta,
+    new_request_id,
+)
 from tests.tiny import write_adapter, write_encoder, write_llama
 
 pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
@@ -45,14 +52,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(folder: Path) -> AsyncIterator[Any]:
-    spec = LLMSpec(model_id=str(folder / "model"), max_num_seqs=8, max_queue=4, max_adapters=3, max_lora_rank=8)
+    spec = LLMSpec(
+        model_id=str(folder / "model"), max_num_seqs=8, max_queue=4, max_adapters=3, max_lora_rank=8
+    )
     backend = BACKEND(spec, folder / "model")
     await backend.start()
     yield backend
     await backend.close()
 
 
-def request(adapter: str | None = None, prompt: list[int] | None = None, **params: Any) -> EngineRequest:
+def request(
+    adapter: str | None = None, prompt: list[int] | None = None, **params: Any
+) -> EngineRequest:
     said = {"max_tokens": 12, "ignore_eos": True, "temperature": 0.0, **params}
     return EngineRequest(new_request_id(), prompt or PROMPT, SamplingParams(**said), adapter)
 
@@ -66,11 +77,17 @@ def tokens(found: list[TokenDelta], index: int = 0) -> list[int]:
 
 
 def engine_processes() -> set[int]:
-    return {p.pid for p in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(p.cmdline())}
+    return {
+        p.pid
+        for p in psutil.Process().children(recursive=True)
+        if "EngineCore" in " ".join(p.cmdline())
+    }
 
 
 async def idle(engine: Any) -> bool:
-    """Whether the engine's own scheduler empties within five seconds; it says so after one more request."""
+    """Whether the engine's own scheduler empties within five seconds; it says so after one more
+    request.
+    """
     for _ in range(50):
         await deltas(engine, max_tokens=1)
         if engine._launched.engine.get_num_unfinished_requests() == 0:
@@ -112,13 +129,17 @@ async def test_adapters_come_and_go(engine: Any, folder: Path) -> None:
     await engine.unmount_adapter("red")
     with pytest.raises(AdapterNotFound, match="red"):
         await deltas(engine, "red")
-    await engine.mount_adapter("red", folder / "green")  # the same name, other weights: nothing old is reused
+    await engine.mount_adapter(
+        "red", folder / "green"
+    )  # the same name, other weights: nothing old is reused
     assert tokens(await deltas(engine, "red")) == green != red
     await engine.mount_adapter("red", folder / "red")
     assert tokens(await deltas(engine, "red")) == red
 
 
-async def test_an_adapter_that_does_not_load_is_refused_and_costs_no_slot(engine: Any, folder: Path) -> None:
+async def test_an_adapter_that_does_not_load_is_refused_and_costs_no_slot(
+    engine: Any, folder: Path
+) -> None:
     await engine.unmount_adapter("blue")
     with pytest.raises(WeightsError) as caught:
         await engine.mount_adapter("broken", folder / "nowhere")
@@ -172,7 +193,14 @@ async def test_cancelled_on_the_way_in(engine: Any) -> None:
 
 async def test_the_loop_is_free_while_a_schema_compiles(engine: Any) -> None:
     names = {f"key{at}": {"enum": [f"value {at} {n}" for n in range(20)]} for at in range(400)}
-    wide = json.dumps({"type": "object", "properties": names, "required": list(names), "additionalProperties": False})
+    wide = json.dumps(
+        {
+            "type": "object",
+            "properties": names,
+            "required": list(names),
+            "additionalProperties": False,
+        }
+    )
     schema = Structure(StructureKind.JSON_SCHEMA, wide)
     task = asyncio.ensure_future(deltas(engine, structure=schema, max_tokens=4))
     plain = await asyncio.wait_for(deltas(engine, max_tokens=4), 5)
@@ -202,11 +230,15 @@ async def test_too_many_logprobs_are_refused_before_admission(engine: Any) -> No
 
 
 async def test_the_queue_is_bounded(engine: Any) -> None:
-    results = await asyncio.gather(*(deltas(engine, max_tokens=4) for _ in range(20)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(deltas(engine, max_tokens=4) for _ in range(20)), return_exceptions=True
+    )
     refused = [result for result in results if isinstance(result, Overloaded)]
     assert len(refused) == 20 - 12  # 8 at once, 4 waiting
     assert all(tokens(r) for r in results if isinstance(r, list))
-    wide = await deltas(engine, n=20, temperature=1.0, max_tokens=2)  # alone, even more choices than that may come
+    wide = await deltas(
+        engine, n=20, temperature=1.0, max_tokens=2
+    )  # alone, even more choices than that may come
     assert sorted(d.index for d in wide if d.finish_reason) == list(range(20))
 
 
@@ -217,11 +249,15 @@ async def test_seeds_hold_where_prompts_are_more_than_a_step_takes(engine: Any) 
     assert sum(map(len, prompts)) > step
     asked: dict[str, Any] = {"seed": 5, "temperature": 1.0, "max_tokens": 6}
     alone = [await deltas(engine, prompt=prompt, **asked) for prompt in prompts[:3]]
-    found = await asyncio.gather(*(deltas(engine, prompt=prompt, **asked) for prompt in prompts))  # raises if one dies
+    found = await asyncio.gather(
+        *(deltas(engine, prompt=prompt, **asked) for prompt in prompts)
+    )  # raises if one dies
     assert [tokens(one) for one in found[:3]] == [tokens(one) for one in alone]
 
 
-async def test_a_seed_is_refused_where_prompts_are_cut(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_seed_is_refused_where_prompts_are_cut(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine._launched.config.scheduler_config, "enable_chunked_prefill", True)
     with pytest.raises(UnsupportedFeature, match="seed where prompts are cut") as caught:
         engine.check(request(seed=1, temperature=1.0))
@@ -237,14 +273,21 @@ async def test_embedding_needs_an_embedding_engine(engine: Any) -> None:
 
 async def test_only_the_loopback_listens(engine: Any) -> None:
     group = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = [c.laddr.ip for p in group for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    listening = [
+        c.laddr.ip
+        for p in group
+        for c in p.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    ]
     assert set(listening) <= {"127.0.0.1", "::1"}
 
 
 async def test_the_death_of_the_engine_is_seen_at_once(engine: Any) -> None:
     """Last of this engine: its process is killed."""
     assert engine.failure is None
-    live = [asyncio.ensure_future(deltas(engine, max_tokens=400, temperature=1.0)) for _ in range(3)]
+    live = [
+        asyncio.ensure_future(deltas(engine, max_tokens=400, temperature=1.0)) for _ in range(3)
+    ]
     await asyncio.sleep(0.1)
     for pid in engine_processes():
         os.kill(pid, signal.SIGKILL)
@@ -291,7 +334,9 @@ async def test_embeddings_equal_transformers(tmp_path: Path) -> None:
             with torch.inference_mode():
                 expected = model(torch.tensor([prompt])).last_hidden_state[0].mean(0)
             assert vector == pytest.approx(expected.tolist(), abs=1e-4)
-            assert (await backend.embed(prompts[:1], "mean")).vectors[0] == pytest.approx(found.vectors[0], abs=1e-5)
+            assert (await backend.embed(prompts[:1], "mean")).vectors[0] == pytest.approx(
+                found.vectors[0], abs=1e-5
+            )
         with pytest.raises(UnsupportedFeature, match="'mean'"):
             await backend.embed(prompts, "cls")
         with pytest.raises(InvalidRequest, match="generation"):

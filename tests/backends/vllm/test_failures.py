@@ -60,17 +60,26 @@ def test_errors_of_requests(error: Exception, kind: type[OpenLLMError], words: s
 
 
 TOO_LONG = (
-    "1 validation error for ModelConfig\n  Value error, User-specified max_model_len (4096) is greater than the "
-    "derived max_model_len (max_position_embeddings=512.0 or model_max_length=None in model's config.json)."
+    "1 validation error for ModelConfig\n  Value error, User-specified max_model_len (4096) is"
+    " greater than the derived max_model_len (max_position_embeddings=512.0 or"
+    " model_max_length=None in model's config.json)."
 )
 
 
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (ImportError("No module named 'ijson'"), MissingDependency, "No module named 'ijson'. Install it."),
+        (
+            ImportError("No module named 'ijson'"),
+            MissingDependency,
+            "No module named 'ijson'. Install it.",
+        ),
         (OSError("not a valid JSON file"), EngineDead, "not a valid JSON"),
-        (ValueError(TOO_LONG), ConfigurationError, "max_model_len 4096 is more than the model's 512. Ask for at most"),
+        (
+            ValueError(TOO_LONG),
+            ConfigurationError,
+            "max_model_len 4096 is more than the model's 512. Ask for at most",
+        ),
         (
             ValueError("Model architectures ['NewForCausalLM'] are not supported"),
             ConfigurationError,

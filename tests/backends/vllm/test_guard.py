@@ -13,7 +13,9 @@ import pytest
 
 from openllm.backends.vllm.guard import MARK, Guard
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="needs Linux's /proc"
+)
 
 PARENT = """
 import subprocess, sys, time

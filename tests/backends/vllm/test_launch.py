@@ -1,4 +1,6 @@
-"""The engine's configuration is `vllm serve`'s, and what is wrong is said before weights are loaded."""
+"""The engine's configuration is `vllm serve`'s, and what is wrong is said before weights are
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def served(*options: str) -> Any:
 
 
 def ours(weights: Path, **fields: Any) -> Any:
-    return engine_config(plan_arguments(LLMSpec(model_id=str(weights), backend="vllm", **fields), weights))
+    return engine_config(
+        plan_arguments(LLMSpec(model_id=str(weights), backend="vllm", **fields), weights)
+    )
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:
@@ -51,13 +55,20 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
         return [f"{path}: {type(one).__name__} and {type(other).__name__}"]
     if dataclasses.is_dataclass(one):
         names = [field.name for field in dataclasses.fields(one)]
-        pairs = [(f"{path}.{name}", getattr(one, name, None), getattr(other, name, None)) for name in names]
+        pairs = [
+            (f"{path}.{name}", getattr(one, name, None), getattr(other, name, None))
+            for name in names
+        ]
     elif isinstance(one, dict) and one.keys() == other.keys():
         pairs = [(f"{path}[{key!r}]", one[key], other[key]) for key in one]
     elif hasattr(one, "to_dict"):  # transformers' configurations
         pairs = [(path, one.to_dict(), other.to_dict())]
     else:
-        unlike = one is not other and not (callable(one) and repr(type(one)) == repr(type(other))) and one != other
+        unlike = (
+            one is not other
+            and not (callable(one) and repr(type(one)) == repr(type(other)))
+            and one != other
+        )
         return [f"{path}: {one!r} and {other!r}"] if unlike else []
     return [line for name, first, second in pairs for line in differences(first, second, name)]
 
@@ -71,14 +82,27 @@ SETS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "nothing": ({}, ()),
     "sizes": (
         {"max_model_len": 128, "max_num_seqs": 5, "enable_prefix_caching": False, "seed": 3},
-        ("--max-model-len", "128", "--max-num-seqs", "5", "--no-enable-prefix-caching", "--seed", "3"),
+        (
+            "--max-model-len",
+            "128",
+            "--max-num-seqs",
+            "5",
+            "--no-enable-prefix-caching",
+            "--seed",
+            "3",
+        ),
     ),
     "engine args": (
         {"engine_args": {"max_num_batched_tokens": "1k", "block_size": "32", "stream_interval": 2}},
         ("--max-num-batched-tokens", "1k", "--block-size", "32", "--stream-interval", "2"),
     ),
     "nested": (
-        {"engine_args": {"compilation_config": '{"mode": 0}', "override_generation_config": '{"top_k": 3}'}},
+        {
+            "engine_args": {
+                "compilation_config": '{"mode": 0}',
+                "override_generation_config": '{"top_k": 3}',
+            }
+        },
         ("--compilation-config", '{"mode": 0}', "--override-generation-config", '{"top_k": 3}'),
     ),
     "lora": (
@@ -110,21 +134,34 @@ def test_the_comparison_sees_a_difference(weights: Path) -> None:
 
 
 def test_what_openllm_adds_by_itself_is_all_that_it_adds(weights: Path, tmp_path: Path) -> None:
-    """Nothing is said but the model: what vLLM gets beyond it could be said to `vllm serve` as well."""
+    """Nothing is said but the model: what vLLM gets beyond it could be said to `vllm serve` as
+    well.
+    """
     small = write_llama(tmp_path / "small", max_position_embeddings=512, num_hidden_layers=1)
     long = write_llama(tmp_path / "long", max_position_embeddings=1 << 30)
     added: dict[str, tuple[LLMSpec, tuple[str, ...]]] = {
         "nothing": (LLMSpec(model_id=str(weights)), CACHE),
-        "a context that does not fit": (LLMSpec(model_id=str(long)), ("--max-model-len", "--kv-cache-memory-bytes")),
+        "a context that does not fit": (
+            LLMSpec(model_id=str(long)),
+            ("--max-model-len", "--kv-cache-memory-bytes"),
+        ),
         "a draft": (
             LLMSpec(model_id=str(weights), speculative_model=str(small)),
-            (*CACHE, "--speculative-config", json.dumps({"model": str(small), "num_speculative_tokens": 4})),
+            (
+                *CACHE,
+                "--speculative-config",
+                json.dumps({"model": str(small), "num_speculative_tokens": 4}),
+            ),
         ),
     }
     for case, (spec, options) in added.items():
         made = plan_arguments(spec, Path(spec.model_id))
         if case == "a context that does not fit":  # the numbers follow from this machine's memory
-            options = tuple(part for name in options for part in (name, str(made.values[name[2:].replace("-", "_")])))
+            options = tuple(
+                part
+                for name in options
+                for part in (name, str(made.values[name[2:].replace("-", "_")]))
+            )
         theirs = served("--model", spec.model_id, *CPU, *WHOLE, *options)
         found = differences(engine_config(made), theirs)
         assert [line for line in found if not line.partition(":")[0].endswith(OWN)] == [], case
@@ -138,14 +175,22 @@ def test_an_embedding_model_gets_the_pooling_runner(tmp_path: Path) -> None:
 def test_adapters_on_disk_set_the_rank(weights: Path, tmp_path: Path) -> None:
     write_adapter(tmp_path / "wide", weights, rank=20)
     gone = str(tmp_path / "gone")  # mounting it will say so
-    made = plan_arguments(LLMSpec(model_id=str(weights), adapters=(str(tmp_path / "wide"), gone)), weights)
+    made = plan_arguments(
+        LLMSpec(model_id=str(weights), adapters=(str(tmp_path / "wide"), gone)), weights
+    )
     assert made.values["max_lora_rank"] == 32
     assert made.values["max_loras"] == 3
 
 
 BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "unknown engine argument": ({"engine_args": {"max_num_seq": 4}}, ("max_num_seq", "Did you mean max_num_seqs")),
-    "wrong type": ({"engine_args": {"max_num_seqs": "many"}}, ("max_num_seqs", "whole number", "many")),
+    "unknown engine argument": (
+        {"engine_args": {"max_num_seq": 4}},
+        ("max_num_seq", "Did you mean max_num_seqs"),
+    ),
+    "wrong type": (
+        {"engine_args": {"max_num_seqs": "many"}},
+        ("max_num_seqs", "whole number", "many"),
+    ),
     "longer than the model": ({"max_model_len": 4096}, ("4096", "512", "at most")),
     "too little memory": (
         {"kv_cache_memory": 100_000, "max_model_len": 512},
@@ -155,23 +200,42 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"engine_args": {"num_gpu_blocks_override": 1}},
         ("512 tokens needs 256KiB", "--max-model-len 128", "num_gpu_blocks_override=5"),
     ),
-    "too small a share": ({"gpu_memory_utilization": 0.00001}, ("512 tokens", "a higher --gpu-memory-utilization")),
-    "more than there is": ({"kv_cache_memory": 1 << 50}, ("KV cache would take 1048576GiB", "are free", "smaller")),
+    "too small a share": (
+        {"gpu_memory_utilization": 0.00001},
+        ("512 tokens", "a higher --gpu-memory-utilization"),
+    ),
+    "more than there is": (
+        {"kv_cache_memory": 1 << 50},
+        ("KV cache would take 1048576GiB", "are free", "smaller"),
+    ),
     "unknown quantization": ({"quantization": "fp3"}, ("fp3",)),
     "unknown dtype": ({"dtype": "float33"}, ("dtype", "one of", "float32", "float33")),
     "unknown cache dtype": ({"kv_cache_dtype": "fp9"}, ("kv_cache_dtype", "fp8", "fp9")),
     "heads that do not divide": ({"tensor_parallel_size": 4}, ("heads (2)", "(4)")),
-    "a field that is not there": ({"engine_args": {"compilation_config": {"mod": 0}}}, ("at mod", "Unexpected")),
+    "a field that is not there": (
+        {"engine_args": {"compilation_config": {"mod": 0}}},
+        ("at mod", "Unexpected"),
+    ),
     "more workers than NUMA nodes": ({"tensor_parallel_size": 2}, ("NUMA nodes", "decrease")),
-    "a parser that is not there": ({"engine_args": {"reasoning_parser": "foo"}}, ("'foo' not found",)),
-    "no draft": ({"speculative_model": "/nowhere"}, ("speculative model '/nowhere'", "There is no directory")),
+    "a parser that is not there": (
+        {"engine_args": {"reasoning_parser": "foo"}},
+        ("'foo' not found",),
+    ),
+    "no draft": (
+        {"speculative_model": "/nowhere"},
+        ("speculative model '/nowhere'", "There is no directory"),
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_before_weights_are_read(weights: Path, case: str, monkeypatch: Any) -> None:
+def test_bad_input_is_one_line_before_weights_are_read(
+    weights: Path, case: str, monkeypatch: Any
+) -> None:
     fields, words = BAD[case]
-    monkeypatch.setattr("openllm.backends.vllm.launch._start", lambda *args: pytest.fail("the engine was started"))
+    monkeypatch.setattr(
+        "openllm.backends.vllm.launch._start", lambda *args: pytest.fail("the engine was started")
+    )
     with pytest.raises(ConfigurationError) as caught:
         launch(LLMSpec(model_id=str(weights), **fields), weights, StatsBoard())
     for word in words:
@@ -184,13 +248,18 @@ BROKEN: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         ('"num_attention_heads": 2', '"num_attention_heads": "two"'),
         ("config.json", "got str"),
     ),
-    "sizes that do not fit": (('"num_attention_heads": 2', '"num_attention_heads": 3'), ("hidden size (64)",)),
+    "sizes that do not fit": (
+        ('"num_attention_heads": 2', '"num_attention_heads": 3'),
+        ("hidden size (64)",),
+    ),
     "a type nobody knows": (('"model_type": "llama"', '"model_type": "unheard"'), ("`unheard`",)),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_config_is_one_line_and_vllm_adds_none(weights: Path, tmp_path: Path, case: str, capfd: Any) -> None:
+def test_a_broken_config_is_one_line_and_vllm_adds_none(
+    weights: Path, tmp_path: Path, case: str, capfd: Any
+) -> None:
     model = shutil.copytree(weights, tmp_path / "broken")
     (old, new), words = BROKEN[case]
     text = (model / "config.json").read_text()
@@ -222,15 +291,21 @@ def test_the_draft_is_found_like_the_model(weights: Path, tmp_path: Path) -> Non
         plan_arguments(spec, weights)
 
 
-def test_a_model_vllm_does_not_have_is_sent_to_pytorch(weights: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_model_vllm_does_not_have_is_sent_to_pytorch(
+    weights: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     model = tmp_path / "other"
     model.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (model / name).write_bytes((weights / name).read_bytes())
     text = (weights / "config.json").read_text()
     (model / "config.json").write_text(text.replace("LlamaForCausalLM", "NobodyKnowsForCausalLM"))
-    monkeypatch.setattr("openllm.backends.vllm.launch._start", lambda *args: pytest.fail("the engine was started"))
-    with pytest.raises(ConfigurationError, match=r"does not support NobodyKnowsForCausalLM.*--backend pytorch"):
+    monkeypatch.setattr(
+        "openllm.backends.vllm.launch._start", lambda *args: pytest.fail("the engine was started")
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"does not support NobodyKnowsForCausalLM.*--backend pytorch"
+    ):
         launch(LLMSpec(model_id=str(model)), model, StatsBoard())
 
 

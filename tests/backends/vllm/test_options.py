@@ -124,14 +124,29 @@ def test_what_does_not_fit_is_refused_in_one_line(key: str, value: Any, words: s
 def test_vllms_own_declarations_are_understood() -> None:
     from vllm import AsyncEngineArgs
 
-    said = {"max_num_seqs": "16", "kv_cache_dtype": "fp8", "compilation_config": '{"mode": 0}', "enforce_eager": "1"}
-    said |= {"speculative_config": '{"method": "ngram", "num_speculative_tokens": 3}', "attention_backend": "CPU_ATTN"}
+    said = {
+        "max_num_seqs": "16",
+        "kv_cache_dtype": "fp8",
+        "compilation_config": '{"mode": 0}',
+        "enforce_eager": "1",
+    }
+    said |= {
+        "speculative_config": '{"method": "ngram", "num_speculative_tokens": 3}',
+        "attention_backend": "CPU_ATTN",
+    }
     made = convert_options(said, AsyncEngineArgs)
-    assert (made["max_num_seqs"], made["kv_cache_dtype"], made["enforce_eager"]) == (16, "fp8", True)
+    assert (made["max_num_seqs"], made["kv_cache_dtype"], made["enforce_eager"]) == (
+        16,
+        "fp8",
+        True,
+    )
     assert made["speculative_config"]["method"] == "ngram"
     assert made["attention_backend"].name == "CPU_ATTN"
     for field in dataclasses.fields(AsyncEngineArgs):
         if isinstance(field.default, bool | int | str) and not field.name.startswith("_"):
-            assert convert_options({field.name: field.default}, AsyncEngineArgs)[field.name] == field.default
+            assert (
+                convert_options({field.name: field.default}, AsyncEngineArgs)[field.name]
+                == field.default
+            )
     with pytest.raises(ConfigurationError, match="gpu_memory_utilization"):
         convert_options({"gpu_mem_utilization": 0.5}, AsyncEngineArgs)

@@ -37,9 +37,25 @@ ALL = SamplingParams(
 
 def test_every_parameter_is_carried_over_but_the_text_s() -> None:
     made = sampling_arguments(ALL)
-    for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "seed", "n"):
+    for name in (
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "presence_penalty",
+        "seed",
+        "n",
+    ):
         assert made[name] == getattr(ALL, name)
-    for name in ("frequency_penalty", "max_tokens", "min_tokens", "ignore_eos", "logprobs", "prompt_logprobs"):
+    for name in (
+        "frequency_penalty",
+        "max_tokens",
+        "min_tokens",
+        "ignore_eos",
+        "logprobs",
+        "prompt_logprobs",
+    ):
         assert made[name] == getattr(ALL, name)
     assert made["logit_bias"] == {5: -2.0}
     assert made["stop_token_ids"] == [7, 8]
@@ -50,7 +66,9 @@ def test_every_parameter_is_carried_over_but_the_text_s() -> None:
 def test_what_vllm_does_not_take_is_put_another_way() -> None:
     assert sampling_arguments(SamplingParams(top_k=-1))["top_k"] == 0
     assert sampling_arguments(SamplingParams())["logit_bias"] is None
-    assert sampling_arguments(SamplingParams(temperature=0, n=4))["n"] == 1  # greedy choices are all the same
+    assert (
+        sampling_arguments(SamplingParams(temperature=0, n=4))["n"] == 1
+    )  # greedy choices are all the same
 
 
 @pytest.mark.parametrize(
@@ -59,7 +77,10 @@ def test_what_vllm_does_not_take_is_put_another_way() -> None:
         (Structure(StructureKind.REGEX, "[a-c]+"), {"regex": "[a-c]+"}),
         (Structure(StructureKind.CHOICE, '["yes", "no"]'), {"choice": ["yes", "no"]}),
         (Structure(StructureKind.GRAMMAR, 'root ::= "a"'), {"grammar": 'root ::= "a"'}),
-        (Structure(StructureKind.JSON_SCHEMA, '{"type": "object"}'), {"json": '{"type": "object"}'}),
+        (
+            Structure(StructureKind.JSON_SCHEMA, '{"type": "object"}'),
+            {"json": '{"type": "object"}'},
+        ),
         (Structure(StructureKind.JSON_OBJECT), {"json_object": True}),
     ],
 )
@@ -108,25 +129,38 @@ def entry(logprob: float, rank: int) -> SimpleNamespace:
 
 
 def choice(**fields: Any) -> SimpleNamespace:
-    blank = {"index": 0, "token_ids": [4], "finish_reason": None, "stop_reason": None, "logprobs": None}
+    blank = {
+        "index": 0,
+        "token_ids": [4],
+        "finish_reason": None,
+        "stop_reason": None,
+        "logprobs": None,
+    }
     return SimpleNamespace(**{**blank, **fields})
 
 
 def output(**fields: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{"prompt_token_ids": [1, 2], "prompt_logprobs": None, "num_cached_tokens": 0, **fields})
+    return SimpleNamespace(
+        **{"prompt_token_ids": [1, 2], "prompt_logprobs": None, "num_cached_tokens": 0, **fields}
+    )
 
 
 def test_outputs_become_deltas() -> None:
     wish = Wish.of(SamplingParams(logprobs=2, stop_token_ids=(9,)))
     logprobs = [{4: entry(-3.0, 5), 6: entry(-0.1, 1), 7: entry(-2.0, 2)}]
     delta = wish.delta(output(num_cached_tokens=16), choice(index=1, logprobs=logprobs))
-    assert delta == TokenDelta([4], 1, logprobs=[TokenLogprob(4, -3.0, 5, ((6, -0.1), (7, -2.0)))], cached_tokens=16)
+    assert delta == TokenDelta(
+        [4], 1, logprobs=[TokenLogprob(4, -3.0, 5, ((6, -0.1), (7, -2.0)))], cached_tokens=16
+    )
 
 
 def test_prompt_logprobs_come_once_with_the_first_choice() -> None:
     wish = Wish.of(SamplingParams(prompt_logprobs=1))
     found = output(prompt_logprobs=[None, {2: entry(-1.5, 2), 8: entry(-0.5, 1)}])
-    assert wish.delta(found, choice()).prompt_logprobs == [None, TokenLogprob(2, -1.5, 2, ((8, -0.5),))]
+    assert wish.delta(found, choice()).prompt_logprobs == [
+        None,
+        TokenLogprob(2, -1.5, 2, ((8, -0.5),)),
+    ]
     assert wish.delta(found, choice(index=1)).prompt_logprobs is None
     assert wish.delta(output(prompt_logprobs=[]), choice()).prompt_logprobs is None
 
@@ -136,7 +170,12 @@ def test_prompt_logprobs_come_once_with_the_first_choice() -> None:
     [
         ({"finish_reason": "stop"}, "stop", None, None),
         ({"finish_reason": "stop", "stop_reason": 9}, "stop", 9, None),
-        ({"finish_reason": "stop", "stop_reason": 2}, "stop", None, None),  # another end of sequence, not asked for
+        (
+            {"finish_reason": "stop", "stop_reason": 2},
+            "stop",
+            None,
+            None,
+        ),  # another end of sequence, not asked for
         ({"finish_reason": "length"}, "length", None, None),
         ({"finish_reason": "abort", "token_ids": []}, "cancelled", None, None),
         ({"finish_reason": "repetition"}, "stop", None, None),
@@ -144,6 +183,8 @@ def test_prompt_logprobs_come_once_with_the_first_choice() -> None:
         ({"finish_reason": "brand new"}, "error", None, FAILED),
     ],
 )
-def test_the_ways_an_answer_ends(fields: dict[str, Any], reason: str, stop: int | None, error: str | None) -> None:
+def test_the_ways_an_answer_ends(
+    fields: dict[str, Any], reason: str, stop: int | None, error: str | None
+) -> None:
     delta = Wish((9,)).delta(output(), choice(**fields))
     assert (delta.finish_reason, delta.stop_reason, delta.error) == (reason, stop, error)

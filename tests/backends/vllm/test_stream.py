@@ -13,7 +13,10 @@ from openllm.config.spec import LLMSpec
 from openllm.types import EngineRequest, SamplingParams, new_request_id
 from tests.tiny import write_llama
 
-STREAMS, TOKENS = 150, 60  # more streams than the 128 outputs that AsyncLLM takes at once by default
+STREAMS, TOKENS = (
+    150,
+    60,
+)  # more streams than the 128 outputs that AsyncLLM takes at once by default
 
 
 @pytest.mark.vllm
@@ -26,7 +29,9 @@ async def test_steps_that_wait_are_taken_at_once_and_their_tokens_joined(tmp_pat
 
     async def read() -> list[int]:
         sizes = []
-        async for delta in backend.generate(EngineRequest(new_request_id(), [1, 40, 50, 60], params)):
+        async for delta in backend.generate(
+            EngineRequest(new_request_id(), [1, 40, 50, 60], params)
+        ):
             sizes.append(len(delta.token_ids))
             decoding.set()
         return sizes

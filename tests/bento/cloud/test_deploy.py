@@ -1,4 +1,6 @@
-"""The configuration of a deployment: names, scaling, variables. What is done with it is in tests/cli/test_deploy.py."""
+"""The configuration of a deployment: names, scaling, variables. What is done with it is in
+tests/cli/test_deploy.py.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.bento.cloud.deploy import DeployOptions, Scaling, Target, check_label, configure, read_envs
+from openllm.bento.cloud.deploy import (
+    DeployOptions,
+    Scaling,
+    Target,
+    check_label,
+    configure,
+    read_envs,
+)
 from openllm.bento.pack.render import dns_label
 from openllm.errors import DeployError
 
@@ -14,7 +23,8 @@ NAMES = st.from_regex(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 
 
 @pytest.mark.parametrize(
-    ("tag", "name"), [("demo:1", "demo"), ("qwen3-0.6b:1", "qwen3-0-6b"), ("3b_chat:1", "llm-3b-chat")]
+    ("tag", "name"),
+    [("demo:1", "demo"), ("qwen3-0.6b:1", "qwen3-0-6b"), ("3b_chat:1", "llm-3b-chat")],
 )
 def test_a_deployment_is_called_like_its_bento(tag: str, name: str) -> None:
     assert configure(Target(tag, "service", local=True), DeployOptions())["name"] == name
@@ -52,7 +62,9 @@ def test_values_of_variables_are_kept_as_they_are_and_out_of_sight() -> None:
     assert "=b=c" not in repr(DeployOptions(envs=envs))
 
 
-@pytest.mark.parametrize("text", ["hunter2", "=hunter2", "a b=hunter2", "hunter2-x=1", "$(hunter2)=1"])
+@pytest.mark.parametrize(
+    "text", ["hunter2", "=hunter2", "a b=hunter2", "hunter2-x=1", "$(hunter2)=1"]
+)
 def test_what_is_no_variable_is_refused_without_being_quoted(text: str) -> None:
     with pytest.raises(DeployError) as caught:
         read_envs([text])

@@ -1,4 +1,6 @@
-"""Which machines a Bento fits on: by its weights, the room for its cache, and the GPUs that its recipe asks for."""
+"""Which machines a Bento fits on: by its weights, the room for its cache, and the GPUs that its
+recipe asks for.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ import attrs
 import pytest
 
 from openllm.bento.build import BuildOptions, build
-from openllm.bento.cloud.instances import InstanceType, Need, cheapest, find_instance_type, read_quantity, why_not
+from openllm.bento.cloud.instances import (
+    InstanceType,
+    Need,
+    cheapest,
+    find_instance_type,
+    read_quantity,
+    why_not,
+)
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec
 from openllm.errors import DeployError
@@ -26,7 +35,11 @@ PRICELESS = attrs.evolve(A100, name="gpu.beta", price="")
     [
         (Need(16 * GIB, 2 * GIB, 1), L4, None),
         (Need(20 * GIB, 2 * GIB, 1), L4, "needs 26.0 GiB on 1 GPU, has 24.0 GiB"),
-        (Need(20 * GIB, 2 * GIB, 1), FOUR, "needs 26.0 GiB on 1 GPU, has 24.0 GiB"),  # it would use one of them
+        (
+            Need(20 * GIB, 2 * GIB, 1),
+            FOUR,
+            "needs 26.0 GiB on 1 GPU, has 24.0 GiB",
+        ),  # it would use one of them
         (Need(20 * GIB, 2 * GIB, 4), FOUR, None),
         (Need(20 * GIB, 2 * GIB, 1), A100, None),
         (Need(20 * GIB, 2 * GIB, 1, "nvidia-l4"), A100, "needs nvidia-l4, has nvidia-a100-80gb"),
@@ -38,7 +51,9 @@ PRICELESS = attrs.evolve(A100, name="gpu.beta", price="")
         (Need(GIB, 2 * GIB, 1), attrs.evolve(L4, gpu_memory=None), "its memory is not known"),
     ],
 )
-def test_a_replica_fits_or_the_reason_is_said(need: Need, kind: InstanceType, reason: str | None) -> None:
+def test_a_replica_fits_or_the_reason_is_said(
+    need: Need, kind: InstanceType, reason: str | None
+) -> None:
     assert why_not(kind, need) == reason
 
 
@@ -50,7 +65,9 @@ def test_the_cheapest_that_fits_is_taken_and_one_without_a_price_last() -> None:
 
 
 def test_where_none_fits_the_largest_says_why() -> None:
-    with pytest.raises(DeployError, match=r"gpu\.l4\.4, the largest, does not: needs 122\.0 GiB on 1 GPU, has 24"):
+    with pytest.raises(
+        DeployError, match=r"gpu\.l4\.4, the largest, does not: needs 122\.0 GiB on 1 GPU, has 24"
+    ):
         cheapest([CPU, L4, FOUR], Need(100 * GIB, 2 * GIB, 1))
     with pytest.raises(DeployError, match="offers this account no instance types"):
         cheapest([], Need(GIB, GIB, 0))
@@ -58,7 +75,9 @@ def test_where_none_fits_the_largest_says_why() -> None:
 
 def test_an_unknown_one_gets_the_nearest_named() -> None:
     assert find_instance_type([L4, A100], "gpu.l4.1") is L4
-    with pytest.raises(DeployError, match=r"no instance type 'gpu\.a100'\. Did you mean gpu\.a100\.1\?"):
+    with pytest.raises(
+        DeployError, match=r"no instance type 'gpu\.a100'\. Did you mean gpu\.a100\.1\?"
+    ):
         find_instance_type([L4, A100], "gpu.a100")
 
 

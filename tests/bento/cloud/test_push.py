@@ -1,4 +1,6 @@
-"""A push to a local server that speaks the routes of BentoML's client: what arrives is the Bento, and nothing else."""
+"""A push to a local server that speaks the routes of BentoML's client: what arrives is the Bento,
+and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ def built(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BuildR
 
 
 def _files(folder: Path, without: str = "models/") -> dict[str, bytes]:
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     return {name: data for name, data in found.items() if not name.startswith(without)}
 
 
@@ -52,7 +58,9 @@ def _check_all_there(cloud: FakeCloud, built: BuildResult) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["multipart", "presigned", "proxy"])
-def test_what_arrives_is_the_bento_and_its_model(cloud: FakeCloud, built: BuildResult, strategy: str) -> None:
+def test_what_arrives_is_the_bento_and_its_model(
+    cloud: FakeCloud, built: BuildResult, strategy: str
+) -> None:
     cloud.strategy = strategy
     lines = _send(built)
     _check_all_there(cloud, built)
@@ -76,7 +84,9 @@ def test_a_part_that_fails_is_sent_once_more(cloud: FakeCloud, built: BuildResul
     _check_all_there(cloud, built)
 
 
-def test_a_push_that_was_cut_off_goes_on_with_what_is_missing(cloud: FakeCloud, built: BuildResult) -> None:
+def test_a_push_that_was_cut_off_goes_on_with_what_is_missing(
+    cloud: FakeCloud, built: BuildResult
+) -> None:
     cloud.strategy = "presigned"
     cloud.refuse("PUT", "/storage/bento/.*", 500, "<disk full>")
     with pytest.raises(DeployError) as caught:
@@ -93,7 +103,9 @@ def test_a_push_that_was_cut_off_goes_on_with_what_is_missing(cloud: FakeCloud, 
 def test_ctrl_c_leaves_what_a_second_push_completes(cloud: FakeCloud, built: BuildResult) -> None:
     cloud.refuse("PUT", "/storage/bento/.*", 0, "", times=1, delay=1)
     command = interruptible("deploy", built.tag)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         end = time.monotonic() + 60
         while not cloud.asked("PUT", "/storage/bento/.*") and time.monotonic() < end:
             time.sleep(0.02)
@@ -109,7 +121,9 @@ def test_ctrl_c_leaves_what_a_second_push_completes(cloud: FakeCloud, built: Bui
 def test_a_missing_part_is_no_success(cloud: FakeCloud, built: BuildResult) -> None:
     """BentoML's client asks to complete an upload even when a part of it was refused."""
     cloud.refuse("PUT", "/storage/model/.*/3", 403, "Signature does not match", times=3)
-    with pytest.raises(DeployError, match=rf": parts \[1, 2\] are not all of \[1, 2, 4\]\. {AGAIN}$"):
+    with pytest.raises(
+        DeployError, match=rf": parts \[1, 2\] are not all of \[1, 2, 4\]\. {AGAIN}$"
+    ):
         _send(built)
     assert cloud.archive("model", built.models[0].tag).status == "failed"
     assert ("bento", *built.tag.split(":")) not in cloud.archives
@@ -119,8 +133,12 @@ def test_a_storage_that_cuts_the_connection_is_one_line(
     cloud: FakeCloud, built: BuildResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.strategy = "presigned"
-    monkeypatch.setattr(FakeCloud, "url", property(lambda self: "http://127.0.0.1:1"))  # of presigned addresses
-    with pytest.raises(DeployError, match=rf"^Could not push {built.tag}: .*Connection refused\. {AGAIN}$"):
+    monkeypatch.setattr(
+        FakeCloud, "url", property(lambda self: "http://127.0.0.1:1")
+    )  # of presigned addresses
+    with pytest.raises(
+        DeployError, match=rf"^Could not push {built.tag}: .*Connection refused\. {AGAIN}$"
+    ):
         _send(built)
 
 

@@ -1,4 +1,6 @@
-"""What a Bento says of itself: bill of materials, digests, licences; and that a change to it is found."""
+"""What a Bento says of itself: bill of materials, digests, licences; and that a change to it is
+found.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ HASH = {
     "type": "object",
     "required": ["alg", "content"],
     "additionalProperties": False,
-    "properties": {"alg": {"const": "SHA-256"}, "content": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+    "properties": {
+        "alg": {"const": "SHA-256"},
+        "content": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
 }
 LICENCE = {
     "type": "object",
@@ -40,7 +45,8 @@ LICENCE = {
         "expression": {"type": "string"},
     },
 }
-# The parts of the CycloneDX 1.6 JSON schema that the bill uses: required fields, enumerations and patterns.
+# The parts of the CycloneDX 1.6 JSON schema that the bill uses: required fields, enumerations and
+# patterns.
 BILL: dict[str, Any] = {
     "type": "object",
     "required": ["bomFormat", "specVersion"],
@@ -61,7 +67,11 @@ BILL: dict[str, Any] = {
                 "component": {"$ref": "#/$defs/component"},
             },
         },
-        "components": {"type": "array", "uniqueItems": True, "items": {"$ref": "#/$defs/component"}},
+        "components": {
+            "type": "array",
+            "uniqueItems": True,
+            "items": {"$ref": "#/$defs/component"},
+        },
     },
     "$defs": {
         "component": {
@@ -69,14 +79,25 @@ BILL: dict[str, Any] = {
             "required": ["type", "name"],
             "additionalProperties": False,
             "properties": {
-                "type": {"enum": ["application", "container", "library", "file", "machine-learning-model"]},
+                "type": {
+                    "enum": [
+                        "application",
+                        "container",
+                        "library",
+                        "file",
+                        "machine-learning-model",
+                    ]
+                },
                 "bom-ref": {"type": "string", "minLength": 1},
                 "name": {"type": "string"},
                 "version": {"type": "string"},
                 "purl": {"type": "string", "pattern": "^pkg:pypi/"},
                 "hashes": {"type": "array", "items": HASH},
                 "licenses": {"type": "array", "items": LICENCE},
-                "properties": {"type": "array", "items": {"type": "object", "required": ["name", "value"]}},
+                "properties": {
+                    "type": "array",
+                    "items": {"type": "object", "required": ["name", "value"]},
+                },
                 "components": {"type": "array", "items": {"$ref": "#/$defs/component"}},
             },
         }
@@ -104,7 +125,11 @@ def bill(built: BuildResult) -> dict[str, Any]:
 
 
 def references(components: list[dict[str, Any]]) -> list[str]:
-    return [item for each in components for item in (each["bom-ref"], *references(each.get("components", [])))]
+    return [
+        item
+        for each in components
+        for item in (each["bom-ref"], *references(each.get("components", [])))
+    ]
 
 
 def test_the_bill_follows_the_format(built: BuildResult) -> None:
@@ -120,20 +145,28 @@ def test_the_bill_has_packages_wheel_and_models(built: BuildResult) -> None:
         f"pkg:pypi/{line.replace('==', '@')}" for line in lock_requirements(["echo"]).pins
     }
     wheel = built.path / "src/wheels" / wheel_name()
-    assert parts[f"wheel:{wheel.name}"]["hashes"][0]["content"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert (
+        parts[f"wheel:{wheel.name}"]["hashes"][0]["content"]
+        == hashlib.sha256(wheel.read_bytes()).hexdigest()
+    )
     weights, adapter = built.models
     model = parts[f"model:{weights.tag}"]
     assert model["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     files = {item["name"]: item["hashes"][0]["content"] for item in model["components"]}
     tensors = (weights.path / "model.safetensors").read_bytes()
     assert files["model.safetensors"] == hashlib.sha256(tensors).hexdigest()
-    assert parts[f"model:{adapter.tag}"]["properties"][0] == {"name": "openllm:kind", "value": "adapter"}
+    assert parts[f"model:{adapter.tag}"]["properties"][0] == {
+        "name": "openllm:kind",
+        "value": "adapter",
+    }
 
 
 def test_two_builds_of_the_same_say_the_same(built: BuildResult, weights: Path) -> None:
     first = (built.path / "sbom.cdx.json").read_bytes()
     shutil.rmtree(built.path)
-    again = build(LLMSpec(model_id=str(weights), backend="echo", adapters=[f"{built.models[1].tag}:ahoy"]))
+    again = build(
+        LLMSpec(model_id=str(weights), backend="echo", adapters=[f"{built.models[1].tag}:ahoy"])
+    )
     assert again.tag == built.tag
     assert again.new
     assert (again.path / "sbom.cdx.json").read_bytes() == first
@@ -168,7 +201,9 @@ def test_an_untouched_bento_is_verified(built: BuildResult) -> None:
     assert verify_bento(built.tag).problems == ()
 
 
-@pytest.mark.parametrize("name", ["src/service.py", "bento.yaml", "env/python/requirements.txt", "sbom.cdx.json"])
+@pytest.mark.parametrize(
+    "name", ["src/service.py", "bento.yaml", "env/python/requirements.txt", "sbom.cdx.json"]
+)
 def test_a_changed_file_is_named(built: BuildResult, name: str) -> None:
     with (built.path / name).open("a") as file:
         file.write("\n")
@@ -192,12 +227,16 @@ def test_changed_weights_are_named(built: BuildResult) -> None:
     data[-1] ^= 1
     path.unlink()  # it may be a link to where the weights came from
     path.write_bytes(bytes(data))
-    assert verify_bento(built.tag).problems == (f"{built.models[0].tag}/model.safetensors was changed.",)
+    assert verify_bento(built.tag).problems == (
+        f"{built.models[0].tag}/model.safetensors was changed.",
+    )
 
 
 def test_missing_weights_are_named(built: BuildResult) -> None:
     shutil.rmtree(built.models[0].path)
-    assert verify_bento(built.tag).problems == (f"{built.models[0].tag} is not in the model store.",)
+    assert verify_bento(built.tag).problems == (
+        f"{built.models[0].tag} is not in the model store.",
+    )
 
 
 @pytest.mark.parametrize("tag", ["nothing:1", "no tag at all", "../x:1"])
@@ -208,7 +247,9 @@ def test_no_such_bento_is_one_line(home: Path, tag: str) -> None:
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '{"files": {}}', '{"files": {}, "models": [{}]}'])
+@pytest.mark.parametrize(
+    "text", [None, "{", "[]", '{"files": {}}', '{"files": {}, "models": [{}]}']
+)
 def test_a_manifest_that_is_none_is_one_line(built: BuildResult, text: str | None) -> None:
     path = built.path / "manifest.json"
     path.unlink()
@@ -242,12 +283,18 @@ def test_a_secret_in_the_licence_of_a_model_stops_the_build(
         (None, None, None),
     ],
 )
-def test_the_licence_of_a_model(tmp_path: Path, card: str | None, family: str | None, licence: str | None) -> None:
+def test_the_licence_of_a_model(
+    tmp_path: Path, card: str | None, family: str | None, licence: str | None
+) -> None:
     if card is not None:
         (tmp_path / "README.md").write_text(card)
     assert model_licence(tmp_path, "meta-llama/Llama-3.2-1B-Instruct", family) == licence
 
 
 def test_spdx_ids_have_their_case() -> None:
-    assert (spdx("apache-2.0"), spdx("Apache 2.0"), spdx("llama3")) == ("Apache-2.0", "Apache-2.0", None)
+    assert (spdx("apache-2.0"), spdx("Apache 2.0"), spdx("llama3")) == (
+        "Apache-2.0",
+        "Apache-2.0",
+        None,
+    )
     assert re.fullmatch(r"BSD-3-Clause", spdx("bsd-3-clause") or "")

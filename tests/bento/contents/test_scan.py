@@ -26,21 +26,35 @@ def plant(root: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("src/spec.json", f'{{"engine_args": {{"hf_token": "{SECRET}"}}}}', "the value of HF_TOKEN in src/spec.json"),
+        (
+            "src/spec.json",
+            f'{{"engine_args": {{"hf_token": "{SECRET}"}}}}',
+            "the value of HF_TOKEN in src/spec.json",
+        ),
         ("bento.yaml", f"labels: {{key: {SECRET}}}", "the value of HF_TOKEN"),
         ("src/wheels/x.whl", f"KEY = '{SECRET}'", "src/wheels/x.whl/openllm/x.py"),
         ("env/python/requirements.txt", "--index-url somewhere", "the address of a package index"),
-        ("env/python/requirements.txt", "a==1\n  --find-links /wheels", "the address of a package index"),
+        (
+            "env/python/requirements.txt",
+            "a==1\n  --find-links /wheels",
+            "the address of a package index",
+        ),
         ("bento.yaml", "url: https://user:pass@host.example/simple", "a URL with credentials"),
         ("README.md", "from https://mirror.example/simple", "the address in UV_INDEX_URL"),
         ("src/bentofile.yaml", "context: BUILDER/project", "a path of the machine"),
     ],
 )
-def test_it_is_found_and_the_value_is_not_shown(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_it_is_found_and_the_value_is_not_shown(
+    tmp_path: Path, name: str, text: str, said: str
+) -> None:
     builder = tmp_path / "builder"
     root = tmp_path / "bento"
     plant(root, name, text.replace("BUILDER", str(builder)))
-    environ = {"HF_TOKEN": SECRET, "UV_INDEX_URL": "https://mirror.example/simple", "LANG": "C.UTF-8"}
+    environ = {
+        "HF_TOKEN": SECRET,
+        "UV_INDEX_URL": "https://mirror.example/simple",
+        "LANG": "C.UTF-8",
+    }
     with pytest.raises(BuildError) as error:
         scan_bento(root, (builder,), environ)
     assert said in str(error.value)
@@ -58,7 +72,16 @@ def test_a_link_out_of_the_bento_is_found(tmp_path: Path) -> None:
 
 
 def test_what_is_harmless_passes(tmp_path: Path) -> None:
-    plant(tmp_path, "README.md", "Set OPENLLM_API_KEY; the demo needs no token. See https://host.example/page@2")
+    plant(
+        tmp_path,
+        "README.md",
+        "Set OPENLLM_API_KEY; the demo needs no token. See https://host.example/page@2",
+    )
     plant(tmp_path, "src/service.py", "KEY = 'false'")
-    environ = {"TOKENIZERS_PARALLELISM": "false", "API_KEY": "", "SSH_KEY": "key", "KEYBOARD": "the demo needs"}
+    environ = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "API_KEY": "",
+        "SSH_KEY": "key",
+        "KEYBOARD": "the demo needs",
+    }
     scan_bento(tmp_path, (Path("/app"), Path("/")), environ)

@@ -1,4 +1,6 @@
-"""The image: the Dockerfile that is rendered, how the engine is called, and what is refused. No engine is needed."""
+"""The image: the Dockerfile that is rendered, how the engine is called, and what is refused. No
+engine is needed.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def install(record: Path, monkeypatch: pytest.MonkeyPatch, name: str = "podman", end: str = "") -> None:
+def install(
+    record: Path, monkeypatch: pytest.MonkeyPatch, name: str = "podman", end: str = ""
+) -> None:
     folder = record.parent / "bin"
     folder.mkdir(exist_ok=True)
     program = folder / name
@@ -104,7 +108,10 @@ def test_base_packages_and_parts_go_where_they_belong() -> None:
     options = ContainerOptions(
         base_image="registry.local:5000/python/slim:3.11",
         system_packages=("curl", "libgomp1=12.2.0-14"),
-        parts={"build": "RUN echo building", "runtime": "# ours\nENV A=1 \\\n  B=2\nRUN echo running"},
+        parts={
+            "build": "RUN echo building",
+            "runtime": "# ours\nENV A=1 \\\n  B=2\nRUN echo running",
+        },
     )
     _, build_stage, final = render_dockerfile("parrot:1", ECHO, options).split("\nFROM ")
     assert final.startswith("registry.local:5000/python/slim:3.11\n")
@@ -115,14 +122,17 @@ def test_base_packages_and_parts_go_where_they_belong() -> None:
 
 def test_a_base_image_may_be_named_by_digest() -> None:
     name = f"python:3.11-slim@sha256:{'0' * 64}"
-    assert f"FROM {name} AS build" in render_dockerfile("parrot:1", ECHO, ContainerOptions(base_image=name))
+    assert f"FROM {name} AS build" in render_dockerfile(
+        "parrot:1", ECHO, ContainerOptions(base_image=name)
+    )
 
 
 @pytest.mark.parametrize("value", EVIL)
 @pytest.mark.parametrize("field", ["name", "base_image", "system_packages"])
 def test_a_field_that_is_none_is_refused_in_one_line(field: str, value: str) -> None:
     with pytest.raises(BuildError, match="cannot be") as error:
-        ContainerOptions(**{field: (value,) if field == "system_packages" else value})  # type: ignore[arg-type]  # on purpose
+        # on purpose
+        ContainerOptions(**{field: (value,) if field == "system_packages" else value})  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
 
 
@@ -144,7 +154,9 @@ def test_a_part_that_cannot_be_is_refused_in_one_line(block: str, text: str, sai
 
 
 def test_a_part_is_text_and_no_template() -> None:
-    text = render_dockerfile("parrot:1", ECHO, ContainerOptions(parts={"build": "RUN echo '{{ 7 * 7 }}'"}))
+    text = render_dockerfile(
+        "parrot:1", ECHO, ContainerOptions(parts={"build": "RUN echo '{{ 7 * 7 }}'"})
+    )
     assert "{{ 7 * 7 }}" in text
 
 
@@ -154,7 +166,9 @@ def test_a_part_that_is_no_file_is_one_line(text: str) -> None:
         read_part(text)
 
 
-def test_the_first_engine_that_is_installed_is_taken(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_engine_that_is_installed_is_taken(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(record))
     for wanted, said in [
         (None, "No container engine is installed. Install one of docker, podman, buildah"),
@@ -198,7 +212,9 @@ def test_the_size_is_told_by_part(
     size = containerize(built.tag, ContainerOptions(engine=engine)).size
     assert size is not None
     assert (size.base, size.total, size.bento) == (BASE, IMAGE, built.size)
-    assert set(size.packages) == {pin.partition("==")[0] for pin in lock_requirements(["echo"]).pins}
+    assert set(size.packages) == {
+        pin.partition("==")[0] for pin in lock_requirements(["echo"]).pins
+    }
     assert min(size.packages.values()) > 0
     assert size.ratio == IMAGE / (BASE + sum(size.packages.values()))
     rows = dict(size.rows())
@@ -218,7 +234,9 @@ def test_an_engine_that_does_not_tell_sizes_is_no_failure(
 
 
 def test_a_package_of_another_version_has_no_size() -> None:
-    assert package_sizes(["attrs==0.1", "no-such-package==1", "./wheels/x.whl", "# left out: a -> b"]) == {
+    assert package_sizes(
+        ["attrs==0.1", "no-such-package==1", "./wheels/x.whl", "# left out: a -> b"]
+    ) == {
         "attrs": 0,
         "no-such-package": 0,
     }
@@ -232,25 +250,42 @@ def test_the_image_is_called_as_the_bento_unless_told(
 
 
 def test_a_build_that_fails_is_one_line(
-    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    built: BuildResult,
+    record: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """BentoML 1.4.39 logs a failed build and returns as if it had worked: `None` is all that tells."""
-    install(record, monkeypatch, end="echo 'step one' >&2; echo 'Error: no such image: no/base:1' >&2; exit 125")
+    """BentoML 1.4.39 logs a failed build and returns as if it had worked: `None` is all that
+    tells.
+    """
+    install(
+        record,
+        monkeypatch,
+        end="echo 'step one' >&2; echo 'Error: no such image: no/base:1' >&2; exit 125",
+    )
     with pytest.raises(BuildError) as error:
         containerize(built.tag, ContainerOptions(base_image="no/base:1"))
-    assert str(error.value) == f"podman could not build {built.tag}: Error: no such image: no/base:1"
+    assert (
+        str(error.value) == f"podman could not build {built.tag}: Error: no such image: no/base:1"
+    )
     assert "Traceback" not in caplog.text
 
 
 def test_what_pip_says_is_shown_rather_than_where_it_was_said(
     built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(record, monkeypatch, end="echo 'ERROR: No matching distribution' >&2; echo 'Error: at STEP 7' >&2; exit 1")
+    install(
+        record,
+        monkeypatch,
+        end="echo 'ERROR: No matching distribution' >&2; echo 'Error: at STEP 7' >&2; exit 1",
+    )
     with pytest.raises(BuildError, match=r": ERROR: No matching distribution$"):
         containerize(built.tag)
 
 
-def test_no_such_bento_is_one_line(home: Path, record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_such_bento_is_one_line(
+    home: Path, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(record, monkeypatch)
     with pytest.raises(ServeError, match="There is no Bento"):
         containerize("nothing:1")

@@ -40,11 +40,16 @@ def test_the_names_of_all_three_agree(built: BuildResult, tmp_path: Path) -> Non
     assert deployment["selector"]["matchLabels"] == service["selector"] == labels
     (port,) = deployment["template"]["spec"]["containers"][0]["ports"]
     assert service["ports"] == [{"name": "http", "port": 80, "targetPort": port["name"]}]
-    assert found["autoscaler"]["spec"]["scaleTargetRef"]["name"] == found["deployment"]["metadata"]["name"]
+    assert (
+        found["autoscaler"]["spec"]["scaleTargetRef"]["name"]
+        == found["deployment"]["metadata"]["name"]
+    )
     assert found["deployment"]["metadata"]["annotations"]["openllm.dev/bento"] == built.tag
 
 
-def test_the_pod_gets_its_gpus_and_nothing_it_need_not_have(built: BuildResult, tmp_path: Path) -> None:
+def test_the_pod_gets_its_gpus_and_nothing_it_need_not_have(
+    built: BuildResult, tmp_path: Path
+) -> None:
     pod = read(built, tmp_path)["deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == "my/parrot:1"
@@ -67,11 +72,17 @@ def test_the_pod_gets_its_gpus_and_nothing_it_need_not_have(built: BuildResult, 
 def test_probes_and_time_to_drain(built: BuildResult, tmp_path: Path) -> None:
     pod = read(built, tmp_path)["deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")}
+    probes = {
+        name: container[f"{name}Probe"]["httpGet"]["path"]
+        for name in ("startup", "readiness", "liveness")
+    }
     assert probes == {"startup": "/readyz", "readiness": "/readyz", "liveness": "/livez"}
     notice = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     drain = float(container["env"][0]["value"])
-    assert Settings.from_env({item["name"]: item["value"] for item in container["env"]}).drain_seconds == drain
+    assert (
+        Settings.from_env({item["name"]: item["value"] for item in container["env"]}).drain_seconds
+        == drain
+    )
     assert pod["terminationGracePeriodSeconds"] > notice + drain
 
 

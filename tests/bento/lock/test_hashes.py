@@ -1,4 +1,6 @@
-"""Hashes in the lock: what installed archives left behind, and what pip says when a person asks for them."""
+"""Hashes in the lock: what installed archives left behind, and what pip says when a person asks for
+them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ PINS = ["alpha==1.0", "beta-two==2.1"]
 @pytest.fixture(autouse=True)
 def only_this_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of what pip is set up for on this machine."""
-    for name in [name for name in os.environ if name.startswith(("PIP_", "HTTP", "http", "ALL_PROXY"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("PIP_", "HTTP", "http", "ALL_PROXY"))
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -60,7 +64,9 @@ def test_a_package_that_the_index_lacks_is_one_line(index: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_an_index_that_cannot_be_reached_is_one_line_without_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_cannot_be_reached_is_one_line_without_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:pass@127.0.0.1:9/simple")
     with pytest.raises(BuildError, match="pip found no hashes") as error:
         fetch_hashes(PINS)
@@ -77,27 +83,47 @@ def test_without_pip_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         fetch_hashes(PINS)
 
 
-def test_every_line_of_the_lock_gets_its_hash(index: Path, home: Path, echo_model: Path, tmp_path: Path) -> None:
+def test_every_line_of_the_lock_gets_its_hash(
+    index: Path, home: Path, echo_model: Path, tmp_path: Path
+) -> None:
     lock = lock_requirements(["echo"])
     digests = write_index(index, lock.pins)
     spec = LLMSpec(model_id=str(echo_model), backend="echo")
     built = build(spec, BuildOptions(hashes=True))
     lines = (built.path / "env/python/requirements.txt").read_text().splitlines()
     assert lines[:-1] == [f"{pin} --hash=sha256:{digests[pin]}" for pin in lock.pins]
-    assert re.fullmatch(rf"\./wheels/{re.escape(wheel_name())} --hash=sha256:[0-9a-f]{{64}}", lines[-1])
+    assert re.fullmatch(
+        rf"\./wheels/{re.escape(wheel_name())} --hash=sha256:[0-9a-f]{{64}}", lines[-1]
+    )
     assert not (built.path / "src/hashes.json").exists()
     assert verify_bento(built.tag).problems == ()
-    hashed = [part for part in inspect_bento(built.tag).sbom["components"] if part["type"] == "library"]
+    hashed = [
+        part for part in inspect_bento(built.tag).sbom["components"] if part["type"] == "library"
+    ]
     assert all(part["hashes"] for part in hashed)
     address = os.environ["PIP_INDEX_URL"].encode()
-    assert not [path for path in built.path.rglob("*") if path.is_file() and address in path.read_bytes()]
+    assert not [
+        path for path in built.path.rglob("*") if path.is_file() and address in path.read_bytes()
+    ]
     again = build(spec, BuildOptions(hashes=True))
     assert (again.tag, again.new) == (built.tag, False)
     assert build(spec).tag != built.tag
     shutil.copytree(built.path / "src/wheels", tmp_path / "image/wheels")
     shutil.copy(built.path / "env/python/requirements.txt", tmp_path / "image")
-    command = ["-m", "pip", "install", "--no-deps", "-r", "requirements.txt", "--require-hashes", "--target", "there"]
-    done = subprocess.run([sys.executable, *command], cwd=tmp_path / "image", capture_output=True, text=True)
+    command = [
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "-r",
+        "requirements.txt",
+        "--require-hashes",
+        "--target",
+        "there",
+    ]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path / "image", capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "image/there/openllm/__init__.py").is_file()
 
@@ -132,7 +158,12 @@ def test_hashes_of_installed_archives_are_known(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("version", "origin"),
-    [("1.0", None), ("1.0+cpu", ARCHIVE), ("1.0", "{"), ("1.0", '{"dir_info": {"editable": true}}')],
+    [
+        ("1.0", None),
+        ("1.0+cpu", ARCHIVE),
+        ("1.0", "{"),
+        ("1.0", '{"dir_info": {"editable": true}}'),
+    ],
 )
 def test_without_a_hash_for_one_there_is_none(
     monkeypatch: pytest.MonkeyPatch, version: str, origin: str | None

@@ -32,7 +32,15 @@ def test_everything_is_pinned_to_what_is_installed() -> None:
         name, _, version = line.partition("==")
         assert importlib.metadata.version(name).partition("+")[0] == version
     names = {line.partition("==")[0] for line in lines}
-    assert {"bentoml", "starlette", "uvicorn", "transformers", "msgspec", "simple-di", "idna"} <= names
+    assert {
+        "bentoml",
+        "starlette",
+        "uvicorn",
+        "transformers",
+        "msgspec",
+        "simple-di",
+        "idna",
+    } <= names
     assert "openllm" not in names
     assert not names & {"torch", "vllm", "pytest", "ruff", "openai"}
 
@@ -44,17 +52,23 @@ def test_a_backend_adds_what_it_lives_on() -> None:
 
 
 def test_a_marker_of_another_machine_does_not_count() -> None:
-    assert not any(re.match(r"(pywin32|colorama)\b", line) for line in lock_requirements(["echo"]).pins)
+    assert not any(
+        re.match(r"(pywin32|colorama)\b", line) for line in lock_requirements(["echo"]).pins
+    )
 
 
 def test_the_same_environment_gives_the_same_lines() -> None:
     assert lock_requirements(["pytorch", "echo"]) == lock_requirements(["echo", "pytorch", "echo"])
 
 
-def test_a_package_that_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_missing_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real = lock.installed
     monkeypatch.setattr(lock, "installed", lambda name: None if name == "uvicorn" else real(name))
-    with pytest.raises(BuildError, match=r"uvicorn is not installed here.*pip install 'uvicorn>=") as error:
+    with pytest.raises(
+        BuildError, match=r"uvicorn is not installed here.*pip install 'uvicorn>="
+    ) as error:
         lock_requirements(["echo"])
     assert "\n" not in str(error.value)
 
@@ -101,10 +115,14 @@ def _environment(monkeypatch: pytest.MonkeyPatch, **requires: list[str]) -> None
             self.name, self.requires = name, requires[name]
 
     monkeypatch.setattr(importlib.metadata, "distribution", Installed)
-    monkeypatch.setattr(importlib.metadata, "distributions", lambda: [Installed(name) for name in requires])
+    monkeypatch.setattr(
+        importlib.metadata, "distributions", lambda: [Installed(name) for name in requires]
+    )
 
 
-def test_what_is_not_here_is_left_out_with_the_name_of_who_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_here_is_left_out_with_the_name_of_who_wants_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _environment(monkeypatch, openllm=["engine"], engine=["sound>=2", "text"], text=[])
     found = lock_requirements([])
     assert found.pins == ("engine==1", "text==1")
@@ -124,7 +142,9 @@ def test_triton_is_left_out_where_torch_does_not_want_it(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("backend", ["echo", "pytorch"])
 def test_a_lock_is_complete(backend: str) -> None:
-    """It is installed without dependencies: all that a locked package requires is locked, or left out by name."""
+    """It is installed without dependencies: all that a locked package requires is locked, or left
+    out by name.
+    """
     found = lock_requirements([backend])
     names = {pin.partition("==")[0] for pin in found.pins}
     for name in names:
@@ -134,20 +154,30 @@ def test_a_lock_is_complete(backend: str) -> None:
 
 
 def test_the_cpu_lock_has_no_triton() -> None:
-    assert not [pin for pin in lock_requirements(["pytorch"]).pins if pin.startswith(("triton", "nvidia-c"))]
+    assert not [
+        pin for pin in lock_requirements(["pytorch"]).pins if pin.startswith(("triton", "nvidia-c"))
+    ]
 
 
-def test_an_image_gets_what_another_build_of_a_package_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_image_gets_what_another_build_of_a_package_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     calls: list[list[str]] = []
-    monkeypatch.setattr(completion.subprocess, "run", lambda command, check: calls.append(command) or _Done())
-    _environment(monkeypatch, torch=["nvidia-cublas==13", "triton==3", "text"], xgrammar=["triton"], text=[])
+    monkeypatch.setattr(
+        completion.subprocess, "run", lambda command, check: calls.append(command) or _Done()
+    )
+    _environment(
+        monkeypatch, torch=["nvidia-cublas==13", "triton==3", "text"], xgrammar=["triton"], text=[]
+    )
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("# left out: xgrammar -> triton\ntorch==1\n")
     assert completion.main(str(requirements)) == 0
     assert calls == [[sys.executable, "-m", "pip", "install", "nvidia-cublas==13", "triton==3"]]
 
 
-def test_an_image_that_lacks_nothing_asks_for_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_image_that_lacks_nothing_asks_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(completion.subprocess, "run", None)
     _environment(monkeypatch, torch=["text"], xgrammar=["triton"], text=[])
     requirements = tmp_path / "requirements.txt"
@@ -162,7 +192,10 @@ def test_a_lock_with_hashes_is_not_added_to(
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(f"torch==1 --hash=sha256:{'a' * 64}\n")
     assert completion.main(str(requirements)) == 1
-    assert capsys.readouterr().err == "ERROR: The packages need nvidia-cublas==13, for which the lock has no hash.\n"
+    assert (
+        capsys.readouterr().err
+        == "ERROR: The packages need nvidia-cublas==13, for which the lock has no hash.\n"
+    )
 
 
 class _Done:

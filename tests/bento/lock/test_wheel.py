@@ -60,7 +60,17 @@ def test_record_has_every_file_and_its_digest(wheel: Path) -> None:
 
 def test_pip_installs_it_and_it_makes_the_same_wheel_again(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(target)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--target",
+        str(target),
+    ]
     subprocess.run([*pip, str(wheel)], check=True)
     program = (
         "import sys, pathlib, openllm, openllm.bento.lock.wheel as w\n"
@@ -68,7 +78,12 @@ def test_pip_installs_it_and_it_makes_the_same_wheel_again(wheel: Path, tmp_path
         "print(w.write_wheel(pathlib.Path(sys.argv[1])))"
     )
     again = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(target)!r})\n{program}", str(tmp_path / "again")],
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(target)!r})\n{program}",
+            str(tmp_path / "again"),
+        ],
         check=True,
         capture_output=True,
         text=True,

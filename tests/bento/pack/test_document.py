@@ -28,7 +28,9 @@ def test_what_is_written_is_read_back(tmp_path: Path, specs: tuple[LLMSpec, ...]
 
 def test_yaml_serves_as_well(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text("# two models\nllms:\n- model_id: demo\n- {model_id: org/name, max_model_len: 512}\n")
+    path.write_text(
+        "# two models\nllms:\n- model_id: demo\n- {model_id: org/name, max_model_len: 512}\n"
+    )
     assert merge_document(read_document(path), {}) == (
         LLMSpec(model_id="demo"),
         LLMSpec(model_id="org/name", max_model_len=512),
@@ -43,8 +45,16 @@ def test_yaml_serves_as_well(tmp_path: Path) -> None:
         ("spec.json", "[]", "must hold a mapping"),
         ("spec.json", '{"llms": []}', "must be a list of specs"),
         ("spec.json", '{"llms": ["demo"]}', "must be a list of specs"),
-        ("spec.json", '{"llms": [{"model_id": "demo"}], "dtype": "auto"}', "has llms and other keys"),
-        ("spec.json", '{"model_idd": "demo"}', "Unknown spec key 'model_idd'. Did you mean model_id"),
+        (
+            "spec.json",
+            '{"llms": [{"model_id": "demo"}], "dtype": "auto"}',
+            "has llms and other keys",
+        ),
+        (
+            "spec.json",
+            '{"model_idd": "demo"}',
+            "Unknown spec key 'model_idd'. Did you mean model_id",
+        ),
     ],
 )
 def test_a_broken_file_is_one_line(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -62,15 +72,22 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_environment_beats_the_baked_spec() -> None:
-    (spec,) = merge_document([{"model_id": "demo", "dtype": "float32", "max_model_len": 64}], {"dtype": "bfloat16"})
+    (spec,) = merge_document(
+        [{"model_id": "demo", "dtype": "float32", "max_model_len": 64}], {"dtype": "bfloat16"}
+    )
     assert (spec.dtype, spec.max_model_len) == ("bfloat16", 64)
 
 
 def test_a_variable_that_names_one_model_cannot_mean_two() -> None:
     baked = [{"model_id": "demo"}, {"model_id": "org/name"}]
-    with pytest.raises(ConfigurationError, match="OPENLLM_MODEL_ID is set, but this service has 2 models"):
+    with pytest.raises(
+        ConfigurationError, match="OPENLLM_MODEL_ID is set, but this service has 2 models"
+    ):
         merge_document(baked, {"model_id": "other/name"})
-    assert [spec.dtype for spec in merge_document(baked, {"dtype": "float16"})] == ["float16", "float16"]
+    assert [spec.dtype for spec in merge_document(baked, {"dtype": "float16"})] == [
+        "float16",
+        "float16",
+    ]
 
 
 def test_two_models_of_one_name_are_refused() -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from openllm.bento.pack import files
-from openllm.bento.pack.files import LINK_FROM, Placement, bytes_to_copy, explain, place, readable, require_room
+from openllm.bento.pack.files import (
+    LINK_FROM,
+    Placement,
+    bytes_to_copy,
+    explain,
+    place,
+    readable,
+    require_room,
+)
 from openllm.errors import BuildError
 
 BIG = LINK_FROM + 1
@@ -26,7 +34,9 @@ def test_a_big_file_takes_no_room(tmp_path: Path) -> None:
     assert place(source, tmp_path / "deep" / "b") == Placement(shared=BIG)
     assert (tmp_path / "deep" / "b").read_bytes() == source.read_bytes()
     linked = (tmp_path / "deep" / "b").stat().st_ino == source.stat().st_ino
-    assert linked or files._clone(source, tmp_path / "c")  # which of the two is up to the file system
+    assert linked or files._clone(
+        source, tmp_path / "c"
+    )  # which of the two is up to the file system
 
 
 def test_a_small_file_is_copied_so_that_editing_the_source_leaves_it_alone(tmp_path: Path) -> None:
@@ -47,7 +57,9 @@ def test_a_link_is_followed_to_the_real_file(tmp_path: Path) -> None:
     assert target.read_bytes() == blob.read_bytes()
 
 
-def test_where_neither_clone_nor_link_works_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_neither_clone_nor_link_works_it_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EXDEV, "another file system")
 
@@ -72,13 +84,20 @@ def test_on_another_file_system_all_of_it_is(tmp_path: Path) -> None:
 
 
 def test_too_little_room_is_one_line_with_both_figures(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"Storing x needs 1024\.0 TiB on the disk, .* are free\. Free some") as error:
+    with pytest.raises(
+        BuildError, match=r"Storing x needs 1024\.0 TiB on the disk, .* are free\. Free some"
+    ) as error:
         require_room(1024**5, tmp_path, "Storing x")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk is full"), (errno.EACCES, "Perm")]
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EACCES, "Perm"),
+    ],
 )
 def test_a_disk_that_refuses_is_explained_in_one_line(number: int, said: str) -> None:
     line = str(explain(OSError(number, os.strerror(number)), "Storing x"))
@@ -87,7 +106,14 @@ def test_a_disk_that_refuses_is_explained_in_one_line(number: int, said: str) ->
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 1024**3, "5.0 GiB"), (2**50, "1024.0 TiB")]
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (5 * 1024**3, "5.0 GiB"),
+        (2**50, "1024.0 TiB"),
+    ],
 )
 def test_sizes_are_readable(size: int, text: str) -> None:
     assert readable(size) == text

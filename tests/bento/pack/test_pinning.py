@@ -37,10 +37,14 @@ def commit(hub: FakeHub, echo_model: Path, tmp_path: Path) -> str:
 
 
 def reference(**fields: object) -> BuildResult:
-    return build(LLMSpec.from_dict({"model_id": "birds/parrot", "backend": "echo", **fields}), REFERENCE)
+    return build(
+        LLMSpec.from_dict({"model_id": "birds/parrot", "backend": "echo", **fields}), REFERENCE
+    )
 
 
-def test_the_bento_names_the_commit_and_carries_no_weights(home: Path, hub: FakeHub, commit: str) -> None:
+def test_the_bento_names_the_commit_and_carries_no_weights(
+    home: Path, hub: FakeHub, commit: str
+) -> None:
     built = reference()
     spec = json.loads((built.path / "src/spec.json").read_text())
     assert (spec["model_id"], spec["revision"], spec["family"]) == ("birds/parrot", commit, "llama")
@@ -52,7 +56,9 @@ def test_the_bento_names_the_commit_and_carries_no_weights(home: Path, hub: Fake
     assert verify_bento(built.tag).problems == ()
 
 
-def test_the_version_follows_the_commit(home: Path, hub: FakeHub, commit: str, echo_model: Path) -> None:
+def test_the_version_follows_the_commit(
+    home: Path, hub: FakeHub, commit: str, echo_model: Path
+) -> None:
     first = reference()
     assert reference().tag == first.tag
     assert reference(revision=commit).tag == first.tag
@@ -74,7 +80,9 @@ def test_the_service_fetches_the_commit_when_it_starts(
     with running(target, tmp_path / "log", **environ) as server:
         server.wait_ready()
         assert [model.id for model in server.openai().models.list()] == ["birds/parrot"]
-        assert server.openai().completions.create(model="birds/parrot", prompt="hello there", max_tokens=2)
+        assert server.openai().completions.create(
+            model="birds/parrot", prompt="hello there", max_tokens=2
+        )
     fetched = [path for _, path in hub.requests if path.endswith("model.safetensors")]
     assert fetched
     assert all(commit in path for path in fetched)
@@ -88,10 +96,15 @@ def test_adapters_go_in_all_the_same(home: Path, commit: str, tmp_path: Path) ->
     assert [model.kind for model in inspect_bento(built.tag).models] == ["weights", "adapter"]
 
 
-def test_what_cannot_stay_on_the_hub_is_one_line(home: Path, hub: FakeHub, commit: str, echo_model: Path) -> None:
+def test_what_cannot_stay_on_the_hub_is_one_line(
+    home: Path, hub: FakeHub, commit: str, echo_model: Path
+) -> None:
     config = (echo_model / "config.json").read_bytes()
     hub.add("birds/pickled", {"config.json": config, "pytorch_model.bin": b"x"})
-    hub.add("birds/coded", {"config.json": b'{"auto_map": {"AutoModel": "x.Y"}}', "model.safetensors": b"x"})
+    hub.add(
+        "birds/coded",
+        {"config.json": b'{"auto_map": {"AutoModel": "x.Y"}}', "model.safetensors": b"x"},
+    )
     wrong: list[tuple[str, type[OpenLLMError], str]] = [
         (str(echo_model), ConfigurationError, "is not on the Hub"),
         ("demo", ConfigurationError, "is not on the Hub"),

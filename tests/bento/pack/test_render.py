@@ -12,7 +12,23 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
 
 ROOT = Path(__file__).parents[3]
-EVIL = ["a\nb", "a\n", "$(touch x)", "{{ 7 * 7 }}", "a;b", 'a"b', "a'b", "a b", "../a", "A", "-a", "a-", "", "a\0", "ä"]
+EVIL = [
+    "a\nb",
+    "a\n",
+    "$(touch x)",
+    "{{ 7 * 7 }}",
+    "a;b",
+    'a"b',
+    "a'b",
+    "a b",
+    "../a",
+    "A",
+    "-a",
+    "a-",
+    "",
+    "a\0",
+    "ä",
+]
 
 
 def test_it_is_short_and_calls_one_function_with_texts() -> None:
@@ -25,7 +41,11 @@ def test_it_is_short_and_calls_one_function_with_texts() -> None:
     assert isinstance(made.value, ast.Call)
     name, file, document = made.value.args
     assert isinstance(file, ast.Name)
-    assert (ast.literal_eval(name), file.id, ast.literal_eval(document)) == ("llama-3.2-1b", "__file__", "spec.json")
+    assert (ast.literal_eval(name), file.id, ast.literal_eval(document)) == (
+        "llama-3.2-1b",
+        "__file__",
+        "spec.json",
+    )
 
 
 def test_the_one_at_the_root_is_the_same() -> None:
@@ -39,7 +59,9 @@ def test_a_name_that_is_none_is_refused_in_one_line(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("document", ["/etc/passwd", "../spec.json", 'spec.json")\nimport os', "spec.txt", ""])
+@pytest.mark.parametrize(
+    "document", ["/etc/passwd", "../spec.json", 'spec.json")\nimport os', "spec.txt", ""]
+)
 def test_so_is_a_document_that_is_none(document: str) -> None:
     with pytest.raises(BuildError):
         render_service("demo", document)
@@ -54,10 +76,14 @@ def test_the_readme_names_model_and_adapters() -> None:
 
 
 def test_the_readme_shows_how_to_embed() -> None:
-    text = render_readme("pair", [LLMSpec(model_id="demo"), LLMSpec(model_id="a/b", name="vectors", task="embed")])
+    text = render_readme(
+        "pair", [LLMSpec(model_id="demo"), LLMSpec(model_id="a/b", name="vectors", task="embed")]
+    )
     assert "/v1/chat/completions" in text
     assert 'client.embeddings.create(model="vectors"' in text
-    assert "/v1/chat/completions" not in render_readme("alone", [LLMSpec(model_id="a/b", task="embed")])
+    assert "/v1/chat/completions" not in render_readme(
+        "alone", [LLMSpec(model_id="a/b", task="embed")]
+    )
 
 
 def test_the_readme_defuses_what_a_name_may_hold() -> None:

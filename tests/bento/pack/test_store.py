@@ -22,12 +22,18 @@ from tests.bento.models import write_echo_weights
 
 
 def keep(directory: Path) -> store.Stored:
-    return store_directory(directory, directory.name, file_digests(directory), {"hub_id": "org/name"})
+    return store_directory(
+        directory, directory.name, file_digests(directory), {"hub_id": "org/name"}
+    )
 
 
 def entries(home: Path) -> list[str]:
     """Everything below the store and its workshop."""
-    return sorted(str(path.relative_to(home)) for part in ("models", "tmp") for path in (home / part).rglob("*"))
+    return sorted(
+        str(path.relative_to(home))
+        for part in ("models", "tmp")
+        for path in (home / part).rglob("*")
+    )
 
 
 def test_bentoml_finds_what_was_stored(home: Path, echo_model: Path) -> None:
@@ -80,7 +86,9 @@ def test_a_hub_cache_is_stored_as_real_files(home: Path, tmp_path: Path, echo_mo
     assert not any(path.is_symlink() for path in stored.path.rglob("*"))
 
 
-def test_a_disk_that_fills_up_leaves_nothing(home: Path, echo_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_leaves_nothing(
+    home: Path, echo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     placed = []
 
     def fill_up(source: Path, target: Path) -> store.Placement:
@@ -102,7 +110,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
     place = tmp_path / "small"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("mounting a small file system needs root")
     yield place
@@ -132,7 +142,9 @@ def test_a_disk_that_is_full_sooner_than_it_said_leaves_nothing(
     assert entries(small_disk) == []
 
 
-def test_an_interrupt_leaves_nothing(home: Path, echo_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_nothing(
+    home: Path, echo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -146,6 +158,8 @@ def test_whoever_comes_second_in_a_race_takes_what_is_there(
     home: Path, echo_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = keep(echo_model)
-    monkeypatch.setattr(store, "find_model", lambda tag: None)  # as if it had looked a moment earlier
+    monkeypatch.setattr(
+        store, "find_model", lambda tag: None
+    )  # as if it had looked a moment earlier
     assert keep(echo_model).path == first.path
     assert entries(home).count(f"models/parrot/{first.path.name}") == 1

@@ -1,4 +1,6 @@
-"""A new-style service with two models as dependencies: what tests/bento/runner/test_runners.py serves."""
+"""A new-style service with two models as dependencies: what tests/bento/runner/test_runners.py
+serves.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,14 @@ import bentoml
 
 import openllm
 
-parrot = openllm.Runner(os.environ["ECHO_MODEL"], backend="echo", name="parrot", engine_args={"delay": 0.02})
+parrot = openllm.Runner(
+    os.environ["ECHO_MODEL"], backend="echo", name="parrot", engine_args={"delay": 0.02}
+)
 tiny = openllm.Runner(
-    os.environ["TINY_MODEL"], backend="pytorch", name="tiny", adapters=[f"{os.environ['TINY_ADAPTER']}:pirate"]
+    os.environ["TINY_MODEL"],
+    backend="pytorch",
+    name="tiny",
+    adapters=[f"{os.environ['TINY_ADAPTER']}:pirate"],
 )
 
 
@@ -23,13 +30,17 @@ class Both:
     @bentoml.api
     async def whole(self, model: str, text: str, adapter: str | None = None) -> str:
         llm = self.parrot if model == "parrot" else self.tiny
-        answer = await llm.generate(text, adapter_name=adapter, max_tokens=8, temperature=0, ignore_eos=True)
+        answer = await llm.generate(
+            text, adapter_name=adapter, max_tokens=8, temperature=0, ignore_eos=True
+        )
         return answer.text
 
     @bentoml.api
     async def along(self, model: str, text: str, max_tokens: int = 8) -> AsyncGenerator[str, None]:
         llm = self.parrot if model == "parrot" else self.tiny
-        async for piece in llm.generate_iterator(text, max_tokens=max_tokens, temperature=0, ignore_eos=True):
+        async for piece in llm.generate_iterator(
+            text, max_tokens=max_tokens, temperature=0, ignore_eos=True
+        ):
             yield piece.outputs[0].text
 
     @bentoml.api

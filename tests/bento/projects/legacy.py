@@ -1,4 +1,6 @@
-"""A service of BentoML's first kind with two Runners: what tests/bento/runner/test_runners.py serves."""
+"""A service of BentoML's first kind with two Runners: what tests/bento/runner/test_runners.py
+serves.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,14 @@ from bentoml.io import JSON, Text
 
 import openllm
 
-parrot = openllm.Runner(os.environ["ECHO_MODEL"], backend="echo", name="parrot", engine_args={"delay": 0.02})
+parrot = openllm.Runner(
+    os.environ["ECHO_MODEL"], backend="echo", name="parrot", engine_args={"delay": 0.02}
+)
 tiny = openllm.Runner(
-    os.environ["TINY_MODEL"], backend="pytorch", name="tiny", adapters=[f"{os.environ['TINY_ADAPTER']}:pirate"]
+    os.environ["TINY_MODEL"],
+    backend="pytorch",
+    name="tiny",
+    adapters=[f"{os.environ['TINY_ADAPTER']}:pirate"],
 )
 svc = bentoml.legacy.Service("both", runners=[parrot, tiny])
 GREEDY = {"temperature": 0, "ignore_eos": True}

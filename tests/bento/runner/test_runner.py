@@ -63,7 +63,10 @@ def test_in_a_script(runner: Runner) -> None:
     runner.init_local()
     assert runner.adapters.run() == ("pirate",)
     assert runner.generate.run("hello there", max_tokens=20).text == "hello there"
-    assert runner.generate.run("hello there", max_tokens=20, adapter_name="pirate").text == "hello there"
+    assert (
+        runner.generate.run("hello there", max_tokens=20, adapter_name="pirate").text
+        == "hello there"
+    )
     first, second = runner.embed.run(["one", "two"])
     assert len(first) == len(second) > 1
     with pytest.raises(InvalidRequest):
@@ -72,13 +75,18 @@ def test_in_a_script(runner: Runner) -> None:
 
 def test_a_stream_in_a_script(runner: Runner) -> None:
     runner.init_local()
-    pieces = [piece.outputs[0].text for piece in runner.generate_iterator.run("hello there", max_tokens=20)]
+    pieces = [
+        piece.outputs[0].text
+        for piece in runner.generate_iterator.run("hello there", max_tokens=20)
+    ]
     assert "".join(pieces) == "hello there"
     assert len(pieces) > 1
 
 
 async def test_batches_are_lists_and_nothing_else(runner: Runner) -> None:
-    """BentoML would take a text for a list of letters; and it never answers a call with further arguments."""
+    """BentoML would take a text for a list of letters; and it never answers a call with further
+    arguments.
+    """
     runner.init_local()
     with pytest.raises(InvalidRequest, match="list of texts"):
         runner.embed.run("hello")
@@ -87,7 +95,9 @@ async def test_batches_are_lists_and_nothing_else(runner: Runner) -> None:
 
 
 def test_bentomls_own_options(echo_model: Path) -> None:
-    runner = openllm.Runner(str(echo_model), backend="echo", name="polly", embedded=True, max_batch_size=7)
+    runner = openllm.Runner(
+        str(echo_model), backend="echo", name="polly", embedded=True, max_batch_size=7
+    )
     assert (runner.name, runner.embedded) == ("polly", True)
     assert {method.max_batch_size for method in runner.runner_methods} == {7}
     assert runner.llm.spec.name == "polly"
@@ -104,9 +114,14 @@ async def test_a_copy_of_a_runner(runner: Runner) -> None:
 
 async def test_in_a_coroutine(runner: Runner) -> None:
     runner.init_local(quiet=True)
-    answers = await asyncio.gather(*(runner.generate.async_run("hello there", max_tokens=20) for _ in range(5)))
+    answers = await asyncio.gather(
+        *(runner.generate.async_run("hello there", max_tokens=20) for _ in range(5))
+    )
     assert [answer.text for answer in answers] == ["hello there"] * 5
-    pieces = [piece.outputs[0].text async for piece in runner.generate_iterator.async_stream("hello there")]
+    pieces = [
+        piece.outputs[0].text
+        async for piece in runner.generate_iterator.async_stream("hello there")
+    ]
     assert "".join(pieces) == "hello there"
     assert len(pieces) > 1
 
@@ -117,7 +132,8 @@ async def test_closing_a_stream_cancels_it(runner: Runner) -> None:
     await anext(stream)
     await stream.aclose()
     async with asyncio.timeout(5):
-        while (await runner.stats.async_run()).running:  # noqa: ASYNC110  an engine has no event for it
+        # an engine has no event for it
+        while (await runner.stats.async_run()).running:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -141,7 +157,10 @@ def test_an_llm_becomes_a_runner(echo_model: Path) -> None:
 
 
 def test_the_model_is_named_as_everywhere() -> None:
-    assert openllm.Runner("llama", model_id="somebody/some-llama", backend="vllm").spec.family == "llama"
+    assert (
+        openllm.Runner("llama", model_id="somebody/some-llama", backend="vllm").spec.family
+        == "llama"
+    )
     with pytest.raises(UnknownFamily, match="llama"):
         openllm.Runner("lama")
 
@@ -160,7 +179,9 @@ async def test_runners_are_not_reached_over_tcp(runner: Runner) -> None:
         BentoMLContainer.remote_runner_mapping.reset()
 
 
-def test_where_bentoml_would_use_tcp_it_does_not_start(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_bentoml_would_use_tcp_it_does_not_start(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import platform
 
     monkeypatch.setattr(platform, "release", lambda: "5.15.90.1-microsoft-standard-WSL2")
@@ -189,13 +210,21 @@ def test_where_bentoml_would_use_tcp_it_does_not_start(runner: Runner, monkeypat
     ],
 )
 def test_each_worker_gets_its_gpus(
-    monkeypatch: pytest.MonkeyPatch, mask: str, resources: Any, share: float, spec: dict[str, Any], expected: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    mask: str,
+    resources: Any,
+    share: float,
+    spec: dict[str, Any],
+    expected: list[str],
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
     runner = LLM.from_spec(LLMSpec(model_id="./m", **spec)).to_runner()
     strategy, kind = runner.scheduling_strategy, runner.runnable_class
     count = strategy.get_worker_count(kind, resources, share)
-    found = [strategy.get_worker_env(kind, resources, share, at)["CUDA_VISIBLE_DEVICES"] for at in range(count)]
+    found = [
+        strategy.get_worker_env(kind, resources, share, at)["CUDA_VISIBLE_DEVICES"]
+        for at in range(count)
+    ]
     assert found == expected
 
 
@@ -204,7 +233,9 @@ def test_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch, wanted: Any) -
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     runner = LLM.from_spec(LLMSpec(model_id="./m")).to_runner()
     with pytest.raises(ConfigurationError, match="CUDA_VISIBLE_DEVICES"):
-        runner.scheduling_strategy.get_worker_count(runner.runnable_class, {"nvidia.com/gpu": wanted}, 1)
+        runner.scheduling_strategy.get_worker_count(
+            runner.runnable_class, {"nvidia.com/gpu": wanted}, 1
+        )
 
 
 def test_too_few_gpus_for_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +258,9 @@ print(openllm.Runner(sys.argv[1], backend="echo").name)
 
 
 def test_a_service_of_the_new_style_in_the_same_process_does_no_harm(echo_model: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", BESIDE, str(echo_model)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE, str(echo_model)], capture_output=True, text=True, timeout=120
+    )
     assert done.stdout.strip() == "parrot", done.stderr
 
 

@@ -1,4 +1,6 @@
-"""Runners in real `bentoml serve` processes: as dependencies over our transport, and in BentoML's own runner server."""
+"""Runners in real `bentoml serve` processes: as dependencies over our transport, and in BentoML's
+own runner server.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +49,18 @@ def expected(environment: dict[str, str]) -> dict[str | None, str]:
     with LLM.from_spec(spec) as llm:
 
         def say(adapter: str | None) -> str:
-            work = llm.generate(TEXT, adapter_name=adapter, temperature=0, max_tokens=8, ignore_eos=True)
+            work = llm.generate(
+                TEXT, adapter_name=adapter, temperature=0, max_tokens=8, ignore_eos=True
+            )
             return llm.run(work).text
 
         return {name: say(name) for name in (None, "pirate")}
 
 
 @pytest.fixture(scope="module", params=["depending:Both", "legacy:svc"])
-def server(request: pytest.FixtureRequest, place: Path, environment: dict[str, str]) -> Iterator[ServerProcess]:
+def server(
+    request: pytest.FixtureRequest, place: Path, environment: dict[str, str]
+) -> Iterator[ServerProcess]:
     target: str = request.param
     folder = place / target.partition(":")[0]
     folder.mkdir()
@@ -99,7 +105,9 @@ def test_a_synchronous_api_streams_too(call: Call, expected: dict[str | None, st
 
 
 def test_leaving_a_stream_cancels_it(server: ServerProcess, call: Call) -> None:
-    pieces = stream(server, model="parrot", text="hello there", max_tokens=400)  # eight seconds of it
+    pieces = stream(
+        server, model="parrot", text="hello there", max_tokens=400
+    )  # eight seconds of it
     next(pieces)
     _wait_for(call, 1)
     pieces.close()  # type: ignore[attr-defined]  # a generator
@@ -107,7 +115,9 @@ def test_leaving_a_stream_cancels_it(server: ServerProcess, call: Call) -> None:
 
 
 def _wait_for(call: Call, running: int) -> None:
-    """Engines in processes of their own report a little later what runs; the stream itself would take eight seconds."""
+    """Engines in processes of their own report a little later what runs; the stream itself would
+    take eight seconds.
+    """
     end = time.monotonic() + 5
     while call("running").json() != running:
         assert time.monotonic() < end, f"not {running} running"
@@ -124,7 +134,9 @@ def test_a_wrong_text_in_a_batch_harms_nobody_else(server: ServerProcess) -> Non
     """BentoML joins what callers send at the same time."""
 
     def embed(text: str) -> int:
-        return httpx.post(f"{server.url}/embed", json={"texts": [text]}, timeout=STOP_WAIT).status_code
+        return httpx.post(
+            f"{server.url}/embed", json={"texts": [text]}, timeout=STOP_WAIT
+        ).status_code
 
     texts = ["good", "too long " * 2000] * 12
     with ThreadPoolExecutor(len(texts)) as pool:

@@ -1,4 +1,6 @@
-"""What starting a Bento does not do: import what nobody needs yet, and read weights that can be mapped."""
+"""What starting a Bento does not do: import what nobody needs yet, and read weights that can be
+mapped.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,12 @@ def run(code: str, *args: str) -> object:
 
 
 @pytest.mark.parametrize("then", ["", "service.to_asgi()"], ids=["supervisor", "worker"])
-def test_no_engine_is_imported_before_it_is_loaded(home: Path, echo_model: Path, tmp_path: Path, then: str) -> None:
-    """BentoML's supervisor only loads the service; a worker answers /livez before it loads engines."""
+def test_no_engine_is_imported_before_it_is_loaded(
+    home: Path, echo_model: Path, tmp_path: Path, then: str
+) -> None:
+    """BentoML's supervisor only loads the service; a worker answers /livez before it loads
+    engines.
+    """
     project = tmp_path / "project"
     project.mkdir()
     write_project(project, [LLMSpec(model_id=str(echo_model), backend="pytorch")])
@@ -57,9 +63,11 @@ def test_no_engine_is_imported_before_it_is_loaded(home: Path, echo_model: Path,
 
 
 def test_weights_are_mapped_and_extras_left_alone(tmp_path: Path) -> None:
-    """The PyTorch engine: no more of the weights is read than their header, and what only some requests need is not
-    imported."""
-    model = write_llama(tmp_path / "model", hidden_size=512, intermediate_size=2048, num_hidden_layers=4)
+    """The PyTorch engine: no more of the weights is read than their header, and what only some
+    requests need is not imported."""
+    model = write_llama(
+        tmp_path / "model", hidden_size=512, intermediate_size=2048, num_hidden_layers=4
+    )
     size = sum(path.stat().st_size for path in model.glob("*.safetensors"))
     assert size > 50_000_000
     found = run(GENERATE, str(model))

@@ -56,7 +56,10 @@ def test_one_port_one_address_for_all_models(server: ServerProcess, tmp_path: Pa
     assert server.listening_ports() == {server.port}
     client = server.openai()
     assert [model.id for model in client.models.list()] == ["chat", "vectors"]
-    assert client.completions.create(model="chat", prompt="hello there", max_tokens=9).choices[0].text == "hello there"
+    assert (
+        client.completions.create(model="chat", prompt="hello there", max_tokens=9).choices[0].text
+        == "hello there"
+    )
     first, second = client.embeddings.create(model="vectors", input=["one", "two"]).data
     assert first.embedding != second.embedding
     adapters_are_known_to_every_worker(server, tmp_path)
@@ -69,10 +72,18 @@ def adapters_are_known_to_every_worker(server: ServerProcess, tmp_path: Path) ->
     write_echo_adapter(tmp_path / "pirate")
     body = {"name": "pirate", "source": "pirate", "model": "chat"}
     headers = {"Authorization": "Bearer key"}
-    assert httpx.post(f"{server.url}/v1/adapters", json=body, headers=headers, timeout=STOP_WAIT).status_code == 201
+    assert (
+        httpx.post(
+            f"{server.url}/v1/adapters", json=body, headers=headers, timeout=STOP_WAIT
+        ).status_code
+        == 201
+    )
     end = time.monotonic() + 5
     while True:  # each look is a connection of its own, so sooner or later each worker is asked
-        found = [[model["id"] for model in httpx.get(f"{server.url}/v1/models").json()["data"]] for _ in range(12)]
+        found = [
+            [model["id"] for model in httpx.get(f"{server.url}/v1/models").json()["data"]]
+            for _ in range(12)
+        ]
         if all("pirate" in names for names in found):
             return
         assert time.monotonic() < end, found
@@ -85,7 +96,9 @@ def metrics_are_those_of_all_workers(server: ServerProcess) -> None:
 
     async def ask_many() -> None:
         limits = httpx.Limits(max_keepalive_connections=0)  # so that both workers get some
-        async with httpx.AsyncClient(base_url=server.url, timeout=STOP_WAIT, limits=limits) as client:
+        async with httpx.AsyncClient(
+            base_url=server.url, timeout=STOP_WAIT, limits=limits
+        ) as client:
             await asyncio.gather(*(ask(client) for _ in range(30)))
 
     before = counted(server)
@@ -95,14 +108,18 @@ def metrics_are_those_of_all_workers(server: ServerProcess) -> None:
 
 def counted(server: ServerProcess) -> int:
     page = httpx.get(f"{server.url}/metrics", timeout=STOP_WAIT).raise_for_status().text
-    found = re.findall(r'^openllm_requests_total\{.*model="chat".*completions.*\} ([0-9.]+)$', page, re.MULTILINE)
+    found = re.findall(
+        r'^openllm_requests_total\{.*model="chat".*completions.*\} ([0-9.]+)$', page, re.MULTILINE
+    )
     assert page.count('openllm_requests_running{model="chat"}') == 1
     return int(sum(map(float, found)))
 
 
 def ends_when_its_streams_have(server: ServerProcess) -> None:
     begun, found = threading.Event(), list[str]()
-    reader = threading.Thread(target=stream_slowly, args=(server, 40, begun, found), kwargs={"model": "chat"})
+    reader = threading.Thread(
+        target=stream_slowly, args=(server, 40, begun, found), kwargs={"model": "chat"}
+    )
     reader.start()
     assert begun.wait(STOP_WAIT)
     server.send(signal.SIGTERM)
@@ -114,11 +131,24 @@ def ends_when_its_streams_have(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("victim", ["engine", "worker", "supervisor"])
 def test_when_one_process_dies_all_end(two: Path, home: Path, tmp_path: Path, victim: str) -> None:
-    command = ["openllm", "start", "-f", str(two), "--api-workers", str(WORKERS), "--drain-seconds", "1"]
+    command = [
+        "openllm",
+        "start",
+        "-f",
+        str(two),
+        "--api-workers",
+        str(WORKERS),
+        "--drain-seconds",
+        "1",
+    ]
     with running(command, tmp_path / "log") as server:
         server.wait_ready()
         members = server.family()
-        marks = {"engine": "openllm.remote", "worker": "openllm.bento.serving.api_worker", "supervisor": "start"}
+        marks = {
+            "engine": "openllm.remote",
+            "worker": "openllm.bento.serving.api_worker",
+            "supervisor": "start",
+        }
         next(member for member in members if marks[victim] in member.cmdline()).kill()
         assert server.wait() != 0
         assert gone(members)

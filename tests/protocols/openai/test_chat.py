@@ -16,9 +16,8 @@ from tests.serving import Running
 
 PATH = "/v1/chat/completions"
 MESSAGES: Any = [{"role": "user", "content": "hello world, how do I build it?"}]
-ANSWER = (
-    "hello world, how do I build it?"  # the echo engine gives the whole rendered prompt; special tokens are left out
-)
+# the echo engine gives the whole rendered prompt; special tokens are left out
+ANSWER = "hello world, how do I build it?"
 
 
 def events(text: str) -> list[dict[str, Any]]:
@@ -64,7 +63,9 @@ def test_a_stream_begins_with_the_role_and_ends_with_a_reason(official: openai.O
 def test_usage_comes_last_and_without_choices(official: openai.OpenAI) -> None:
     options: Any = {"include_usage": True}
     chunks = list(
-        official.chat.completions.create(model="echo", messages=MESSAGES, stream=True, stream_options=options)
+        official.chat.completions.create(
+            model="echo", messages=MESSAGES, stream=True, stream_options=options
+        )
     )
     whole = official.chat.completions.create(model="echo", messages=MESSAGES)
     assert chunks[-1].choices == []
@@ -78,7 +79,9 @@ def test_without_include_usage_no_chunk_mentions_it(client: httpx.Client) -> Non
 
 
 def test_the_headers_of_a_stream(client: httpx.Client) -> None:
-    answer = client.post(PATH, json={"messages": MESSAGES, "stream": True}, headers={"x-request-id": "mine-1"})
+    answer = client.post(
+        PATH, json={"messages": MESSAGES, "stream": True}, headers={"x-request-id": "mine-1"}
+    )
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["x-accel-buffering"] == "no"
@@ -91,23 +94,43 @@ def test_curl_without_a_content_type_header_works(client: httpx.Client) -> None:
     assert client.post(PATH, content=body, headers=form).json()["usage"]["completion_tokens"] == 4
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     n=st.integers(1, 4),
     limit=st.integers(1, 30),
-    text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=30),
+    text=st.text(
+        st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=30
+    ),
 )
-def test_streamed_and_whole_answers_are_the_same(client: httpx.Client, n: int, limit: int, text: str) -> None:
+def test_streamed_and_whole_answers_are_the_same(
+    client: httpx.Client, n: int, limit: int, text: str
+) -> None:
     body = {"messages": [{"role": "user", "content": text}], "n": n, "max_tokens": limit}
     whole = client.post(PATH, json=body).json()
-    streamed = events(client.post(PATH, json={**body, "stream": True, "stream_options": {"include_usage": True}}).text)
+    streamed = events(
+        client.post(
+            PATH, json={**body, "stream": True, "stream_options": {"include_usage": True}}
+        ).text
+    )
     assert len(whole["choices"]) == n
     assert streamed[-1]["usage"] == whole["usage"]
     assert whole["usage"]["completion_tokens"] <= n * limit
     for choice in whole["choices"]:
-        mine = [item for event in streamed for item in event["choices"] if item["index"] == choice["index"]]
-        assert "".join(item["delta"].get("content") or "" for item in mine) == choice["message"]["content"]
-        assert [item["finish_reason"] for item in mine if item["finish_reason"]] == [choice["finish_reason"]]
+        mine = [
+            item
+            for event in streamed
+            for item in event["choices"]
+            if item["index"] == choice["index"]
+        ]
+        assert (
+            "".join(item["delta"].get("content") or "" for item in mine)
+            == choice["message"]["content"]
+        )
+        assert [item["finish_reason"] for item in mine if item["finish_reason"]] == [
+            choice["finish_reason"]
+        ]
         assert mine[-1]["finish_reason"] is not None
 
 
@@ -154,7 +177,12 @@ def test_logprobs_cover_the_tokens_of_the_answer(official: openai.OpenAI) -> Non
 
 
 def test_text_parts_are_joined(official: openai.OpenAI) -> None:
-    parts: Any = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "text", "text": "world"}]}]
+    parts: Any = [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "hello"}, {"type": "text", "text": "world"}],
+        }
+    ]
     answer = official.chat.completions.create(model="echo", messages=parts)
     assert answer.choices[0].message.content == "hello\nworld"
 
@@ -164,11 +192,22 @@ def test_a_whole_conversation_with_every_role_is_taken(running: Running) -> None
     messages = [
         {"role": "developer", "content": "short"},
         {"role": "user", "content": "hello", "name": "me"},
-        {"role": "assistant", "content": None, "tool_calls": [call], "refusal": None, "annotations": []},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call],
+            "refusal": None,
+            "annotations": [],
+        },
         {"role": "tool", "tool_call_id": "c1", "content": "world"},
     ]
     tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-    body = {"messages": messages, "tools": tools, "tool_choice": "auto", "parallel_tool_calls": True}
+    body = {
+        "messages": messages,
+        "tools": tools,
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+    }
     with running.client() as client:
         assert client.post(PATH, json=body).status_code == 200
 

@@ -21,7 +21,12 @@ def test_a_whole_answer_has_openais_shape(official: openai.OpenAI) -> None:
     assert answer.object == "text_completion"
     assert answer.id.startswith("cmpl-")
     [choice] = answer.choices
-    assert (choice.index, choice.text, choice.finish_reason, choice.logprobs) == (0, TEXT, "stop", None)
+    assert (choice.index, choice.text, choice.finish_reason, choice.logprobs) == (
+        0,
+        TEXT,
+        "stop",
+        None,
+    )
     assert answer.usage is not None
     assert answer.usage.prompt_tokens == answer.usage.completion_tokens
 
@@ -40,27 +45,48 @@ def test_prompts_may_be_texts_ids_or_lists_of_them(official: openai.OpenAI) -> N
         assert answer.choices[0].text == TEXT
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    prompts=st.lists(st.text(alphabet="ab c\u00fc\U0001f600", min_size=1, max_size=12), min_size=1, max_size=4),
+    prompts=st.lists(
+        st.text(alphabet="ab c\u00fc\U0001f600", min_size=1, max_size=12), min_size=1, max_size=4
+    ),
     n=st.integers(1, 3),
     echo=st.booleans(),
 )
-def test_streamed_and_whole_answers_are_the_same(client: httpx.Client, prompts: list[str], n: int, echo: bool) -> None:
+def test_streamed_and_whole_answers_are_the_same(
+    client: httpx.Client, prompts: list[str], n: int, echo: bool
+) -> None:
     body = {"prompt": prompts, "n": n, "echo": echo, "max_tokens": 20}
     whole = client.post(PATH, json=body).json()
-    streamed = events(client.post(PATH, json={**body, "stream": True, "stream_options": {"include_usage": True}}).text)
+    streamed = events(
+        client.post(
+            PATH, json={**body, "stream": True, "stream_options": {"include_usage": True}}
+        ).text
+    )
     alone = [client.post(PATH, json={**body, "prompt": prompt}).json() for prompt in prompts]
     for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
-        assert whole["usage"][name] == sum(answer["usage"][name] for answer in alone) == streamed[-1]["usage"][name]
+        assert (
+            whole["usage"][name]
+            == sum(answer["usage"][name] for answer in alone)
+            == streamed[-1]["usage"][name]
+        )
     assert [choice["index"] for choice in whole["choices"]] == list(range(n * len(prompts)))
     assert [choice["text"] for choice in whole["choices"]] == [
         choice["text"] for answer in alone for choice in answer["choices"]
     ]
     for choice in whole["choices"]:
-        mine = [item for event in streamed for item in event["choices"] if item["index"] == choice["index"]]
+        mine = [
+            item
+            for event in streamed
+            for item in event["choices"]
+            if item["index"] == choice["index"]
+        ]
         assert "".join(item["text"] for item in mine) == choice["text"]
-        assert [item["finish_reason"] for item in mine if item["finish_reason"]] == [choice["finish_reason"]]
+        assert [item["finish_reason"] for item in mine if item["finish_reason"]] == [
+            choice["finish_reason"]
+        ]
 
 
 def test_logprobs_are_the_four_lists(official: openai.OpenAI) -> None:
@@ -72,7 +98,9 @@ def test_logprobs_are_the_four_lists(official: openai.OpenAI) -> None:
     assert found.token_logprobs == [0.0] * 6
     assert found.top_logprobs == [{token: 0.0} for token in found.tokens]
     assert found.text_offset is not None
-    for token, offset in zip(found.tokens[1:], found.text_offset[1:], strict=True):  # the first one marks the beginning
+    for token, offset in zip(
+        found.tokens[1:], found.text_offset[1:], strict=True
+    ):  # the first one marks the beginning
         assert answer.choices[0].text[offset:].startswith(token)
 
 
@@ -80,7 +108,9 @@ def test_streamed_logprobs_are_the_whole_ones(client: httpx.Client) -> None:
     body: dict[str, Any] = {"prompt": TEXT, "logprobs": 1, "max_tokens": 6}
     whole = client.post(PATH, json=body).json()["choices"][0]["logprobs"]
     chunks = events(client.post(PATH, json={**body, "stream": True}).text)
-    parts = [choice["logprobs"] for chunk in chunks for choice in chunk["choices"] if choice["logprobs"]]
+    parts = [
+        choice["logprobs"] for chunk in chunks for choice in chunk["choices"] if choice["logprobs"]
+    ]
     assert {key: [item for part in parts for item in part[key]] for key in whole} == whole
 
 
@@ -132,4 +162,7 @@ def test_what_is_not_supported_is_said(client: httpx.Client, field: dict[str, An
 
 
 def test_best_of_that_equals_n_is_fine(client: httpx.Client) -> None:
-    assert client.post(PATH, json={"prompt": TEXT, "n": 2, "best_of": 2, "suffix": ""}).status_code == 200
+    assert (
+        client.post(PATH, json={"prompt": TEXT, "n": 2, "best_of": 2, "suffix": ""}).status_code
+        == 200
+    )

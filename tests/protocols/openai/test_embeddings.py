@@ -33,7 +33,9 @@ def test_each_input_has_a_vector_in_its_place(official: openai.OpenAI) -> None:
 def test_base64_and_numbers_are_the_same_vector(client: httpx.Client) -> None:
     body = {"input": "hello world"}
     numbers = client.post(PATH, json=body).json()["data"][0]["embedding"]
-    packed_form = client.post(PATH, json={**body, "encoding_format": "base64"}).json()["data"][0]["embedding"]
+    packed_form = client.post(PATH, json={**body, "encoding_format": "base64"}).json()["data"][0][
+        "embedding"
+    ]
     raw = base64.b64decode(packed_form)
     assert list(struct.unpack(f"<{len(raw) // 4}f", raw)) == pytest.approx(numbers)
 
@@ -45,7 +47,9 @@ def test_packing_keeps_32_bit_floats(vector: list[float]) -> None:
 
 
 def test_dimensions_cut_and_the_length_stays_one(official: openai.OpenAI) -> None:
-    vector = official.embeddings.create(model="echo", input="hello", dimensions=3, encoding_format="float")
+    vector = official.embeddings.create(
+        model="echo", input="hello", dimensions=3, encoding_format="float"
+    )
     assert len(vector.data[0].embedding) == 3
     assert sum(value * value for value in vector.data[0].embedding) == pytest.approx(1.0)
 
@@ -83,7 +87,10 @@ def test_bad_input_is_named(client: httpx.Client, body: dict[str, Any], param: s
 
 def test_an_adapter_is_not_silently_left_out(echo_model: Path, tmp_path: Path) -> None:
     adapter = write_echo_adapter(tmp_path / "pirate")
-    with serve(echo_llm(echo_model, adapters=[f"{adapter}:pirate"])) as server, server.client() as client:
+    with (
+        serve(echo_llm(echo_model, adapters=[f"{adapter}:pirate"])) as server,
+        server.client() as client,
+    ):
         assert client.post(PATH, json={"input": "a", "model": "echo"}).status_code == 200
         answer = client.post(PATH, json={"input": "a", "model": "pirate"})
         assert answer.status_code == 400

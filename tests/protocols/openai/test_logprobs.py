@@ -35,11 +35,18 @@ def test_chat_has_one_entry_per_token_with_its_alternatives(tokenizer: Tokenizer
 def test_minus_infinity_is_a_number_json_can_say(tokenizer: Tokenizer) -> None:
     a = tokenizer.token_to_id("a")
     found = ChatLogprobs(TokenTable(tokenizer), 1).encode([entry(a, -math.inf, (a, -math.inf))])
-    assert found["content"][0]["logprob"] == found["content"][0]["top_logprobs"][0]["logprob"] == LEAST
+    assert (
+        found["content"][0]["logprob"] == found["content"][0]["top_logprobs"][0]["logprob"] == LEAST
+    )
 
 
-@given(text=st.text(alphabet="abc \u00fc\u4e2d\U0001f600", min_size=1, max_size=20), cut=st.integers(0, 20))
-def test_text_offsets_point_at_the_tokens_in_the_text(tokenizer: Tokenizer, text: str, cut: int) -> None:
+@given(
+    text=st.text(alphabet="abc \u00fc\u4e2d\U0001f600", min_size=1, max_size=20),
+    cut=st.integers(0, 20),
+)
+def test_text_offsets_point_at_the_tokens_in_the_text(
+    tokenizer: Tokenizer, text: str, cut: int
+) -> None:
     table = TokenTable(tokenizer)
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     lists = TextLogprobs(table, 0)
@@ -53,7 +60,9 @@ def test_text_offsets_point_at_the_tokens_in_the_text(tokenizer: Tokenizer, text
 
 def test_completions_list_the_chosen_token_with_the_best(tokenizer: Tokenizer) -> None:
     a, b = tokenizer.token_to_id("a"), tokenizer.token_to_id("b")
-    found = TextLogprobs(TokenTable(tokenizer), 1).encode([None, entry(a, -2.0, (b, -0.2), (a, -2.0))], first=b)
+    found = TextLogprobs(TokenTable(tokenizer), 1).encode(
+        [None, entry(a, -2.0, (b, -0.2), (a, -2.0))], first=b
+    )
     assert found["tokens"] == ["b", "a"]
     assert found["token_logprobs"] == [None, -2.0]
     assert found["top_logprobs"] == [None, {"b": -0.2, "a": -2.0}]

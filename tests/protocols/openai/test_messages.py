@@ -13,7 +13,10 @@ from openllm.protocols.openai.messages import read_conversation
 from openllm.types import Conversation, Message
 
 HELLO: Any = {"role": "user", "content": "hello"}
-TOOL: Any = {"type": "function", "function": {"name": "look", "description": None, "parameters": {"type": "object"}}}
+TOOL: Any = {
+    "type": "function",
+    "function": {"name": "look", "description": None, "parameters": {"type": "object"}},
+}
 
 
 def read(body: dict[str, Any], **settings: Any) -> Conversation:
@@ -28,11 +31,17 @@ def test_the_plain_case_asks_for_an_answer() -> None:
 
 
 def test_developer_is_the_system_to_a_template() -> None:
-    assert read({"messages": [{"role": "developer", "content": "short"}]}).messages == (Message("system", "short"),)
+    assert read({"messages": [{"role": "developer", "content": "short"}]}).messages == (
+        Message("system", "short"),
+    )
 
 
 def test_arguments_of_calls_reach_the_template_as_objects() -> None:
-    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": [1, 2]}'}}
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "look", "arguments": '{"at": [1, 2]}'},
+    }
     messages = [
         HELLO,
         {"role": "assistant", "tool_calls": [call]},
@@ -46,7 +55,13 @@ def test_arguments_of_calls_reach_the_template_as_objects() -> None:
 
 
 def test_what_an_answer_had_can_be_sent_back_as_it_was() -> None:
-    answer = {"role": "assistant", "content": "hi", "refusal": None, "annotations": None, "audio": None}
+    answer = {
+        "role": "assistant",
+        "content": "hi",
+        "refusal": None,
+        "annotations": None,
+        "audio": None,
+    }
     more = {"function_call": None, "tool_calls": None}
     assert read({"messages": [HELLO, {**answer, **more}]}).messages[1] == Message("assistant", "hi")
 
@@ -56,7 +71,10 @@ def test_tools_are_shown_unless_they_must_not_be_called(choice: str | None, show
     tools = read({"tools": [TOOL], "tool_choice": choice}).tools
     assert len(tools) == shown
     if shown:
-        assert tools[0] == {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+        assert tools[0] == {
+            "type": "function",
+            "function": {"name": "look", "parameters": {"type": "object"}},
+        }
 
 
 def test_continuing_a_message_needs_no_second_switch() -> None:
@@ -69,4 +87,6 @@ def test_arguments_of_the_template_need_the_operators_leave() -> None:
     body = {"chat_template_kwargs": {"enable_thinking": False}}
     with pytest.raises(UnsupportedFeature, match="OPENLLM_TRUST_REQUEST_CHAT_TEMPLATE"):
         read(body)
-    assert read(body, trust_request_chat_template=True).template_kwargs == {"enable_thinking": False}
+    assert read(body, trust_request_chat_template=True).template_kwargs == {
+        "enable_thinking": False
+    }

@@ -40,7 +40,9 @@ def test_a_model_that_is_not_there_is_a_404_in_openais_shape(several: Running) -
         assert caught.value.code == "model_not_found"
         assert "org/first" in str(caught.value)
         with pytest.raises(openai.NotFoundError) as caught:
-            official.chat.completions.create(model="gpt-4", messages=[{"role": "user", "content": "a"}])
+            official.chat.completions.create(
+                model="gpt-4", messages=[{"role": "user", "content": "a"}]
+            )
         assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
@@ -51,7 +53,9 @@ def test_requests_go_to_the_model_they_name(several: Running) -> None:
         assert official.embeddings.create(model="vectors", input="hello").model == "vectors"
 
 
-def test_model_may_be_absent_only_while_there_is_one(several: Running, client: httpx.Client) -> None:
+def test_model_may_be_absent_only_while_there_is_one(
+    several: Running, client: httpx.Client
+) -> None:
     body = {"prompt": "hello"}
     assert client.post("/v1/completions", json=body).json()["model"] == "echo"
     with several.client() as many:

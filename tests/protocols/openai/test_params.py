@@ -1,4 +1,6 @@
-"""Sampling fields of the wire as overrides of an LLM's defaults: only what was said, under our names."""
+"""Sampling fields of the wire as overrides of an LLM's defaults: only what was said, under our
+names.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,14 @@ def test_what_is_not_said_is_left_to_the_models_defaults() -> None:
 
 
 def test_names_become_ours() -> None:
-    assert read({"stop": "x", "include_stop_str_in_output": True}) == {"stop": ("x",), "include_stop": True}
-    assert read({"logit_bias": {"5": 1}, "stop_token_ids": [7]}) == {"logit_bias": {"5": 1}, "stop_token_ids": [7]}
+    assert read({"stop": "x", "include_stop_str_in_output": True}) == {
+        "stop": ("x",),
+        "include_stop": True,
+    }
+    assert read({"logit_bias": {"5": 1}, "stop_token_ids": [7]}) == {
+        "logit_bias": {"5": 1},
+        "stop_token_ids": [7],
+    }
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,11 @@ def test_names_become_ours() -> None:
         ({"structured_outputs": {"json_object": True}}, StructureKind.JSON_OBJECT, ""),
         ({"structured_outputs": {"choice": ["yes", "no"]}}, StructureKind.CHOICE, ["yes", "no"]),
         ({"structured_outputs": {"regex": "[ab]+"}}, StructureKind.REGEX, "[ab]+"),
-        ({"structured_outputs": {"grammar": 'root ::= "a"'}}, StructureKind.GRAMMAR, 'root ::= "a"'),
+        (
+            {"structured_outputs": {"grammar": 'root ::= "a"'}},
+            StructureKind.GRAMMAR,
+            'root ::= "a"',
+        ),
     ],
 )
 def test_structures(body: dict[str, Any], kind: StructureKind, value: Any) -> None:
