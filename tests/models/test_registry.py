@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from openllm import models
 from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.models import registry
 from openllm.models.base import LLMConfig
 
 NAMES = [
@@ -144,7 +145,7 @@ def test_the_order_of_the_families_changes_nothing(
     chance.shuffle(shuffled)
     with pytest.MonkeyPatch.context() as patch:
         expected = models.resolve(model_id, architecture)
-        patch.setattr(models, "names", lambda: shuffled)
+        patch.setattr(registry, "names", lambda: shuffled)
         assert models.resolve(model_id, architecture) is expected
 
 
@@ -155,7 +156,7 @@ def test_two_families_that_claim_one_architecture_are_an_error(
         name = "twin"
         architectures = ("LlamaForCausalLM",)
 
-    monkeypatch.setattr(models, "families", lambda: [models.get("llama"), TwinConfig])
+    monkeypatch.setattr(registry, "all_families", lambda: [models.get("llama"), TwinConfig])
     with pytest.raises(
         ConfigurationError, match="llama and twin both claim architecture LlamaForCausalLM"
     ):
