@@ -1,1 +1,18 @@
-"""OpenAI's wire format."""
+"""OpenAI's wire format: chat, completions, embeddings and models.
+
+To add a route: a module here with a `routes` of its own, named below.
+"""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from openllm.config.settings import Settings
+from openllm.http.catalog import Catalog
+from openllm.protocols.openai import chat, completions, embeddings, models
+
+
+def routes(catalog: Catalog, settings: Settings) -> list[Route]:
+    """All routes of this format."""
+    modules = (chat, completions, embeddings, models)
+    return [route for module in modules for route in module.routes(catalog, settings)]
