@@ -1,0 +1,5 @@
+"""The server of the wire formats' tests, for those of the server itself."""
+
+from tests.protocols.conftest import client, echo_model, official, running
+
+__all__ = ["client", "echo_model", "official", "running"]
