@@ -21,12 +21,12 @@ from openllm.remote.frames import (
     to_vectors,
 )
 from openllm.types import (
-    EngineRequest,
     SamplingParams,
     Structure,
     StructureKind,
     TokenDelta,
     TokenLogprob,
+    TokenRequest,
 )
 
 
@@ -38,7 +38,7 @@ def test_a_request_and_its_deltas() -> None:
         structure=Structure(StructureKind.REGEX, "a+"),
         n=2,
     )
-    submit = Submit(3, EngineRequest("id", [1, 2, 3], params, "pirate"))
+    submit = Submit(3, TokenRequest("id", [1, 2, 3], params, "pirate"))
     step = Step(
         [(3, TokenDelta([5], 1, "stop", 5, [TokenLogprob(5, -0.25, 1, ((5, -0.25),))], [None], 2))],
         [1],
@@ -60,7 +60,7 @@ def test_frames_are_found_however_the_bytes_are_cut() -> None:
 def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "LARGEST", 100)
     with pytest.raises(InvalidRequest, match="100 is the most"):
-        pack(Submit(1, EngineRequest("id", list(range(1000)), SamplingParams())))
+        pack(Submit(1, TokenRequest("id", list(range(1000)), SamplingParams())))
     with pytest.raises(ValueError, match="101 bytes"):
         list(Splitter().feed((101).to_bytes(4, "big")))
 
