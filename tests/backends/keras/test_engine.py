@@ -146,20 +146,20 @@ async def test_a_full_queue_refuses_and_the_rest_finishes(make: Make) -> None:
 
 async def test_a_dropped_choice_frees_its_row_for_one_that_waits(make: Make) -> None:
     engine = make(max_rows=1, max_len=4000)
-    endless, _ = submit(engine, [2], max_tokens=3900)
+    endless, choices = submit(engine, [2], max_tokens=3900)
     await endless.get()
     waiting = asyncio.create_task(ask(engine, [6, 7], max_tokens=4))
     await asyncio.sleep(0.02)
     assert not waiting.done()
-    engine.drop(lambda choice: choice.queue is endless)
+    engine.give_up(choices)
     assert await waiting == greedy([6, 7], 4)
     assert await idle(engine)
 
 
 async def test_one_choice_can_be_dropped_and_the_others_go_on(make: Make) -> None:
     engine = make()
-    inbox, _ = submit(engine, [2], n=3, max_tokens=400)
-    engine.drop(lambda choice: choice.index == 1)
+    inbox, choices = submit(engine, [2], n=3, max_tokens=400)
+    engine.give_up([choices[1]])
     deltas = await read(inbox, 2)
     assert sorted(delta.index for delta in deltas if delta.finish_reason) == [0, 2]
 
