@@ -14,6 +14,7 @@ from openllm.remote.frames import (
     Step,
     Submit,
     ToEngine,
+    Trouble,
     from_trouble,
     from_vectors,
     pack,
@@ -41,8 +42,7 @@ def test_a_request_and_its_deltas() -> None:
     submit = Submit(3, TokenRequest("id", [1, 2, 3], params, "pirate"))
     step = Step(
         [(3, TokenDelta([5], 1, "stop", 5, [TokenLogprob(5, -0.25, 1, ((5, -0.25),))], [None], 2))],
-        [1],
-        [],
+        [(4, Trouble("EngineError", "it failed"))],
     )
     for frame, kind in ((submit, ToEngine), (step, FromEngine)):
         (body,) = Splitter().feed(bytes(pack(frame)))
@@ -50,11 +50,11 @@ def test_a_request_and_its_deltas() -> None:
 
 
 def test_frames_are_found_however_the_bytes_are_cut() -> None:
-    data = b"".join(bytes(pack(Step([], [number]))) for number in range(50))
+    data = b"".join(bytes(pack(Step([(number, TokenDelta([number]))]))) for number in range(50))
     splitter = Splitter()
     bodies = [body for at in range(0, len(data), 7) for body in splitter.feed(data[at : at + 7])]
-    ended = [msgspec.msgpack.decode(body, type=FromEngine).ended for body in bodies]  # type: ignore[union-attr]
-    assert ended == [[number] for number in range(50)]
+    steps = [msgspec.msgpack.decode(body, type=Step) for body in bodies]
+    assert [step.deltas for step in steps] == [[(at, TokenDelta([at]))] for at in range(50)]
 
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
