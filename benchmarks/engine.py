@@ -31,8 +31,9 @@ from transformers import (
 )
 
 from openllm.backends.pytorch import BACKEND
+from openllm.backends.stream import deltas
 from openllm.config.spec import LLMSpec
-from openllm.types import EngineRequest, SamplingParams
+from openllm.types import SamplingParams, TokenRequest
 
 COMMON = {
     "max_position_embeddings": 2048,
@@ -118,7 +119,7 @@ async def run_openllm(backend: Any, load: Load) -> Figure:
 
     async def ask(at: int, prompt: list[int]) -> None:
         waiting = True
-        async for _ in backend.generate(EngineRequest(str(at), prompt, params)):
+        async for _ in deltas(backend, TokenRequest(str(at), prompt, params)):
             if waiting:
                 first.append(began.elapsed())
                 waiting = False

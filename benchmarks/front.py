@@ -100,15 +100,15 @@ async def drained(ask: Ask, answer: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def application(_: Any, spec: LLMSpec, answer: int) -> AsyncIterator[One]:
-    """The ASGI application of `openllm start`, called as a server calls it; what it sends is
-    counted and dropped.
+async def application(asked: Any, spec: LLMSpec, answer: int) -> AsyncIterator[One]:
+    """The ASGI application of `openllm start`, called as a server calls it, with the fields `asked`
+    beside the usual ones; what it sends is counted and dropped.
     """
     from openllm.http.app import create_app
     from openllm.llm.llm import LLM
 
     # `send` below stands for uvicorn's, and like it needs no task
-    straight = mock.patch("openllm.http.running.direct", return_value=True)
+    straight = mock.patch("openllm.http.stream.direct", return_value=True)
     async with LLM.from_spec(attrs.evolve(spec, name="bench"), Path(spec.model_id)) as model:
         app = create_app([model], Settings())
         fields = {
@@ -117,6 +117,7 @@ async def application(_: Any, spec: LLMSpec, answer: int) -> AsyncIterator[One]:
             "max_tokens": answer,
             "ignore_eos": True,
             "temperature": 0,
+            **asked,
         }
         body = json.dumps({**fields, "stream": True}).encode()
         headers = [
@@ -158,7 +159,9 @@ LAYERS: dict[str, tuple[Any, Any]] = {
     "asyncllm": (readers, asyncllm),
     "backend": (readers, backend),
     "llm": (readers, llm),
-    "application": (application, None),
+    "application": (application, {}),
+    "stop string": (application, {"stop": ["<never>"]}),
+    "logprobs": (application, {"logprobs": 1}),
 }
 
 

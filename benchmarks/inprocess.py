@@ -20,8 +20,10 @@ from typing import Any
 import attrs
 
 from benchmarks.loadgen import Answer, Load, prompts, summed
+from openllm.answer.generation import join_text
+from openllm.backends.stream import deltas, pull
 from openllm.config.spec import LLMSpec
-from openllm.types import EngineRequest, GenerationRequest, SamplingParams, new_request_id
+from openllm.types import GenerationRequest, SamplingParams, TokenRequest, new_request_id
 
 Ask = Callable[
     [list[int], int], AsyncIterator[int]
@@ -64,7 +66,7 @@ async def backend(spec: LLMSpec) -> AsyncIterator[Ask]:
     await engine.start()
 
     async def ask(prompt: list[int], answer: int) -> AsyncIterator[int]:
-        async for delta in engine.generate(EngineRequest(new_request_id(), prompt, params(answer))):
+        async for delta in deltas(engine, TokenRequest(new_request_id(), prompt, params(answer))):
             yield len(delta.token_ids)
 
     yield ask
@@ -78,9 +80,9 @@ async def llm(spec: LLMSpec) -> AsyncIterator[Ask]:
     async with LLM.from_spec(spec, Path(spec.model_id)) as model:
 
         async def ask(prompt: list[int], answer: int) -> AsyncIterator[int]:
-            async with await model.admit(GenerationRequest(prompt, params(answer))) as generation:
-                async for delta in generation:
-                    yield len(delta.token_ids)
+            generation = await model.admit(GenerationRequest(prompt, params(answer)))
+            async for delta in pull(generation.begin, generation.choices, join_text):
+                yield len(delta.token_ids)
 
         yield ask
 

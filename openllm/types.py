@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 import attrs
 import msgspec
+
+from openllm.errors import OpenLLMError
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 
@@ -95,6 +97,14 @@ def new_request_id() -> str:
 
 
 @attrs.frozen
+class Reading:
+    """In which formats an answer is read; None: what the model writes is text."""
+
+    reasoning: str | None = None  # a module of openllm.answer.reasoning
+    tools: str | None = None  # a module of openllm.answer.tools
+
+
+@attrs.frozen
 class GenerationRequest:
     """What a caller asks of an `LLM`: one prompt, `params.n` choices."""
 
@@ -103,10 +113,11 @@ class GenerationRequest:
     adapter: str | None = None
     request_id: str = attrs.field(factory=new_request_id)
     add_special_tokens: bool = True  # for text prompts; a rendered conversation never gets them
+    reading: Reading = attrs.field(factory=Reading)
 
 
 @attrs.frozen
-class EngineRequest:
+class TokenRequest:
     """What an `LLM` asks of a backend: token ids in, `TokenDelta`s out. `params.stop` is not the
     backend's to match.
 
@@ -148,16 +159,49 @@ class TokenDelta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     error: str | None = None  # with finish_reason "error"
 
 
-# Takes a delta the moment the engine has it, if it can: whether it did. It must not wait.
-Take = Callable[[TokenDelta], bool]
+class Text(msgspec.Struct, frozen=True, tag="text", gc=False):
+    """A piece of what the model answers."""
+
+    text: str
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", gc=False):
+    """A piece of what the model thinks before it answers."""
+
+    text: str
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal", gc=False):
+    """A piece of why the model will not answer."""
+
+    text: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", gc=False):
+    """A piece of a call of a tool. The first piece of each call, and no other, has `id` and `name`.
+
+    `index` counts the calls of one choice from 0; `arguments` is JSON text, a fragment of it while
+    it comes in pieces.
+    """
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+
+
+Part = Text | Reasoning | Refusal | ToolCall
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
-    """New text of one choice: what a protocol turns into bytes. Same terminal rule as `TokenDelta`.
+    """What is new of one choice's answer: what a protocol turns into bytes. Same terminal rule as
+    `TokenDelta`.
 
-    `token_ids` are the engine's tokens of this delta; while text is held back (a stop string may be
-    forming) a delta may have tokens and no text. `stop_reason` is the stop string or stop token id
-    that ended the choice.
+    `text` is all that is new of the answer's text. `parts` is what came, in its order, where the
+    answer is read for more than text (see `GenerationRequest.reading`); else it is empty, and the
+    text is all there is. `token_ids` are the engine's tokens of this delta; while something is held
+    back (a stop string may be forming) a delta may have tokens and no text. `stop_reason` is the
+    stop string or stop token id that ended the choice.
     """
 
     text: str
@@ -169,6 +213,33 @@ class TextDelta(msgspec.Struct, frozen=True, gc=False):
     prompt_logprobs: list[TokenLogprob | None] | None = None
     cached_tokens: int = 0
     error: str | None = None
+    parts: tuple[Part, ...] = ()
+
+
+Delta_contra = TypeVar("Delta_contra", contravariant=True)
+
+
+class Sink(Protocol[Delta_contra]):
+    """Where the deltas of one request are put, on the event loop it was begun on.
+
+    Each choice ends with exactly one delta that has a finish_reason; `fail` ends all that are still
+    open, and nothing follows it. Neither method raises and neither waits: while whoever is behind
+    it is not ready, a sink joins what comes.
+    """
+
+    def put(self, delta: Delta_contra, /) -> None: ...
+
+    def fail(self, error: OpenLLMError, /) -> None: ...
+
+
+class Running(Protocol):
+    """A request that an engine has. Both may be called at any time, also when it is over."""
+
+    def cancel(self) -> None:
+        """Nobody wants it any more: its sink gets nothing from now on, what it holds is freed."""
+
+    def stop(self, index: int) -> None:
+        """Nobody wants more of one choice; deltas of it that still come are to be ignored."""
 
 
 @attrs.frozen
@@ -194,6 +265,7 @@ class CompletionOutput:
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     logprobs: list[TokenLogprob] | None = None
+    parts: tuple[Part, ...] = ()  # see `TextDelta.parts`; pieces of one kind are joined
 
 
 @attrs.frozen

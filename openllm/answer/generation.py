@@ -1,65 +1,54 @@
-"""One admitted request on its way through an engine: deltas of text, the usage so far, and the way
-to cancel it.
-"""
+"""One admitted request on its way through an engine: tokens are put in, text comes out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
+import msgspec
 
-from openllm.answer.text import ChoiceAssembler
-from openllm.errors import EngineDead, EngineError
+from openllm.answer.assembler import ChoiceAssembler
+from openllm.answer.parts import together
+from openllm.errors import EngineDead, EngineError, OpenLLMError
 from openllm.types import (
     CompletionOutput,
-    EngineRequest,
     GenerationOutput,
+    Part,
+    Running,
+    Sink,
     TextDelta,
     TokenDelta,
     TokenLogprob,
+    TokenRequest,
     Usage,
 )
 
-if TYPE_CHECKING:
-    from openllm.backends.base import Backend
+log = logging.getLogger(__name__)
 
-
-class DeltaWriter(Protocol):
-    """Takes text deltas without a task being woken for them."""
-
-    @property
-    def open(self) -> bool:
-        """Whether `write` may be called now."""
-
-    def write(self, delta: TextDelta) -> object:
-        """Take a delta, without waiting."""
+Submit = Callable[[TokenRequest, Sink[TokenDelta]], Awaitable[Running]]
 
 
 class Generation:
-    """An async iterator of `TextDelta`s; every choice ends with exactly one that has a
-    finish_reason.
+    """A sink of tokens, whose text goes on to another sink in the same call.
 
-    Close it (`async with`, or `aclose()`) to cancel: the engine frees what the request holds.
-    Errors while iterating: Overloaded (the queue is full), EngineDead, InvalidRequest (a structure
-    that does not compile).
+    It is also the request as it runs: `cancel` it when nobody wants the answer any more, which
+    frees what the engine holds for it; after its end that does nothing.
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        request: EngineRequest,
-        choices: Sequence[ChoiceAssembler],
-        hold: AbstractAsyncContextManager[object],
+        self, request: TokenRequest, choices: Sequence[ChoiceAssembler], submit: Submit
     ) -> None:
         self.request = request
-        self._backend = backend
         self._choices = choices
+        self._submit = submit
+        self._left = len(choices)
         self._cached_tokens = 0
-        self._writer: DeltaWriter | None = None
-        self._deltas = self._run(hold)
+        self._sink: Sink[TextDelta] = _NOWHERE
+        self._running: Running | None = None
+        self._unwanted: list[int] = []  # choices that ended before the engine had said it has them
+        self._over = False
 
     @property
     def request_id(self) -> str:
@@ -70,73 +59,108 @@ class Generation:
         return self.request.prompt_token_ids
 
     @property
+    def choices(self) -> int:
+        """How many answers there will be."""
+        return len(self._choices)
+
+    @property
     def usage(self) -> Usage:
-        """Tokens so far; final once the iterator has ended."""
+        """Tokens so far; final once it is over."""
         done = sum(choice.tokens for choice in self._choices)
         return Usage(len(self.request.prompt_token_ids), done, self._cached_tokens)
 
-    def __aiter__(self) -> AsyncIterator[TextDelta]:
-        return self._deltas
+    async def begin(self, sink: Sink[TextDelta]) -> Running:
+        """Let the engine have the request; what comes of it goes to `sink`, also before this
+        returns.
 
-    async def __anext__(self) -> TextDelta:
-        return await anext(self._deltas)
-
-    @property
-    def plain(self) -> bool:
-        """Whether only the engine can end it: one choice, no stop strings."""
-        return len(self._choices) == 1 and not self.request.params.stop
-
-    def divert(self, writer: DeltaWriter) -> None:
-        """From now on `writer` may get the deltas in the middle of a `plain` answer instead of who
-        iterates.
-
-        It gets them in the call of the engine that brings them, while the iterating task waits for
-        the next and `writer.open`. The last delta is always for who iterates.
+        Errors: Overloaded (the queue is full), InvalidRequest (a structure that does not compile),
+        AdapterNotFound, EngineDead.
         """
-        self._writer = writer
-
-    def _take(self, token: TokenDelta) -> bool:
-        if self._writer is None or not self._writer.open:
-            return False
-        self._writer.write(self._choices[0].feed(token))
-        return True
-
-    async def aclose(self) -> None:
-        await self._deltas.aclose()
-
-    async def __aenter__(self) -> Self:
+        self._sink = sink
+        try:
+            running = self._running = await self._submit(self.request, self)
+        except BaseException:
+            self._over = True
+            raise
+        if self._over:
+            running.cancel()
+        for index in self._unwanted:
+            running.stop(index)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+    def put(self, token: TokenDelta) -> None:
+        choice = self._choices[token.index]
+        if choice.finished or self._over:
+            return
+        if token.cached_tokens:
+            self._cached_tokens = token.cached_tokens
+        try:
+            delta = choice.feed(token)
+        except Exception as error:  # noqa: BLE001  the engine must not suffer; the log has it all
+            self.cancel()
+            self._sink.fail(self._defect(error))
+            return
+        if delta.finish_reason is not None:
+            self._ended(token)
+        self._sink.put(delta)
 
-    async def _run(self, hold: AbstractAsyncContextManager[object]) -> AsyncGenerator[TextDelta]:
-        live = len(self._choices)
-        take = self._take if self.plain else None
-        async with hold, aclosing(self._backend.generate(self.request, take)) as tokens:
-            async for token in tokens:
-                choice = self._choices[token.index]
-                if choice.finished:
-                    continue
-                if token.cached_tokens:
-                    self._cached_tokens = token.cached_tokens
-                delta = choice.feed(token)
-                if delta.finish_reason is not None:
-                    live -= 1
-                    if token.finish_reason is None and live:
-                        self._backend.stop_choice(self.request.request_id, token.index)
-                yield delta
-                if not live:
-                    return
-        if live:
-            raise EngineError(
-                "The engine ended the request without finishing it.", hint="See the server's log."
-            )
+    def _ended(self, last: TokenDelta) -> None:
+        """A choice has ended, by its last token or by a stop string in it."""
+        self._left -= 1
+        self._over = not self._left
+        if last.finish_reason is None:
+            self.cancel() if self._over else self.stop(last.index)
+
+    def fail(self, error: OpenLLMError) -> None:
+        if not self._over:
+            self._over = True
+            self._sink.fail(error)
+
+    def cancel(self) -> None:
+        self._over = True
+        if self._running is not None:
+            self._running.cancel()
+
+    def stop(self, index: int) -> None:
+        if self._running is not None:
+            self._running.stop(index)
+        else:
+            self._unwanted.append(index)
+
+    def _defect(self, error: Exception) -> OpenLLMError:
+        kind = type(error).__name__
+        log.error("%s: unexpected %s while the answer was read", self.request_id, kind)
+        log.debug("%s: unexpected error", self.request_id, exc_info=error)
+        return EngineError(
+            "Something went wrong while the answer was read.",
+            hint=f"The server's log has more under {self.request_id}.",
+        )
+
+
+class _Nowhere:
+    """The sink of a generation that has not begun."""
+
+    def put(self, delta: TextDelta) -> None:
+        """Nothing comes before `begin`."""
+
+    def fail(self, error: OpenLLMError) -> None:
+        """Nothing fails before `begin`."""
+
+
+_NOWHERE = _Nowhere()
+
+
+def join_text(first: TextDelta, second: TextDelta) -> TextDelta:
+    """Two consecutive deltas of one choice as one."""
+    return msgspec.structs.replace(
+        second,
+        text=first.text + second.text,
+        token_ids=first.token_ids + second.token_ids,
+        logprobs=None if first.logprobs is None else first.logprobs + (second.logprobs or []),
+        prompt_logprobs=first.prompt_logprobs or second.prompt_logprobs,
+        cached_tokens=first.cached_tokens or second.cached_tokens,
+        parts=together((*first.parts, *second.parts)),
+    )
 
 
 @attrs.define
@@ -146,59 +170,94 @@ class _Choice:
     text: list[str] = attrs.field(factory=list)
     token_ids: list[int] = attrs.field(factory=list)
     logprobs: list[TokenLogprob] | None = None
+    parts: list[Part] = attrs.field(factory=list)
     end: TextDelta | None = None
 
     def add(self, delta: TextDelta) -> None:
         self.text.append(delta.text)
         self.token_ids.extend(delta.token_ids)
+        self.parts.extend(delta.parts)
         if delta.logprobs is not None:
             self.logprobs = [] if self.logprobs is None else self.logprobs
             self.logprobs.extend(delta.logprobs)
         if delta.finish_reason is not None:
             self.end = delta
 
+    def output(self, index: int) -> CompletionOutput:
+        return CompletionOutput(
+            index,
+            "".join(self.text),
+            self.token_ids,
+            self.end.finish_reason if self.end else None,
+            self.end.stop_reason if self.end else None,
+            self.logprobs,
+            together(self.parts),
+        )
+
+
+class _Whole:
+    """A sink that puts the deltas of one generation together."""
+
+    def __init__(self, choices: int, note: Callable[[TextDelta], object] | None) -> None:
+        self.choices = [_Choice() for _ in range(choices)]
+        self.prompt_logprobs: list[TokenLogprob | None] | None = None
+        self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left = choices
+        self._note = note
+
+    def put(self, delta: TextDelta) -> None:
+        if self._note is not None:
+            self._note(delta)
+        self.choices[delta.index].add(delta)
+        self.prompt_logprobs = delta.prompt_logprobs or self.prompt_logprobs
+        if delta.finish_reason is None:
+            return
+        self._left -= 1
+        failure = failure_of(delta)
+        if failure is not None:
+            self.fail(failure)
+        elif not self._left and not self.complete.done():
+            self.complete.set_result(None)
+
+    def fail(self, error: OpenLLMError) -> None:
+        if not self.complete.done():
+            self.complete.set_exception(error)
+
 
 async def collect(
     generation: Generation, note: Callable[[TextDelta], object] | None = None
 ) -> GenerationOutput:
-    """Drain `generation` into one answer; `note` sees each delta as it comes.
+    """The whole answer; `note` sees each delta as it comes.
 
-    Errors: EngineError when the engine failed on it, EngineDead when closed.
+    Errors: those of `begin`; EngineError when the engine failed on it, EngineDead when closed.
     """
-    choices: dict[int, _Choice] = {}
-    prompt_logprobs = None
-    async with generation:
-        async for delta in generation:
-            if note is not None:
-                note(delta)
-            raise_failure(delta)
-            choices.setdefault(delta.index, _Choice()).add(delta)
-            prompt_logprobs = delta.prompt_logprobs or prompt_logprobs
-    outputs = [_output(index, choices[index]) for index in sorted(choices)]
+    whole = _Whole(generation.choices, note)
+    try:
+        await generation.begin(whole)
+        await whole.complete
+    finally:
+        generation.cancel()
     return GenerationOutput(
         generation.request_id,
         generation.prompt_token_ids,
-        outputs,
+        [choice.output(index) for index, choice in enumerate(whole.choices)],
         generation.usage,
-        prompt_logprobs,
+        whole.prompt_logprobs,
     )
+
+
+def failure_of(delta: TextDelta) -> OpenLLMError | None:
+    """What a waiting caller is told for a delta that ends in "error" or "cancelled"."""
+    if delta.finish_reason == "error":
+        return EngineError(delta.error or "The engine failed on this request.")
+    if delta.finish_reason == "cancelled":
+        return EngineDead(
+            "The engine was closed before the answer was complete.", hint="Send the request again."
+        )
+    return None
 
 
 def raise_failure(delta: TextDelta) -> None:
-    """Turn a delta that ends in "error" or "cancelled" into the exception a waiting caller
-    needs.
-    """
-    if delta.finish_reason == "error":
-        raise EngineError(delta.error or "The engine failed on this request.")
-    if delta.finish_reason == "cancelled":
-        raise EngineDead(
-            "The engine was closed before the answer was complete.", hint="Send the request again."
-        )
-
-
-def _output(index: int, choice: _Choice) -> CompletionOutput:
-    reason = choice.end.finish_reason if choice.end else None
-    stop = choice.end.stop_reason if choice.end else None
-    return CompletionOutput(
-        index, "".join(choice.text), choice.token_ids, reason, stop, choice.logprobs
-    )
+    """Raise what `failure_of` finds."""
+    if (error := failure_of(delta)) is not None:
+        raise error

@@ -4,12 +4,8 @@ that holds back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-
-import attrs
-
-from openllm.types import SamplingParams, TextDelta, TokenDelta, TokenLogprob
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -87,6 +83,23 @@ def _shared(first: str, second: str) -> int:
     )
 
 
+class Beginnings:
+    """How several words may begin: what to hold back of a text whose end may become one of them."""
+
+    __slots__ = ("_known", "_longest")
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._known = frozenset(word[:size] for word in words for size in range(1, len(word)))
+        self._longest = max(map(len, self._known), default=0)
+
+    def at_end(self, text: str) -> int:
+        """The length of the longest end of `text` that begins a word, short of the whole word."""
+        for size in range(min(self._longest, len(text)), 0, -1):
+            if text[-size:] in self._known:
+                return size
+        return 0
+
+
 class StopMatcher:
     """Finds the first of several stop strings in a text that comes in pieces.
 
@@ -94,11 +107,11 @@ class StopMatcher:
     longest of those.
     """
 
-    __slots__ = ("_held", "_longest", "_stops")
+    __slots__ = ("_begun", "_held", "_stops")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
-        self._longest = max((len(stop) for stop in stops), default=0)
+        self._begun = Beginnings(stops)
         self._held = ""
 
     def feed(self, piece: str) -> tuple[str, str | None]:
@@ -111,120 +124,10 @@ class StopMatcher:
             _, at, stop = min(found)
             self._held = ""
             return text[:at], stop
-        keep = self._open_stop(text)
+        keep = self._begun.at_end(text)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], None
-
-    def _open_stop(self, text: str) -> int:
-        """The length of the longest end of `text` that begins a stop string."""
-        for size in range(min(self._longest - 1, len(text)), 0, -1):
-            tail = text[-size:]
-            if any(stop.startswith(tail) for stop in self._stops):
-                return size
-        return 0
 
     def flush(self) -> str:
         held, self._held = self._held, ""
         return held
-
-
-@attrs.define(slots=True)
-class ChoiceAssembler:
-    """Turns the `TokenDelta`s of one choice into `TextDelta`s: decoding, stop strings, what the end
-    token shows.
-    """
-
-    tokenizer: Tokenizer | None
-    params: SamplingParams
-    prompt_token_ids: Sequence[int]
-    end_token_ids: frozenset[int] = (
-        frozenset()
-    )  # the model's own; a request's stop_token_ids come on top
-    tokens: int = 0  # completion tokens so far
-    finished: bool = False
-    _decoder: StreamDecoder | None = None
-    _stops: StopMatcher | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.tokenizer is not None:
-            self._decoder = StreamDecoder(
-                self.tokenizer, self.prompt_token_ids, self.params.skip_special_tokens
-            )
-        if self.params.stop:
-            self._stops = StopMatcher(self.params.stop)
-
-    def feed(self, delta: TokenDelta) -> TextDelta:
-        """The text of `delta`. A stop string inside it ends the choice there, with the tokens up to
-        it.
-        """
-        text = ""
-        shown = self._shown(delta)
-        for at, token_id in enumerate(delta.token_ids):
-            self.tokens += 1
-            piece = self._decoder.step(token_id) if self._decoder and at < shown else ""
-            piece, stop = self._match(piece)
-            text += piece
-            if stop is not None:
-                return self._cut(
-                    delta, text + (stop if self.params.include_stop else ""), at + 1, stop
-                )
-        if delta.finish_reason is None:
-            return _text_delta(delta, text)
-        self.finished = True
-        return self._end(delta, text)
-
-    def _shown(self, delta: TokenDelta) -> int:
-        """How many of the delta's tokens have text: the token that ended the choice has none,
-        unless asked for.
-        """
-        size = len(delta.token_ids)
-        if delta.finish_reason != "stop" or not size or self.params.include_stop:
-            return size
-        last = delta.token_ids[-1]
-        return size - (last in self.end_token_ids or last in self.params.stop_token_ids)
-
-    def _match(self, piece: str) -> tuple[str, str | None]:
-        if self._stops is None or not piece:
-            return piece, None
-        if self.tokens <= self.params.min_tokens:
-            return piece, None
-        return self._stops.feed(piece)
-
-    def _end(self, delta: TokenDelta, text: str) -> TextDelta:
-        rest, stop = self._match(self._decoder.flush() if self._decoder else "")
-        text += rest
-        if stop is not None:
-            return self._cut(
-                delta, text + (stop if self.params.include_stop else ""), len(delta.token_ids), stop
-            )
-        return _text_delta(delta, text + (self._stops.flush() if self._stops else ""))
-
-    def _cut(self, delta: TokenDelta, text: str, size: int, stop: str) -> TextDelta:
-        self.finished = True
-        logprobs: list[TokenLogprob] | None = (
-            delta.logprobs[:size] if delta.logprobs is not None else None
-        )
-        return TextDelta(
-            text,
-            delta.token_ids[:size],
-            delta.index,
-            "stop",
-            stop,
-            logprobs,
-            delta.prompt_logprobs,
-            delta.cached_tokens,
-        )
-
-
-def _text_delta(delta: TokenDelta, text: str) -> TextDelta:
-    return TextDelta(
-        text,
-        delta.token_ids,
-        delta.index,
-        delta.finish_reason,
-        delta.stop_reason,
-        delta.logprobs,
-        delta.prompt_logprobs,
-        delta.cached_tokens,
-        delta.error,
-    )

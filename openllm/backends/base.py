@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import abc
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +12,8 @@ import msgspec
 
 from openllm.backends.residency import AdapterShelf, Shelf
 from openllm.config.spec import LLMSpec
-from openllm.errors import OpenLLMError, UnsupportedFeature
-from openllm.types import EngineRequest, Take, TokenDelta
+from openllm.errors import UnsupportedFeature
+from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 
 @attrs.frozen
@@ -107,18 +105,12 @@ class Backend(abc.ABC):
         """
         return None
 
-    def check(self, request: EngineRequest) -> None:  # noqa: B027 - most engines can do everything
+    def check(self, request: TokenRequest) -> None:  # noqa: B027 - most engines can do everything
         """Refuse before admission what this engine cannot do. Errors: UnsupportedFeature,
         InvalidRequest.
         """
 
     # an engine may let it run out
-    def stop_choice(self, request_id: str, index: int) -> None:  # noqa: B027
-        """The reader wants no more of choice `index` (a stop string ended it): free what it holds.
-
-        Called on the event loop's thread; its later deltas, if any come, are ignored by the caller.
-        """
-
     def load_model(self) -> Any:
         """The engine's own model object, loaded now if it was not (blocking). Errors:
         UnsupportedFeature.
@@ -126,17 +118,12 @@ class Backend(abc.ABC):
         raise UnsupportedFeature(f"The {self.name} backend does not show its model object.")
 
     @abc.abstractmethod
-    def generate(
-        self, request: EngineRequest, take: Take | None = None
-    ) -> AsyncGenerator[TokenDelta]:
-        """Yield the deltas of all `params.n` choices; each choice ends with exactly one delta with
-        a finish_reason.
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
+        """Take a request that `check` has let pass; `sink` gets the deltas of all its choices.
 
-        `take`, for requests of one choice only, may get the deltas in the middle of an answer
-        instead of who iterates (see `DeltaQueue`); an engine need not use it. Closing the iterator
-        (or cancelling the task that reads it) cancels the request and frees what it holds. Errors:
-        Overloaded when the queue is full, InvalidRequest (a grammar that does not compile),
-        EngineDead.
+        Called on the event loop's thread, as `sink` is; deltas may come before this returns. If it
+        is cancelled, so is the request. Errors: Overloaded when the queue is full, InvalidRequest
+        (a grammar that does not compile), AdapterNotFound, EngineDead.
         """
 
     async def embed(
@@ -185,89 +172,6 @@ class Backend(abc.ABC):
         """Stop the engine; live requests end with finish_reason "cancelled". Closing twice is
         fine.
         """
-
-
-class DeltaQueue:
-    """Deltas of one request on their way from an engine thread to its reader; late ones are joined.
-
-    `put` is called on the event loop's thread (an engine thread posts one callback per step for all
-    its requests). While the reader waits, a delta in the middle of an answer is offered to `take`
-    first: where that returns True it is done with, and the reader's task need not wake for it. That
-    is most of what a token of a stream costs.
-    """
-
-    __slots__ = ("_broken", "_error", "_items", "_take", "_waiter")
-
-    def __init__(self, take: Take | None = None) -> None:
-        self._items: deque[TokenDelta] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: OpenLLMError | None = None
-        self._broken: Exception | None = None  # what `take` raised
-        self._take = take
-
-    def put(self, delta: TokenDelta) -> None:
-        if self._items or not self._taken(delta):
-            self.hold(delta)
-            self._wake()
-
-    def hold(self, delta: TokenDelta) -> None:
-        """Append a delta, joined where it can be, without telling anybody; `release` does."""
-        if (
-            self._items
-            and (last := self._items[-1]).index == delta.index
-            and last.finish_reason is None
-        ):
-            self._items[-1] = join(last, delta)
-        else:
-            self._items.append(delta)
-
-    def release(self) -> None:
-        """Let the reader have what was held, if it is still there."""
-        if len(self._items) == 1 and self._taken(self._items[0]):
-            self._items.clear()
-        if self._items:
-            self._wake()
-
-    def fail(self, error: OpenLLMError) -> None:
-        self._error = error
-        self._wake()
-
-    def _taken(self, delta: TokenDelta) -> bool:
-        """Whether `take` has dealt with it. What it raises is for the reader, not for the engine
-        that calls.
-
-        While `get` waits, all deltas before this one have been dealt with, so it cannot overtake
-        any.
-        """
-        if (
-            self._take is None
-            or delta.finish_reason is not None
-            or self._waiter is None
-            or self._waiter.done()
-        ):
-            return False
-        try:
-            return self._take(delta)
-        except Exception as error:  # noqa: BLE001  whatever it is, the reader raises it
-            self._broken = error
-            self._wake()
-            return True
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def get(self) -> TokenDelta:
-        """The next delta; raises what `fail` was given once all deltas are read, and what `take`
-        raised at once.
-        """
-        while not self._items and self._broken is None and self._error is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        error = self._error if self._broken is None and not self._items else self._broken
-        if error is not None:
-            raise error
-        return self._items.popleft()
 
 
 def join(first: TokenDelta, second: TokenDelta) -> TokenDelta:

@@ -8,9 +8,8 @@ which the whole engine dies; for rehearsing what a supervisor sees).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.config.spec import LLMSpec
@@ -21,7 +20,14 @@ from openllm.errors import (
     Overloaded,
     UnsupportedFeature,
 )
-from openllm.types import EngineRequest, Take, TokenDelta, TokenLogprob
+from openllm.types import (
+    FinishReason,
+    Running,
+    Sink,
+    TokenDelta,
+    TokenLogprob,
+    TokenRequest,
+)
 from openllm.weights.resolve import read_config
 
 OPTIONS = ("delay", "die_after")
@@ -48,6 +54,7 @@ class EchoBackend(Backend):
                 f"The echo backend has no option {min(unknown)!r}.", hint=f"It has {OPTIONS}."
             )
         self._running = self._waiting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._rooms = asyncio.Semaphore(spec.max_num_seqs or 1024)
         self._failure: str | None = None
         self._closed = False
@@ -75,51 +82,59 @@ class EchoBackend(Backend):
             raise EngineDead("The engine has not been started.")
         return self._info
 
-    def check(self, request: EngineRequest) -> None:
+    def check(self, request: TokenRequest) -> None:
         if request.params.structure is not None:
             raise UnsupportedFeature(
                 "The echo backend cannot follow a structure.", param="response_format"
             )
 
-    async def generate(
-        self, request: EngineRequest, take: Take | None = None
-    ) -> AsyncGenerator[TokenDelta]:
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise AdapterNotFound(f"There is no adapter {request.adapter!r}.")
         if self._waiting >= self.spec.max_queue:
             raise Overloaded(
                 f"{self._waiting} requests are waiting already.", hint="Try again later."
             )
-        self._waiting += 1
-        try:
-            await self._rooms.acquire()
-        finally:
-            self._waiting -= 1
-        self._running += request.params.n
-        try:
-            async for delta in self._echo(request):
-                yield delta
-        finally:
-            self._running -= request.params.n
-            self._rooms.release()
+        task = asyncio.get_running_loop().create_task(self._answer(request, sink))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return _Answering(task)
 
-    async def _echo(self, request: EngineRequest) -> AsyncGenerator[TokenDelta]:
+    async def _answer(self, request: TokenRequest, sink: Sink[TokenDelta]) -> None:
+        try:
+            self._waiting += 1
+            try:
+                await self._rooms.acquire()
+            finally:
+                self._waiting -= 1
+            self._running += request.params.n
+            try:
+                await self._echo(request, sink)
+            finally:
+                self._running -= request.params.n
+                self._rooms.release()
+        except EngineDead as error:
+            sink.fail(error)
+
+    async def _echo(self, request: TokenRequest, sink: Sink[TokenDelta]) -> None:
         params, prompt = request.params, request.prompt_token_ids
         most = params.max_tokens or 0
         last = most if params.ignore_eos else min(most, max(len(prompt), params.min_tokens))
-        whole = not params.ignore_eos and last >= len(prompt)
+        end: FinishReason = "length"
+        if not params.ignore_eos and last >= len(prompt):
+            end = "stop"
         for at in range(last):
             await asyncio.sleep(self._delay)
             self._die_if_due(at)
             token = prompt[at % len(prompt)]
             stopped = token in params.stop_token_ids and at >= params.min_tokens
-            reason: Any = (
-                "stop" if stopped else ("stop" if whole else "length") if at + 1 == last else None
-            )
+            reason = end if at + 1 == last else None
+            if stopped:
+                reason = "stop"
             if self._closed:
                 reason = "cancelled"
             for index in range(params.n):
-                yield _delta(request, token, index, reason, at == 0, stopped)
+                sink.put(_delta(request, token, index, reason, stopped, first=at == 0))
             if reason:
                 return
 
@@ -170,8 +185,27 @@ def _number(spec: LLMSpec, key: str) -> float:
         ) from None
 
 
+class _Answering:
+    """One request."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    def stop(self, index: int) -> None:
+        """It runs out."""
+
+
 def _delta(
-    request: EngineRequest, token: int, index: int, reason: Any, first: bool, stopped: bool
+    request: TokenRequest,
+    token: int,
+    index: int,
+    reason: FinishReason | None,
+    stopped: bool,
+    *,
+    first: bool,
 ) -> TokenDelta:
     params = request.params
     certain = [TokenLogprob(token, 0.0, 1, ((token, 0.0),) if params.logprobs else ())]

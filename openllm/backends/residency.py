@@ -5,20 +5,23 @@ under a request.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import attrs
 
+from openllm.backends.lease import Lease
 from openllm.errors import AdapterNotFound, Conflict
+from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 
 class Mountable(Protocol):
     """What a shelf needs of a backend."""
+
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running: ...
 
     async def mount_adapter(self, name: str, path: Path) -> None: ...
 
@@ -33,7 +36,7 @@ class Shelf(Protocol):
 
     async def add(self, name: str, path: Path) -> None: ...
 
-    def use(self, name: str | None) -> contextlib.AbstractAsyncContextManager[None]: ...
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running: ...
 
     async def remove(self, name: str, *, wait: bool = True) -> None: ...
 
@@ -102,10 +105,16 @@ class AdapterShelf:
             self._forget(adapter)
             raise error
 
-    def use(self, name: str | None) -> contextlib.AbstractAsyncContextManager[None]:
-        """`async with shelf.use(name):` around a request; None is the base model. Errors on
-        entering: AdapterNotFound and what the backend raises when it cannot load."""
-        return contextlib.nullcontext() if name is None else _Use(self, name)
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
+        """`Backend.submit`, once the request's adapter is loaded, which stays until it is over.
+
+        Errors: also AdapterNotFound, and what the backend raises when it cannot load the adapter.
+        """
+        if request.adapter is None:
+            return await self._backend.submit(request, sink)
+        adapter = await self._acquire(request.adapter)
+        lease = Lease(sink, request.params.n, partial(self._release, adapter))
+        return await lease.begin(partial(self._backend.submit, request))
 
     async def remove(self, name: str, *, wait: bool = True) -> None:
         """Take the adapter away: new requests for it fail at once, running ones finish first.
@@ -129,7 +138,7 @@ class AdapterShelf:
             raise
         self._forget(adapter)
 
-    # What `use` does
+    # What `submit` does
     # ------------------------------------------------------------
 
     async def _acquire(self, name: str) -> _Adapter:
@@ -240,27 +249,6 @@ class AdapterShelf:
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             await self._changed.wait()
-
-
-class _Use:
-    """One request's hold on one adapter."""
-
-    __slots__ = ("_adapter", "_name", "_shelf")
-
-    def __init__(self, shelf: AdapterShelf, name: str) -> None:
-        self._shelf = shelf
-        self._name = name
-        self._adapter: _Adapter | None = None
-
-    async def __aenter__(self) -> None:
-        self._adapter = await self._shelf._acquire(self._name)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        adapter, self._adapter = self._adapter, None
-        if adapter is not None:
-            self._shelf._release(adapter)
 
 
 def _is_resident(adapter: _Adapter) -> bool:

@@ -1,46 +1,33 @@
-"""Requests through an LLM: admitted, then drained into one answer or streamed delta by delta;
-cancelled as one.
+"""Requests through an LLM: admitted, then put together into one answer or streamed; cancelled as
+one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import attrs
-import msgspec
 
-from openllm.answer.generation import Generation, collect, raise_failure
+from openllm.answer.generation import Generation, collect
 from openllm.errors import InvalidRequest, Overloaded
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
 from openllm.http.metrics import Meter
-from openllm.http.outlet import Outlet, direct
-from openllm.types import GenerationOutput, GenerationRequest, Prompt, TextDelta, Usage
-
-_LAG = 64  # deltas that the prompts of one request may be ahead of its reader
+from openllm.http.stream import Stream, Writer
+from openllm.types import GenerationOutput, GenerationRequest, Prompt, Reading, Usage
 
 
-class Wire(Protocol):
+class Wire(Writer, Protocol):
     """How one protocol writes one request's answer."""
-
-    def opening(self) -> bytes:
-        """What a stream begins with."""
-
-    def delta(self, delta: TextDelta) -> bytes:
-        """One delta; b"" when there is nothing to say."""
 
     def closing(self, usage: Usage) -> bytes:
         """What a stream ends with."""
 
     def answer(self, outputs: Sequence[GenerationOutput]) -> bytes:
         """The whole answer, one output per prompt."""
-
-
-Deltas = Generation | AsyncGenerator[TextDelta, None]
 
 
 @attrs.frozen
@@ -52,9 +39,9 @@ class Work:
     overrides: dict[str, Any]  # by the names of SamplingParams
     stream: bool = False
     add_special_tokens: bool = True
-    names: Mapping[str, str] = attrs.field(
-        factory=dict
-    )  # an error's param -> what the protocol calls that field
+    # an error's param -> what the protocol calls that field
+    names: Mapping[str, str] = attrs.field(factory=dict)
+    reading: Reading = attrs.field(factory=Reading)
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
@@ -64,16 +51,10 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     exchange.model = work.target.llm.name
     seconds = exchange.settings.request_seconds
     try:
-        async with (
-            exchange.client_present(),
-            asyncio.timeout(seconds or None),
-            AsyncExitStack() as stack,
-        ):
-            generations = await _admitted(work, stack)
+        async with exchange.client_present(), asyncio.timeout(seconds or None):
+            generations = await _admitted(work)
             if work.stream:
-                # a task of its own: a token that is not diverted would wake it through a dozen
-                # callers
-                await asyncio.create_task(_stream(exchange, wire, generations))
+                await _stream(exchange, wire, generations)
             else:
                 outputs = await _drain(exchange, generations)
                 await exchange.answer(200, wire.answer(outputs))
@@ -83,62 +64,76 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         ) from None
 
 
-async def _admitted(work: Work, stack: AsyncExitStack) -> list[Generation]:
+async def _admitted(work: Work) -> list[Generation]:
     try:
-        return await _admit(work, stack)
+        return await _admit(work)
     except InvalidRequest as error:
         error.param = work.names.get(error.param or "", error.param)
         raise
 
 
-async def _admit(work: Work, stack: AsyncExitStack) -> list[Generation]:
-    """Every prompt checked before any is begun; `stack` closes them all. Errors: those of
-    `LLM.admit`.
-    """
+async def _admit(work: Work) -> list[Generation]:
+    """Every prompt checked before any is begun. Errors: those of `LLM.admit`."""
     llm = work.target.llm
     params = llm.sampling_params(**work.overrides)
-    generations = []
-    for prompt in work.prompts:
-        request = GenerationRequest(
-            prompt, params, work.target.adapter, add_special_tokens=work.add_special_tokens
+    return [
+        await llm.admit(
+            GenerationRequest(
+                prompt,
+                params,
+                work.target.adapter,
+                add_special_tokens=work.add_special_tokens,
+                reading=work.reading,
+            )
         )
-        generation = await llm.admit(request)
-        stack.push_async_callback(generation.aclose)
-        generations.append(generation)
-    return generations
+        for prompt in work.prompts
+    ]
 
 
 async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generation]) -> None:
     meter = _meter(exchange, generations)
-    outlet = Outlet(exchange.send, meter.count, wire.delta)
+    n = generations[0].choices
+    stream = Stream(exchange, wire, meter, n * len(generations))
     try:
-        async with aclosing(_merged(generations)) as deltas:
-            first = await anext(deltas)  # until it is here, an error can still be a status
-            meter.count(first)
-            raise_failure(first)
-            await exchange.begin_stream()
-            body = wire.opening() + wire.delta(first)
-            await exchange.send({"type": "http.response.body", "body": body, "more_body": True})
-            if len(generations) == 1 and generations[0].plain and direct(exchange.send):
-                generations[0].divert(outlet)
-            async for delta in deltas:  # what has not been diverted
-                await outlet.settle()
-                if delta.finish_reason is not None:
-                    raise_failure(delta)
-                outlet.write(delta)
-                await outlet.settle()
+        for at, generation in enumerate(generations):
+            await generation.begin(stream.sink(at * n))
+        await stream.run()
         await exchange.end_stream(wire.closing(_total(generations)))
     finally:
-        outlet.close()
-        meter.close(generation.usage for generation in generations)
+        _end(generations, meter)
+
+
+async def _drain(exchange: Exchange, generations: Sequence[Generation]) -> list[GenerationOutput]:
+    meter = _meter(exchange, generations)
+    n = generations[0].choices
+    try:
+        if len(generations) == 1:
+            return [await collect(generations[0], meter.count)]
+        notes = [partial(meter.count, base=at * n) for at in range(len(generations))]
+        pairs = zip(generations, notes, strict=True)
+        tasks = [asyncio.create_task(collect(generation, note)) for generation, note in pairs]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        _end(generations, meter)
 
 
 def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     """Begin to count; the prompts wait from here. Errors: Overloaded."""
-    ticket = exchange.house.queue.enter(
-        sum(len(generation.prompt_token_ids) for generation in generations)
-    )
+    waiting = sum(len(generation.prompt_token_ids) for generation in generations)
+    ticket = exchange.house.queue.enter(waiting)
     return Meter(exchange.metrics, exchange.model, exchange.started, ticket)
+
+
+def _end(generations: Sequence[Generation], meter: Meter) -> None:
+    """Whatever became of the request: free what is held for it, add up what it used."""
+    for generation in generations:
+        generation.cancel()
+    meter.close(generation.usage for generation in generations)
 
 
 def _total(generations: Sequence[Generation]) -> Usage:
@@ -152,64 +147,3 @@ def total_usage(usages: Sequence[Usage]) -> Usage:
         sum(usage.completion_tokens for usage in usages),
         sum(usage.cached_tokens for usage in usages),
     )
-
-
-async def _drain(exchange: Exchange, generations: Sequence[Generation]) -> list[GenerationOutput]:
-    meter = _meter(exchange, generations)
-    try:
-        if len(generations) == 1:
-            return [await collect(generations[0], meter.count)]
-        n = generations[0].request.params.n
-        notes = [partial(meter.count, base=at * n) for at in range(len(generations))]
-        tasks = [
-            asyncio.create_task(collect(*pair)) for pair in zip(generations, notes, strict=True)
-        ]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            await _cancel(tasks)
-    finally:
-        meter.close(generation.usage for generation in generations)
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _merged(generations: Sequence[Generation]) -> Deltas:
-    """The deltas of all prompts as they come; choice j of prompt i has index i * n + j."""
-    return generations[0] if len(generations) == 1 else _interleave(generations)
-
-
-async def _interleave(generations: Sequence[Generation]) -> AsyncGenerator[TextDelta, None]:
-    ready: asyncio.Queue[TextDelta | None] = asyncio.Queue()  # None: one generation has ended
-    room = asyncio.Semaphore(_LAG)
-
-    async def pump(generation: Generation, base: int) -> None:
-        try:
-            async for delta in generation:
-                await room.acquire()
-                ready.put_nowait(msgspec.structs.replace(delta, index=base + delta.index))
-        finally:
-            ready.put_nowait(None)
-
-    n = generations[0].request.params.n
-    tasks = [
-        asyncio.create_task(pump(generation, at * n)) for at, generation in enumerate(generations)
-    ]
-    live = len(tasks)
-    try:
-        while live:
-            delta = await ready.get()
-            if delta is not None:
-                room.release()
-                yield delta
-                continue
-            live -= 1
-            for task in tasks:
-                if task.done():
-                    task.result()  # raises what ended it
-    finally:
-        await _cancel(tasks)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from openllm.answer.generation import Generation, collect, raise_failure
-from openllm.answer.text import ChoiceAssembler
+from openllm.answer.assembler import ChoiceAssembler
+from openllm.answer.generation import Generation, collect, join_text, raise_failure
+from openllm.answer.parts import make_parser
+from openllm.backends.stream import pull
 from openllm.config.sampling import build_params, model_defaults
 from openllm.config.spec import LLMSpec
 from openllm.discovery import load_module
@@ -30,12 +33,13 @@ from openllm.prompt.messages import as_prompts, conversation
 from openllm.types import (
     CompletionOutput,
     Conversation,
-    EngineRequest,
     GenerationOutput,
     GenerationRequest,
     Message,
     Prompt,
+    Reading,
     SamplingParams,
+    TokenRequest,
     Usage,
 )
 from openllm.weights.hub import Token
@@ -43,6 +47,7 @@ from openllm.weights.hub import Token
 if TYPE_CHECKING:
     from openllm.bento.runner.runner import Runner
 
+PROMPT_END = 16  # tokens of the prompt that the parsers of an answer see
 LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event loop
 
 
@@ -126,14 +131,10 @@ class LLM(Assembly):
         token_ids = await self.encode(request.prompt, request.add_special_tokens)
         params = self._fitted(request.params, len(token_ids))
         self._check_ids(token_ids, params)
-        engine_request = EngineRequest(request.request_id, token_ids, params, request.adapter)
+        engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
         self.backend.check(engine_request)
-        return Generation(
-            self.backend,
-            engine_request,
-            self._choices(engine_request),
-            self.shelf.use(request.adapter),
-        )
+        choices = self._choices(engine_request, request.reading)
+        return Generation(engine_request, choices, self.shelf.submit)
 
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""
@@ -200,12 +201,23 @@ class LLM(Assembly):
             if ids and (min(ids) < 0 or max(ids) >= vocab):
                 raise InvalidRequest(f"{name}: a token id is not in [0, {vocab}).", param=name)
 
-    def _choices(self, request: EngineRequest) -> list[ChoiceAssembler]:
+    def _choices(self, request: TokenRequest, reading: Reading) -> list[ChoiceAssembler]:
         ends = frozenset(self.backend.info.eos_token_ids)
-        make = partial(
-            ChoiceAssembler, self.decoding_tokenizer, request.params, request.prompt_token_ids, ends
-        )
-        return [make() for _ in range(request.params.n)]
+        tokenizer, prompt = self.decoding_tokenizer, request.prompt_token_ids
+        end = ""
+        if reading.reasoning or reading.tools:
+            end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
+        return [
+            ChoiceAssembler(
+                tokenizer,
+                request.params,
+                prompt,
+                ends,
+                make_parser("reasoning", reading.reasoning, end),
+                make_parser("tools", reading.tools, end),
+            )
+            for _ in range(request.params.n)
+        ]
 
     # The public ways to ask.
 
@@ -246,10 +258,11 @@ class LLM(Assembly):
     async def _deltas(
         self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]
     ) -> AsyncGenerator[GenerationOutput, None]:
-        async with await self.admit(
+        generation = await self.admit(
             GenerationRequest(prompt, self.sampling_params(**params), adapter)
-        ) as generation:
-            async for delta in generation:
+        )
+        async with aclosing(pull(generation.begin, generation.choices, join_text)) as deltas:
+            async for delta in deltas:
                 raise_failure(delta)
                 output = CompletionOutput(
                     delta.index,
@@ -258,6 +271,7 @@ class LLM(Assembly):
                     delta.finish_reason,
                     delta.stop_reason,
                     delta.logprobs,
+                    delta.parts,
                 )
                 ids, usage = generation.prompt_token_ids, generation.usage
                 yield GenerationOutput(

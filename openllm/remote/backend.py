@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from openllm.backends.base import Backend, BackendInfo, DeltaQueue, Embeddings, EngineStats
+from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, Overloaded
 from openllm.remote.client import Connection
-from openllm.remote.frames import Ask, Cancel, Embed, Mount, StopChoice, Submit, Unmount
-from openllm.types import EngineRequest, Take, TokenDelta
+from openllm.remote.frames import Ask, Embed, Mount, Unmount
+from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 CONNECT_SECONDS = 180.0  # for the engine's process to import what it needs and listen
 RETRY_SECONDS = 0.05
@@ -35,7 +34,6 @@ class RunnerBackend(Backend):
             bytes  # what this process tells another one that collects reports
         )
         self._link: Connection | None = None
-        self._numbers: dict[str, int] = {}  # request id -> number of its latest request
 
     @classmethod
     def unusable(cls, spec: LLMSpec) -> str | None:
@@ -47,7 +45,6 @@ class RunnerBackend(Backend):
         """
         if self._link is None:
             link = await self._connect()
-            self._numbers.clear()
             await link.greeted()
             self._link = link
 
@@ -99,39 +96,13 @@ class RunnerBackend(Backend):
     def reason(self) -> str | None:
         return self._link.reason if self._link is not None and self._link.reason else None
 
-    async def generate(
-        self, request: EngineRequest, take: Take | None = None
-    ) -> AsyncGenerator[TokenDelta]:
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
         link = self._running()
         if link.waiting_bytes > MOST_WAITING:
             raise Overloaded(
                 "The engine does not keep up with the requests.", hint="Try again later."
             )
-        number, queue = link.numbers.new(), DeltaQueue(take)
-        link.queues[number] = queue
-        self._numbers[request.request_id] = number
-        left = set(range(request.params.n))
-        try:
-            link.send(Submit(number, request))
-            while left:
-                delta = await queue.get()
-                if delta.finish_reason is not None:
-                    left.discard(delta.index)
-                yield delta
-        except _Closed:
-            for index in sorted(left):
-                yield TokenDelta([], index, "cancelled")
-        finally:
-            link.queues.pop(number, None)
-            if self._numbers.get(request.request_id) == number:
-                del self._numbers[request.request_id]
-            if left:
-                link.send(Cancel(number))
-
-    def stop_choice(self, request_id: str, index: int) -> None:
-        number = self._numbers.get(request_id)
-        if self._link is not None and number is not None:
-            self._link.send(StopChoice(number, index))
+        return link.submit(request, sink)
 
     async def embed(
         self, prompts: Sequence[Sequence[int]], pooling: str | None = None
@@ -188,11 +159,7 @@ class RunnerBackend(Backend):
     async def close(self) -> None:
         link, self._link = self._link, None
         if link is not None:
-            link.close(_Closed("The engine was closed."))
-
-
-class _Closed(EngineDead):
-    """This process hung up itself: what runs ends as cancelled."""
+            link.close(EngineDead("The engine was closed."))
 
 
 class SharedShelf:
@@ -211,10 +178,9 @@ class SharedShelf:
         """Errors: Conflict when the name is taken; the engine's own."""
         await self._backend.mount_adapter(name, path)
 
-    def use(self, name: str | None) -> AbstractAsyncContextManager[None]:
-        """Nothing to hold here: the engine's process holds the adapter while the request runs.
-        Errors: AdapterNotFound comes from there."""
-        return nullcontext()
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
+        """Nothing to hold here: the engine's process holds the adapter while the request runs."""
+        return await self._backend.submit(request, sink)
 
     async def remove(self, name: str, *, wait: bool = True) -> None:
         """Errors: AdapterNotFound; Conflict when it is in use and `wait` is false."""

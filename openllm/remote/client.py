@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from openllm.backends.base import BackendInfo, DeltaQueue, EngineStats
-from openllm.errors import EngineDead, EngineError, OpenLLMError
+from openllm.backends.base import BackendInfo, EngineStats
+from openllm.errors import EngineDead, InvalidRequest, OpenLLMError
 from openllm.remote.frames import (
     VERSION,
     Asked,
+    Cancel,
     Done,
     Frame,
     FromEngine,
@@ -23,14 +24,52 @@ from openllm.remote.frames import (
     Reports,
     Status,
     Step,
+    StopChoice,
+    Submit,
     Vectors,
     from_trouble,
     from_vectors,
 )
 from openllm.remote.link import Link, Numbers
+from openllm.types import Sink, TokenDelta, TokenRequest
 
 GONE = "its process has ended"
 _decoder = msgspec.msgpack.Decoder(FromEngine)
+
+
+class Asking:
+    """One request that the engine at the other end has."""
+
+    def __init__(
+        self, connection: Connection, number: int, request: TokenRequest, sink: Sink[TokenDelta]
+    ) -> None:
+        self._connection = connection
+        self._number = number
+        self._sink = sink
+        self._open = set(range(request.params.n))  # choices
+
+    def put(self, delta: TokenDelta) -> None:
+        if delta.finish_reason is not None:
+            self._open.discard(delta.index)
+            if not self._open:
+                del self._connection.requests[self._number]
+        self._sink.put(delta)
+
+    def fail(self, error: OpenLLMError) -> None:
+        del self._connection.requests[self._number]
+        self._sink.fail(error)
+
+    def end_cancelled(self) -> None:
+        """The engine will not be asked any more."""
+        for index in sorted(self._open):
+            self.put(TokenDelta([], index, "cancelled"))
+
+    def cancel(self) -> None:
+        if self._connection.requests.pop(self._number, None) is not None:
+            self._connection.send(Cancel(self._number))
+
+    def stop(self, index: int) -> None:
+        self._connection.send(StopChoice(self._number, index))
 
 
 class Connection(Link):
@@ -38,7 +77,7 @@ class Connection(Link):
 
     def __init__(self, report: Callable[[], bytes]) -> None:
         super().__init__()
-        self.queues: dict[int, DeltaQueue] = {}  # by request number
+        self.requests: dict[int, Asking] = {}  # by number
         self.numbers = Numbers()
         self.status = Status(EngineStats())
         self.engine = ""
@@ -78,6 +117,17 @@ class Connection(Link):
             self.cut()
             raise
 
+    def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Asking:
+        """Send a request; what comes of it goes to `sink`."""
+        number = self.numbers.new()
+        asking = self.requests[number] = Asking(self, number, request, sink)
+        try:
+            self.send(Submit(number, request))
+        except InvalidRequest:
+            del self.requests[number]
+            raise
+        return asking
+
     async def call(self, number: int, frame: Frame) -> Any:
         """Send `frame` and wait for its answer. Errors: the engine's own, EngineDead."""
         answer = self.numbers.wait(number)
@@ -85,7 +135,9 @@ class Connection(Link):
         return await answer
 
     def close(self, error: OpenLLMError) -> None:
-        """Hang up; those who wait get `error`."""
+        """Hang up; requests end as cancelled, calls get `error`."""
+        for asking in tuple(self.requests.values()):
+            asking.end_cancelled()
         self._fail(error)
         self.hang_up()
 
@@ -100,9 +152,8 @@ class Connection(Link):
     def _fail(self, error: OpenLLMError) -> None:
         if not self._greeting.done():
             self._greeting.set_exception(error)
-        for queue in self.queues.values():
-            queue.fail(error)
-        self.queues.clear()
+        for asking in tuple(self.requests.values()):
+            asking.fail(error)
         self.numbers.fail(error)
 
     def _greet(self, hello: Hello) -> None:
@@ -119,20 +170,13 @@ class Connection(Link):
             self._greeting.set_result(None)
 
     def _step(self, step: Step) -> None:
-        queues = self.queues
+        requests = self.requests
         for number, delta in step.deltas:
-            if (queue := queues.get(number)) is not None:
-                queue.put(delta)
-        for number in step.ended:
-            if (queue := queues.get(number)) is not None:
-                queue.fail(
-                    EngineError(
-                        "The engine ended the request without finishing it.", hint="See its log."
-                    )
-                )
+            if (asking := requests.get(number)) is not None:
+                asking.put(delta)
         for number, trouble in step.failed:
-            if (queue := queues.get(number)) is not None:
-                queue.fail(from_trouble(trouble))
+            if (asking := requests.get(number)) is not None:
+                asking.fail(from_trouble(trouble))
 
     def _take_status(self, status: Status) -> None:
         self.status = status

@@ -16,9 +16,9 @@ import msgspec
 
 from openllm.backends.base import BackendInfo, Embeddings, EngineStats
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Retryable
-from openllm.types import EngineRequest, TokenDelta
+from openllm.types import TokenDelta, TokenRequest
 
-VERSION = 1
+VERSION = 2
 PREFIX = 4  # bytes of length before each frame
 LARGEST = 256 * 1024**2  # bytes of one frame: the vectors of a thousand inputs fit
 
@@ -45,7 +45,7 @@ class Submit(Frame, tag=1):
     """Generate; answered by deltas in `Step`s."""
 
     number: int
-    request: EngineRequest
+    request: TokenRequest
 
 
 class Cancel(Frame, tag=2):
@@ -112,10 +112,9 @@ class Hello(Frame, tag=20):
 
 
 class Step(Frame, tag=21):
-    """What one loop tick brought: deltas first, then requests that ended and those that failed."""
+    """What one loop tick brought: deltas first, then the requests that failed."""
 
     deltas: list[tuple[int, TokenDelta]]
-    ended: list[int] = []
     failed: list[tuple[int, Trouble]] = []
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +35,7 @@ from openllm.remote.frames import (
     to_vectors,
 )
 from openllm.remote.link import Link, Numbers
-from openllm.types import EngineRequest, TokenDelta
+from openllm.types import Running, TokenDelta, TokenRequest
 
 if TYPE_CHECKING:
     from openllm.remote.server import EngineServer
@@ -56,10 +55,9 @@ class User(Link):
         super().__init__()
         self._server = server
         self._tasks: dict[int, asyncio.Task[Any]] = {}
-        self._requests: dict[int, EngineRequest] = {}
+        self._running: dict[int, Running] = {}
         self._questions = Numbers()
         self._deltas: list[tuple[int, TokenDelta]] = []
-        self._ended: list[int] = []
         self._failed: list[tuple[int, Trouble]] = []
         self._flushing = False
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -85,52 +83,55 @@ class User(Link):
         self._server.leave(self)
         for task in tuple(self._tasks.values()):
             task.cancel()
+        for running in tuple(self._running.values()):
+            running.cancel()
+        self._running.clear()
         self._questions.fail(Overloaded("A worker has left."))
 
     # Generating.
 
     def _submit(self, frame: Submit) -> None:
-        task = asyncio.get_running_loop().create_task(self._pump(frame.number, frame.request))
+        task = asyncio.get_running_loop().create_task(self._begin(frame.number, frame.request))
         self._tasks[frame.number] = task
-        self._requests[frame.number] = frame.request
-        task.add_done_callback(partial(self._finished, frame.number))
+        task.add_done_callback(partial(self._begun, frame.number))
 
-    async def _pump(self, number: int, request: EngineRequest) -> None:
+    async def _begin(self, number: int, request: TokenRequest) -> None:
         llm = self._server.llm
         llm.backend.check(request)
-        take = partial(self._take, number) if request.params.n == 1 else None
-        async with (
-            llm.shelf.use(request.adapter),
-            aclosing(llm.backend.generate(request, take)) as deltas,
-        ):
-            async for delta in deltas:
-                self._take(number, delta)
+        route = _Route(self, number, request.params.n)
+        running = await llm.shelf.submit(request, route)
+        if not route.over:
+            self._running[number] = running
 
-    def _take(self, number: int, delta: TokenDelta) -> bool:
+    def _begun(self, number: int, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(number, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(number, error)
+
+    def put(self, number: int, delta: TokenDelta) -> None:
+        """A delta of request `number` is to go out."""
         self._deltas.append((number, delta))
         self._schedule()
-        return True
 
-    def _finished(self, number: int, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(number, None)
-        self._requests.pop(number, None)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            self._ended.append(number)
-        else:
-            _log_defect(error)
-            self._failed.append((number, to_trouble(error)))
+    def fail(self, number: int, error: BaseException) -> None:
+        """Request `number` has failed."""
+        _log_defect(error)
+        self._failed.append((number, to_trouble(error)))
         self._schedule()
 
+    def forget(self, number: int) -> None:
+        """Request `number` is over."""
+        self._running.pop(number, None)
+
     def _cancel(self, number: int) -> None:
-        if (task := self._tasks.get(number)) is not None:
+        if (running := self._running.pop(number, None)) is not None:
+            running.cancel()
+        elif (task := self._tasks.get(number)) is not None:
             task.cancel()
 
     def _stop_choice(self, frame: StopChoice) -> None:
-        if (request := self._requests.get(frame.number)) is not None:
-            self._server.llm.backend.stop_choice(request.request_id, frame.index)
+        if (running := self._running.get(frame.number)) is not None:
+            running.stop(frame.index)
 
     # One frame per tick.
 
@@ -150,10 +151,10 @@ class User(Link):
                 log.error("Dropping a connection that does not read what it asked for.")
                 self.cut()
             return
-        deltas, ended, failed = self._deltas, self._ended, self._failed
-        self._deltas, self._ended, self._failed = [], [], []
-        if deltas or ended or failed:
-            self.send(Step(deltas, ended, failed))
+        deltas, failed = self._deltas, self._failed
+        self._deltas, self._failed = [], []
+        if deltas or failed:
+            self.send(Step(deltas, failed))
 
     def drained(self) -> None:
         self._schedule()
@@ -213,6 +214,31 @@ class User(Link):
         future = self._questions.wait(number)
         self.send(Asked(number))
         return future
+
+
+class _Route:
+    """The way of one request's deltas to the user that asked for it."""
+
+    def __init__(self, user: User, number: int, choices: int) -> None:
+        self._user = user
+        self._number = number
+        self._left = choices
+        self.over = False
+
+    def put(self, delta: TokenDelta) -> None:
+        if delta.finish_reason is not None:
+            self._left -= 1
+            if not self._left:
+                self._end()
+        self._user.put(self._number, delta)
+
+    def fail(self, error: OpenLLMError) -> None:
+        self._end()
+        self._user.fail(self._number, error)
+
+    def _end(self) -> None:
+        self.over = True
+        self._user.forget(self._number)
 
 
 def _joined(deltas: list[tuple[int, TokenDelta]]) -> list[tuple[int, TokenDelta]]:

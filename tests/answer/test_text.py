@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openllm.answer.text import ChoiceAssembler, StopMatcher, StreamDecoder
+from openllm.answer.assembler import ChoiceAssembler
+from openllm.answer.text import StopMatcher, StreamDecoder
 from openllm.types import SamplingParams, TextDelta, TokenDelta, TokenLogprob
 from tests.tiny import EOS, write_tokenizer
 

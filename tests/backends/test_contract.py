@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ import pytest
 import pytest_asyncio
 from tokenizers import Tokenizer
 
-from openllm.answer.generation import collect
+from openllm.answer.generation import Generation, collect, join_text
 from openllm.backends.base import Backend
 from openllm.backends.select import find_backend
+from openllm.backends.stream import pull
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
     ContextLengthExceeded,
     EngineDead,
     InvalidRequest,
+    OpenLLMError,
     Overloaded,
     UnsupportedFeature,
 )
@@ -88,8 +91,11 @@ def real(llm: LLM) -> None:
 
 async def deltas_of(llm: LLM, prompt: Any, **params: Any) -> list[TextDelta]:
     generation = await llm.admit(GenerationRequest(prompt, llm.sampling_params(**params)))
-    async with generation:
-        return [delta async for delta in generation]
+    return [delta async for delta in pulled(generation)]
+
+
+def pulled(generation: Generation) -> AsyncGenerator[TextDelta]:
+    return pull(generation.begin, generation.choices, join_text)
 
 
 async def idle(llm: LLM, seconds: float = 5.0) -> bool:
@@ -134,37 +140,59 @@ async def test_length_and_usage(llm: LLM) -> None:
     assert output.usage.total_tokens == output.usage.prompt_tokens + 5
 
 
-class Collector:
-    """An outlet that keeps what it gets."""
+class Kept:
+    """A sink that keeps what it gets."""
 
-    open = True
-
-    def __init__(self) -> None:
+    def __init__(self, choices: int) -> None:
         self.deltas: list[TextDelta] = []
+        self.over = asyncio.Event()
+        self._left = choices
 
-    def write(self, delta: TextDelta) -> None:
+    def put(self, delta: TextDelta) -> None:
         self.deltas.append(delta)
+        self._left -= delta.finish_reason is not None
+        if not self._left:
+            self.over.set()
+
+    def fail(self, error: OpenLLMError) -> None:
+        raise error
+
+    def tokens(self, index: int) -> list[int]:
+        return [token for delta in self.deltas if delta.index == index for token in delta.token_ids]
 
 
-@pytest.mark.parametrize("params", [{}, {"logprobs": 1}])
-async def test_a_diverted_answer_is_the_same(llm: LLM, params: dict[str, Any]) -> None:
+@pytest.mark.parametrize("params", [{}, {"logprobs": 1}, {"n": 2}, {"stop": ["\0never"]}])
+async def test_a_pushed_answer_is_the_whole(llm: LLM, params: dict[str, Any]) -> None:
     asked = {"temperature": 0, "max_tokens": 24, "ignore_eos": True, **params}
-    plain = await llm.generate(TEXT, **asked)
-    outlet, iterated = Collector(), []
-    async with await llm.admit(GenerationRequest(TEXT, llm.sampling_params(**asked))) as generation:
-        outlet.write(await anext(generation))
-        generation.divert(outlet)
-        async for delta in generation:
-            iterated.append(delta)
-            outlet.write(delta)
-    assert "".join(delta.text for delta in outlet.deltas) == plain.text
-    assert [token for delta in outlet.deltas for token in delta.token_ids] == plain.outputs[
-        0
-    ].token_ids
-    assert [delta.finish_reason for delta in outlet.deltas if delta.finish_reason] == ["length"]
-    assert generation.usage.completion_tokens == 24
-    if llm.backend.name != "echo":  # it has no queue to divert
-        assert len(iterated) < len(outlet.deltas) / 2
+    whole = await llm.generate(TEXT, **asked)
+    generation = await llm.admit(GenerationRequest(TEXT, llm.sampling_params(**asked)))
+    kept = Kept(generation.choices)
+    await generation.begin(kept)
+    await kept.over.wait()
+    assert len(whole.outputs) == generation.choices
+    for choice in whole.outputs:
+        assert kept.tokens(choice.index) == choice.token_ids
+        texts = [delta.text for delta in kept.deltas if delta.index == choice.index]
+        assert "".join(texts) == choice.text
+        ends = [delta.finish_reason for delta in kept.deltas if delta.index == choice.index]
+        assert ends == [None] * (len(ends) - 1) + ["length"]
+    assert generation.usage == whole.usage
+    generation.cancel()  # it is over: nothing happens
+
+
+async def test_nothing_comes_after_cancelling(llm: LLM) -> None:
+    params = llm.sampling_params(max_tokens=100, ignore_eos=True)
+    generation = await llm.admit(GenerationRequest(TEXT, params))
+    kept = Kept(1)
+    running = await generation.begin(kept)
+    running.cancel()
+    before = len(kept.deltas)
+    await llm.generate(TEXT, max_tokens=8, ignore_eos=True)
+    assert len(kept.deltas) == before
+    assert not kept.over.is_set()
+    async with asyncio.timeout(60):
+        while llm.stats().running:  # noqa: ASYNC110  figures have no event
+            await asyncio.sleep(0.01)
 
 
 async def test_token_ids_are_a_prompt_too(llm: LLM) -> None:
@@ -407,14 +435,14 @@ async def test_a_filter_that_leaves_one_token_is_greedy(
 
 
 async def test_closing_the_iterator_frees_the_slot(llm: LLM) -> None:
-    generations = []
+    readers = []
     for _ in range(4):
         params = llm.sampling_params(max_tokens=200, ignore_eos=True)
-        generation = await llm.admit(GenerationRequest(TEXT, params))
-        assert (await anext(generation)).token_ids
-        generations.append(generation)
-    for generation in generations:
-        await generation.aclose()
+        reader = pulled(await llm.admit(GenerationRequest(TEXT, params)))
+        assert (await anext(reader)).token_ids
+        readers.append(reader)
+    for reader in readers:
+        await reader.aclose()
     assert await idle(llm)
 
 
@@ -502,8 +530,8 @@ async def test_stats_show_what_runs(llm: LLM) -> None:
     generation = await llm.admit(
         GenerationRequest(TEXT, SamplingParams(max_tokens=200, ignore_eos=True))
     )
-    async with generation:
-        await anext(generation)
+    async with aclosing(pulled(generation)) as reader:
+        await anext(reader)
         for _ in range(100):
             if llm.stats().running:
                 break

@@ -5,13 +5,16 @@ for ever.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from openllm.backends.residency import AdapterShelf
-from openllm.errors import AdapterNotFound, Conflict, EngineError
+from openllm.errors import AdapterNotFound, Conflict, EngineError, OpenLLMError
+from openllm.types import Running, SamplingParams, Sink, TokenDelta, TokenRequest
 
 
 class FakeEngine:
@@ -42,10 +45,40 @@ class FakeEngine:
         assert not self.in_flight.get(name), f"{name} was taken from a request that came meanwhile"
         del self.mounted[name]
 
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
+        return Endless()
+
+
+class Endless:
+    """A request that runs until nobody wants it any more."""
+
+    def cancel(self) -> None: ...
+
+    def stop(self, index: int) -> None: ...
+
+
+class Nowhere:
+    """A sink for deltas that do not come."""
+
+    def put(self, delta: TokenDelta) -> None: ...
+
+    def fail(self, error: OpenLLMError) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def use(shelf: AdapterShelf, name: str | None) -> AsyncIterator[None]:
+    """A request that runs for as long as the block."""
+    request = TokenRequest("request", [1], SamplingParams(), name)
+    running = await shelf.submit(request, Nowhere())
+    try:
+        yield
+    finally:
+        running.cancel()
+
 
 async def answer(engine: FakeEngine, shelf: AdapterShelf, name: str, turns: int = 3) -> Path:
     """One request: the adapter must stay the same from its first step to its last."""
-    async with shelf.use(name):
+    async with use(shelf, name):
         engine.in_flight[name] = engine.in_flight.get(name, 0) + 1
         try:
             path = engine.mounted[name]
@@ -72,7 +105,7 @@ async def settle() -> None:
 
 async def test_the_base_model_needs_no_place():
     engine, shelf = await shelf_of("", 1)
-    async with shelf.use(None):
+    async with use(shelf, None):
         assert engine.mounts == []
 
 
@@ -101,7 +134,7 @@ async def test_requests_at_once_load_once():
 async def test_unknown_names_and_taken_names():
     _, shelf = await shelf_of("a")
     with pytest.raises(AdapterNotFound, match="'x'"):
-        async with shelf.use("x"):
+        async with use(shelf, "x"):
             pass
     with pytest.raises(AdapterNotFound):
         await shelf.remove("x")

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from openllm.answer.assembler import ChoiceAssembler
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError
 from openllm.http.app import Server, create_app, protocol_names
 from openllm.llm.llm import LLM
+from openllm.types import TextDelta, TokenDelta
 from tests.serving import Running, serve, write_echo_model
 
 ENDLESS: Any = {"prompt": "hello", "ignore_eos": True, "max_tokens": 400}
@@ -157,15 +159,14 @@ def test_an_unknown_failure_is_a_500_that_tells_nothing(
 def test_an_unknown_failure_in_the_middle_of_a_stream_is_its_last_event(
     slow: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generate = slow.llm.backend.generate
+    feed = ChoiceAssembler.feed
 
-    async def fail(request: Any, take: Any = None) -> Any:
-        async for delta in generate(request, take):
-            yield delta
-            if len(request.prompt_token_ids) < 5:
-                raise RuntimeError("/secret/path")
+    def fail(choice: ChoiceAssembler, delta: TokenDelta) -> TextDelta:
+        if choice.tokens and len(choice.prompt_token_ids) < 5:
+            raise RuntimeError("/secret/path")
+        return feed(choice, delta)
 
-    monkeypatch.setattr(slow.llm.backend, "generate", fail)
+    monkeypatch.setattr(ChoiceAssembler, "feed", fail)
     with slow.client() as client:
         for prompt in ("hello", ["hello", "hello world, hello world"]):
             answer = client.post(

@@ -14,6 +14,7 @@ from openllm.remote.frames import (
     Step,
     Submit,
     ToEngine,
+    Trouble,
     from_trouble,
     from_vectors,
     pack,
@@ -21,12 +22,12 @@ from openllm.remote.frames import (
     to_vectors,
 )
 from openllm.types import (
-    EngineRequest,
     SamplingParams,
     Structure,
     StructureKind,
     TokenDelta,
     TokenLogprob,
+    TokenRequest,
 )
 
 
@@ -38,11 +39,10 @@ def test_a_request_and_its_deltas() -> None:
         structure=Structure(StructureKind.REGEX, "a+"),
         n=2,
     )
-    submit = Submit(3, EngineRequest("id", [1, 2, 3], params, "pirate"))
+    submit = Submit(3, TokenRequest("id", [1, 2, 3], params, "pirate"))
     step = Step(
         [(3, TokenDelta([5], 1, "stop", 5, [TokenLogprob(5, -0.25, 1, ((5, -0.25),))], [None], 2))],
-        [1],
-        [],
+        [(4, Trouble("EngineError", "it failed"))],
     )
     for frame, kind in ((submit, ToEngine), (step, FromEngine)):
         (body,) = Splitter().feed(bytes(pack(frame)))
@@ -50,17 +50,17 @@ def test_a_request_and_its_deltas() -> None:
 
 
 def test_frames_are_found_however_the_bytes_are_cut() -> None:
-    data = b"".join(bytes(pack(Step([], [number]))) for number in range(50))
+    data = b"".join(bytes(pack(Step([(number, TokenDelta([number]))]))) for number in range(50))
     splitter = Splitter()
     bodies = [body for at in range(0, len(data), 7) for body in splitter.feed(data[at : at + 7])]
-    ended = [msgspec.msgpack.decode(body, type=FromEngine).ended for body in bodies]  # type: ignore[union-attr]
-    assert ended == [[number] for number in range(50)]
+    steps = [msgspec.msgpack.decode(body, type=Step) for body in bodies]
+    assert [step.deltas for step in steps] == [[(at, TokenDelta([at]))] for at in range(50)]
 
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "LARGEST", 100)
     with pytest.raises(InvalidRequest, match="100 is the most"):
-        pack(Submit(1, EngineRequest("id", list(range(1000)), SamplingParams())))
+        pack(Submit(1, TokenRequest("id", list(range(1000)), SamplingParams())))
     with pytest.raises(ValueError, match="101 bytes"):
         list(Splitter().feed((101).to_bytes(4, "big")))
 

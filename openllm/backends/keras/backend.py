@@ -5,15 +5,18 @@ engine's thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from openllm.backends.base import Backend, BackendInfo, DeltaQueue, EngineStats
+import attrs
+
+from openllm.backends.base import Backend, BackendInfo, EngineStats
 from openllm.backends.keras.engine import Engine, Limits
 from openllm.backends.keras.families import end_tokens
 from openllm.backends.keras.loader import DTYPES, foreign_framework, load_runtime, missing_packages
 from openllm.backends.keras.runtime import Runtime
+from openllm.backends.keras.schedule import Choice
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -23,7 +26,7 @@ from openllm.errors import (
     UnsupportedCombination,
     UnsupportedFeature,
 )
-from openllm.types import EngineRequest, Take, TokenDelta
+from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 MAX_ROWS = 8  # choices decoded at once, unless the spec says otherwise
 OPTIONS = ("verify",)  # of engine_args
@@ -44,6 +47,20 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "max_adapters": (None,),
     "max_lora_rank": (None,),
 }
+
+
+@attrs.frozen
+class _Submitted:
+    """One request, as whoever reads it sees it."""
+
+    engine: Engine
+    choices: list[Choice]
+
+    def cancel(self) -> None:
+        self.engine.give_up(self.choices)
+
+    def stop(self, index: int) -> None:
+        self.engine.give_up([self.choices[index]])
 
 
 class KerasBackend(Backend):
@@ -137,7 +154,7 @@ class KerasBackend(Backend):
             raise EngineDead("The engine has not been started.")
         return self._info
 
-    def check(self, request: EngineRequest) -> None:
+    def check(self, request: TokenRequest) -> None:
         params = request.params
         if request.adapter is not None:
             raise AdapterNotFound(
@@ -166,28 +183,10 @@ class KerasBackend(Backend):
             if any(not 0 <= token_id < size for token_id in token_ids):
                 raise InvalidRequest(f"{param}: a token id is not in [0, {size}).", param=param)
 
-    async def generate(
-        self, request: EngineRequest, take: Take | None = None
-    ) -> AsyncGenerator[TokenDelta]:
-        self.check(request)
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
         if self._engine is None:
             raise EngineDead("The engine is not running.", hint="Start it first.")
-        engine, queue, left = self._engine, DeltaQueue(take), request.params.n
-        engine.submit(request, queue)
-        try:
-            while left:
-                delta = await queue.get()
-                left -= delta.finish_reason is not None
-                yield delta
-        finally:
-            if left:
-                engine.drop(lambda choice: choice.queue is queue)
-
-    def stop_choice(self, request_id: str, index: int) -> None:
-        if self._engine is not None:
-            self._engine.drop(
-                lambda choice: choice.request.request_id == request_id and choice.index == index
-            )
+        return _Submitted(self._engine, self._engine.submit(request, sink))
 
     def stats(self) -> EngineStats:
         return EngineStats() if self._engine is None else self._engine.stats()

@@ -7,20 +7,20 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 import numpy as np
 
-from openllm.backends.base import DeltaQueue, EngineStats, terminal_error
+from openllm.backends.base import EngineStats, terminal_error
 from openllm.backends.keras.pool import Pool
 from openllm.backends.keras.runtime import Logits, Runtime
 from openllm.backends.keras.sampler import Sampler, token_logprob
 from openllm.backends.keras.schedule import Choice, Schedule
 from openllm.errors import EngineDead
-from openllm.types import EngineRequest, FinishReason, TokenDelta
+from openllm.types import FinishReason, Sink, TokenDelta, TokenRequest
 
-Mail = list[tuple[DeltaQueue, TokenDelta]]
+Mail = list[tuple[Choice, TokenDelta]]
 
 
 @attrs.frozen
@@ -53,9 +53,10 @@ class Engine:
         self._thread = threading.Thread(target=self._live, name="openllm-keras", daemon=True)
         self._thread.start()
 
-    def submit(self, request: EngineRequest, queue: DeltaQueue) -> None:
-        """Take all choices of `request`; their deltas go to `queue`. Errors: Overloaded,
-        EngineDead.
+    def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> list[Choice]:
+        """Take all choices of `request`, which are returned; their deltas go to `sink`.
+
+        Errors: Overloaded, EngineDead.
         """
         if self._stopping or self.failure:
             raise EngineDead(
@@ -65,19 +66,25 @@ class Engine:
         params = request.params
         base = int(self._seeds.integers(2**63)) if params.seed is None else params.seed
         choices = [
-            Choice(request, at, queue, self._sampler(request, base + at)) for at in range(params.n)
+            Choice(request, at, sink, self._sampler(request, base + at)) for at in range(params.n)
         ]
         with self._turn:
             self._schedule.add(choices)
             self._turn.notify()
+        return choices
 
-    def _sampler(self, request: EngineRequest, seed: int) -> Sampler:
+    def _sampler(self, request: TokenRequest, seed: int) -> Sampler:
         return Sampler(request.params, request.prompt_token_ids, self._limits.end_tokens, seed)
 
-    def drop(self, unwanted: Callable[[Choice], bool]) -> None:
-        """Free what the unwanted choices hold; they get no further delta."""
+    def give_up(self, choices: Iterable[Choice]) -> None:
+        """Free what these choices hold; they get no further delta."""
+        for choice in choices:
+            choice.unwanted = True
+        self._drop(lambda choice: choice.unwanted)
+
+    def _drop(self, which: Callable[[Choice], bool]) -> None:
         with self._turn:
-            self._schedule.drop(unwanted)
+            self._schedule.drop(which)
 
     def stats(self) -> EngineStats:
         with self._turn:
@@ -158,8 +165,8 @@ class Engine:
             None if params.logprobs is None else [token_logprob(logits, token, params.logprobs)]
         )
         if reason is not None:
-            self.drop(lambda other: other is choice)
-        self._mail.append((choice.queue, TokenDelta([token], choice.index, reason, stop, logprobs)))
+            self._drop(lambda other: other is choice)
+        self._mail.append((choice, TokenDelta([token], choice.index, reason, stop, logprobs)))
 
     def _reason(self, choice: Choice, token: int) -> tuple[FinishReason | None, int | None]:
         """Why `token` is the last one, if it is, and the stop token it is."""
@@ -174,8 +181,8 @@ class Engine:
 
     def _fail(self, choices: list[Choice], why: str) -> None:
         live = [choice for choice in choices if not choice.ended]
-        self.drop(lambda choice: choice in live)
-        self._mail.extend((choice.queue, terminal_error(choice.index, why)) for choice in live)
+        self._drop(lambda choice: choice in live)
+        self._mail.extend((choice, terminal_error(choice.index, why)) for choice in live)
 
     def _end_all(self, death: str | None) -> None:
         """The last act of the thread: every choice ends, as cancelled or with what killed the
@@ -187,11 +194,11 @@ class Engine:
             left = self._schedule.drop(lambda choice: True)
         if death is None:
             self._mail.extend(
-                (choice.queue, TokenDelta([], choice.index, "cancelled")) for choice in left
+                (choice, TokenDelta([], choice.index, "cancelled")) for choice in left
             )
         self._post()
         if death is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_bury, [choice.queue for choice in left], death)
+            self._loop.call_soon_threadsafe(_bury, left, death)
 
     def _post(self) -> None:
         mail, self._mail = self._mail, []
@@ -202,10 +209,13 @@ class Engine:
 
 
 def _deliver(mail: Mail) -> None:
-    for queue, delta in mail:
-        queue.put(delta)
+    for choice, delta in mail:
+        if not choice.unwanted:
+            choice.sink.put(delta)
 
 
-def _bury(queues: list[DeltaQueue], why: str) -> None:
-    for queue in queues:
-        queue.fail(EngineDead(f"The engine has stopped: {why}.", hint="Restart the service."))
+def _bury(choices: list[Choice], why: str) -> None:
+    for sink in {
+        id(choice.sink): choice.sink for choice in choices if not choice.unwanted
+    }.values():
+        sink.fail(EngineDead(f"The engine has stopped: {why}.", hint="Restart the service."))

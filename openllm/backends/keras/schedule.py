@@ -9,24 +9,24 @@ from collections.abc import Callable
 
 import attrs
 
-from openllm.backends.base import DeltaQueue
 from openllm.backends.keras.pool import Seat
 from openllm.backends.keras.sampler import Sampler
 from openllm.errors import Overloaded
-from openllm.types import EngineRequest
+from openllm.types import Sink, TokenDelta, TokenRequest
 
 
 @attrs.define(eq=False)
 class Choice:
     """One answer being written."""
 
-    request: EngineRequest
+    request: TokenRequest
     index: int
-    queue: DeltaQueue
+    sink: Sink[TokenDelta]
     sampler: Sampler
     seat: Seat | None = None
     answer: list[int] = attrs.field(factory=list)
     ended: bool = False
+    unwanted: bool = False  # whoever asked for it gets nothing of it any more
 
     @property
     def ready(self) -> bool:

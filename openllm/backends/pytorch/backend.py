@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openllm.backends.base import Backend, BackendInfo, DeltaQueue, Embeddings, EngineStats
-from openllm.backends.pytorch.mounts import Mounts
+import attrs
+
+from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.backends.lease import Lease
+from openllm.backends.pytorch.mounts import BASE, Mounts
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
-from openllm.types import EngineRequest, Take, TokenDelta
+from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 if TYPE_CHECKING:
+    from openllm.backends.pytorch.engine import Engine
     from openllm.backends.pytorch.loader import LoadedModel
     from openllm.backends.pytorch.machine import Machine
+    from openllm.backends.pytorch.sequence import Job
 
 NEEDED = ("torch", "transformers", "numpy")
 INSTALL = "pip install torch transformers accelerate peft xgrammar"
+
+
+@attrs.frozen
+class _Submitted:
+    """One request, as whoever reads it sees it."""
+
+    engine: Engine
+    job: Job
+
+    def cancel(self) -> None:
+        self.engine.cancel(self.job)
+
+    def stop(self, index: int) -> None:
+        self.engine.stop(self.job, index)
 
 
 class PyTorchBackend(Backend):
@@ -71,7 +91,7 @@ class PyTorchBackend(Backend):
 
     # Generating
 
-    def check(self, request: EngineRequest) -> None:
+    def check(self, request: TokenRequest) -> None:
         info, params = self._running().info, request.params
         self._running().require_engine()
         if not request.prompt_token_ids:
@@ -98,30 +118,22 @@ class PyTorchBackend(Backend):
     def _is_encoder_decoder(self) -> bool:
         return self._loaded is not None and bool(self._loaded.model.config.is_encoder_decoder)
 
-    async def generate(
-        self, request: EngineRequest, take: Take | None = None
-    ) -> AsyncGenerator[TokenDelta]:
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
+        if request.adapter is None:
+            return await self._begin(request, BASE, sink)
+        key = self._mounts.hold(request.adapter)
+        lease = Lease(sink, request.params.n, partial(self._mounts.release, key))
+        return await lease.begin(partial(self._begin, request, key))
+
+    async def _begin(self, request: TokenRequest, adapter: int, sink: Sink[TokenDelta]) -> Running:
         from openllm.backends.pytorch.sequence import Job
 
         machine = self._running()
-        self.check(request)
         engine = machine.require_engine()
-        with self._mounts.hold(request.adapter) as adapter:
-            make_guide = await machine.compile(request.params.structure)
-            job = Job(request, DeltaQueue(take), asyncio.get_running_loop(), adapter, make_guide)
-            engine.submit(job)
-            try:
-                open_choices = request.params.n
-                while open_choices:
-                    delta = await job.queue.get()
-                    open_choices -= delta.finish_reason is not None
-                    yield delta
-            finally:
-                engine.cancel(job)
-
-    def stop_choice(self, request_id: str, index: int) -> None:
-        if self._machine is not None and self._machine.engine is not None:
-            self._machine.engine.stop_choice(request_id, index)
+        make_guide = await machine.compile(request.params.structure)
+        job = Job(request, sink, asyncio.get_running_loop(), adapter, make_guide)
+        engine.submit(job)
+        return _Submitted(engine, job)
 
     async def embed(
         self, prompts: Sequence[Sequence[int]], pooling: str | None = None

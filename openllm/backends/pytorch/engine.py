@@ -60,7 +60,7 @@ class Engine:
         self._wake = threading.Condition()
         self._arrivals: deque[Job] = deque()
         self._commands: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._jobs: dict[str, Job] = {}
+        self._jobs: set[Job] = set()
         self._unbegun: set[Job] = set()
         self._outbox = Outbox()
         self._leavers = False  # some job was cancelled or some choice stopped since the last step
@@ -81,22 +81,22 @@ class Engine:
                     f"{len(self._unbegun)} requests are waiting already.", hint="Try again later."
                 )
             self._unbegun.add(job)
-            self._jobs[job.request.request_id] = job
+            self._jobs.add(job)
             self._arrivals.append(job)
             self._wake.notify()
 
     def cancel(self, job: Job) -> None:
         """Drop a request before the next step; it gets no more deltas."""
+        job.cancelled = True
         if job.open_choices() or not job.sequences:
             with self._wake:
-                job.cancelled = self._leavers = True
+                self._leavers = True
                 self._wake.notify()
 
-    def stop_choice(self, request_id: str, index: int) -> None:
+    def stop(self, job: Job, index: int) -> None:
         """End one choice before the next step."""
         with self._wake:
-            job = self._jobs.get(request_id)
-            if job is not None and index < len(job.sequences):
+            if job in self._jobs and index < len(job.sequences):
                 job.sequences[index].stopped = self._leavers = True
                 self._wake.notify()
 
@@ -282,12 +282,12 @@ class Engine:
         job = sequence.job
         if not job.open_choices():
             self._unbegun.discard(job)
-            self._jobs.pop(job.request.request_id, None)
+            self._jobs.discard(job)
 
     def _end_all(self, reason: FinishReason) -> None:
         """Give every open choice its terminal delta and give up its place."""
         self._admit_arrivals()
-        for job in list(self._jobs.values()):
+        for job in list(self._jobs):
             for sequence in job.open_choices():
                 self._outbox.end(sequence, reason)
                 self._finish(sequence, reuse=False)
@@ -304,7 +304,7 @@ class Engine:
         dead = EngineDead(
             f"The pytorch engine has stopped: {self.failure}", hint="Restart the service."
         )
-        post_error(list(self._jobs.values()), dead)
+        post_error(list(self._jobs), dead)
         for future, _ in self._commands:
             future.set_exception(dead)
         self._scheduler.live.clear()

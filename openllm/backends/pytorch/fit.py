@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from openllm.backends.base import DeltaQueue
+from openllm.backends.base import join
 from openllm.backends.pytorch.adapters import AdapterBank
 from openllm.backends.pytorch.flat import FlatRunner, layer_windows, probe_geometry
 from openllm.backends.pytorch.loader import Limits, LoadedModel, choose_limits
@@ -18,8 +18,9 @@ from openllm.backends.pytorch.runner import PrefixCounts, Runner
 from openllm.backends.pytorch.sequence import Job, Sequence, Work
 from openllm.backends.pytorch.solo import SoloRunner
 from openllm.backends.pytorch.steps import STEP_ERRORS
+from openllm.backends.stream import Inbox
 from openllm.config.spec import LLMSpec
-from openllm.types import EngineRequest, SamplingParams
+from openllm.types import SamplingParams, TokenRequest
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +123,9 @@ def _compare(found: torch.Tensor, expected: torch.Tensor) -> str | None:
 
 
 def _sequence(tokens: list[int]) -> Sequence:
-    request = EngineRequest("rehearsal", tokens, SamplingParams(max_tokens=1))
+    request = TokenRequest("rehearsal", tokens, SamplingParams(max_tokens=1))
     loop: Any = asyncio.new_event_loop()
-    job = Job(request, DeltaQueue(), loop)
+    job = Job(request, Inbox(join), loop)
     loop.close()
     job.sequences = [Sequence(job, 0, list(tokens), len(tokens), 0)]
     return job.sequences[0]

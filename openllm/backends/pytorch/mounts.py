@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 
 from openllm.errors import AdapterNotFound
 
@@ -43,22 +41,19 @@ class Mounts:
             del self._waiters[key]
         return key
 
-    @contextlib.contextmanager
-    def hold(self, name: str | None) -> Iterator[int]:
-        """The key of `name` for the time of a request. Errors: AdapterNotFound."""
-        if name is None:
-            yield BASE
-            return
+    def hold(self, name: str) -> int:
+        """The key of `name`, held until it is given to `release`. Errors: AdapterNotFound."""
         if name not in self._keys:
             raise AdapterNotFound(
                 f"There is no adapter {name!r}.", hint="See /v1/models for those there are."
             )
         key = self._keys[name]
         self._users[key] += 1
-        try:
-            yield key
-        finally:
-            self._users[key] -= 1
-            waiter = self._waiters.get(key)
-            if not self._users[key] and waiter is not None and not waiter.done():
-                waiter.set_result(None)
+        return key
+
+    def release(self, key: int) -> None:
+        """A request that held `key` is over."""
+        self._users[key] -= 1
+        waiter = self._waiters.get(key)
+        if not self._users[key] and waiter is not None and not waiter.done():
+            waiter.set_result(None)

@@ -48,10 +48,10 @@ class Outbox:
 
 
 def post_error(jobs: list[Job], error: OpenLLMError) -> None:
-    """Make the readers of `jobs` raise `error`."""
+    """End `jobs` with `error`."""
     for job in jobs:
         if not job.loop.is_closed():
-            job.loop.call_soon_threadsafe(job.queue.fail, error)
+            job.loop.call_soon_threadsafe(_fail, job, error)
 
 
 class telling:  # noqa: N801 - read as a verb, like contextlib.suppress
@@ -73,4 +73,10 @@ class telling:  # noqa: N801 - read as a verb, like contextlib.suppress
 
 def _deliver(deltas: list[tuple[Job, TokenDelta]]) -> None:
     for job, delta in deltas:
-        job.queue.put(delta)
+        if not job.cancelled:
+            job.sink.put(delta)
+
+
+def _fail(job: Job, error: OpenLLMError) -> None:
+    if not job.cancelled:
+        job.sink.fail(error)

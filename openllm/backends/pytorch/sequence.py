@@ -1,4 +1,4 @@
-"""A request inside the engine: one `Job` with its reader's queue, and one `Sequence` per choice."""
+"""A request inside the engine: one `Job` with its sink, and one `Sequence` per choice."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from openllm.backends.base import DeltaQueue
-from openllm.types import EngineRequest, SamplingParams, TokenLogprob
+from openllm.types import SamplingParams, Sink, TokenDelta, TokenLogprob, TokenRequest
 
 if TYPE_CHECKING:
     from openllm.backends.pytorch.grammar import Guide
@@ -68,10 +67,10 @@ class Sequence:
 
 @attrs.define(eq=False)
 class Job:
-    """One request and its way back: deltas are put into `queue` on `loop`."""
+    """One request and its way back: deltas are put into `sink` on `loop`."""
 
-    request: EngineRequest
-    queue: DeltaQueue
+    request: TokenRequest
+    sink: Sink[TokenDelta]
     loop: asyncio.AbstractEventLoop
     adapter: int = BASE_ADAPTER
     make_guide: Callable[[], Guide] | None = None  # of the request's structure

@@ -2,29 +2,25 @@
 
 What stands between a reader and the engine itself, per step and request: the engine core's process
 packs one msgpack frame per step; one task of the event loop unpacks it and puts one `TokenDelta`
-per request into its reader's queue (openllm.backends.vllm.stream); the reader's task wakes once.
-Nothing is detokenised, copied or joined here.
+per request into its sink (openllm.backends.vllm.stream). Nothing is detokenised or copied here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
-import msgspec
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
-from openllm.backends.vllm.deltas import Wish
 from openllm.backends.vllm.embedding import embed_prompts
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
 from openllm.backends.vllm.launch import Launched, engine_args_class, launch
-from openllm.backends.vllm.params import choices_asked, sampling_params
+from openllm.backends.vllm.params import sampling_params
 from openllm.backends.vllm.stats import StatsBoard
-from openllm.backends.vllm.stream import Sink
+from openllm.backends.vllm.stream import Receiver
 from openllm.backends.vllm.structure import compacted
 from openllm.backends.vllm.usable import unpackable, unusable
 from openllm.config.spec import LLMSpec
@@ -35,19 +31,9 @@ from openllm.errors import (
     Overloaded,
     UnsupportedFeature,
 )
-from openllm.types import EngineRequest, Take, TokenDelta
+from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 _COMPILE_SECONDS = 10.0  # for a schema or grammar, off the event loop
-
-
-@attrs.define(eq=False)
-class _Live:
-    """One request while the engine has it."""
-
-    name: str  # the caller's request id; not always unique
-    key: str  # ours
-    choices: int
-    internal_id: str | None = None  # vLLM's; None until it has the request
 
 
 class VLLMBackend(Backend):
@@ -62,10 +48,6 @@ class VLLMBackend(Backend):
         super().__init__(spec, weights_dir)
         self._launched: Launched | None = None
         self._board = StatsBoard()
-        self._live: dict[str, _Live] = {}
-        self._held = 0  # choices of all of them
-        self._numbers = itertools.count()
-        self._aborts: set[asyncio.Task[None]] = set()
 
     @classmethod
     def unusable(cls, spec: LLMSpec) -> str | None:
@@ -104,7 +86,7 @@ class VLLMBackend(Backend):
             )
         return self._launched
 
-    def check(self, request: EngineRequest) -> None:
+    def check(self, request: TokenRequest) -> None:
         params, config = request.params, self._running().config
         most = config.model_config.max_logprobs
         for name in ("logprobs", "prompt_logprobs"):
@@ -129,43 +111,28 @@ class VLLMBackend(Backend):
                 param="seed",
             )
 
-    async def generate(
-        self, request: EngineRequest, take: Take | None = None
-    ) -> AsyncGenerator[TokenDelta]:
-        params = request.params
-        left = asked = choices_asked(params)
-        launched = self._admit(params.n)
-        live = _Live(request.request_id, f"{next(self._numbers)}", asked)
-        sink = launched.sinks[live.key] = Sink(Wish.of(params), take)
-        self._live[live.key] = live
-        self._held += asked
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
+        launched = self._admit(request.params.n)
+        receiver = launched.requests.add(request, sink)
         try:
-            await self._submit(request, live)
-            while left:
-                delta = await sink.deltas.get()
-                if delta.finish_reason is not None:
-                    left -= 1
-                yield delta
-                for index in range(asked, params.n):  # greedy choices are all the same
-                    yield msgspec.structs.replace(delta, index=index, prompt_logprobs=None)
-        finally:
-            del self._live[live.key], launched.sinks[live.key]
-            self._held -= asked
-            if left and self._launched is launched:
-                await _abort(launched, live)
+            await self._hand_over(request, receiver)
+        except BaseException:
+            receiver.cancel()
+            raise
+        return receiver
 
     def _admit(self, choices: int) -> Launched:
         """Errors: Overloaded when the queue is full, EngineDead."""
         launched = self._running()
         if self.failure is not None:
             raise EngineDead(f"The vLLM engine has stopped: {self.failure}.", hint=RESTART)
-        held = self._held
+        held = launched.requests.choices
         if held and held + choices > launched.info.max_concurrency + self.spec.max_queue:
             waiting = max(held - launched.info.max_concurrency, 0)
             raise Overloaded(f"{waiting} requests are waiting already.", hint="Try again later.")
         return launched
 
-    async def _submit(self, request: EngineRequest, live: _Live) -> None:
+    async def _hand_over(self, request: TokenRequest, receiver: Receiver) -> None:
         """Hand the request to vLLM. Errors: InvalidRequest, AdapterNotFound, EngineDead."""
         launched = self._running()
         adapter = launched.adapters.find(request.adapter)
@@ -173,16 +140,16 @@ class VLLMBackend(Backend):
         try:
             sampling = sampling_params(request.params)
             if request.params.structure is not None:
-                prompt = await self._processed(request, live, adapter)
+                prompt = await self._processed(request, receiver.key, adapter)
                 sampling = prompt.sampling_params
             collector = await launched.engine.add_request(
-                live.key, prompt, sampling, lora_request=adapter
+                receiver.key, prompt, sampling, lora_request=adapter
             )
         except request_errors() as error:
             raise translate(error) from error
-        live.internal_id = collector.request_id
+        receiver.internal_id = collector.request_id
 
-    async def _processed(self, request: EngineRequest, live: _Live, adapter: Any) -> Any:
+    async def _processed(self, request: TokenRequest, key: str, adapter: Any) -> Any:
         """An EngineCoreRequest with a checked structure: that takes time, so on a thread, and
         limited.
         """
@@ -195,7 +162,7 @@ class VLLMBackend(Backend):
             sampling = sampling_params(attrs.evolve(params, structure=structure))
             prompt = {"type": "token", "prompt_token_ids": request.prompt_token_ids}
             make = engine.input_processor.process_inputs
-            return make(live.key, prompt, sampling, supported_tasks=tasks, lora_request=adapter)
+            return make(key, prompt, sampling, supported_tasks=tasks, lora_request=adapter)
 
         try:
             return await asyncio.wait_for(asyncio.to_thread(process), _COMPILE_SECONDS)
@@ -205,16 +172,6 @@ class VLLMBackend(Backend):
                 param="response_format",
             ) from None
 
-    def stop_choice(self, request_id: str, index: int) -> None:
-        launched = self._launched
-        live = next((live for live in self._live.values() if live.name == request_id), None)
-        if launched is None or live is None or live.internal_id is None or live.choices == 1:
-            return  # the only choice ends with its request
-        child = f"{index}_{live.internal_id}"
-        task = asyncio.get_running_loop().create_task(launched.engine.abort(child, internal=True))
-        self._aborts.add(task)
-        task.add_done_callback(self._aborts.discard)
-
     async def embed(
         self, prompts: Sequence[Sequence[int]], pooling: str | None = None
     ) -> Embeddings:
@@ -223,7 +180,7 @@ class VLLMBackend(Backend):
                 "This engine was started to generate.", hint="Start it with --task embed."
             )
         launched = self._admit(len(prompts))
-        keys = [f"{next(self._numbers)}" for _ in prompts]
+        keys = [launched.requests.new_key() for _ in prompts]
         try:
             return await embed_prompts(launched, list(zip(keys, prompts, strict=True)), pooling)
         except request_errors() as error:
@@ -236,7 +193,8 @@ class VLLMBackend(Backend):
         await self._running().adapters.unmount(name)
 
     def stats(self) -> EngineStats:
-        return self._board.read(live=bool(self._live))
+        live = self._launched is not None and bool(self._launched.requests.by_key)
+        return self._board.read(live=live)
 
     @property
     def failure(self) -> str | None:
@@ -248,21 +206,11 @@ class VLLMBackend(Backend):
         if launched is None:
             return
         if not launched.engine.errored:
-            held = [
-                live.internal_id for live in self._live.values() if live.internal_id is not None
-            ]
-            await launched.engine.abort(
-                held, internal=True
-            )  # each ends with a last output, as cancelled
+            found = [receiver.internal_id for receiver in launched.requests.by_key.values()]
+            # each ends with a last output, as cancelled
+            await launched.engine.abort([name for name in found if name], internal=True)
+        launched.requests.closed = True
         if launched.engine.output_handler is not None:
             # else it reports the end of its engine as a failure
             launched.engine.output_handler.cancel()
         await asyncio.to_thread(launched.shut_down)
-
-
-async def _abort(launched: Launched, live: _Live) -> None:
-    """Free what the engine holds for a request whose reader is gone."""
-    if live.internal_id is not None:
-        await launched.engine.abort(live.internal_id, internal=True)
-    else:  # the reader left while the request was on its way in
-        await launched.engine.abort(live.key)

@@ -25,7 +25,7 @@ from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.machine import free_memory, total_memory
 from openllm.backends.vllm.options import convert_options
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
-from openllm.backends.vllm.stream import Sink, shorten
+from openllm.backends.vllm.stream import Requests, shorten
 from openllm.backends.vllm.usable import Installation, find_installation
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -56,7 +56,7 @@ class Launched:
 
     engine: Any  # AsyncLLM
     config: Any  # VllmConfig
-    sinks: dict[str, Sink]
+    requests: Requests
     info: BackendInfo
     adapters: Adapters
     guard: Guard

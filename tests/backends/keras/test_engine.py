@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from openllm.backends.base import DeltaQueue
+from openllm.backends.base import join
 from openllm.backends.keras.engine import Engine, Limits
+from openllm.backends.keras.schedule import Choice
+from openllm.backends.stream import Inbox
 from openllm.errors import EngineDead, Overloaded
-from openllm.types import EngineRequest, SamplingParams, TokenDelta
+from openllm.types import SamplingParams, TokenDelta, TokenRequest
 from tests.backends.keras.fakes import FakeRuntime, greedy
 
 EOS = 0
@@ -36,23 +38,25 @@ async def make() -> AsyncIterator[Make]:
         await asyncio.to_thread(engine.close)
 
 
-def submit(engine: Engine, prompt: list[int], **params: Any) -> tuple[DeltaQueue, int]:
+def submit(
+    engine: Engine, prompt: list[int], **params: Any
+) -> tuple[Inbox[TokenDelta], list[Choice]]:
     asked = SamplingParams(**{"temperature": 0, "max_tokens": 10, **params})
-    queue = DeltaQueue()
-    engine.submit(EngineRequest("request", prompt, asked), queue)
-    return queue, asked.n
+    inbox = Inbox(join)
+    return inbox, engine.submit(TokenRequest("request", prompt, asked), inbox)
 
 
-async def read(queue: DeltaQueue, left: int = 1) -> list[TokenDelta]:
+async def read(inbox: Inbox[TokenDelta], left: int = 1) -> list[TokenDelta]:
     deltas = []
     while left:
-        deltas.append(await queue.get())
+        deltas.append(await inbox.get())
         left -= deltas[-1].finish_reason is not None
     return deltas
 
 
 async def ask(engine: Engine, prompt: list[int], **params: Any) -> list[int]:
-    deltas = await read(*submit(engine, prompt, **params))
+    inbox, choices = submit(engine, prompt, **params)
+    deltas = await read(inbox, len(choices))
     return [token for delta in deltas for token in delta.token_ids]
 
 
@@ -136,27 +140,27 @@ async def test_a_full_queue_refuses_and_the_rest_finishes(make: Make) -> None:
         with pytest.raises(Overloaded) as caught:
             submit(engine, [2, 3])
         assert caught.value.retry_after >= 1
-    for queue, n in accepted:
-        assert (await read(queue, n))[-1].finish_reason == "length"
+    for inbox, choices in accepted:
+        assert (await read(inbox, len(choices)))[-1].finish_reason == "length"
 
 
 async def test_a_dropped_choice_frees_its_row_for_one_that_waits(make: Make) -> None:
     engine = make(max_rows=1, max_len=4000)
-    endless, _ = submit(engine, [2], max_tokens=3900)
+    endless, choices = submit(engine, [2], max_tokens=3900)
     await endless.get()
     waiting = asyncio.create_task(ask(engine, [6, 7], max_tokens=4))
     await asyncio.sleep(0.02)
     assert not waiting.done()
-    engine.drop(lambda choice: choice.queue is endless)
+    engine.give_up(choices)
     assert await waiting == greedy([6, 7], 4)
     assert await idle(engine)
 
 
 async def test_one_choice_can_be_dropped_and_the_others_go_on(make: Make) -> None:
     engine = make()
-    queue, _ = submit(engine, [2], n=3, max_tokens=400)
-    engine.drop(lambda choice: choice.index == 1)
-    deltas = await read(queue, 2)
+    inbox, choices = submit(engine, [2], n=3, max_tokens=400)
+    engine.give_up([choices[1]])
+    deltas = await read(inbox, 2)
     assert sorted(delta.index for delta in deltas if delta.finish_reason) == [0, 2]
 
 
@@ -206,9 +210,9 @@ async def test_closing_ends_what_is_live_as_cancelled_and_closing_twice_is_fine(
 
 async def test_stats_count_rows_and_cache(make: Make) -> None:
     engine = make(max_rows=1, max_len=4000)
-    queue, _ = submit(engine, [2] * 100, max_tokens=3000)
+    inbox, _ = submit(engine, [2] * 100, max_tokens=3000)
     submit(engine, [3])
-    await queue.get()
+    await inbox.get()
     stats = engine.stats()
     assert (stats.running, stats.waiting) == (1, 1)
     assert 100 / 4000 <= stats.cache_usage <= 1

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from openllm.backends.base import Backend
 from openllm.backends.keras import loader
 from openllm.backends.select import find_backend
+from openllm.backends.stream import deltas as deltas_of
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -26,7 +27,7 @@ from openllm.errors import (
     UnsupportedFeature,
     WeightsError,
 )
-from openllm.types import EngineRequest, SamplingParams, Structure, StructureKind, TokenDelta
+from openllm.types import SamplingParams, Structure, StructureKind, TokenDelta, TokenRequest
 from tests.backends.keras.checkpoints import CONFIGS, VOCAB, write_checkpoint
 from tests.backends.keras.reference import NumpyModel
 
@@ -50,8 +51,8 @@ async def ask(backend: Backend, prompt: Sequence[int], **params: Any) -> list[To
     asked = SamplingParams(
         **{"temperature": 0, "max_tokens": 12, "ignore_eos": True, "logprobs": 0, **params}
     )
-    request = EngineRequest("request", list(prompt), asked)
-    return [delta async for delta in backend.generate(request)]
+    request = TokenRequest("request", list(prompt), asked)
+    return [delta async for delta in deltas_of(backend, request)]
 
 
 def tokens(deltas: Sequence[TokenDelta], index: int = 0) -> list[int]:
@@ -125,7 +126,7 @@ async def refuses(backend: Backend) -> None:
     with pytest.raises(InvalidRequest):
         await ask(backend, [VOCAB])
     with pytest.raises(AdapterNotFound):
-        backend.check(EngineRequest("request", [1], SamplingParams(max_tokens=1), adapter="a"))
+        backend.check(TokenRequest("request", [1], SamplingParams(max_tokens=1), adapter="a"))
 
 
 async def test_it_starts_again_after_closing_and_ends_what_was_live(

@@ -13,8 +13,9 @@ import pytest
 
 from openllm.backends.pytorch import BACKEND
 from openllm.backends.pytorch.backend import PyTorchBackend
+from openllm.backends.stream import deltas
 from openllm.config.spec import LLMSpec
-from openllm.types import EngineRequest, SamplingParams, TokenDelta, TokenLogprob, new_request_id
+from openllm.types import SamplingParams, TokenDelta, TokenLogprob, TokenRequest, new_request_id
 from tests import tiny
 from tests.backends.reference import Reference
 
@@ -40,14 +41,14 @@ class Answer:
         self.cached = self.cached or delta.cached_tokens
 
 
-def request(prompt: list[int], adapter: str | None = None, **params: Any) -> EngineRequest:
+def request(prompt: list[int], adapter: str | None = None, **params: Any) -> TokenRequest:
     fields = {"temperature": 0.0, "max_tokens": 12, "ignore_eos": True, **params}
-    return EngineRequest(new_request_id(), list(prompt), SamplingParams(**fields), adapter)
+    return TokenRequest(new_request_id(), list(prompt), SamplingParams(**fields), adapter)
 
 
-async def ask_all(backend: PyTorchBackend, asked: EngineRequest) -> list[Answer]:
+async def ask_all(backend: PyTorchBackend, asked: TokenRequest) -> list[Answer]:
     answers = [Answer() for _ in range(asked.params.n)]
-    async for delta in backend.generate(asked):
+    async for delta in deltas(backend, asked):
         answers[delta.index].add(delta)
     assert all(answer.reason for answer in answers)
     return answers

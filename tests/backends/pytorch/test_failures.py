@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from openllm.backends.stream import deltas
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, Overloaded
 from tests.backends.pytorch.conftest import (
     Answer,
@@ -109,7 +110,7 @@ async def test_a_reader_whose_loop_is_gone_does_not_hold_its_slot(llama: Path) -
         begun = threading.Event()
 
         async def read_a_little() -> None:
-            generation = backend.generate(request(prompt_of(5), max_tokens=400))
+            generation = deltas(backend, request(prompt_of(5), max_tokens=400))
             await anext(generation)
             begun.set()
             asyncio.get_running_loop().stop()
@@ -132,7 +133,7 @@ async def test_a_reader_whose_loop_is_gone_does_not_hold_its_slot(llama: Path) -
 
 async def test_a_full_queue_refuses_and_then_takes_again(llama: Path) -> None:
     async with started(llama, max_num_seqs=1, max_queue=2) as backend:
-        running = backend.generate(request(prompt_of(5), max_tokens=400))
+        running = deltas(backend, request(prompt_of(5), max_tokens=400))
         await anext(running)
         waiting = [asyncio.ensure_future(ask(backend, prompt_of(4))) for _ in range(2)]
         await asyncio.sleep(0.02)
@@ -166,7 +167,7 @@ async def test_what_cannot_work_is_refused(
 async def test_deltas_of_a_whole_context(llama: Path, reference: Reference) -> None:
     async with started(llama) as backend:
         answer = Answer()
-        async for delta in backend.generate(request(prompt_of(500), max_tokens=12)):
+        async for delta in deltas(backend, request(prompt_of(500), max_tokens=12)):
             answer.add(delta)
         assert (answer.reason, len(answer.tokens)) == ("length", 12)
         reference.assert_greedy(prompt_of(500), answer.tokens)

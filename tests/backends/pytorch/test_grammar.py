@@ -15,6 +15,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from openllm.backends.pytorch import grammar
+from openllm.backends.stream import deltas
 from openllm.errors import InvalidRequest, Overloaded
 from openllm.types import Structure, StructureKind
 from tests.backends.pytorch.conftest import ask, prompt_of, request, started, until_idle
@@ -157,7 +158,7 @@ async def test_the_store_of_grammars_is_bounded(
 async def test_cancelled_while_it_compiles(llama: Path) -> None:
     async with started(llama) as backend:
         asked = request(prompt_of(4), structure=structure("json_schema", SCHEMA))
-        generation = backend.generate(asked)
+        generation = deltas(backend, asked)
         reading = asyncio.ensure_future(anext(generation))
         await asyncio.sleep(0)
         reading.cancel()

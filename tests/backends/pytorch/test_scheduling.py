@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from openllm.backends.base import join
+from openllm.backends.stream import Inbox, deltas
 from openllm.errors import ConfigurationError
 from tests.backends.pytorch.conftest import (
     Answer,
@@ -34,8 +36,8 @@ async def test_prompts_in_chunks_beside_decoding_rows(llama: Path, reference: Re
 
 async def test_a_long_prompt_does_not_hold_up_those_who_decode(llama: Path) -> None:
     async with started(llama, engine_args={"prefill_tokens": 8}) as backend:
-        long_one = backend.generate(request(prompt_of(240, 1), max_tokens=1))
-        reading = backend.generate(request(prompt_of(4), max_tokens=200))
+        long_one = deltas(backend, request(prompt_of(240, 1), max_tokens=1))
+        reading = deltas(backend, request(prompt_of(4), max_tokens=200))
         await anext(reading)
         first = asyncio.ensure_future(anext(long_one))
         seen = 0
@@ -128,7 +130,7 @@ async def test_leaving_at_every_moment_frees_everything(llama: Path, reference: 
         # One while decoding, one while its prompt is computed, some while they wait, one before its
         # first step.
         await asyncio.gather(*(leave(0.01 * at, 20 + 60 * (at % 4)) for at in range(1, 7)))
-        unread = backend.generate(request(prompt_of(9)))
+        unread = deltas(backend, request(prompt_of(9)))
         await unread.aclose()
         reference.assert_greedy(prompt_of(30), (await stays).tokens)
         await until_idle(backend)
@@ -138,11 +140,12 @@ async def test_one_choice_can_be_stopped(llama: Path) -> None:
     async with started(llama) as backend:
         asked = request(prompt_of(8), n=2, max_tokens=300, temperature=1.0)
         answers = [Answer(), Answer()]
-        async for delta in backend.generate(asked):
+        inbox = Inbox(join)
+        running = await backend.submit(asked, inbox)
+        while not all(answer.reason for answer in answers):
+            delta = await inbox.get()
             answers[delta.index].add(delta)
-            backend.stop_choice(
-                asked.request_id, 1
-            )  # with the first delta: a busy reader may see 300 tokens at once
+            running.stop(1)  # with the first delta: a busy reader may see 300 tokens at once
         assert (answers[0].reason, answers[1].reason) == ("length", "cancelled")
         assert len(answers[0].tokens) == 300
         assert len(answers[1].tokens) < 300

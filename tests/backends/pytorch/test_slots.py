@@ -12,10 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openllm.backends.base import DeltaQueue
+from openllm.backends.base import join
 from openllm.backends.pytorch.sequence import Job, Sequence
 from openllm.backends.pytorch.slots import Geometry, SlotStore, common_prefix, slab_lengths
-from openllm.types import EngineRequest, SamplingParams
+from openllm.backends.stream import Inbox
+from openllm.types import SamplingParams, TokenRequest
 
 GEOMETRY = Geometry(((1, 2, 1), (2, 1, 3)), torch.float32, torch.device("cpu"))
 LENGTHS = (8, 32, 40)
@@ -45,7 +46,7 @@ class House:
         self.loop, self.live, self.number = loop, [], 0
 
     def join(self, tokens: list[int], adapter: int) -> Sequence | None:
-        job = Job(EngineRequest("x", tokens, SamplingParams()), DeltaQueue(), self.loop, adapter)
+        job = Job(TokenRequest("x", tokens, SamplingParams()), Inbox(join), self.loop, adapter)
         sequence = Sequence(job, 0, tokens, len(tokens), 0)
         sequence.row = self.store.place(sequence, len(tokens))
         if sequence.row is not None:
@@ -129,7 +130,7 @@ def reuse(house: House, number: int) -> None:
     assert donor.adapter == wanted.adapter
     if donor.owner is None and shared == donor.valid and len(tokens) <= donor.slab.length:
         job = Job(
-            EngineRequest("x", tokens, SamplingParams()), DeltaQueue(), house.loop, donor.adapter
+            TokenRequest("x", tokens, SamplingParams()), Inbox(join), house.loop, donor.adapter
         )
         sequence = Sequence(job, 0, tokens, len(tokens), 0)
         donor.slab.revive(donor, sequence)

@@ -14,6 +14,9 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from openllm.backends.base import join
+from openllm.backends.stream import Inbox
+from openllm.backends.stream import deltas as deltas_of
 from openllm.backends.vllm import BACKEND
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
@@ -26,11 +29,11 @@ from openllm.errors import (
     WeightsError,
 )
 from openllm.types import (
-    EngineRequest,
     SamplingParams,
     Structure,
     StructureKind,
     TokenDelta,
+    TokenRequest,
     new_request_id,
 )
 from tests.tiny import write_adapter, write_encoder, write_llama
@@ -63,13 +66,13 @@ async def engine(folder: Path) -> AsyncIterator[Any]:
 
 def request(
     adapter: str | None = None, prompt: list[int] | None = None, **params: Any
-) -> EngineRequest:
+) -> TokenRequest:
     said = {"max_tokens": 12, "ignore_eos": True, "temperature": 0.0, **params}
-    return EngineRequest(new_request_id(), prompt or PROMPT, SamplingParams(**said), adapter)
+    return TokenRequest(new_request_id(), prompt or PROMPT, SamplingParams(**said), adapter)
 
 
 async def deltas(engine: Any, adapter: str | None = None, **params: Any) -> list[TokenDelta]:
-    return [delta async for delta in engine.generate(request(adapter, **params))]
+    return [delta async for delta in deltas_of(engine, request(adapter, **params))]
 
 
 def tokens(found: list[TokenDelta], index: int = 0) -> list[int]:
@@ -101,7 +104,7 @@ async def test_the_short_way_gives_what_asyncllm_gives(engine: Any) -> None:
     from openllm.backends.vllm.params import sampling_params
 
     params = SamplingParams(max_tokens=40, ignore_eos=True, temperature=1.0, seed=7, n=3)
-    found = [d async for d in engine.generate(EngineRequest("a", PROMPT, params))]
+    found = [d async for d in deltas_of(engine, TokenRequest("a", PROMPT, params))]
     theirs: dict[int, list[int]] = {0: [], 1: [], 2: []}
     prompt = {"type": "token", "prompt_token_ids": PROMPT}
     async for output in engine._launched.engine.generate(prompt, sampling_params(params), "b"):
@@ -168,22 +171,25 @@ async def test_prefix_hits_are_counted_and_told(engine: Any) -> None:
 
 async def test_a_choice_that_ended_early_is_taken_from_the_engine(engine: Any) -> None:
     asked = request(n=2, max_tokens=300, temperature=1.0)
-    generation = engine.generate(asked)
-    await anext(generation)
-    engine.stop_choice(asked.request_id, 0)
+    inbox = Inbox(join)
+    running = await engine.submit(asked, inbox)
+    await inbox.get()
+    running.stop(0)
     ends = {}
-    async for delta in generation:
+    while len(ends) < 2:
+        delta = await inbox.get()
         if delta.finish_reason:
             ends[delta.index] = delta.finish_reason
     assert ends == {0: "cancelled", 1: "length"}
-    engine.stop_choice("nobody", 0)
+    running.stop(0)  # it is over
+    running.cancel()
     assert await idle(engine)
 
 
 async def test_cancelled_on_the_way_in(engine: Any) -> None:
     slow = request(structure=Structure(StructureKind.REGEX, "(a|b){3,20}"), max_tokens=200)
     for wait in (0, 0.001, 0.02):
-        task = asyncio.ensure_future(anext(engine.generate(slow)))
+        task = asyncio.ensure_future(anext(deltas_of(engine, slow)))
         await asyncio.sleep(wait)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

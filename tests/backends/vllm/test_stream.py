@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from openllm.backends.stream import deltas
 from openllm.backends.vllm import BACKEND
 from openllm.config.spec import LLMSpec
-from openllm.types import EngineRequest, SamplingParams, new_request_id
+from openllm.types import SamplingParams, TokenRequest, new_request_id
 from tests.tiny import write_llama
 
 STREAMS, TOKENS = (
@@ -29,9 +30,7 @@ async def test_steps_that_wait_are_taken_at_once_and_their_tokens_joined(tmp_pat
 
     async def read() -> list[int]:
         sizes = []
-        async for delta in backend.generate(
-            EngineRequest(new_request_id(), [1, 40, 50, 60], params)
-        ):
+        async for delta in deltas(backend, TokenRequest(new_request_id(), [1, 40, 50, 60], params)):
             sizes.append(len(delta.token_ids))
             decoding.set()
         return sizes
