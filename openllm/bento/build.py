@@ -17,15 +17,14 @@ import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
 from openllm.backends.vllm.usable import find_installation
-from openllm.bento.contents.contents import complete_bento
+from openllm.bento.contents.description import complete_bento
 from openllm.bento.contents.scan import scan_bento
 from openllm.bento.lock.hashes import fetch_hashes, write_hashes
 from openllm.bento.lock.image import HASHES, LockedImage
-from openllm.bento.lock.lock import lock_requirements
+from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_record
 from openllm.bento.pack.document import merge_document, write_document
 from openllm.bento.pack.files import explain
-from openllm.bento.pack.packing import Packed, local_source_paths, pack_spec, served_name
 from openllm.bento.pack.render import (
     DOCUMENT,
     check_name,
@@ -36,6 +35,7 @@ from openllm.bento.pack.render import (
     tag_name,
 )
 from openllm.bento.pack.resources import Resources
+from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec, served_name
 from openllm.bento.pack.store import Stored, publish, workshop
 from openllm.config.settings import process_environment
 from openllm.config.spec import LLMSpec

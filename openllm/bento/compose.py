@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from openllm.bento.runner.runner import Runner
-from openllm.bento.service.engines import LLMDependency, make_engine_service
+from openllm.bento.services.engine import LLMDependency, make_engine_service
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
 
 if TYPE_CHECKING:
-    from openllm.bento.service.ownservice import OwnService
+    from openllm.bento.services.own import OwnService
 
 Model = Runner | LLM | LLMSpec | str
 
@@ -52,7 +52,7 @@ def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
     `config` is what `bentoml.service` takes. Each model has a process of its own. Errors:
     ConfigurationError.
     """
-    from openllm.bento.service.ownservice import make_own_service
+    from openllm.bento.services.own import make_own_service
 
     specs = tuple(_spec(model) for model in models)
     names = [spec.served_name for spec in specs]

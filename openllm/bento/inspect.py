@@ -12,7 +12,7 @@ import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException
 
-from openllm.bento.contents.contents import LICENCES, REQUIREMENTS
+from openllm.bento.contents.description import LICENCES, REQUIREMENTS
 from openllm.bento.contents.manifest import Manifest, ModelEntry, bento_files, compare
 from openllm.bento.contents.sbom import SBOM
 from openllm.bento.pack.document import read_document, read_resources

@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openllm.backends.select import select_backend
-from openllm.bento.pack.packing import check_sources
 from openllm.bento.pack.render import DOCUMENT
-from openllm.bento.service.llm_service import Deployment
-from openllm.bento.serving.hosting import (
+from openllm.bento.pack.sources import check_sources
+from openllm.bento.services.llm import Deployment
+from openllm.bento.serving.project import (
     configure_logging,
     load_project,
     run_service,

@@ -13,7 +13,7 @@ from typing import Any, Self
 import attrs
 
 from openllm.bento.cloud.account import Account, conversation
-from openllm.bento.cloud.deploy import DeployOptions, Target
+from openllm.bento.cloud.deployment import DeployOptions, Target
 from openllm.bento.cloud.push import Say
 from openllm.bento.inspect import inspect_bento
 from openllm.bento.pack.files import readable

@@ -15,7 +15,7 @@ from cattrs.errors import BaseValidationError
 from httpx_ws import HTTPXWSException
 
 from openllm.bento.cloud.account import Account, conversation
-from openllm.bento.cloud.deploy import Deployed
+from openllm.bento.cloud.deployment import Deployed
 from openllm.bento.cloud.push import Say
 from openllm.errors import DeployError
 

@@ -3,7 +3,7 @@
 BentoML's defects about images are worked around here and in `image` only: code that the service
 user may write, no health check, pins installed by an unpinned uv, a failed build that is logged and
 then taken for a success, a backend that cannot be unregistered. Each has a test in
-tests/bento/test_defects.py, which fails once BentoML has mended it.
+tests/bento/test_bentoml.py, which fails once BentoML has mended it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import attrs
 import bentoml.container
 from bentoml.exceptions import BentoMLException
 
-from openllm.bento.image.containerfile import ContainerOptions, render_dockerfile
-from openllm.bento.image.imagesize import ImageSize, measure_image
+from openllm.bento.image.dockerfile import ContainerOptions, render_dockerfile
+from openllm.bento.image.size import ImageSize, measure_image
 from openllm.bento.inspect import find_bento
 from openllm.bento.pack.document import merge_document, read_document
 from openllm.bento.serve import bento_document

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import yaml
 
-from openllm.bento.image.containerfile import USER, check_image
+from openllm.bento.image.dockerfile import USER, check_image
 from openllm.bento.inspect import inspect_bento
 from openllm.bento.pack.render import dns_label
 from openllm.bento.pack.resources import Resources

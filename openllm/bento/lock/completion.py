@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from openllm.bento.lock.lock import installed, needs, read_left_out
+from openllm.bento.lock.requirements import installed, needs, read_left_out
 
 HASH = "--hash="
 

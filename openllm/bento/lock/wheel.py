@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import openllm
-from openllm.bento.lock.lock import our_distribution
+from openllm.bento.lock.requirements import our_distribution
 
 # Files that live beside the package in a checkout and inside it in a wheel.
 DATA = {"templates": "_templates", "bentos": "_bentos"}

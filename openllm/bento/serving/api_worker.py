@@ -16,8 +16,8 @@ import msgspec
 
 from openllm.bento.pack.document import merge_document, read_document
 from openllm.bento.pack.render import DOCUMENT
-from openllm.bento.service.llm_service import Deployment
-from openllm.bento.serving.hosting import configure_logging, load_project, run_service
+from openllm.bento.services.llm import Deployment
+from openllm.bento.serving.project import configure_logging, load_project, run_service
 from openllm.bento.serving.supervisor import WorkerPlan
 from openllm.config.settings import Settings
 from openllm.errors import OpenLLMError

@@ -12,9 +12,9 @@ import pytest
 
 from openllm.bento.build import BuildResult, build
 from openllm.bento.image.container import ENGINES, containerize, find_engine
-from openllm.bento.image.containerfile import ContainerOptions, read_part, render_dockerfile
-from openllm.bento.image.imagesize import LARGEST, package_sizes
-from openllm.bento.lock.lock import lock_requirements
+from openllm.bento.image.dockerfile import ContainerOptions, read_part, render_dockerfile
+from openllm.bento.image.size import LARGEST, package_sizes
+from openllm.bento.lock.requirements import lock_requirements
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError, ServeError
 

@@ -1,0 +1,91 @@
+"""One process that serves a project (a rendered service.py and its specs) on a listening socket."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from openllm.bento.pack.document import write_document
+from openllm.bento.pack.render import DOCUMENT, render_service, tag_name
+from openllm.bento.services.llm import Deployment, LLMService
+from openllm.config.spec import LLMSpec
+from openllm.errors import ServeError
+
+KEEP_ALIVE_SECONDS = 75  # longer than a load balancer keeps an idle connection
+
+
+def write_project(folder: Path, specs: Sequence[LLMSpec]) -> None:
+    """What a Bento of `specs` has: service.py, and the specs beside it."""
+    (folder / "service.py").write_text(
+        render_service(tag_name(specs[0].served_name)), encoding="utf-8"
+    )
+    (folder / DOCUMENT).write_text(write_document(specs), encoding="utf-8")
+
+
+def load_project(folder: Path, deployment: Deployment) -> LLMService:
+    """The service of a project, as BentoML loads any; it serves exactly what `deployment` says."""
+    from bentoml import load
+
+    sys.modules.pop("service", None)
+    service: LLMService = load("service:svc", working_dir=str(folder))
+    service.deployment = deployment
+    return service
+
+
+def run_service(service: LLMService, listener: socket.socket) -> None:
+    """Serve until SIGTERM or Ctrl+C: what BentoML's worker does, without its supervisor. Errors:
+    ServeError.
+    """
+    import uvicorn
+
+    app = service.to_asgi()
+    service.runtime.told_elsewhere = True
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        lifespan="on",
+    )
+    with _signals_answered():
+        uvicorn.Server(config).run(sockets=[listener])
+    if service.runtime.failure:
+        raise ServeError(service.runtime.failure)
+
+
+@contextmanager
+def _signals_answered() -> Iterator[None]:
+    """uvicorn raises the signals it was stopped by once more after a clean stop; here they have
+    done their work.
+    """
+    before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore(number: int, frame: Any) -> None:
+    """The handler of a signal that needs no more answer."""
+
+
+def configure_logging(level: str) -> None:
+    """Short lines on stderr: ours from `level` up, the libraries' from warnings up."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
+    logging.getLogger().handlers = [handler]
+    logging.getLogger("openllm").setLevel(level.upper())
+    import bentoml._internal.log  # noqa: F401  sets up its own handlers when it is imported
+
+    logging.getLogger("bentoml").handlers = []
+    for name in ("bentoml", "uvicorn", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).propagate = True

@@ -1,0 +1,64 @@
+"""Ask a running server a question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from openllm.cli.given.options import endpoint_options, given_settings
+from openllm.errors import OpenLLMError
+
+
+@click.command()
+@click.argument("question")
+@click.option("--model", help="The model or adapter to ask; by default the server's first.")
+@click.option("--system", help="A system message before the question.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
+@click.option(
+    "--temperature", type=float, help="0 for the likeliest answer, up to 2 for wilder ones."
+)
+@click.option(
+    "--stream/--no-stream",
+    default=True,
+    show_default=True,
+    help="Print the answer while it is written.",
+)
+@endpoint_options
+def command(
+    question: str, model: str | None, system: str | None, stream: bool, **options: Any
+) -> None:
+    """Ask a running server a question, and print the answer.
+
+    \b
+    openllm ask "How do I build a Bento?"
+    openllm ask "Who are you?" --model pirate --endpoint http://gpu-box:3000
+    """
+    from openllm.cli.client import Server
+
+    settings = given_settings(options)
+    server = Server(settings.endpoint, settings.api_key)
+    body = {
+        "model": model or _first_model(server),
+        "messages": [
+            *([{"role": "system", "content": system}] if system else []),
+            {"role": "user", "content": question},
+        ],
+        "stream": stream,
+        **{key: options[key] for key in ("max_tokens", "temperature") if options[key] is not None},
+    }
+    path = "/v1/chat/completions"
+    if not stream:
+        click.echo(server.call("POST", path, body)["choices"][0]["message"]["content"])
+        return
+    for event in server.stream(path, body):
+        for choice in event["choices"]:
+            click.echo(choice["delta"].get("content") or "", nl=False)
+    click.echo()
+
+
+def _first_model(server: Any) -> str:
+    known = server.call("GET", "/v1/models")["data"]
+    if not known:
+        raise OpenLLMError("The server has no models.")
+    return str(known[0]["id"])

@@ -1,0 +1,179 @@
+"""Deploy a Bento, recipe or model on BentoCloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from openllm.cli.given.deployment import (
+    cloud_options,
+    given_deployment,
+    print_config,
+    print_deployed,
+    print_types,
+    waiting_options,
+)
+from openllm.cli.given.specs import is_bento, model_argument, read_resources, read_specs
+from openllm.cli.output import format_option, note
+from openllm.config.settings import Settings
+from openllm.errors import DeployError, WeightsError
+from openllm.weights.store import find_tag, is_tag
+
+if TYPE_CHECKING:
+    from openllm.bento.cloud.account import Account
+    from openllm.bento.cloud.deployment import DeployOptions
+
+
+@attrs.frozen
+class Request:
+    """What the command line asks for."""
+
+    model: str | None
+    recipe: Path | None
+    options: DeployOptions
+    wait: bool
+    seconds: float
+    output: str
+
+
+@click.command()
+@model_argument
+@cloud_options
+@waiting_options
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the whole configuration, values of variables too; send nothing.",
+)
+@click.option(
+    "--instance-types",
+    is_flag=True,
+    help="List the machines with prices, and which of them fit; then exit.",
+)
+@format_option("text", "json")
+def command(
+    model: str | None,
+    recipe: Path | None,
+    dry_run: bool,
+    instance_types: bool,
+    output: str,
+    **options: Any,
+) -> None:
+    """Push a Bento to BentoCloud, create or update its deployment, wait until it runs, and print
+    its URL.
+
+    MODEL is the tag of a Bento, or a recipe or model as `openllm build` takes it, which is built
+    first. What the options say replaces all that the deployment of this name had.
+
+    \b
+    openllm deploy demo:latest --scaling-min 0 --scaling-max 3
+    openllm deploy llama-3.2-1b-instruct --secret huggingface --env OPENLLM_MAX_QUEUE=64
+    openllm deploy demo:latest --instance-types
+    openllm deploy demo:latest --dry-run
+    """
+    wanted = given_deployment(options)
+    request = Request(model, recipe, wanted, options["wait"], options["timeout"], output)
+    if model is None and recipe is None and not instance_types:
+        raise DeployError(
+            "Nothing to deploy is named.", hint="Give a Bento's tag, a recipe or a model."
+        )
+    if instance_types:
+        _list_types(request)
+    elif dry_run:
+        _rehearse(request)
+    else:
+        _deploy(request)
+
+
+def _deploy(request: Request) -> None:
+    from openllm.bento.cloud.deployment import check_secrets, configure, deploy, find_target
+    from openllm.bento.cloud.instances import choose
+    from openllm.bento.cloud.push import push
+    from openllm.bento.cloud.rollout import look, wait
+
+    account = _connect(request)  # before a build that takes long
+    target = find_target(_tag(request), account)
+    check_secrets(account, request.options)
+    config = configure(target, choose(account, target, request.options, note))
+    if target.local:
+        push(account, target.tag, note)
+    deployed = deploy(account, config, note)
+    note(f"{'Created' if deployed.new else 'Updated'} {deployed.name}: {deployed.console}")
+    outcome = (
+        wait(account, deployed, request.seconds, note)
+        if request.wait
+        else look(account, deployed, again=False)
+    )
+    print_deployed(deployed, outcome, target.tag, request.output)
+
+
+def _rehearse(request: Request) -> None:
+    """Print what would be sent. The network is used only for what this machine cannot know."""
+    from openllm.bento.cloud.deployment import configure, find_target
+    from openllm.bento.cloud.instances import choose
+
+    account = None
+    if request.options.instance_type is None or _is_elsewhere(request.model):
+        try:
+            account = _connect(request)
+        except DeployError as error:
+            note(f"{error.message} The instance type is left to BentoCloud.")
+    target = find_target(_tag(request), account)
+    options = choose(account, target, request.options, note) if account else request.options
+    print_config(configure(target, options), request.output)
+
+
+def _list_types(request: Request) -> None:
+    from openllm.bento.cloud.deployment import find_target
+    from openllm.bento.cloud.instances import Need, list_instance_types
+
+    account = _connect(request)
+    need = None
+    if request.model or request.recipe:
+        target = find_target(_tag(request), account)
+        need = Need.of_bento(target.tag) if target.local else None
+    print_types(list_instance_types(account, request.options.cluster), need, request.output)
+
+
+def _connect(request: Request) -> Account:
+    from openllm.bento.cloud.account import REQUEST_SECONDS, connect
+
+    return connect(min(REQUEST_SECONDS, request.seconds), request.options.envs.values())
+
+
+def _tag(request: Request) -> str:
+    """The Bento that is meant; a recipe or model is made one."""
+    settings = Settings.from_env()
+    model, recipe = request.model, request.recipe
+    if (
+        model is not None
+        and recipe is None
+        and (is_bento(model, settings.bentoml_home) or _is_elsewhere(model))
+    ):
+        return model
+    specs = read_specs(model, recipe, {}, settings)
+    note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
+    from openllm.bento.build import BuildOptions, build
+    from openllm.bento.serving.project import configure_logging
+
+    configure_logging("info")
+    result = build(specs, BuildOptions(resources=read_resources(model, recipe, {}, settings)))
+    note(f"{'Built' if result.new else 'Already built'} {result.tag}.")
+    return result.tag
+
+
+def _is_elsewhere(model: str | None) -> bool:
+    """Whether `model` is written like a tag, but neither of a Bento nor of a model on this
+    machine.
+    """
+    home = Settings.from_env().bentoml_home
+    if model is None or not is_tag(model) or is_bento(model, home):
+        return False
+    try:
+        find_tag(model, home)
+    except WeightsError:
+        return True
+    return False

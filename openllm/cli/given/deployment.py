@@ -1,0 +1,179 @@
+"""The options of a deployment on BentoCloud, read before anything is built or sent, and how its
+results are printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import click
+
+from openllm.cli.output import note, print_json, print_table, readable_size
+from openllm.errors import DeployError
+
+if TYPE_CHECKING:
+    from openllm.bento.cloud.deployment import Deployed, DeployOptions
+    from openllm.bento.cloud.instances import InstanceType, Need
+    from openllm.bento.cloud.rollout import Outcome
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_SECONDS = 3600.0
+API_KEY = "OPENLLM_API_KEY"
+
+
+def cloud_options(function: F) -> F:
+    """Name, machine, variables, scaling and access of a deployment."""
+    for option in reversed(
+        (
+            click.option(
+                "--name", metavar="NAME", help="The deployment's name; by default the Bento's."
+            ),
+            click.option(
+                "--cluster", metavar="NAME", help="The cluster; by default BentoCloud's first."
+            ),
+            click.option(
+                "--instance-type",
+                metavar="TYPE",
+                help="The machine; by default the cheapest that the Bento fits on.",
+            ),
+            click.option(
+                "--env", "envs", multiple=True, metavar="K=V", help="A variable; may be repeated."
+            ),
+            click.option(
+                "--secret",
+                "secrets",
+                multiple=True,
+                metavar="NAME",
+                help="A secret of BentoCloud; may be repeated.",
+            ),
+            click.option(
+                "--scaling-min",
+                type=int,
+                metavar="N",
+                help="Least replicas; 0: none while nobody asks.",
+            ),
+            click.option(
+                "--scaling-max",
+                type=int,
+                metavar="N",
+                help="Most replicas.  [default: the least, or 1]",
+            ),
+            click.option(
+                "--access-token/--no-access-token",
+                default=True,
+                show_default=True,
+                help="Whether requests must carry a token of BentoCloud.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def waiting_options(function: F) -> F:
+    """--wait and --timeout."""
+    seconds = click.option(
+        "--timeout",
+        type=float,
+        default=DEFAULT_SECONDS,
+        show_default=f"{DEFAULT_SECONDS:g}",
+        metavar="SECONDS",
+        help="How long to wait until it runs; no single answer may take longer either.",
+    )
+    wait = click.option(
+        "--wait/--no-wait", default=True, show_default=True, help="Whether to wait until it runs."
+    )
+    return wait(seconds(function))
+
+
+def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
+    """What the options say. Errors: DeployError; never with the value of a variable in it."""
+    from openllm.bento.cloud.deployment import DeployOptions, Scaling, read_envs
+
+    if not 0 < options["timeout"] < float("inf"):
+        raise DeployError(
+            f"Nobody can wait {options['timeout']:g} seconds.", hint="Give --timeout more than 0."
+        )
+    wanted = DeployOptions(
+        name=options["name"],
+        cluster=options["cluster"],
+        instance_type=options["instance_type"],
+        envs=read_envs(options["envs"]),
+        secrets=tuple(options["secrets"]),
+        scaling=Scaling.read(options["scaling_min"], options["scaling_max"]),
+        access_token=options["access_token"],
+    )
+    if wanted.access_token and API_KEY in wanted.envs:
+        note(
+            f"{API_KEY} and BentoCloud's token come in one header, and one fits in: consider"
+            " --no-access-token."
+        )
+    return wanted
+
+
+def print_config(config: Mapping[str, Any], output: str) -> None:
+    """As YAML, which `bentoml deploy -f` reads, or JSON."""
+    if output == "json":
+        print_json(config)
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), nl=False)
+
+
+def print_deployed(deployed: Deployed, outcome: Outcome, tag: str, output: str) -> None:
+    """Where it answers, or where to look."""
+    if output == "json":
+        print_json(
+            {
+                "name": deployed.name,
+                "bento": tag,
+                "new": deployed.new,
+                "status": outcome.status,
+                "urls": list(outcome.urls),
+                "console": deployed.console,
+            }
+        )
+        return
+    click.echo(f"{deployed.name} serves {tag}: {outcome.status}.")
+    for url in outcome.urls:
+        click.echo(url)
+
+
+def print_types(kinds: Sequence[InstanceType], need: Need | None, output: str) -> None:
+    """The machines, cheapest first; with `need`, whether a replica fits."""
+    from openllm.bento.cloud.instances import why_not
+
+    reasons = [why_not(kind, need) if need is not None else None for kind in kinds]
+    if output == "json":
+        rows = [
+            {
+                **attrs.asdict(kind),
+                **({"fits": reason is None, "reason": reason} if need is not None else {}),
+            }
+            for kind, reason in zip(kinds, reasons, strict=True)
+        ]
+        print_json(rows)
+        return
+    head = (
+        "INSTANCE TYPE",
+        "PRICE",
+        "CPU",
+        "MEMORY",
+        "GPUS",
+        *(("FITS",) if need is not None else ()),
+    )
+    table = [
+        (*_cells(kind), *((f"no: {reason}" if reason else "yes",) if need is not None else ()))
+        for kind, reason in zip(kinds, reasons, strict=True)
+    ]
+    print_table(head, table)
+
+
+def _cells(kind: InstanceType) -> tuple[str, ...]:
+    memory = readable_size(kind.memory) if kind.memory is not None else "?"
+    each = f" of {readable_size(kind.gpu_memory)}" if kind.gpu_memory else ""
+    gpus = f"{kind.gpus} {kind.gpu_type}{each}" if kind.gpus else "none"
+    return kind.name, kind.price or "?", kind.cpu or "?", memory, gpus
