@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from openllm.backends.select import select_backend
 from openllm.bento.pack.render import DOCUMENT
 from openllm.bento.pack.sources import check_sources
-from openllm.bento.services.llm import Deployment
+from openllm.bento.services.llm import ServicePlan
 from openllm.bento.serving.project import (
     configure_logging,
     load_project,
@@ -54,7 +54,7 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         if len(wanted) == 1 and settings.api_workers == 1:
-            run_service(load_project(Path(folder), Deployment(wanted, settings)), listener)
+            run_service(load_project(Path(folder), ServicePlan(wanted, settings)), listener)
         else:
             supervise(Fleet(Path(folder), wanted, settings), listener)
 

@@ -20,7 +20,7 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 @attrs.frozen
-class Server:
+class Client:
     """A server's address and the key to send it; nothing is sent before a method is called."""
 
     endpoint: str

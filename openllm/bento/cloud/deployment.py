@@ -83,7 +83,7 @@ class DeployOptions:
 
 
 @attrs.frozen
-class Target:
+class Deployable:
     """The Bento to deploy: its full tag and its service; `local`: it is in this machine's store."""
 
     tag: str
@@ -92,7 +92,7 @@ class Target:
 
 
 @attrs.frozen
-class Deployed:
+class Deployment:
     """A deployment as the server answered; `handle` is BentoML's."""
 
     name: str
@@ -127,10 +127,10 @@ def read_envs(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def find_target(tag: str, account: Account | None) -> Target:
+def find_deployable(tag: str, account: Account | None) -> Deployable:
     """A Bento of the local store, or else of BentoCloud. Errors: DeployError."""
     with contextlib.suppress(ServeError):
-        return local_target(tag)
+        return local_deployable(tag)
     if account is None:
         raise DeployError(
             f"There is no Bento {tag!r} here.", hint="`bentoml list` shows what is there."
@@ -144,30 +144,30 @@ def find_target(tag: str, account: Account | None) -> Target:
             hint="`bentoml list` shows what is here.",
         )
     return _checked(
-        Target(tag, found.manifest.entry_service, local=False), len(found.manifest.services)
+        Deployable(tag, found.manifest.entry_service, local=False), len(found.manifest.services)
     )
 
 
-def local_target(tag: str) -> Target:
+def local_deployable(tag: str) -> Deployable:
     """A Bento of the local store. Errors: ServeError for no such Bento, DeployError for one that
     cannot be deployed.
     """
     full, _ = find_bento(tag)
     info = bentoml.bentos.get(full).info
-    return _checked(Target(full, info.entry_service, local=True), len(info.services))
+    return _checked(Deployable(full, info.entry_service, local=True), len(info.services))
 
 
-def _checked(target: Target, services: int) -> Target:
+def _checked(bento: Deployable, services: int) -> Deployable:
     if services > 1:
         raise DeployError(
-            f"{target.tag} has {services} services that talk over Unix sockets; BentoCloud gives"
+            f"{bento.tag} has {services} services that talk over Unix sockets; BentoCloud gives"
             " each its own machine.",
             hint="Build a Bento per model, with OPENLLM_API_WORKERS unset.",
         )
-    return target
+    return bento
 
 
-def configure(target: Target, options: DeployOptions) -> dict[str, Any]:
+def configure(bento: Deployable, options: DeployOptions) -> dict[str, Any]:
     """The whole configuration, as `bentoml.deployment` and `bentoml deploy -f` read it."""
     service: dict[str, Any] = {
         "scaling": {"min_replicas": options.scaling.least, "max_replicas": options.scaling.most}
@@ -175,18 +175,18 @@ def configure(target: Target, options: DeployOptions) -> dict[str, Any]:
     if options.instance_type is not None:
         service["instance_type"] = options.instance_type
     found: dict[str, Any] = {
-        "name": options.name or dns_label(target.tag.partition(":")[0]),
-        "bento": target.tag,
+        "name": options.name or dns_label(bento.tag.partition(":")[0]),
+        "bento": bento.tag,
         "cluster": options.cluster,
         "access_authorization": options.access_token,
         "envs": [{"name": name, "value": value} for name, value in options.envs.items()],
         "secrets": list(options.secrets),
-        "services": {target.service: service},
+        "services": {bento.service: service},
     }
     return {key: value for key, value in found.items() if value not in (None, [])}
 
 
-def deploy(account: Account, config: Mapping[str, Any], say: Say) -> Deployed:
+def deploy(account: Account, config: Mapping[str, Any], say: Say) -> Deployment:
     """Create the deployment, or replace the configuration of the one of this name; does not wait
     for its rollout.
 
@@ -205,7 +205,7 @@ def deploy(account: Account, config: Mapping[str, Any], say: Say) -> Deployed:
         _their_panel_hidden(),
     ):
         handle = bentoml.deployment.apply(config_dict=wanted, _cloud_client=account.client)
-    return Deployed(handle.name, handle.admin_console, before is None, handle)
+    return Deployment(handle.name, handle.admin_console, before is None, handle)
 
 
 def check_secrets(account: Account, options: DeployOptions) -> None:

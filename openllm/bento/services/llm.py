@@ -32,7 +32,7 @@ from openllm.errors import OpenLLMError
 from openllm.remote.peers import Peers
 
 if TYPE_CHECKING:
-    from openllm.http.life import Runtime
+    from openllm.http.life import WorkerLife
 
 # BentoCloud's gateway goes by it; here nothing cuts a long answer off.
 LONGEST_ANSWER_SECONDS = 24 * 3600
@@ -56,7 +56,7 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
     identifier = name.replace(".", "_").replace("-", "_")
     workers = Settings.from_env().api_workers
 
-    class Deployed(Worker):
+    class CheckedWorker(Worker):
         @bentoml.on_deployment  # type: ignore[untyped-decorator]  # bentoml has no types
         @staticmethod
         def check() -> None:
@@ -70,7 +70,7 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
             for at in range(len(in_force))
         ]
         for engine in engines:
-            setattr(Deployed, engine.name, EngineDependency(engine))
+            setattr(CheckedWorker, engine.name, EngineDependency(engine))
     service: LLMService = bentoml.service(
         name=identifier,
         service_class=LLMService,
@@ -81,7 +81,7 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
         traffic={"timeout": LONGEST_ANSWER_SECONDS},
         metrics={"enabled": False},  # ours are at /metrics
         logging={"access": {"enabled": False}},
-    )(Deployed)
+    )(CheckedWorker)
     service.baked = baked
     service.engines = tuple(engine.name for engine in engines)
     service.sources = tuple(
@@ -98,25 +98,25 @@ class Worker:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # bentoml has no types
     async def load(self) -> None:
-        self._runtime.start()
+        self._life.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml has no types
     async def unload(self) -> None:
-        await self._runtime.close()
+        await self._life.close()
 
     async def __is_ready__(self) -> bool:
-        return self._runtime.ready
+        return self._life.ready
 
     async def __is_alive__(self) -> bool:
-        return self._runtime.alive
+        return self._life.alive
 
     @property
-    def _runtime(self) -> Runtime:
-        return self.bento_service.runtime
+    def _life(self) -> WorkerLife:
+        return self.bento_service.life
 
 
 @attrs.frozen
-class Deployment:
+class ServicePlan:
     """What one process serves: specs that nothing overrides any more, and how the process
     behaves.
     """
@@ -137,26 +137,26 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
         init=False, default=()
     )  # services of the engines, where they are apart
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
-    deployment: Deployment | None = attrs.field(
+    plan: ServicePlan | None = attrs.field(
         init=False, default=None
     )  # `start` sets it; else the environment rules
-    runtime: Runtime = attrs.field(init=False, default=None)
+    life: WorkerLife = attrs.field(init=False, default=None)
 
-    def deploy(self) -> Deployment:
+    def plan_in_force(self) -> ServicePlan:
         """What `start` decided, or the baked specs under the environment. Errors:
         ConfigurationError.
         """
-        if self.deployment is not None:
-            return self.deployment
-        return Deployment(merge_document(self.baked, spec_layer()), Settings.from_env())
+        if self.plan is not None:
+            return self.plan
+        return ServicePlan(merge_document(self.baked, spec_layer()), Settings.from_env())
 
     def check(self) -> None:
         """Called once before any worker starts: what cannot work is one line here, not a trace in
         each worker.
         """
         try:
-            deployment = self.deploy()
-            for spec in deployment.specs:
+            plan = self.plan_in_force()
+            for spec in plan.specs:
                 self._find(spec.model_id)
         except OpenLLMError as error:
             raise BentoMLException(str(error)) from None
@@ -165,21 +165,21 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""
         from openllm.bento.services.front import Front
         from openllm.http.app import create_app
-        from openllm.http.life import Runtime
+        from openllm.http.life import WorkerLife
 
-        deployment = self.deploy()
-        logging.getLogger("openllm").setLevel(deployment.settings.log_level.upper())
-        addresses: tuple[Path | None, ...] = (None,) * len(deployment.specs)
-        if deployment.engines or self.engines:
-            addresses = deployment.engines or tuple(address_of(name) for name in self.engines)
+        plan = self.plan_in_force()
+        logging.getLogger("openllm").setLevel(plan.settings.log_level.upper())
+        addresses: tuple[Path | None, ...] = (None,) * len(plan.specs)
+        if plan.engines or self.engines:
+            addresses = plan.engines or tuple(address_of(name) for name in self.engines)
         llms = [
             connect(*localise(spec, self._find), address)
-            for spec, address in zip(deployment.specs, addresses, strict=True)
+            for spec, address in zip(plan.specs, addresses, strict=True)
         ]
-        server = create_app(llms, deployment.settings)
+        server = create_app(llms, plan.settings)
         if None not in addresses:
-            server.peers = Peers(llms, deployment.settings.api_workers, server.metrics.report)
-        self.runtime = Runtime(server)
+            server.peers = Peers(llms, plan.settings.api_workers, server.metrics.report)
+        self.life = WorkerLife(server)
         return Front(super().to_asgi(is_main), server)
 
     def on_load_bento(self, bento: Any) -> None:

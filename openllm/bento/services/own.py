@@ -28,7 +28,7 @@ from openllm.config.settings import Settings
 from openllm.errors import Overloaded
 from openllm.http.app import Server, create_app
 from openllm.http.gate import Rank
-from openllm.http.life import Runtime
+from openllm.http.life import WorkerLife
 from openllm.llm.llm import LLM
 from openllm.remote.peers import Peers
 
@@ -56,7 +56,7 @@ class OwnService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
 
     engines: tuple[EngineService, ...] = attrs.field(init=False, default=())
     served: tuple[LLM, ...] = attrs.field(init=False, default=())
-    runtime: Runtime = attrs.field(init=False, default=None)
+    life: WorkerLife = attrs.field(init=False, default=None)
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of one worker."""
@@ -72,7 +72,7 @@ class OwnService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
             server.peers = Peers(
                 self.served, int(self.config.get("workers") or 1), server.metrics.report
             )
-        self.runtime = Runtime(server)
+        self.life = WorkerLife(server)
         own = {str(api.route) for api in self.apis.values()} | {
             path for _, path, _ in self.mount_apps
         }

@@ -16,7 +16,7 @@ import msgspec
 
 from openllm.bento.pack.document import merge_document, read_document
 from openllm.bento.pack.render import DOCUMENT
-from openllm.bento.services.llm import Deployment
+from openllm.bento.services.llm import ServicePlan
 from openllm.bento.serving.project import configure_logging, load_project, run_service
 from openllm.bento.serving.supervisor import WorkerPlan
 from openllm.config.settings import Settings
@@ -32,10 +32,10 @@ def main() -> int:
     configure_logging(settings.log_level)
     folder = Path(plan.folder)
     specs = merge_document(read_document(folder / DOCUMENT), {})
-    deployment = Deployment(specs, settings, tuple(map(Path, plan.engines)))
+    served = ServicePlan(specs, settings, tuple(map(Path, plan.engines)))
     threading.Thread(target=_wait_orphaned, daemon=True).start()
     try:
-        run_service(load_project(folder, deployment), socket.socket(fileno=plan.listener))
+        run_service(load_project(folder, served), socket.socket(fileno=plan.listener))
     except OpenLLMError as error:
         logger.error("%s", error)
         return error.exit_code

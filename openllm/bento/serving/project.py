@@ -13,7 +13,7 @@ from typing import Any
 
 from openllm.bento.pack.document import write_document
 from openllm.bento.pack.render import DOCUMENT, render_service, tag_name
-from openllm.bento.services.llm import Deployment, LLMService
+from openllm.bento.services.llm import LLMService, ServicePlan
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
 
@@ -28,13 +28,13 @@ def write_project(folder: Path, specs: Sequence[LLMSpec]) -> None:
     (folder / DOCUMENT).write_text(write_document(specs), encoding="utf-8")
 
 
-def load_project(folder: Path, deployment: Deployment) -> LLMService:
-    """The service of a project, as BentoML loads any; it serves exactly what `deployment` says."""
+def load_project(folder: Path, plan: ServicePlan) -> LLMService:
+    """The service of a project, as BentoML loads any; it serves exactly what `plan` says."""
     from bentoml import load
 
     sys.modules.pop("service", None)
     service: LLMService = load("service:svc", working_dir=str(folder))
-    service.deployment = deployment
+    service.plan = plan
     return service
 
 
@@ -45,7 +45,7 @@ def run_service(service: LLMService, listener: socket.socket) -> None:
     import uvicorn
 
     app = service.to_asgi()
-    service.runtime.told_elsewhere = True
+    service.life.told_elsewhere = True
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -56,8 +56,8 @@ def run_service(service: LLMService, listener: socket.socket) -> None:
     )
     with _signals_answered():
         uvicorn.Server(config).run(sockets=[listener])
-    if service.runtime.failure:
-        raise ServeError(service.runtime.failure)
+    if service.life.failure:
+        raise ServeError(service.life.failure)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from openllm.cli.given.options import admin_options, given_settings
 from openllm.cli.output import FORMATS, format_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from openllm.cli.client import Server
+    from openllm.cli.client import Client
 
 PATH = "/v1/adapters"
 
@@ -30,7 +30,7 @@ def command() -> None:
 @admin_options
 def list_adapters(output: str, **options: Any) -> None:
     """List the adapters that are mounted."""
-    mounted = _server(options).call("GET", PATH)["data"]
+    mounted = _client(options).call("GET", PATH)["data"]
     if output == "json":
         print_json(mounted)
     elif mounted:
@@ -50,7 +50,7 @@ def add_adapter(name: str, source: str, model: str | None, **options: Any) -> No
     SOURCE is a tag of the server's model store, or a directory below the server's --adapter-root.
     """
     body = {"name": name, "source": source, **({"model": model} if model else {})}
-    mounted = _server(options).call("POST", PATH, body)
+    mounted = _client(options).call("POST", PATH, body)
     click.echo(f"Mounted {mounted['id']} on {mounted['parent']}.")
 
 
@@ -59,12 +59,12 @@ def add_adapter(name: str, source: str, model: str | None, **options: Any) -> No
 @admin_options
 def remove_adapter(name: str, **options: Any) -> None:
     """Remove the adapter NAME."""
-    _server(options).call("DELETE", f"{PATH}/{quote(name, safe='')}")
+    _client(options).call("DELETE", f"{PATH}/{quote(name, safe='')}")
     click.echo(f"Removed {name}.")
 
 
-def _server(options: dict[str, Any]) -> Server:
-    from openllm.cli.client import Server
+def _client(options: dict[str, Any]) -> Client:
+    from openllm.cli.client import Client
 
     settings = given_settings(options)
-    return Server(settings.endpoint, settings.admin_key)
+    return Client(settings.endpoint, settings.admin_key)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from openllm.cli.given.options import endpoint_options, given_settings
 from openllm.errors import OpenLLMError
+
+if TYPE_CHECKING:
+    from openllm.cli.client import Client
 
 
 @click.command()
@@ -34,12 +37,12 @@ def command(
     openllm ask "How do I build a Bento?"
     openllm ask "Who are you?" --model pirate --endpoint http://gpu-box:3000
     """
-    from openllm.cli.client import Server
+    from openllm.cli.client import Client
 
     settings = given_settings(options)
-    server = Server(settings.endpoint, settings.api_key)
+    client = Client(settings.endpoint, settings.api_key)
     body = {
-        "model": model or _first_model(server),
+        "model": model or _first_model(client),
         "messages": [
             *([{"role": "system", "content": system}] if system else []),
             {"role": "user", "content": question},
@@ -49,16 +52,16 @@ def command(
     }
     path = "/v1/chat/completions"
     if not stream:
-        click.echo(server.call("POST", path, body)["choices"][0]["message"]["content"])
+        click.echo(client.call("POST", path, body)["choices"][0]["message"]["content"])
         return
-    for event in server.stream(path, body):
+    for event in client.stream(path, body):
         for choice in event["choices"]:
             click.echo(choice["delta"].get("content") or "", nl=False)
     click.echo()
 
 
-def _first_model(server: Any) -> str:
-    known = server.call("GET", "/v1/models")["data"]
+def _first_model(client: Client) -> str:
+    known = client.call("GET", "/v1/models")["data"]
     if not known:
         raise OpenLLMError("The server has no models.")
     return str(known[0]["id"])

@@ -12,7 +12,7 @@ from openllm.cli.given.deployment import (
     cloud_options,
     given_deployment,
     print_config,
-    print_deployed,
+    print_deployment,
     print_types,
     waiting_options,
 )
@@ -89,30 +89,30 @@ def command(
 
 
 def _deploy(request: Request) -> None:
-    from openllm.bento.cloud.deployment import check_secrets, configure, deploy, find_target
+    from openllm.bento.cloud.deployment import check_secrets, configure, deploy, find_deployable
     from openllm.bento.cloud.instances import choose
     from openllm.bento.cloud.push import push
     from openllm.bento.cloud.rollout import look, wait
 
     account = _connect(request)  # before a build that takes long
-    target = find_target(_tag(request), account)
+    bento = find_deployable(_tag(request), account)
     check_secrets(account, request.options)
-    config = configure(target, choose(account, target, request.options, note))
-    if target.local:
-        push(account, target.tag, note)
-    deployed = deploy(account, config, note)
-    note(f"{'Created' if deployed.new else 'Updated'} {deployed.name}: {deployed.console}")
-    outcome = (
-        wait(account, deployed, request.seconds, note)
+    config = configure(bento, choose(account, bento, request.options, note))
+    if bento.local:
+        push(account, bento.tag, note)
+    deployment = deploy(account, config, note)
+    note(f"{'Created' if deployment.new else 'Updated'} {deployment.name}: {deployment.console}")
+    status = (
+        wait(account, deployment, request.seconds, note)
         if request.wait
-        else look(account, deployed, again=False)
+        else look(account, deployment, again=False)
     )
-    print_deployed(deployed, outcome, target.tag, request.output)
+    print_deployment(deployment, status, bento.tag, request.output)
 
 
 def _rehearse(request: Request) -> None:
     """Print what would be sent. The network is used only for what this machine cannot know."""
-    from openllm.bento.cloud.deployment import configure, find_target
+    from openllm.bento.cloud.deployment import configure, find_deployable
     from openllm.bento.cloud.instances import choose
 
     account = None
@@ -121,20 +121,20 @@ def _rehearse(request: Request) -> None:
             account = _connect(request)
         except DeployError as error:
             note(f"{error.message} The instance type is left to BentoCloud.")
-    target = find_target(_tag(request), account)
-    options = choose(account, target, request.options, note) if account else request.options
-    print_config(configure(target, options), request.output)
+    bento = find_deployable(_tag(request), account)
+    options = choose(account, bento, request.options, note) if account else request.options
+    print_config(configure(bento, options), request.output)
 
 
 def _list_types(request: Request) -> None:
-    from openllm.bento.cloud.deployment import find_target
+    from openllm.bento.cloud.deployment import find_deployable
     from openllm.bento.cloud.instances import Need, list_instance_types
 
     account = _connect(request)
     need = None
     if request.model or request.recipe:
-        target = find_target(_tag(request), account)
-        need = Need.of_bento(target.tag) if target.local else None
+        bento = find_deployable(_tag(request), account)
+        need = Need.of_bento(bento.tag) if bento.local else None
     print_types(list_instance_types(account, request.options.cluster), need, request.output)
 
 

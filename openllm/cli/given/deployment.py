@@ -14,9 +14,9 @@ from openllm.cli.output import note, print_json, print_table, readable_size
 from openllm.errors import DeployError
 
 if TYPE_CHECKING:
-    from openllm.bento.cloud.deployment import Deployed, DeployOptions
+    from openllm.bento.cloud.deployment import Deployment, DeployOptions
     from openllm.bento.cloud.instances import InstanceType, Need
-    from openllm.bento.cloud.rollout import Outcome
+    from openllm.bento.cloud.rollout import DeploymentStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SECONDS = 3600.0
@@ -123,22 +123,24 @@ def print_config(config: Mapping[str, Any], output: str) -> None:
         click.echo(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), nl=False)
 
 
-def print_deployed(deployed: Deployed, outcome: Outcome, tag: str, output: str) -> None:
+def print_deployment(
+    deployment: Deployment, status: DeploymentStatus, tag: str, output: str
+) -> None:
     """Where it answers, or where to look."""
     if output == "json":
         print_json(
             {
-                "name": deployed.name,
+                "name": deployment.name,
                 "bento": tag,
-                "new": deployed.new,
-                "status": outcome.status,
-                "urls": list(outcome.urls),
-                "console": deployed.console,
+                "new": deployment.new,
+                "status": status.state,
+                "urls": list(status.urls),
+                "console": deployment.console,
             }
         )
         return
-    click.echo(f"{deployed.name} serves {tag}: {outcome.status}.")
-    for url in outcome.urls:
+    click.echo(f"{deployment.name} serves {tag}: {status.state}.")
+    for url in status.urls:
         click.echo(url)
 
 

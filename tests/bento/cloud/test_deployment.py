@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openllm.bento.cloud.deployment import (
+    Deployable,
     DeployOptions,
     Scaling,
-    Target,
     check_label,
     configure,
     read_envs,
@@ -27,7 +27,7 @@ NAMES = st.from_regex(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
     [("demo:1", "demo"), ("qwen3-0.6b:1", "qwen3-0-6b"), ("3b_chat:1", "llm-3b-chat")],
 )
 def test_a_deployment_is_called_like_its_bento(tag: str, name: str) -> None:
-    assert configure(Target(tag, "service", local=True), DeployOptions())["name"] == name
+    assert configure(Deployable(tag, "service", local=True), DeployOptions())["name"] == name
 
 
 @given(NAMES)
@@ -47,7 +47,7 @@ def test_what_is_not_said_of_scaling_fits_to_the_rest(
 
 
 def test_only_what_was_said_is_configured_and_access_needs_a_token() -> None:
-    config = configure(Target("demo:1", "demo", local=True), DeployOptions())
+    config = configure(Deployable("demo:1", "demo", local=True), DeployOptions())
     assert config == {
         "name": "demo",
         "bento": "demo:1",

@@ -526,15 +526,15 @@ def _waited(cloud: FakeCloud, failing: int) -> str:
     import bentoml
 
     from openllm.bento.cloud.account import connect
-    from openllm.bento.cloud.deployment import Deployed
+    from openllm.bento.cloud.deployment import Deployment
     from openllm.bento.cloud.rollout import wait
 
     account = connect()
     handle = bentoml.deployment.get("bird", _cloud_client=account.client)
     cloud.refuse("GET", "/api/v2/deployments/bird", 503, "busy", times=failing)
     return wait(
-        account, Deployed("bird", handle.admin_console, True, handle), 30, lambda line: None
-    ).status
+        account, Deployment("bird", handle.admin_console, True, handle), 30, lambda line: None
+    ).state
 
 
 def test_build_push_sends_the_bento(
