@@ -23,17 +23,10 @@ from openllm.bento.lock.hashes import fetch_hashes, write_hashes
 from openllm.bento.lock.image import HASHES, LockedImage
 from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_record
-from openllm.bento.pack.document import merge_document, write_document
+from openllm.bento.pack.document import DOCUMENT, merge_document, write_document
 from openllm.bento.pack.files import explain
-from openllm.bento.pack.render import (
-    DOCUMENT,
-    check_name,
-    check_specs,
-    check_text,
-    render_readme,
-    render_service,
-    tag_name,
-)
+from openllm.bento.pack.names import check_name, check_specs, check_text, tag_name
+from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
 from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec, served_name
 from openllm.bento.pack.store import Stored, publish, workshop

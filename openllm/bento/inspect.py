@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import bentoml
-from bentoml.exceptions import BentoMLException
 
 from openllm.bento.contents.description import LICENCES, REQUIREMENTS
 from openllm.bento.contents.manifest import Manifest, ModelEntry, bento_files, compare
 from openllm.bento.contents.sbom import SBOM
-from openllm.bento.pack.document import read_document, read_resources
-from openllm.bento.serve import bento_document
-from openllm.errors import BuildError, ServeError
+from openllm.bento.pack.document import bento_document, read_document, read_resources
+from openllm.bento.pack.store import find_bento
+from openllm.errors import BuildError
 
 
 @attrs.frozen
@@ -49,17 +47,6 @@ class Verification:
     tag: str
     checked: int
     problems: tuple[str, ...]
-
-
-def find_bento(tag: str) -> tuple[str, Path]:
-    """The full tag and the directory of a Bento of the store. Errors: ServeError."""
-    try:
-        found = bentoml.bentos.get(tag)
-    except (BentoMLException, ValueError):
-        raise ServeError(
-            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
-        ) from None
-    return str(found.tag), Path(found.path)
 
 
 def inspect_bento(tag: str) -> Inspection:

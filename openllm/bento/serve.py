@@ -15,15 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openllm.backends.select import select_backend
-from openllm.bento.pack.render import DOCUMENT
 from openllm.bento.pack.sources import check_sources
 from openllm.bento.services.llm import ServicePlan
-from openllm.bento.serving.project import (
-    configure_logging,
-    load_project,
-    run_service,
-    write_project,
-)
+from openllm.bento.serving.logs import configure_logging
+from openllm.bento.serving.project import load_project, run_service, write_project
 from openllm.bento.serving.supervisor import Fleet, supervise
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -57,27 +52,6 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
             run_service(load_project(Path(folder), ServicePlan(wanted, settings)), listener)
         else:
             supervise(Fleet(Path(folder), wanted, settings), listener)
-
-
-def bento_document(tag: str) -> Path:
-    """The spec file of a Bento of the store. Errors: ServeError."""
-    import bentoml
-    from bentoml.exceptions import BentoMLException
-
-    try:
-        project = Path(bentoml.bentos.get(tag).path) / "src"
-    except (BentoMLException, ValueError) as error:
-        raise ServeError(
-            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
-        ) from error
-    document = next(
-        (path for name in (DOCUMENT, "bentos/*.yaml") for path in sorted(project.glob(name))), None
-    )
-    if document is None:
-        raise ServeError(
-            f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}"
-        )
-    return document
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -22,7 +22,8 @@ from bentoml.models import HuggingFaceModel
 from openllm.bento.build import BuildResult, build
 from openllm.bento.runner.runner import _restore_runner_defaults
 from openllm.config.spec import LLMSpec
-from tests.bento.image.test_container import install, record
+from tests.bento.image.conftest import record
+from tests.bento.image.engines import install
 
 __all__ = ["record"]
 COMMIT = "0" * 40
@@ -199,5 +200,5 @@ async def test_a_long_answer_that_does_not_stream_is_cut_off() -> None:
         {"type": "http", "method": "GET", "path": "/", "headers": []}, None, send
     )
     assert sent[0]["status"] == 504, (
-        "`LONGEST_ANSWER_SECONDS` in openllm/bento/services/llm.py can go."
+        "`LONGEST_ANSWER_SECONDS` in openllm/bento/services/worker.py can go."
     )

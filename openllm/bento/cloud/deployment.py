@@ -16,8 +16,8 @@ from bentoml.exceptions import NotFound
 
 from openllm.bento.cloud.account import Account, conversation
 from openllm.bento.cloud.push import Say
-from openllm.bento.inspect import find_bento
-from openllm.bento.pack.render import LONGEST_LABEL, dns_label
+from openllm.bento.pack.names import LONGEST_LABEL, dns_label
+from openllm.bento.pack.store import find_bento
 from openllm.errors import DeployError, ServeError
 
 _LABEL = re.compile(

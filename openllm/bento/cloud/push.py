@@ -19,8 +19,8 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 
 from openllm.bento.cloud.account import Account, conversation, refusal
-from openllm.bento.inspect import find_bento
 from openllm.bento.pack.files import readable
+from openllm.bento.pack.store import find_bento
 
 Say = Callable[[str], None]
 

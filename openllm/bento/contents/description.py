@@ -11,8 +11,8 @@ from pathlib import Path
 from openllm.bento.contents.licence import licence_texts, model_licence
 from openllm.bento.contents.manifest import Manifest, ModelEntry
 from openllm.bento.contents.sbom import write_sbom
+from openllm.bento.pack.names import tag_name
 from openllm.bento.pack.pinning import Pinned
-from openllm.bento.pack.render import tag_name
 from openllm.bento.pack.sources import Packed
 from openllm.bento.pack.store import Stored, hub_source
 from openllm.weights.checkpoint import file_digests

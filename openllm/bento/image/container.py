@@ -20,9 +20,8 @@ from bentoml.exceptions import BentoMLException
 
 from openllm.bento.image.dockerfile import ContainerOptions, render_dockerfile
 from openllm.bento.image.size import ImageSize, measure_image
-from openllm.bento.inspect import find_bento
-from openllm.bento.pack.document import merge_document, read_document
-from openllm.bento.serve import bento_document
+from openllm.bento.pack.document import bento_document, merge_document, read_document
+from openllm.bento.pack.store import find_bento
 from openllm.config.settings import process_environment
 from openllm.errors import BuildError
 

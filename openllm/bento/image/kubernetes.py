@@ -14,7 +14,7 @@ import yaml
 
 from openllm.bento.image.dockerfile import USER, check_image
 from openllm.bento.inspect import inspect_bento
-from openllm.bento.pack.render import dns_label
+from openllm.bento.pack.names import dns_label
 from openllm.bento.pack.resources import Resources
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec

@@ -14,8 +14,8 @@ import attrs
 import bentoml
 
 from openllm.bento.contents.description import REQUIREMENTS
-from openllm.bento.inspect import find_bento
 from openllm.bento.lock.requirements import installed
+from openllm.bento.pack.store import find_bento
 
 LARGEST = 5  # packages that are named
 _PIN = re.compile(r"^([a-z0-9-]+)==([^ ]+)")

@@ -15,8 +15,9 @@ import yaml
 
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec, resolve_spec
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, ServeError
 
+DOCUMENT = "spec.json"  # beside the service.py of a Bento
 MANY = "llms"
 RESOURCES = "resources"
 # What names one model: an environment variable cannot say it for several.
@@ -90,6 +91,21 @@ def merge_document(
             f"Two models are called {twice[0]!r}.", hint="Give one of them another name."
         )
     return specs
+
+
+def bento_document(tag: str) -> Path:
+    """The spec file of a Bento of the store. Errors: ServeError."""
+    from openllm.bento.pack.store import find_bento  # with bentoml, which a recipe does not need
+
+    project = find_bento(tag)[1] / "src"
+    document = next(
+        (path for name in (DOCUMENT, "bentos/*.yaml") for path in sorted(project.glob(name))), None
+    )
+    if document is None:
+        raise ServeError(
+            f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}"
+        )
+    return document
 
 
 def _first_line(error: Exception) -> str:

@@ -25,7 +25,8 @@ from openllm.bento.pack.files import (
     readable,
     require_room,
 )
-from openllm.bento.pack.render import tag_name
+from openllm.bento.pack.names import tag_name
+from openllm.errors import ServeError
 from openllm.weights.checkpoint import join_digests, model_files
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,17 @@ def find_model(tag: str) -> Path | None:
         return Path(bentoml.models.get(tag).path)
     except BentoMLException:  # also for a directory that something else left behind
         return None
+
+
+def find_bento(tag: str) -> tuple[str, Path]:
+    """The full tag and the directory of a Bento of the store. Errors: ServeError."""
+    try:
+        found = bentoml.bentos.get(tag)
+    except (BentoMLException, ValueError):
+        raise ServeError(
+            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
+        ) from None
+    return str(found.tag), Path(found.path)
 
 
 def hub_source(path: Path) -> dict[str, str]:

@@ -10,41 +10,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import attrs
 import bentoml
-from bentoml.models import BentoModel
 from starlette.responses import PlainTextResponse
 
-from openllm.bento.pack.sources import inside_sources, localise
+from openllm.bento.pack.sources import localise
 from openllm.bento.services.front import Front
-from openllm.bento.services.references import reference_to
+from openllm.bento.services.references import carry_sources, find_source
+from openllm.bento.services.worker import SHARED_CONFIG
 from openllm.config.settings import Settings, restrict_devices
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError
 from openllm.hardware.assignment import share_devices, visible_devices
 from openllm.llm.llm import LLM
-from openllm.remote.backend import RunnerBackend
 from openllm.remote.server import EngineServer
-from openllm.weights.store import is_tag
-
-# The base of BentoML's dependencies; `bentoml.depends` is a function around it.
-Dependency: type[Any] = bentoml.Dependency
 
 logger = logging.getLogger("openllm")
 
-# Of every service of ours. BentoCloud's gateway goes by the timeout; here nothing cuts a long
-# answer off.
-SHARED_CONFIG: Mapping[str, Any] = {
-    "traffic": {"timeout": 24 * 3600},
-    "workers": 1,
-    "metrics": {"enabled": False},
-    "logging": {"access": {"enabled": False}},
-}
 USERS_SECONDS = 5.0  # that users get beyond the time to drain
 
 
@@ -89,7 +77,7 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
         if devices is not None:
             restrict_devices(devices)
         logging.getLogger("openllm").setLevel(Settings.from_env().log_level.upper())
-        self._served = LLM.from_spec(*localised(self))
+        self._served = LLM.from_spec(*self.localised())
         host = super().to_asgi(is_main)
 
         async def health(scope: Any, receive: Any, send: Any) -> None:
@@ -98,6 +86,11 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
             await PlainTextResponse("", status)(scope, receive, send)
 
         return Front(host, health)
+
+    def localised(self) -> tuple[LLMSpec, Path | None]:
+        """The spec in force with directories in place of store tags, and where its weights are."""
+        spec, _ = self.choose()
+        return localise(spec, partial(find_source, self))
 
     async def begin(self) -> None:
         """Listen at once, and load meanwhile."""
@@ -135,60 +128,8 @@ def make_engine_service(
         name=name, service_class=EngineService, **{**SHARED_CONFIG, **config}
     )(type("EngineOf" + name, (EngineWorker,), {}))
     service.choose = lambda: (specs[at], share_devices(specs, visible_devices())[at])
-    service.sources = tuple(
-        (source, reference_to(source, specs[at])) for source in inside_sources(specs[at])
-    )
-    service.models = [reference for _, reference in service.sources]
+    carry_sources(service, specs[at : at + 1])
     return service
-
-
-class EngineDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
-    """What makes BentoML start an engine's process beside a service; its value in the service is
-    None.
-    """
-
-    def get(self) -> None:
-        return None
-
-
-class LLMDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
-    """An engine's service as the attribute of another: its value is an `LLM`."""
-
-    _resolved: LLM | None  # kept by BentoML
-
-    def get(self) -> LLM:
-        """An LLM over the engine's process; where BentoML starts none (development mode, a script),
-        one in this one.
-        """
-        found: LLM = self._resolved or remote_llm(self.on)
-        return found
-
-    async def close(self) -> None:
-        """Called by BentoML when the service ends."""
-        llm, self._resolved = self._resolved, None
-        if llm is not None:
-            await llm.aclose()
-
-
-def remote_llm(service: EngineService) -> LLM:
-    """An LLM over the engine that `service` stands for."""
-    return connect(*localised(service), address_of(service.name))
-
-
-def localised(service: EngineService) -> tuple[LLMSpec, Path | None]:
-    """The spec in force with directories in place of store tags, and where its weights are."""
-    spec, _ = service.choose()
-    return localise(spec, lambda source: find_source(service, service.sources, source))
-
-
-def connect(spec: LLMSpec, weights_dir: Path | None, address: Path | None) -> LLM:
-    """An LLM whose engine listens at `address`; None: with an engine of its own in this process."""
-    if address is None:
-        return LLM.from_spec(spec, weights_dir)
-    reason = f"Backend {spec.backend or 'chosen there'}: in a process of its own."
-    return LLM.from_spec(
-        spec, weights_dir, lambda spec, place: (RunnerBackend(spec, place, address), reason)
-    )
 
 
 def address_of(name: str) -> Path | None:
@@ -212,23 +153,3 @@ def address_of(name: str) -> Path | None:
         Path(unquote(parts.path)).parent
         / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.engine"
     )
-
-
-def find_source(service: Any, sources: tuple[tuple[str, Any], ...], source: str) -> Path | None:
-    """The directory of a source that the Bento, or the store, has; None leaves it to
-    `openllm.weights.resolve`.
-    """
-    references = dict(sources)
-    kept = (
-        next(
-            (info.models for info in service.bento.info.services if info.name == service.name), None
-        )
-        if (service.bento)
-        else None
-    )
-    if kept is not None:
-        references = {
-            name: BentoModel(info.tag) for (name, _), info in zip(sources, kept, strict=True)
-        }
-    reference = references.get(source) or (BentoModel(source) if is_tag(source) else None)
-    return Path(reference.resolve().path) if isinstance(reference, BentoModel) else None

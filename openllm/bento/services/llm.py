@@ -4,39 +4,27 @@ container and `start`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException
 
-import openllm
 from openllm.bento.lock.image import LockedImage
 from openllm.bento.pack.document import merge_document, read_document
 from openllm.bento.pack.render import render_readme
-from openllm.bento.pack.sources import inside_sources, localise
-from openllm.bento.services.engine import (
-    EngineDependency,
-    address_of,
-    connect,
-    find_source,
-    make_engine_service,
-)
-from openllm.bento.services.references import reference_to
+from openllm.bento.pack.sources import localise
+from openllm.bento.services.dependency import EngineDependency, connect
+from openllm.bento.services.engine import address_of, make_engine_service
+from openllm.bento.services.front import Front
+from openllm.bento.services.references import carry_sources, find_source
+from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
 from openllm.errors import OpenLLMError
-from openllm.remote.peers import Peers
-
-if TYPE_CHECKING:
-    from openllm.http.life import WorkerLife
-
-# BentoCloud's gateway goes by it; here nothing cuts a long answer off.
-LONGEST_ANSWER_SECONDS = 24 * 3600
-OPENAI_ENDPOINT = "/v1"
 
 
 def create_service(name: str, file: str, document: str) -> LLMService:
@@ -76,43 +64,13 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
         service_class=LLMService,
         image=LockedImage.for_specs(specs),
         description=render_readme(name, specs),
-        labels={"openllm": openllm.__version__, "openai_endpoint": OPENAI_ENDPOINT},
-        workers=workers,
-        traffic={"timeout": LONGEST_ANSWER_SECONDS},
-        metrics={"enabled": False},  # ours are at /metrics
-        logging={"access": {"enabled": False}},
+        labels=LABELS,
+        **{**SHARED_CONFIG, "workers": workers},
     )(CheckedWorker)
     service.baked = baked
     service.engines = tuple(engine.name for engine in engines)
-    service.sources = tuple(
-        (source, reference_to(source, spec)) for spec in specs for source in inside_sources(spec)
-    )
-    service.models = [reference for _, reference in service.sources]
+    carry_sources(service, specs)
     return service
-
-
-class Worker:
-    """A large language model behind OpenAI's API and openllm's own."""
-
-    bento_service: LLMService  # set by BentoML on each instance
-
-    @bentoml.on_startup  # type: ignore[untyped-decorator]  # bentoml has no types
-    async def load(self) -> None:
-        self._life.start()
-
-    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml has no types
-    async def unload(self) -> None:
-        await self._life.close()
-
-    async def __is_ready__(self) -> bool:
-        return self._life.ready
-
-    async def __is_alive__(self) -> bool:
-        return self._life.alive
-
-    @property
-    def _life(self) -> WorkerLife:
-        return self.bento_service.life
 
 
 @attrs.frozen
@@ -123,24 +81,22 @@ class ServicePlan:
 
     specs: tuple[LLMSpec, ...]
     settings: Settings
-    engines: tuple[
-        Path, ...
-    ] = ()  # sockets of the specs' engines, where those have processes of their own
+    engines: tuple[Path, ...] = ()  # sockets of engines that have processes of their own
 
 
 @attrs.define(eq=False, slots=False)
-class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
-    """A BentoML service whose HTTP application is openllm's own."""
+class LLMService(HTTPService):
+    """A BentoML service whose HTTP application is openllm's own.
+
+    `baked` are the specs as the Bento has them, `engines` the services of engines that have
+    processes of their own. `plan` is what `openllm start` decided; without it, the environment
+    rules.
+    """
 
     baked: tuple[Mapping[str, Any], ...] = attrs.field(init=False, default=())
-    engines: tuple[str, ...] = attrs.field(
-        init=False, default=()
-    )  # services of the engines, where they are apart
+    engines: tuple[str, ...] = attrs.field(init=False, default=())
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
-    plan: ServicePlan | None = attrs.field(
-        init=False, default=None
-    )  # `start` sets it; else the environment rules
-    life: WorkerLife = attrs.field(init=False, default=None)
+    plan: ServicePlan | None = attrs.field(init=False, default=None)
 
     def plan_in_force(self) -> ServicePlan:
         """What `start` decided, or the baked specs under the environment. Errors:
@@ -155,39 +111,25 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
         each worker.
         """
         try:
-            plan = self.plan_in_force()
-            for spec in plan.specs:
-                self._find(spec.model_id)
+            for spec in self.plan_in_force().specs:
+                find_source(self, spec.model_id)
         except OpenLLMError as error:
             raise BentoMLException(str(error)) from None
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""
-        from openllm.bento.services.front import Front
-        from openllm.http.app import create_app
-        from openllm.http.life import WorkerLife
-
         plan = self.plan_in_force()
-        logging.getLogger("openllm").setLevel(plan.settings.log_level.upper())
         addresses: tuple[Path | None, ...] = (None,) * len(plan.specs)
         if plan.engines or self.engines:
             addresses = plan.engines or tuple(address_of(name) for name in self.engines)
         llms = [
-            connect(*localise(spec, self._find), address)
+            connect(*localise(spec, partial(find_source, self)), address)
             for spec, address in zip(plan.specs, addresses, strict=True)
         ]
-        server = create_app(llms, plan.settings)
-        if None not in addresses:
-            server.peers = Peers(llms, plan.settings.api_workers, server.metrics.report)
-        self.life = WorkerLife(server)
-        return Front(super().to_asgi(is_main), server)
-
-    def on_load_bento(self, bento: Any) -> None:
-        """Called by BentoML: the Bento may have been built for another number of workers, without
-        the engines.
-        """
-        for service in self.all_services().values():
-            service.bento = bento
-
-    def _find(self, source: str) -> Path | None:
-        return find_source(self, self.sources, source)
+        life = self.begin_life(
+            llms,
+            plan.settings,
+            workers=plan.settings.api_workers,
+            apart=None not in addresses,
+        )
+        return Front(super().to_asgi(is_main), life.server)

@@ -5,7 +5,6 @@ openllm's server.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,30 +12,23 @@ import attrs
 import bentoml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-import openllm
 from openllm.bento.lock.image import LockedImage
-from openllm.bento.services.engine import (
-    SHARED_CONFIG,
-    EngineDependency,
-    EngineService,
-    address_of,
-    connect,
-    localised,
-)
-from openllm.bento.services.llm import OPENAI_ENDPOINT, Worker
+from openllm.bento.services.dependency import EngineDependency, connect
+from openllm.bento.services.engine import EngineService, address_of
+from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
 from openllm.config.settings import Settings
 from openllm.errors import Overloaded
-from openllm.http.app import Server, create_app
+from openllm.http.app import Server
 from openllm.http.gate import Rank
-from openllm.http.life import WorkerLife
 from openllm.llm.llm import LLM
-from openllm.remote.peers import Peers
 
 DESCRIPTION_PATHS = ("/docs.json", "/schema.json")
 
 
 class OwnWorker(Worker):
     """What the class of somebody's own gets beside its own methods."""
+
+    bento_service: OwnService
 
     @property
     def llms(self) -> dict[str, LLM]:
@@ -46,44 +38,33 @@ class OwnWorker(Worker):
     @property
     def llm(self) -> LLM:
         """The first model."""
-        first: LLM = self.bento_service.served[0]
-        return first
+        return self.bento_service.served[0]
 
 
 @attrs.define(eq=False, slots=False)
-class OwnService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
+class OwnService(HTTPService):
     """A class of somebody's own, with the engines it names and openllm's endpoints."""
 
     engines: tuple[EngineService, ...] = attrs.field(init=False, default=())
     served: tuple[LLM, ...] = attrs.field(init=False, default=())
-    life: WorkerLife = attrs.field(init=False, default=None)
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of one worker."""
-        settings = Settings.from_env()
-        logging.getLogger("openllm").setLevel(settings.log_level.upper())
         addresses = [address_of(engine.name) for engine in self.engines]
         self.served = tuple(
-            connect(*localised(engine), address)
+            connect(*engine.localised(), address)
             for engine, address in zip(self.engines, addresses, strict=True)
         )
-        server = create_app(self.served, settings)
-        if None not in addresses:
-            server.peers = Peers(
-                self.served, int(self.config.get("workers") or 1), server.metrics.report
-            )
-        self.life = WorkerLife(server)
-        own = {str(api.route) for api in self.apis.values()} | {
-            path for _, path, _ in self.mount_apps
-        }
-        return OwnFront(
-            super().to_asgi(is_main), server, (*sorted(own - {"/"}), *DESCRIPTION_PATHS)
+        life = self.begin_life(
+            self.served,
+            Settings.from_env(),
+            workers=int(self.config.get("workers") or 1),
+            apart=None not in addresses,
         )
-
-    def on_load_bento(self, bento: Any) -> None:
-        """Called by BentoML."""
-        for service in self.all_services().values():
-            service.bento = bento
+        own = {str(api.route) for api in self.apis.values()}
+        own |= {path for _, path, _ in self.mount_apps}
+        paths = (*sorted(own - {"/"}), *DESCRIPTION_PATHS)
+        return OwnFront(super().to_asgi(is_main), life.server, paths)
 
 
 def make_own_service(
@@ -98,7 +79,7 @@ def make_own_service(
         "name": inner.__name__,
         "workers": Settings.from_env().api_workers,
         "image": LockedImage.for_specs(tuple(specs)),
-        "labels": {"openllm": openllm.__version__, "openai_endpoint": OPENAI_ENDPOINT},
+        "labels": LABELS,
     }
     service: OwnService = bentoml.service(service_class=OwnService, **{**defaults, **config})(
         type(inner.__name__, (inner, OwnWorker), members)

@@ -4,12 +4,14 @@ directory or a Hub id.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import attrs
 from bentoml.models import BentoModel
 
-from openllm.bento.pack.sources import store_source
+from openllm.bento.pack.sources import inside_sources, store_source
 from openllm.config.spec import LLMSpec
 from openllm.weights.resolve import fetch_weights
 from openllm.weights.store import is_tag
@@ -21,6 +23,30 @@ Reference: type[Any] = BentoModel.__mro__[1]
 def reference_to(source: str, spec: LLMSpec) -> Any:
     """BentoML's reference to one source of `spec`: by tag, or stored once somebody asks for it."""
     return BentoModel(source) if is_tag(source) else SourceModel(source, spec)
+
+
+def carry_sources(service: Any, specs: Sequence[LLMSpec]) -> None:
+    """Let a Bento of `service` carry what `specs` name, but for what stays on the Hub."""
+    service.sources = tuple(
+        (source, reference_to(source, spec)) for spec in specs for source in inside_sources(spec)
+    )
+    service.models = [reference for _, reference in service.sources]
+
+
+def find_source(service: Any, source: str) -> Path | None:
+    """The directory of a source that the Bento, or the store, has; None leaves it to
+    `openllm.weights.resolve`.
+    """
+    references = dict(service.sources)
+    inside = service.bento.info.services if service.bento else ()
+    kept = next((info.models for info in inside if info.name == service.name), None)
+    if kept is not None:
+        references = {
+            name: BentoModel(info.tag)
+            for (name, _), info in zip(service.sources, kept, strict=True)
+        }
+    reference = references.get(source) or (BentoModel(source) if is_tag(source) else None)
+    return Path(reference.resolve().path) if isinstance(reference, BentoModel) else None
 
 
 @attrs.frozen

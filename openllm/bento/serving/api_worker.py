@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from openllm.bento.pack.document import merge_document, read_document
-from openllm.bento.pack.render import DOCUMENT
+from openllm.bento.pack.document import DOCUMENT, merge_document, read_document
 from openllm.bento.services.llm import ServicePlan
-from openllm.bento.serving.project import configure_logging, load_project, run_service
+from openllm.bento.serving.logs import configure_logging
+from openllm.bento.serving.project import load_project, run_service
 from openllm.bento.serving.supervisor import WorkerPlan
 from openllm.config.settings import Settings
 from openllm.errors import OpenLLMError

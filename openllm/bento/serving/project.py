@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import sys
@@ -11,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openllm.bento.pack.document import write_document
-from openllm.bento.pack.render import DOCUMENT, render_service, tag_name
+from openllm.bento.pack.document import DOCUMENT, write_document
+from openllm.bento.pack.names import tag_name
+from openllm.bento.pack.render import render_service
 from openllm.bento.services.llm import LLMService, ServicePlan
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
@@ -75,17 +75,3 @@ def _signals_answered() -> Iterator[None]:
 
 def _ignore(number: int, frame: Any) -> None:
     """The handler of a signal that needs no more answer."""
-
-
-def configure_logging(level: str) -> None:
-    """Short lines on stderr: ours from `level` up, the libraries' from warnings up."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
-    logging.getLogger().handlers = [handler]
-    logging.getLogger("openllm").setLevel(level.upper())
-    import bentoml._internal.log  # noqa: F401  sets up its own handlers when it is imported
-
-    logging.getLogger("bentoml").handlers = []
-    for name in ("bentoml", "uvicorn", "uvicorn.error"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger(name).propagate = True

@@ -83,7 +83,7 @@ def command(
         return
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
     from openllm.bento.build import BuildOptions, build
-    from openllm.bento.serving.project import configure_logging
+    from openllm.bento.serving.logs import configure_logging
 
     configure_logging(
         "info"

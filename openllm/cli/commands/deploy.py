@@ -157,7 +157,7 @@ def _tag(request: Request) -> str:
     specs = read_specs(model, recipe, {}, settings)
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
     from openllm.bento.build import BuildOptions, build
-    from openllm.bento.serving.project import configure_logging
+    from openllm.bento.serving.logs import configure_logging
 
     configure_logging("info")
     result = build(specs, BuildOptions(resources=read_resources(model, recipe, {}, settings)))

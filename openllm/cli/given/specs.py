@@ -101,7 +101,7 @@ def _document(
     if recipe is not None or model is None or explicit.get("model_id") is not None:
         return recipe
     if is_bento(model, settings.bentoml_home):
-        from openllm.bento.serve import bento_document
+        from openllm.bento.pack.document import bento_document
 
         return bento_document(model)
     return None if _is_family(model) else find_recipe(model)

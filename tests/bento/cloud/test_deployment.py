@@ -16,7 +16,7 @@ from openllm.bento.cloud.deployment import (
     configure,
     read_envs,
 )
-from openllm.bento.pack.render import dns_label
+from openllm.bento.pack.names import dns_label
 from openllm.errors import DeployError
 
 NAMES = st.from_regex(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)

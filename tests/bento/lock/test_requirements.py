@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import socket
-import sys
-from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
-from openllm.bento.lock import completion, requirements
+from openllm.bento.lock import requirements
 from openllm.bento.lock.requirements import lock_requirements, read_left_out
 from openllm.errors import BuildError
+from tests.bento.lock.distributions import install_only
 
 
 @pytest.fixture
@@ -105,27 +104,10 @@ def test_a_local_version_stays_where_a_package_asks_for_it(monkeypatch: pytest.M
     assert lock_requirements([]).pins == ("engine==3", "torch==2.0+cpu")
 
 
-def _environment(monkeypatch: pytest.MonkeyPatch, **requires: list[str]) -> None:
-    """Let exactly these distributions be installed, of version 1, with what they require."""
-
-    class Installed:
-        version = "1"
-
-        def __init__(self, name: str) -> None:
-            if name not in requires:
-                raise importlib.metadata.PackageNotFoundError(name)
-            self.name, self.requires = name, requires[name]
-
-    monkeypatch.setattr(importlib.metadata, "distribution", Installed)
-    monkeypatch.setattr(
-        importlib.metadata, "distributions", lambda: [Installed(name) for name in requires]
-    )
-
-
 def test_what_is_not_here_is_left_out_with_the_name_of_who_wants_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _environment(monkeypatch, openllm=["engine"], engine=["sound>=2", "text"], text=[])
+    install_only(monkeypatch, openllm=["engine"], engine=["sound>=2", "text"], text=[])
     found = lock_requirements([])
     assert found.pins == ("engine==1", "text==1")
     assert found.left_out == (("engine", "sound"),)
@@ -134,11 +116,11 @@ def test_what_is_not_here_is_left_out_with_the_name_of_who_wants_it(
 
 def test_triton_is_left_out_where_torch_does_not_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
     packages = {"openllm": ["torch", "xgrammar"], "xgrammar": ["triton"], "triton": []}
-    _environment(monkeypatch, **packages, torch=[])
+    install_only(monkeypatch, **packages, torch=[])
     found = lock_requirements([])
     assert found.pins == ("torch==1", "xgrammar==1")
     assert found.left_out == (("xgrammar", "triton"),)
-    _environment(monkeypatch, **packages, torch=["triton"])
+    install_only(monkeypatch, **packages, torch=["triton"])
     assert lock_requirements([]) == requirements.Lock(("torch==1", "triton==1", "xgrammar==1"), ())
 
 
@@ -159,46 +141,3 @@ def test_the_cpu_lock_has_no_triton() -> None:
     assert not [
         pin for pin in lock_requirements(["pytorch"]).pins if pin.startswith(("triton", "nvidia-c"))
     ]
-
-
-def test_an_image_gets_what_another_build_of_a_package_needs(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    calls: list[list[str]] = []
-    monkeypatch.setattr(
-        completion.subprocess, "run", lambda command, check: calls.append(command) or _Done()
-    )
-    _environment(
-        monkeypatch, torch=["nvidia-cublas==13", "triton==3", "text"], xgrammar=["triton"], text=[]
-    )
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("# left out: xgrammar -> triton\ntorch==1\n")
-    assert completion.main(str(requirements)) == 0
-    assert calls == [[sys.executable, "-m", "pip", "install", "nvidia-cublas==13", "triton==3"]]
-
-
-def test_an_image_that_lacks_nothing_asks_for_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(completion.subprocess, "run", None)
-    _environment(monkeypatch, torch=["text"], xgrammar=["triton"], text=[])
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("# left out: xgrammar -> triton\ntorch==1\n")
-    assert completion.main(str(requirements)) == 0
-
-
-def test_a_lock_with_hashes_is_not_added_to(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _environment(monkeypatch, torch=["nvidia-cublas==13"])
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text(f"torch==1 --hash=sha256:{'a' * 64}\n")
-    assert completion.main(str(requirements)) == 1
-    assert (
-        capsys.readouterr().err
-        == "ERROR: The packages need nvidia-cublas==13, for which the lock has no hash.\n"
-    )
-
-
-class _Done:
-    returncode = 0

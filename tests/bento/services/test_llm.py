@@ -5,6 +5,7 @@ and drains.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ import psutil
 import pytest
 
 from openllm.bento.build import BuildResult, build
+from openllm.bento.services.llm import LLMService
+from openllm.bento.serving.project import write_project
 from openllm.config.spec import LLMSpec
 from tests.bento.conftest import STOP_WAIT, running
 from tests.bento.models import write_echo_adapter
@@ -169,3 +172,20 @@ def test_a_bad_variable_is_one_line(
     lines = [line for line in server.text().splitlines() if line.strip()]
     assert said in lines[-1]
     assert len(lines) <= 2
+
+
+def test_a_service_file_of_an_earlier_version_is_still_one(
+    echo_model: Path, tmp_path: Path
+) -> None:
+    """A project of somebody's own keeps the service.py that it was given."""
+    from bentoml import load
+
+    write_project(tmp_path, [LLMSpec(model_id=str(echo_model), backend="echo")])
+    file = tmp_path / "service.py"
+    text = file.read_text()
+    assert "from openllm.bento import create_service" in text
+    file.write_text(
+        text.replace("from openllm.bento import", "from openllm.bento.llm_service import")
+    )
+    sys.modules.pop("service", None)
+    assert isinstance(load("service:svc", working_dir=str(tmp_path)), LLMService)

@@ -4,6 +4,7 @@ own.
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 
@@ -12,6 +13,8 @@ import pytest
 
 from tests.bento.conftest import STOP_WAIT, ServerProcess, running
 from tests.cli.conftest import Run
+from tests.cli.servers import Scripted
+from tests.serving import Running
 from tests.tiny import write_adapter, write_llama
 
 KEY = {"OPENLLM_ADMIN_KEY": "admin-key"}
@@ -117,3 +120,39 @@ def test_a_wrong_key_changes_nothing(server: ServerProcess, run: Run) -> None:
         assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
         assert "admin key" in result.stderr
     assert len({say(server, name) for name in ("base", "green")}) == 2
+
+
+def test_adapters_are_listed_with_the_admin_key(run: Run, chat_server: Running) -> None:
+    listed = run("adapters", "list", "--endpoint", chat_server.url, OPENLLM_ADMIN_KEY="admin")
+    assert listed.stdout == "No adapters are mounted.\n"
+    assert (
+        run(
+            "adapters", "list", "-o", "json", "--endpoint", chat_server.url, "--admin-key", "admin"
+        ).stdout
+        == "[]\n"
+    )
+    refused = run("adapters", "list", "--endpoint", chat_server.url, OPENLLM_ADMIN_KEY="user")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert "admin key" in refused.stderr
+    missing = run(
+        "adapters", "remove", "nobody", "--endpoint", chat_server.url, OPENLLM_ADMIN_KEY="admin"
+    )
+    assert missing.stderr.startswith("Error: There is no adapter 'nobody'.")
+
+
+def test_adapters_are_mounted_and_removed(run: Run, scripted: str) -> None:
+    entry = {"id": "pirate", "object": "adapter", "parent": "demo"}
+    Scripted.answers["POST /v1/adapters"] = (201, json.dumps(entry))
+    Scripted.answers["GET /v1/adapters"] = (200, json.dumps({"object": "list", "data": [entry]}))
+    Scripted.answers["DELETE /v1/adapters/p%2Frate"] = (200, '{"deleted": true}')
+    added = run("adapters", "add", "pirate", "pirate:1f", "--model", "demo", "--endpoint", scripted)
+    assert added.stdout == "Mounted pirate on demo.\n"
+    assert (
+        run("adapters", "list", "--endpoint", scripted).stdout == "ADAPTER  MODEL\npirate   demo\n"
+    )
+    assert run("adapters", "remove", "p/rate", "--endpoint", scripted).stdout == "Removed p/rate.\n"
+    assert Scripted.asked == [
+        ("POST", "/v1/adapters", {"name": "pirate", "source": "pirate:1f", "model": "demo"}),
+        ("GET", "/v1/adapters", None),
+        ("DELETE", "/v1/adapters/p%2Frate", None),
+    ]
