@@ -24,7 +24,7 @@ from openllm.bento.lock.image import HASHES, LockedImage
 from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_record
 from openllm.bento.pack.document import DOCUMENT, merge_document, write_document
-from openllm.bento.pack.files import explain
+from openllm.bento.pack.files import explain, size_on_disk
 from openllm.bento.pack.names import check_name, check_specs, check_text, tag_name
 from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
@@ -90,7 +90,10 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     check_specs(merged)
     _check_gpus(merged, options.resources)
     name = check_name(options.name or tag_name(served_name(merged[0])))
-    hashes = _hashes(merged) if options.hashes else {}
+    hashes = {}
+    if options.hashes:
+        pins = lock_requirements(LockedImage.for_specs(merged).backends()).pins
+        hashes = {HASHES: write_hashes(fetch_hashes(pins))}
     packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
     project = {
@@ -99,13 +102,15 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
         **hashes,
     }
     tag = bentoml.Tag(name, _version(name, project, ready, options))
-    path = _find(tag)
-    new = path is None
-    if path is None:
+    try:
+        path, new = Path(bentoml.bentos.get(tag).path), False
+    except NotFound:
         with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
             private = (Path(folder), *local_source_paths(wanted))
-            path = _assemble(Plan(tag, project, tuple(packed), options), private)
-    return _result(tag, path, packed, new)
+            path, new = _assemble(Plan(tag, project, tuple(packed), options), private), True
+    models = {stored.tag: stored for item in packed for stored in item.stored}
+    size = size_on_disk(path, *(stored.path for stored in models.values()))
+    return BuildResult(str(tag), path, size, tuple(models.values()), ready, new)
 
 
 def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
@@ -123,12 +128,6 @@ def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
                 " resources."
             ),
         )
-
-
-def _hashes(specs: Sequence[LLMSpec]) -> dict[str, str]:
-    """The file with a hash for every package of the lock, by its name in the project."""
-    pins = lock_requirements(LockedImage.for_specs(specs).backends()).pins
-    return {HASHES: write_hashes(fetch_hashes(pins))}
 
 
 def _version(
@@ -150,6 +149,8 @@ def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
     """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and
     keep it.
     """
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
     folder, tag = private[0], plan.tag
     for name, text in plan.project.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -158,7 +159,8 @@ def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
             bento = _create(tag, folder, bench, plan.options)
             complete_bento(Path(bento.path), str(tag), plan.packed)
             scan_bento(Path(bento.path), private, process_environment())
-            return publish(Path(bento.path), _bento_store(), tag, MARKER)
+            store = Path(BentoMLContainer.bento_store_dir.get())
+            return publish(Path(bento.path), store, tag, MARKER)
     except BentoMLException as error:
         raise BuildError(
             f"BentoML could not build {tag.name}: {str(error).splitlines()[0]}"
@@ -179,36 +181,11 @@ def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) 
         labels=dict(options.labels),
     )
     usual = BentoMLContainer.tmp_bento_store_dir.get()
-    BentoMLContainer.tmp_bento_store_dir.set(
-        str(bench)
-    )  # there BentoML leaves what it had when something fails
+    # There BentoML leaves what it had when something fails.
+    BentoMLContainer.tmp_bento_store_dir.set(str(bench))
     sys.modules.pop("service", None)  # of an earlier build in this process
     try:
         return bentoml.Bento.create(config, version=str(tag.version), build_ctx=str(folder))
     finally:
         BentoMLContainer.tmp_bento_store_dir.set(usual)
         sys.modules.pop("service", None)
-
-
-def _find(tag: bentoml.Tag) -> Path | None:
-    try:
-        return Path(bentoml.bentos.get(tag).path)
-    except NotFound:
-        return None
-
-
-def _bento_store() -> Path:
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    return Path(BentoMLContainer.bento_store_dir.get())
-
-
-def _result(tag: bentoml.Tag, path: Path, packed: Sequence[Packed], new: bool) -> BuildResult:
-    models = {stored.tag: stored for item in packed for stored in item.stored}
-    parts = [path, *(stored.path for stored in models.values())]
-    size = sum(
-        entry.stat().st_size for part in parts for entry in part.rglob("*") if entry.is_file()
-    )
-    return BuildResult(
-        str(tag), path, size, tuple(models.values()), tuple(item.spec for item in packed), new
-    )

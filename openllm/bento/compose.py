@@ -32,10 +32,9 @@ def depends(model: Model, *, name: str | None = None, **config: Any) -> LLM:
     starts no processes (development mode, tests), the engine runs in the service's own.
     """
     spec = _spec(model)
-    found: Any = LLMDependency(
-        make_engine_service(name or _service_name(spec), (spec,), 0, **config)
-    )  # a descriptor, whose value is an LLM
-    llm: LLM = found
+    engine = make_engine_service(name or _service_name(spec), (spec,), 0, **config)
+    descriptor: Any = LLMDependency(engine)
+    llm: LLM = descriptor  # which is what it gives to whoever reads the attribute
     return llm
 
 
@@ -70,10 +69,8 @@ def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
 
 
 def _service_name(spec: LLMSpec) -> str:
-    return (
-        "".join(letter if letter.isalnum() else "_" for letter in spec.served_name.lower())
-        + "_engine"
-    )
+    letters = (letter if letter.isalnum() else "_" for letter in spec.served_name.lower())
+    return "".join(letters) + "_engine"
 
 
 def _spec(model: Model) -> LLMSpec:

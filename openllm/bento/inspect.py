@@ -63,6 +63,9 @@ def inspect_bento(tag: str) -> Inspection:
         raise BuildError(
             f"{full} is damaged: {type(error).__name__}.", hint=f"Run: openllm verify {full}"
         ) from None
+    own = {name: (path / name).stat().st_size for name in bento_files(path)}
+    wheel = sum(size for name, size in own.items() if name.endswith(".whl"))
+    models = {model.tag: model.size for model in manifest.models if model.inside}
     return Inspection(
         tag=full,
         path=path,
@@ -71,7 +74,7 @@ def inspect_bento(tag: str) -> Inspection:
         resources=read_resources(document).to_dict(),
         models=manifest.models,
         packages=tuple(line for line in packages if line and not line.startswith("#")),
-        sizes=_sizes(path, manifest),
+        sizes={"service": sum(own.values()) - wheel, "openllm wheel": wheel, **models},
         licences=tuple(name for name in manifest.files if name.startswith(f"{LICENCES}/")),
         sbom=sbom,
     )
@@ -86,11 +89,3 @@ def verify_bento(tag: str) -> Verification:
     inside = [model for model in manifest.models if model.inside]
     checked = len(manifest.files) + sum(len(model.files) for model in inside)
     return Verification(full, checked, tuple(compare(path, manifest)))
-
-
-def _sizes(path: Path, manifest: Manifest) -> dict[str, int]:
-    """Bytes by part: our wheel, each model that is inside, and what is left."""
-    own = {name: (path / name).stat().st_size for name in bento_files(path)}
-    wheel = sum(size for name, size in own.items() if name.endswith(".whl"))
-    models = {model.tag: model.size for model in manifest.models if model.inside}
-    return {"service": sum(own.values()) - wheel, "openllm wheel": wheel, **models}

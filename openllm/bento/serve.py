@@ -69,18 +69,14 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise _unusable(error, host, port) from None
+        reasons = {
+            errno.EADDRINUSE: (
+                f"Port {port} on {host} is in use.",
+                f"Stop what uses it, or add --port {port + 1}.",
+            ),
+            errno.EACCES: (f"Port {port} needs more rights.", "Take one from 1024 up."),
+        }
+        other = f"Cannot listen on {host}:{port}: {error.strerror}.", "Try --host 127.0.0.1."
+        message, hint = reasons.get(error.errno or 0, other)
+        raise ServeError(message, hint=hint) from None
     return listener
-
-
-def _unusable(error: OSError, host: str, port: int) -> ServeError:
-    if error.errno == errno.EADDRINUSE:
-        return ServeError(
-            f"Port {port} on {host} is in use.",
-            hint=f"Stop what uses it, or add --port {port + 1}.",
-        )
-    if error.errno == errno.EACCES:
-        return ServeError(f"Port {port} needs more rights.", hint="Take one from 1024 up.")
-    return ServeError(
-        f"Cannot listen on {host}:{port}: {error.strerror}.", hint="Try --host 127.0.0.1."
-    )

@@ -64,9 +64,8 @@ class Client:
                 param="endpoint",
             )
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        timeout = httpx.Timeout(
-            None, connect=CONNECT_SECONDS
-        )  # an answer may take as long as it takes
+        # An answer may take as long as it takes.
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
         local = parts.hostname in LOOPBACK  # a proxy cannot reach this machine
         return httpx.Client(
             base_url=self.endpoint, headers=headers, timeout=timeout, trust_env=not local

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from openllm.bento.serving.signals import answering
 from openllm.cli.output import note
 
 POLL_SECONDS = 0.3
 STOP_SECONDS = 30.0  # then the child is killed
-SUFFIXES = {
-    ".py",
-    ".yaml",
-    ".json",
-    ".jinja",
-    ".html",
-    ".js",
-    ".css",
-}  # never the weights: they are big and do not change
+# Never the weights: they are big and do not change.
+SUFFIXES = {".py", ".yaml", ".json", ".jinja", ".html", ".js", ".css"}
 
 
 def run_reloading(command: Sequence[str], watched: Sequence[Path]) -> int:
@@ -29,28 +21,29 @@ def run_reloading(command: Sequence[str], watched: Sequence[Path]) -> int:
     a change.
     """
     stopping = threading.Event()
-    with _signals(stopping):
+    with answering(lambda number, frame: stopping.set()):
         while True:
             before = snapshot(watched)
             child = subprocess.Popen(command)
             changed = _wait(child, watched, before, stopping)
-            _stop(child)
+            if child.poll() is None:
+                child.terminate()
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
             if changed is None:
                 return child.returncode
             note(f"{changed.name} changed; starting again.")
 
 
-def snapshot(watched: Iterable[Path]) -> dict[Path, int]:
+def snapshot(watched: Sequence[Path]) -> dict[Path, int]:
     """The watched files, those below watched directories among them, with their times of change."""
-    return {path: stat for path in _files(watched) if (stat := _changed_at(path)) is not None}
-
-
-def _files(watched: Iterable[Path]) -> Iterator[Path]:
-    for path in watched:
-        if path.is_dir():
-            yield from (item for item in path.rglob("*") if item.suffix in SUFFIXES)
-        else:
-            yield path
+    files = [path for path in watched if not path.is_dir()]
+    below = (item for path in watched if path.is_dir() for item in path.rglob("*"))
+    files += [item for item in below if item.suffix in SUFFIXES]
+    return {path: at for path in files if (at := _changed_at(path)) is not None}
 
 
 def _changed_at(path: Path) -> int | None:
@@ -77,25 +70,3 @@ def _wait(
             told = True
             note(f"Ended with exit code {child.returncode}; waiting for a change.")
     return None
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.terminate()
-    try:
-        child.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-
-
-@contextmanager
-def _signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set `stopping`."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stopping.set()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

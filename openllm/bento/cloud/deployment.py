@@ -20,9 +20,8 @@ from openllm.bento.pack.names import LONGEST_LABEL, dns_label
 from openllm.bento.pack.store import find_bento
 from openllm.errors import DeployError, ServeError
 
-_LABEL = re.compile(
-    r"[a-z](?:[-a-z0-9]*[a-z0-9])?"
-)  # RFC 1035; Yatai, BentoCloud's open ancestor, asks for it
+# RFC 1035; Yatai, BentoCloud's open ancestor, asks for it.
+_LABEL = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[A-Za-z0-9](?:[-._A-Za-z0-9]*[A-Za-z0-9])?")
 
@@ -193,17 +192,20 @@ def deploy(account: Account, config: Mapping[str, Any], say: Say) -> Deployment:
     The Bento and the secrets are on BentoCloud already. Errors: DeployError.
     """
     name, cluster = config["name"], config.get("cluster")
-    before = _find(account, name, cluster)
     wanted = dict(config)
+    with conversation(account, f"look for the deployment {name}"):
+        try:
+            before = bentoml.deployment.get(name, cluster, _cloud_client=account.client)
+        except NotFound:
+            before = None
     if before is not None:
-        wanted["cluster"] = (
-            before.cluster
-        )  # `apply` refuses a deployment whose cluster is not named
+        # `apply` refuses a deployment whose cluster is not named.
+        wanted["cluster"] = before.cluster
         _tell_what_goes(before, config, say)
-    with (
-        conversation(account, f"{'create' if before is None else 'update'} {name}"),
-        _their_panel_hidden(),
-    ):
+    action = "create" if before is None else "update"
+    # BentoML looks again whether the Bento is there, and draws a panel on stdout about it.
+    hidden = contextlib.redirect_stdout(io.StringIO())
+    with conversation(account, f"{action} {name}"), hidden:
         handle = bentoml.deployment.apply(config_dict=wanted, _cloud_client=account.client)
     return Deployment(handle.name, handle.admin_console, before is None, handle)
 
@@ -221,14 +223,6 @@ def check_secrets(account: Account, options: DeployOptions) -> None:
             raise DeployError(f"BentoCloud has no secret {name!r}.", hint=hint) from None
 
 
-def _find(account: Account, name: str, cluster: str | None) -> Any:
-    with conversation(account, f"look for the deployment {name}"):
-        try:
-            return bentoml.deployment.get(name, cluster, _cloud_client=account.client)
-        except NotFound:
-            return None
-
-
 def _tell_what_goes(before: Any, config: Mapping[str, Any], say: Say) -> None:
     """Variables and secrets that the deployment had and will not have: by name."""
     had = before.get_config(refetch=False)
@@ -240,8 +234,3 @@ def _tell_what_goes(before: Any, config: Mapping[str, Any], say: Say) -> None:
     gone += sorted(set(had.secrets or ()) - set(config.get("secrets", ())))
     if gone:
         say(f"{before.name} had these, and they are not given any more: {', '.join(gone)}.")
-
-
-def _their_panel_hidden() -> contextlib.AbstractContextManager[Any]:
-    """BentoML looks again whether the Bento is there, and draws a panel on stdout about it."""
-    return contextlib.redirect_stdout(io.StringIO())

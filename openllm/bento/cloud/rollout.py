@@ -4,6 +4,7 @@ an error.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -95,29 +96,24 @@ def _left(deployment: Deployment) -> str:
 
 
 def _reason(account: Account, deployment: Deployment) -> str:
-    """What its pods say; empty when they say nothing, or not soon: the WebSocket they come by has
-    no timeout.
+    """What each pod that is not ready says of itself; empty when they say nothing, or not soon: the
+    WebSocket they come by has no timeout. What fails here hides no failure, for one is being told.
     """
     found: list[str] = []
-    thread = threading.Thread(target=_ask_pods, args=(account, deployment, found), daemon=True)
+
+    def ask_pods() -> None:
+        cluster, v2 = deployment.handle.cluster, account.client.client.v2
+        with contextlib.suppress(
+            BentoMLException, httpx.HTTPError, HTTPXWSException, BaseValidationError, ValueError
+        ):
+            pods = v2.list_deployment_pods(deployment.name, cluster)
+            found.extend(
+                f"{pod.pod_status.reason} ({pod.name})"
+                for pod in pods
+                if not pod.status.ready and pod.pod_status.reason
+            )
+
+    thread = threading.Thread(target=ask_pods, daemon=True)
     thread.start()
     thread.join(REASON_SECONDS)
     return account.quote(found[0]) if found else ""
-
-
-def _ask_pods(account: Account, deployment: Deployment, found: list[str]) -> None:
-    """Add what each pod that is not ready says of itself to `found`. What fails here hides no
-    failure: one is told.
-    """
-    try:
-        pods = account.client.client.v2.list_deployment_pods(
-            deployment.name, deployment.handle.cluster
-        )
-    except (BentoMLException, httpx.HTTPError, HTTPXWSException, BaseValidationError, ValueError):
-        return
-    said = [
-        (pod.pod_status.reason, pod.name)
-        for pod in pods
-        if not pod.status.ready and pod.pod_status.reason
-    ]
-    found += [f"{reason} ({name})" for reason, name in said]

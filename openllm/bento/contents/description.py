@@ -26,13 +26,9 @@ def complete_bento(bento: Path, tag: str, packed: Sequence[Packed]) -> None:
     entries = []
     for entry, directory in _models(packed):
         entries.append(entry)
-        for text in licence_texts(directory) if directory else ():
-            target = (
-                bento
-                / LICENCES
-                / tag_name(entry.source.get("hub_id", entry.tag.partition(":")[0]))
-                / text.name
-            )
+        name = tag_name(entry.source.get("hub_id", entry.tag.partition(":")[0]))
+        for text in licence_texts(directory):
+            target = bento / LICENCES / name / text.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(text, target)
     lines = (bento / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
@@ -40,26 +36,26 @@ def complete_bento(bento: Path, tag: str, packed: Sequence[Packed]) -> None:
     Manifest.of(bento, entries).write(bento)
 
 
-def _models(packed: Sequence[Packed]) -> Iterator[tuple[ModelEntry, Path | None]]:
+def _models(packed: Sequence[Packed]) -> Iterator[tuple[ModelEntry, Path]]:
     """Every model once, and where it lies."""
     seen = set()
     for item in packed:
         if item.pinned:
-            yield _pinned_entry(item, item.pinned), item.pinned.directory
+            yield _pinned_entry(item.pinned, item.spec.family), item.pinned.directory
         for at, stored in enumerate(item.stored):
             if stored.tag not in seen:
                 seen.add(stored.tag)
                 yield _entry(item, at, stored), stored.path
 
 
-def _pinned_entry(item: Packed, pinned: Pinned) -> ModelEntry:
+def _pinned_entry(pinned: Pinned, family: str | None) -> ModelEntry:
     """Weights that are fetched at start: the commit stands for their content."""
     return ModelEntry(
         tag=f"{pinned.hub_id}@{pinned.commit}",
         kind="weights",
         files={},
         size=0,
-        licence=model_licence(pinned.directory, pinned.hub_id, item.spec.family),
+        licence=model_licence(pinned.directory, pinned.hub_id, family),
         source={"hub_id": pinned.hub_id, "commit": pinned.commit},
         inside=False,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,9 +86,20 @@ def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
 @contextmanager
 def _backend(engine: str, dockerfile: str) -> Iterator[str]:
     """A backend of BentoML for one build: `engine` with `dockerfile`."""
-    from bentoml._internal.container import (
-        BUILDER_REGISTRY,
-    )  # `register_backend` has no counterpart
+    # `register_backend` has no counterpart.
+    from bentoml._internal.container import BUILDER_REGISTRY
+
+    def construct(context_path: str, file: str, tag: tuple[str, ...]) -> list[str]:
+        """Called once the build context is ready: put our Dockerfile there, and say how to build
+        it.
+        """
+        Path(file).write_text(dockerfile, encoding="utf-8")
+        environment = process_environment()
+        indexes = [
+            part for name in _INDEXES if environment.get(name) for part in ("--build-arg", name)
+        ]
+        names = [part for one in tag for part in ("--tag", one)]
+        return [*ENGINES[engine], "--file", str(file), *names, *indexes, str(context_path)]
 
     name = f"openllm-{engine}"
     BUILDER_REGISTRY.pop(name, None)
@@ -98,30 +109,13 @@ def _backend(engine: str, dockerfile: str) -> Iterator[str]:
         # of the Dockerfile; it also makes BentoML show what the engine says
         buildkit_support=False,
         health=lambda: shutil.which(engine) is not None,
-        construct_build_args=_arguments(engine, dockerfile),
+        construct_build_args=construct,
         env={"DOCKER_BUILDKIT": "1"},
     )
     try:
         yield name
     finally:
         BUILDER_REGISTRY.pop(name, None)
-
-
-def _arguments(engine: str, dockerfile: str) -> Callable[..., list[str]]:
-    """What BentoML calls once the build context is ready: put our Dockerfile there, and say how to
-    build it.
-    """
-
-    def construct(context_path: str, file: str, tag: tuple[str, ...]) -> list[str]:
-        Path(file).write_text(dockerfile, encoding="utf-8")
-        environment = process_environment()
-        indexes = [
-            part for name in _INDEXES if environment.get(name) for part in ("--build-arg", name)
-        ]
-        names = [part for one in tag for part in ("--tag", one)]
-        return [*ENGINES[engine], "--file", str(file), *names, *indexes, str(context_path)]
-
-    return construct
 
 
 class _Collector(logging.Handler):
@@ -161,5 +155,5 @@ def _failed(engine: str, name: str, error: BaseException | None) -> BuildError:
     """One line: pip's first complaint, else the last that the engine wrote."""
     lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
     complaints = [line for line in lines if line.startswith("ERROR: ")]
-    reason = complaints[0] if complaints else lines[-1] if lines else "it gave no reason"
-    return BuildError(f"{engine} could not build {name}: {reason}")
+    reasons = (*complaints[:1], *lines[-1:], "it gave no reason")
+    return BuildError(f"{engine} could not build {name}: {reasons[0]}")

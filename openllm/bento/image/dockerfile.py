@@ -18,10 +18,8 @@ from openllm.errors import BuildError
 TEMPLATE = "Dockerfile.jinja"
 USER = 1034  # the user id of every image that BentoML makes
 BENTO = "/home/bentoml/bento"
-PARTS = (
-    "build",
-    "runtime",
-)  # where lines of one's own may go: before packages are installed, and before the code comes
+# Where lines of one's own may go: before packages are installed, and before the code comes.
+PARTS = ("build", "runtime")
 COMPILER = ("gcc", "libc6-dev")  # vLLM compiles kernels while it runs
 _HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"

@@ -15,8 +15,10 @@ import bentoml
 
 from openllm.bento.contents.description import REQUIREMENTS
 from openllm.bento.lock.requirements import installed
+from openllm.bento.pack.files import size_on_disk
 from openllm.bento.pack.store import find_bento
 
+HUB = "huggingface"  # BentoML's word for models that a Bento does not carry
 LARGEST = 5  # packages that are named
 _PIN = re.compile(r"^([a-z0-9-]+)==([^ ]+)")
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -73,8 +75,10 @@ def measure_image(name: str, tag: str, engine: str, base: str) -> ImageSize | No
     if total is None or below is None:
         return None
     full, path = find_bento(tag)
+    carried = [model for model in bentoml.bentos.get(full).info.all_models if model.registry != HUB]
+    models = (Path(bentoml.models.get(model.tag).path) for model in carried)
     lines = (path / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
-    return ImageSize(total, below, package_sizes(lines), _bento_size(full))
+    return ImageSize(total, below, package_sizes(lines), size_on_disk(path, *models))
 
 
 def package_sizes(lines: list[str]) -> dict[str, int]:
@@ -93,16 +97,6 @@ def _installed_size(name: str, version: str) -> int:
     return sum(path.stat().st_size for path in paths if path.is_file())
 
 
-def _bento_size(tag: str) -> int:
-    """The Bento and its models, as the build context has them."""
-    found = bentoml.bentos.get(tag)
-    inside = [model.tag for model in found.info.all_models if model.registry != "huggingface"]
-    parts = (found.path, *(bentoml.models.get(model).path for model in inside))
-    return sum(
-        file.stat().st_size for part in parts for file in Path(part).rglob("*") if file.is_file()
-    )
-
-
 def _image_size(engine: str, name: str) -> int | None:
     """What the engine says; buildah has it for people only (`249 MB`)."""
     if engine != "buildah":
@@ -112,11 +106,8 @@ def _image_size(engine: str, name: str) -> int | None:
         images = json.loads(_ask(engine, "images", "--json", name) or "[]")
     except ValueError:
         return None
-    match = (
-        re.fullmatch(r"([0-9.]+) ?([KMGT]?B)", images[0].get("size", "").upper())
-        if images
-        else None
-    )
+    said = images[0].get("size", "") if images else ""
+    match = re.fullmatch(r"([0-9.]+) ?([KMGT]?B)", said.upper())
     return round(float(match[1]) * _UNITS[match[2]]) if match else None
 
 

@@ -74,12 +74,15 @@ def lock_requirements(backends: Iterable[str]) -> Lock:
             continue
         found = installed(requirement.name)
         if found is None and owner == ROOT:
-            raise _missing(requirement, extras)
+            raise BuildError(
+                f"{requirement.name} is not installed here, so the Bento cannot lock it.",
+                hint=f"Run: pip install '{requirement.name}{requirement.specifier}'",
+            )
         if found is None or _useless(owner, key[0]):
             left_out.add((owner, key[0]))
             continue
         seen.add(key)
-        pins[key[0]] = _pin(found)
+        pins[key[0]] = f"{canonicalize_name(found.name)}=={found.version.partition('+')[0]}"
         below = needs(found, ("", *sorted(requirement.extras)))
         todo += [(str(canonicalize_name(found.name)), child) for child in below]
     pins.update({name: f"{name}=={importlib.metadata.version(name)}" for name in exact & set(pins)})
@@ -142,14 +145,3 @@ def _providers() -> dict[str, list[str]]:
         module: sorted(set(owners))
         for module, owners in importlib.metadata.packages_distributions().items()
     }
-
-
-def _pin(found: importlib.metadata.Distribution) -> str:
-    return f"{canonicalize_name(found.name)}=={found.version.partition('+')[0]}"
-
-
-def _missing(requirement: Requirement, extras: list[str]) -> BuildError:
-    return BuildError(
-        f"{requirement.name} is not installed here, so the Bento cannot lock it.",
-        hint=f"Run: pip install '{requirement.name}{requirement.specifier}'",
-    )

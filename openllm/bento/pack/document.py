@@ -52,7 +52,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"There is no {path.name} beside the service.") from None
     except (yaml.YAMLError, ValueError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ConfigurationError(f"{path.name} is not {kind}: {_first_line(error)}.") from None
+        said = str(error).splitlines()[0].rstrip(".")
+        raise ConfigurationError(f"{path.name} is not {kind}: {said}.") from None
     if not isinstance(data, dict):
         raise ConfigurationError(
             f"{path.name} must hold a mapping: one LLMSpec, or several under {MANY}."
@@ -106,7 +107,3 @@ def bento_document(tag: str) -> Path:
             f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}"
         )
     return document
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")

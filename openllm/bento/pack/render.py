@@ -63,15 +63,9 @@ def _template(name: str) -> jinja2.Template:
         trim_blocks=True,
         autoescape=False,  # noqa: S701  Python and Markdown, no HTML; every value is checked above
     )
-    environment.filters["literal"] = _literal
+    # A Python string literal; the checked names hold nothing that needs escaping.
+    environment.filters["literal"] = '"{}"'.format
     return environment.get_template(name)
-
-
-def _literal(value: Any) -> str:
-    """A Python string literal in double quotes; the checked names hold nothing that needs
-    escaping.
-    """
-    return f'"{value}"'
 
 
 def template_directory() -> Path:

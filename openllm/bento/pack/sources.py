@@ -43,21 +43,18 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     backend = select_packed(spec)
     pinned = pin_weights(spec) if by_reference else None
     directory = pinned.directory if pinned else fetch_weights(spec)
-    for adapter in (
-        spec.adapters if pinned is None else ()
-    ):  # all of them before anything is written
-        check_adapter(
-            resolve_adapter(adapter),
-            directory,
-            spec.max_lora_rank,
-            uniform=backend.uniform_adapters,
-        )
+    if pinned is None:
+        for adapter in spec.adapters:  # all of them before anything is written
+            check_adapter(
+                resolve_adapter(adapter),
+                directory,
+                spec.max_lora_rank,
+                uniform=backend.uniform_adapters,
+            )
     weights = None if pinned else _store_weights(spec, directory)
-    draft = (
-        _store_weights(_draft(spec), fetch_weights(_draft(spec)))
-        if spec.speculative_model
-        else None
-    )
+    draft = None
+    if spec.speculative_model:
+        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec)))
     adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)
     packed = attrs.evolve(
         spec,

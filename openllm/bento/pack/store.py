@@ -66,7 +66,8 @@ def store_directory(
             needed = bytes_to_copy((directory / inner for inner in files), bench)
             logger.info("%s needs %s on the disk.", what, readable(needed))
             require_room(needed, bench, what)
-            placement = _fill(bench, directory, files)
+            placed = (place(directory / inner, bench / inner) for inner in files)
+            placement = sum(placed, start=Placement())
             _write_info(bench, tag, {**metadata, "digest": digest})
             kept = publish(bench, _store_path(), tag, MODEL_FILE)
             return Stored(str(tag), kept, placement, new=True, digests=digests)
@@ -100,13 +101,6 @@ def hub_source(path: Path) -> dict[str, str]:
     info = yaml.safe_load((path / MODEL_FILE).read_text(encoding="utf-8"))
     metadata = info.get("metadata") or {}
     return {key: str(metadata[key]) for key in ("hub_id", "commit") if key in metadata}
-
-
-def _fill(bench: Path, directory: Path, files: list[Path]) -> Placement:
-    total = Placement()
-    for inner in files:
-        total += place(directory / inner, bench / inner)
-    return total
 
 
 def _write_info(bench: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> None:

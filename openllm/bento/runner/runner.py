@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import sys
 import warnings
+from functools import partial
 from typing import Any, Self
 
 import bentoml
@@ -86,16 +87,16 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
         return runner
 
     def _wrap(self, llm: LLM, options: dict[str, Any]) -> None:
+        stored = llm.spec.model_id  # a Bento with this runner has to carry it
         chosen = {
             "name": tag_name(llm.name),
             "scheduling_strategy": LLMStrategy,
-            "models": _stored(llm.spec),
+            "models": [bentoml.models.get(stored)] if is_tag(stored) else [],
             **options,
         }
         _restore_runner_defaults()
-        with (
-            warnings.catch_warnings()
-        ):  # BentoML calls its Runner deprecated; that we build on it is our matter
+        with warnings.catch_warnings():
+            # BentoML calls its Runner deprecated; that we build on it is our matter.
             warnings.simplefilter("ignore", DeprecationWarning)
             super().__init__(make_runnable(llm), **chosen)
         object.__setattr__(self, "llm", llm)
@@ -111,7 +112,7 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is a runner of the same model that nobody has initialised."""
-        return _remake, (type(self), self.llm, self._options)
+        return partial(type(self).from_llm, **self._options), (self.llm,)
 
     def init_local(self, quiet: bool = False) -> None:
         """Load the model into this process; returns when it is ready. Errors: those of
@@ -141,15 +142,6 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             )
         found: dict[int, dict[str, Any]] = super().scheduled_worker_env_map
         return found
-
-
-def _remake(kind: type[Runner], llm: LLM, options: dict[str, Any]) -> Runner:
-    return kind.from_llm(llm, **options)
-
-
-def _stored(spec: LLMSpec) -> list[Any]:
-    """What a Bento with this runner has to carry: the model, where it is in the store."""
-    return [bentoml.models.get(spec.model_id)] if is_tag(spec.model_id) else []
 
 
 def _restore_runner_defaults() -> None:

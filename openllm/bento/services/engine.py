@@ -81,8 +81,9 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
         host = super().to_asgi(is_main)
 
         async def health(scope: Any, receive: Any, send: Any) -> None:
-            known = scope.get("path") in ("/livez", "/readyz", "/healthz")
-            status = 404 if not known else 200 if self.ready else 503
+            status = 200 if self.ready else 503
+            if scope.get("path") not in ("/livez", "/readyz", "/healthz"):
+                status = 404
             await PlainTextResponse("", status)(scope, receive, send)
 
         return Front(host, health)

@@ -46,9 +46,8 @@ def _wait_orphaned() -> None:
     """The supervisor keeps our standard input open for as long as it lives; without it, drain and
     end.
     """
-    while os.read(
-        sys.stdin.fileno(), 4096
-    ):  # not its buffer: a thread must not hold that while the interpreter ends
+    # Not its buffer: a thread must not hold that while the interpreter ends.
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from openllm.bento.pack.document import DOCUMENT, write_document
 from openllm.bento.pack.names import tag_name
 from openllm.bento.pack.render import render_service
 from openllm.bento.services.llm import LLMService, ServicePlan
+from openllm.bento.serving.signals import answering
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
 
@@ -54,24 +52,8 @@ def run_service(service: LLMService, listener: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         lifespan="on",
     )
-    with _signals_answered():
+    # uvicorn raises the signals it was stopped by once more; here they have done their work.
+    with answering(lambda number, frame: None):
         uvicorn.Server(config).run(sockets=[listener])
     if service.life.failure:
         raise ServeError(service.life.failure)
-
-
-@contextmanager
-def _signals_answered() -> Iterator[None]:
-    """uvicorn raises the signals it was stopped by once more after a clean stop; here they have
-    done their work.
-    """
-    before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore(number: int, frame: Any) -> None:
-    """The handler of a signal that needs no more answer."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from openllm.cli.given.options import endpoint_options, given_settings
 from openllm.errors import OpenLLMError
-
-if TYPE_CHECKING:
-    from openllm.cli.client import Client
 
 
 @click.command()
@@ -41,8 +38,13 @@ def command(
 
     settings = given_settings(options)
     client = Client(settings.endpoint, settings.api_key)
+    if model is None:
+        known = client.call("GET", "/v1/models")["data"]
+        if not known:
+            raise OpenLLMError("The server has no models.")
+        model = known[0]["id"]
     body = {
-        "model": model or _first_model(client),
+        "model": model,
         "messages": [
             *([{"role": "system", "content": system}] if system else []),
             {"role": "user", "content": question},
@@ -58,10 +60,3 @@ def command(
         for choice in event["choices"]:
             click.echo(choice["delta"].get("content") or "", nl=False)
     click.echo()
-
-
-def _first_model(client: Client) -> str:
-    known = client.call("GET", "/v1/models")["data"]
-    if not known:
-        raise OpenLLMError("The server has no models.")
-    return str(known[0]["id"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openllm.cli.given.artefacts import container_options, given_artefacts, make_artefacts
+from openllm.cli.given.artefacts import Artefacts, container_options, given_artefacts
 from openllm.cli.given.options import SectionedCommand, given_spec, parse_pairs, spec_options
 from openllm.cli.given.specs import model_argument, print_specs, read_resources, read_specs
 from openllm.cli.output import format_option, note, print_json, readable_size
@@ -85,15 +85,14 @@ def command(
     from openllm.bento.build import BuildOptions, build
     from openllm.bento.serving.logs import configure_logging
 
-    configure_logging(
-        "info"
-    )  # what is fetched, and how much room the disk needs, is said before it happens
+    # What is fetched, and how much room the disk needs, is said before it happens.
+    configure_logging("info")
     result = build(
         specs,
         BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes),
     )
     _print(result, output)
-    make_artefacts(result.tag, artefacts)
+    _make_artefacts(result.tag, artefacts)
 
 
 def _print(result: BuildResult, output: str) -> None:
@@ -114,3 +113,27 @@ def _print(result: BuildResult, output: str) -> None:
         done = "Built" if result.new else "Already built"
         click.echo(f"{done} {result.tag} ({readable_size(result.size)} with its models).")
         click.echo(f"Serve it: bentoml serve {result.tag}")
+
+
+def _make_artefacts(tag: str, artefacts: Artefacts) -> None:
+    """Make them of the Bento `tag`. Errors: BuildError, DeployError."""
+    if artefacts.container is not None:
+        from openllm.bento.image.container import containerize
+
+        note(f"Making an image of {tag} ...")
+        made = containerize(tag, artefacts.container)
+        note(f"Made the image {made.name}.")
+        if made.size is not None:
+            for part, count in made.size.rows():
+                note(f"{part:24}{readable_size(count):>12}")
+            note(f"{made.size.ratio:.2f} times the base and the locked packages.")
+    if artefacts.folder is not None:
+        from openllm.bento.image.kubernetes import write_manifests
+
+        for path in write_manifests(tag, artefacts.image or tag, artefacts.folder):
+            note(f"Wrote {path}.")
+    if artefacts.account is not None:
+        from openllm.bento.cloud.push import push
+
+        push(artefacts.account, tag, note)
+        note(f"Pushed {tag} to {artefacts.account.endpoint}.")

@@ -11,13 +11,10 @@ import click
 from openllm.cli.given.deployment import (
     cloud_options,
     given_deployment,
-    print_config,
-    print_deployment,
-    print_types,
     waiting_options,
 )
 from openllm.cli.given.specs import is_bento, model_argument, read_resources, read_specs
-from openllm.cli.output import format_option, note
+from openllm.cli.output import format_option, note, print_json, print_table, readable_size
 from openllm.config.settings import Settings
 from openllm.errors import DeployError, WeightsError
 from openllm.weights.store import find_tag, is_tag
@@ -25,6 +22,7 @@ from openllm.weights.store import find_tag, is_tag
 if TYPE_CHECKING:
     from openllm.bento.cloud.account import Account
     from openllm.bento.cloud.deployment import DeployOptions
+    from openllm.bento.cloud.instances import InstanceType
 
 
 @attrs.frozen
@@ -102,16 +100,31 @@ def _deploy(request: Request) -> None:
         push(account, bento.tag, note)
     deployment = deploy(account, config, note)
     note(f"{'Created' if deployment.new else 'Updated'} {deployment.name}: {deployment.console}")
-    status = (
-        wait(account, deployment, request.seconds, note)
-        if request.wait
-        else look(account, deployment, again=False)
-    )
-    print_deployment(deployment, status, bento.tag, request.output)
+    if request.wait:
+        status = wait(account, deployment, request.seconds, note)
+    else:
+        status = look(account, deployment, again=False)
+    if request.output == "json":
+        print_json(
+            {
+                "name": deployment.name,
+                "bento": bento.tag,
+                "new": deployment.new,
+                "status": status.state,
+                "urls": list(status.urls),
+                "console": deployment.console,
+            }
+        )
+        return
+    click.echo(f"{deployment.name} serves {bento.tag}: {status.state}.")
+    for url in status.urls:
+        click.echo(url)
 
 
 def _rehearse(request: Request) -> None:
-    """Print what would be sent. The network is used only for what this machine cannot know."""
+    """Print what would be sent, as YAML, which `bentoml deploy -f` reads, or JSON. The network is
+    used only for what this machine cannot know.
+    """
     from openllm.bento.cloud.deployment import configure, find_deployable
     from openllm.bento.cloud.instances import choose
 
@@ -123,19 +136,43 @@ def _rehearse(request: Request) -> None:
             note(f"{error.message} The instance type is left to BentoCloud.")
     bento = find_deployable(_tag(request), account)
     options = choose(account, bento, request.options, note) if account else request.options
-    print_config(configure(bento, options), request.output)
+    config = configure(bento, options)
+    if request.output == "json":
+        print_json(config)
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def _list_types(request: Request) -> None:
+    """The machines, cheapest first; where a Bento is named, whether a replica fits."""
     from openllm.bento.cloud.deployment import find_deployable
-    from openllm.bento.cloud.instances import Need, list_instance_types
+    from openllm.bento.cloud.instances import Need, list_instance_types, why_not
 
     account = _connect(request)
     need = None
     if request.model or request.recipe:
         bento = find_deployable(_tag(request), account)
         need = Need.of_bento(bento.tag) if bento.local else None
-    print_types(list_instance_types(account, request.options.cluster), need, request.output)
+    kinds = list_instance_types(account, request.options.cluster)
+    reasons = [why_not(kind, need) if need is not None else None for kind in kinds]
+    if request.output == "json":
+        rows = [attrs.asdict(kind) for kind in kinds]
+        if need is not None:
+            rows = [
+                {**row, "fits": reason is None, "reason": reason}
+                for row, reason in zip(rows, reasons, strict=True)
+            ]
+        print_json(rows)
+        return
+    head: tuple[str, ...] = ("INSTANCE TYPE", "PRICE", "CPU", "MEMORY", "GPUS")
+    table = [_cells(kind) for kind in kinds]
+    if need is not None:
+        fits = (f"no: {reason}" if reason else "yes" for reason in reasons)
+        head = (*head, "FITS")
+        table = [(*cells, fit) for cells, fit in zip(table, fits, strict=True)]
+    print_table(head, table)
 
 
 def _connect(request: Request) -> Account:
@@ -177,3 +214,10 @@ def _is_elsewhere(model: str | None) -> bool:
     except WeightsError:
         return True
     return False
+
+
+def _cells(kind: InstanceType) -> tuple[str, ...]:
+    memory = readable_size(kind.memory) if kind.memory is not None else "?"
+    each = f" of {readable_size(kind.gpu_memory)}" if kind.gpu_memory else ""
+    gpus = f"{kind.gpus} {kind.gpu_type}{each}" if kind.gpus else "none"
+    return kind.name, kind.price or "?", kind.cpu or "?", memory, gpus

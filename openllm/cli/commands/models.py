@@ -9,9 +9,23 @@ import click
 from openllm import models
 from openllm.cli.output import FORMATS, format_option, print_json, print_table, readable_size
 from openllm.errors import WeightsError
-from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import StoredModel, list_store
+
+# Of a family, as JSON has them.
+FAMILY_FIELDS = (
+    "name",
+    "aliases",
+    "default_id",
+    "model_ids",
+    "architectures",
+    "task",
+    "backends",
+    "license",
+    "requirements",
+    "tool_format",
+    "reasoning_format",
+)
 
 
 @click.command()
@@ -20,53 +34,37 @@ def command(output: str) -> None:
     """List the model families, and the models in the local store.
 
     A family's name stands for its default model: `openllm start llama`. Other models of the family
-    are named by
-    --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
+    are named by --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
     """
     families, stored = models.all_families(), list_store()
     if output == "json":
         print_json(
             {
-                "families": [_family(family) for family in families],
+                "families": [
+                    {key: getattr(family, key) for key in FAMILY_FIELDS} for family in families
+                ],
                 "stored": [_stored(item) for item in stored],
             }
         )
         return
     head = ("FAMILY", "DEFAULT MODEL", "TASK", "BACKENDS", "ARCHITECTURES")
-    print_table(head, [_row(family) for family in families])
+    cells = [
+        (
+            family.name,
+            family.default_id or "-",
+            family.task,
+            ", ".join(family.backends),
+            ", ".join(family.architectures) or "any other",
+        )
+        for family in families
+    ]
+    print_table(head, cells)
     click.echo()
     if stored:
         rows = [(item.tag, _family_of(item) or "-", readable_size(item.size)) for item in stored]
         print_table(("STORED MODEL", "FAMILY", "SIZE"), rows)
     else:
         click.echo("The local store holds no models yet: `openllm build` puts them there.")
-
-
-def _row(family: type[LLMConfig]) -> tuple[str, ...]:
-    architectures = ", ".join(family.architectures) or "any other"
-    return (
-        family.name,
-        family.default_id or "-",
-        family.task,
-        ", ".join(family.backends),
-        architectures,
-    )
-
-
-def _family(family: type[LLMConfig]) -> dict[str, Any]:
-    return {
-        "name": family.name,
-        "aliases": family.aliases,
-        "default_id": family.default_id,
-        "model_ids": family.model_ids,
-        "architectures": family.architectures,
-        "task": family.task,
-        "backends": family.backends,
-        "license": family.license,
-        "requirements": family.requirements,
-        "tool_format": family.tool_format,
-        "reasoning_format": family.reasoning_format,
-    }
 
 
 def _stored(item: StoredModel) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from openllm.cli.output import FORMATS, format_option, print_json, print_table
 from openllm.config.recipes import find_recipe, recipe_names, recipe_title
+
+if TYPE_CHECKING:
+    from openllm.bento.pack.resources import Resources
 
 
 @click.command()
@@ -19,34 +22,30 @@ def command(output: str) -> None:
     openllm build NAME
     openllm start NAME
     """
-    recipes = [_read(name) for name in recipe_names()]
+    from openllm.bento.pack.document import read_document, read_resources
+
+    found = []
+    for name in recipe_names():
+        if (path := find_recipe(name)) is None:
+            continue  # removed since it was listed
+        specs, resources = read_document(path), read_resources(path)
+        found.append((name, recipe_title(path), specs, resources))
     if output == "json":
-        print_json(recipes)
+        print_json(
+            [
+                {"name": name, "title": title, "specs": specs, "resources": resources.to_dict()}
+                for name, title, specs, resources in found
+            ]
+        )
         return
     rows = [
-        (item["name"], _models(item), _gpus(item["resources"]), item["title"]) for item in recipes
+        (name, ", ".join(spec["model_id"] for spec in specs), _gpus(resources), title)
+        for name, title, specs, resources in found
     ]
     print_table(("RECIPE", "MODELS", "GPUS", "WHAT IT IS"), rows)
 
 
-def _models(recipe: dict[str, Any]) -> str:
-    return ", ".join(spec["model_id"] for spec in recipe["specs"])
-
-
-def _gpus(resources: dict[str, Any]) -> str:
-    count, kind = resources.get("gpu"), resources.get("gpu_type", "")
-    return f"{count} x {kind}".removesuffix(" x ") if count else "-"
-
-
-def _read(name: str) -> dict[str, Any]:
-    from openllm.bento.pack.document import read_document, read_resources
-
-    path = find_recipe(name)
-    if path is None:  # removed since it was listed
-        raise FileNotFoundError(name)
-    return {
-        "name": name,
-        "title": recipe_title(path),
-        "specs": read_document(path),
-        "resources": read_resources(path).to_dict(),
-    }
+def _gpus(resources: Resources) -> str:
+    if not resources.gpu:
+        return "-"
+    return f"{resources.gpu} x {resources.gpu_type}" if resources.gpu_type else str(resources.gpu)

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from openllm.cli.output import note, readable_size
 from openllm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from openllm.bento.cloud.account import Account
     from openllm.bento.image.dockerfile import ContainerOptions
-    from openllm.bento.image.size import ImageSize
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Parameter names and flags; each goes with --containerize only.
@@ -105,44 +103,12 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
         from openllm.bento.image.dockerfile import check_image
 
         check_image(image, "an image's name")
-    return Artefacts(
-        _container(values) if wanted else None, folder, image, _account() if push else None
-    )
+    container = _container(values) if wanted else None
+    if push:
+        from openllm.bento.cloud.account import connect
 
-
-def make_artefacts(tag: str, artefacts: Artefacts) -> None:
-    """Make them of the Bento `tag`. Errors: BuildError, DeployError."""
-    if artefacts.container is not None:
-        from openllm.bento.image.container import containerize
-
-        note(f"Making an image of {tag} ...")
-        made = containerize(tag, artefacts.container)
-        note(f"Made the image {made.name}.")
-        if made.size is not None:
-            _print_size(made.size)
-    if artefacts.folder is not None:
-        from openllm.bento.image.kubernetes import write_manifests
-
-        for path in write_manifests(tag, artefacts.image or tag, artefacts.folder):
-            note(f"Wrote {path}.")
-    if artefacts.account is not None:
-        from openllm.bento.cloud.push import push
-
-        push(artefacts.account, tag, note)
-        note(f"Pushed {tag} to {artefacts.account.endpoint}.")
-
-
-def _account() -> Account:
-    from openllm.bento.cloud.account import connect
-
-    return connect()
-
-
-def _print_size(size: ImageSize) -> None:
-    """A line for each part, and how the whole compares to what it cannot do without."""
-    for part, count in size.rows():
-        note(f"{part:24}{readable_size(count):>12}")
-    note(f"{size.ratio:.2f} times the base and the locked packages.")
+        return Artefacts(container, folder, image, connect())
+    return Artefacts(container, folder, image)
 
 
 def _container(values: dict[str, Any]) -> ContainerOptions:

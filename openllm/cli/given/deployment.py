@@ -1,22 +1,17 @@
-"""The options of a deployment on BentoCloud, read before anything is built or sent, and how its
-results are printed.
-"""
+"""The options of a deployment on BentoCloud, read before anything is built or sent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import attrs
 import click
 
-from openllm.cli.output import note, print_json, print_table, readable_size
+from openllm.cli.output import note
 from openllm.errors import DeployError
 
 if TYPE_CHECKING:
-    from openllm.bento.cloud.deployment import Deployment, DeployOptions
-    from openllm.bento.cloud.instances import InstanceType, Need
-    from openllm.bento.cloud.rollout import DeploymentStatus
+    from openllm.bento.cloud.deployment import DeployOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SECONDS = 3600.0
@@ -111,71 +106,3 @@ def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
             " --no-access-token."
         )
     return wanted
-
-
-def print_config(config: Mapping[str, Any], output: str) -> None:
-    """As YAML, which `bentoml deploy -f` reads, or JSON."""
-    if output == "json":
-        print_json(config)
-    else:
-        import yaml
-
-        click.echo(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), nl=False)
-
-
-def print_deployment(
-    deployment: Deployment, status: DeploymentStatus, tag: str, output: str
-) -> None:
-    """Where it answers, or where to look."""
-    if output == "json":
-        print_json(
-            {
-                "name": deployment.name,
-                "bento": tag,
-                "new": deployment.new,
-                "status": status.state,
-                "urls": list(status.urls),
-                "console": deployment.console,
-            }
-        )
-        return
-    click.echo(f"{deployment.name} serves {tag}: {status.state}.")
-    for url in status.urls:
-        click.echo(url)
-
-
-def print_types(kinds: Sequence[InstanceType], need: Need | None, output: str) -> None:
-    """The machines, cheapest first; with `need`, whether a replica fits."""
-    from openllm.bento.cloud.instances import why_not
-
-    reasons = [why_not(kind, need) if need is not None else None for kind in kinds]
-    if output == "json":
-        rows = [
-            {
-                **attrs.asdict(kind),
-                **({"fits": reason is None, "reason": reason} if need is not None else {}),
-            }
-            for kind, reason in zip(kinds, reasons, strict=True)
-        ]
-        print_json(rows)
-        return
-    head = (
-        "INSTANCE TYPE",
-        "PRICE",
-        "CPU",
-        "MEMORY",
-        "GPUS",
-        *(("FITS",) if need is not None else ()),
-    )
-    table = [
-        (*_cells(kind), *((f"no: {reason}" if reason else "yes",) if need is not None else ()))
-        for kind, reason in zip(kinds, reasons, strict=True)
-    ]
-    print_table(head, table)
-
-
-def _cells(kind: InstanceType) -> tuple[str, ...]:
-    memory = readable_size(kind.memory) if kind.memory is not None else "?"
-    each = f" of {readable_size(kind.gpu_memory)}" if kind.gpu_memory else ""
-    gpus = f"{kind.gpus} {kind.gpu_type}{each}" if kind.gpus else "none"
-    return kind.name, kind.price or "?", kind.cpu or "?", memory, gpus

@@ -188,12 +188,8 @@ def parse_pairs(
             raise click.BadParameter(f"{text!r} is not KEY=VALUE.", ctx, param)
         if key in found:
             raise click.BadParameter(f"{key} is given twice.", ctx, param)
-        found[key] = _value(value)
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
     return found or None
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

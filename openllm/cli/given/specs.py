@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from openllm import models
 from openllm.cli.output import print_json
 from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
@@ -51,15 +52,15 @@ def read_specs(
         raise ConfigurationError(
             "MODEL and --file exclude each other.", hint="Write the model into the recipe."
         )
-    written = _written(model, recipe, explicit, settings)
-    if written is None:
-        return (resolve_model(model, Layers(explicit, spec_layer()), settings),)
-    environment = spec_layer()
+    path, environment = _document(model, recipe, explicit, settings), spec_layer()
+    if path is None:
+        return (resolve_model(model, Layers(explicit, environment), settings),)
+    from openllm.bento.pack.document import merge_document, read_document
+
+    written = read_document(path)
     if len(written) > 1:
         _refuse_identity(explicit, environment, len(written))
     specs = [resolve_model(None, Layers(explicit, environment, item), settings) for item in written]
-    from openllm.bento.pack.document import merge_document
-
     return merge_document([spec.to_dict() for spec in specs], {})
 
 
@@ -67,18 +68,6 @@ def print_specs(specs: Sequence[LLMSpec]) -> None:
     """One spec as a JSON object, several as an array."""
     plain = [spec.to_dict() for spec in specs]
     print_json(plain[0] if len(plain) == 1 else plain)
-
-
-def _written(
-    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
-) -> Sequence[Mapping[str, Any]] | None:
-    """The specs of a recipe or Bento, not merged with anything; None when MODEL names neither."""
-    path = _document(model, recipe, explicit, settings)
-    if path is None:
-        return None
-    from openllm.bento.pack.document import read_document
-
-    return read_document(path)
 
 
 def read_resources(
@@ -104,23 +93,17 @@ def _document(
         from openllm.bento.pack.document import bento_document
 
         return bento_document(model)
-    return None if _is_family(model) else find_recipe(model)
+    try:
+        models.get(model)
+    except UnknownFamily:
+        return find_recipe(model)
+    return None
 
 
 def is_bento(tag: str, home: Path) -> bool:
     """Whether the local Bento store has `name:version` (version may be latest)."""
     name, _, version = tag.partition(":")
     return is_tag(tag) and (home / "bentos" / name / version).exists()
-
-
-def _is_family(model: str) -> bool:
-    from openllm import models
-
-    try:
-        models.get(model)
-    except UnknownFamily:
-        return False
-    return True
 
 
 def _refuse_identity(
