@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 import bentoml
@@ -169,7 +168,7 @@ def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
         raise explain(error, f"Building {tag.name}") from error
 
 
-def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) -> Any:
+def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) -> bentoml.Bento:
     """A Bento below `bench`, not in the store yet."""
     from bentoml._internal.bento.build_config import BentoBuildConfig
     from bentoml._internal.configuration.containers import BentoMLContainer

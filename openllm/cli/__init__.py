@@ -1,4 +1,7 @@
-"""The `openllm` command: one subcommand per module of `commands`, imported only when it runs."""
+"""The `openllm` command: one subcommand per module of `commands`, imported only when it runs.
+
+To add one: a module there that exports `command`; options that others have too are in `given`.
+"""
 
 from __future__ import annotations
 

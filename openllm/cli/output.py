@@ -5,26 +5,12 @@ stderr.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
-FORMATS = ("table", "json")
 GAP = 2  # columns between columns
-
-
-def format_option(*formats: str) -> Callable[[F], F]:
-    """`-o/--output`, the first format being the default."""
-    return click.option(
-        "-o",
-        "--output",
-        type=click.Choice(formats),
-        default=formats[0],
-        show_default=True,
-        help="How to print it.",
-    )
 
 
 def print_json(value: Any) -> None:

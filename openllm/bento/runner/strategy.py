@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml.legacy
 
 from openllm.errors import ConfigurationError
 from openllm.hardware.assignment import visible_devices
+
+if TYPE_CHECKING:
+    from openllm.bento.runner.runnable import LLMRunnable
 
 NVIDIA, AMD, CPU = "nvidia.com/gpu", "amd.com/gpu", "cpu"
 # What the numeric libraries read for the size of their thread pools.
@@ -34,7 +37,7 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
     @classmethod
     def get_worker_count(
         cls,
-        runnable_class: Any,
+        runnable_class: type[LLMRunnable],
         resource_request: Mapping[str, Any] | None,
         workers_per_resource: float,
     ) -> int:
@@ -55,7 +58,7 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
     @classmethod
     def get_worker_env(
         cls,
-        runnable_class: Any,
+        runnable_class: type[LLMRunnable],
         resource_request: Mapping[str, Any] | None,
         workers_per_resource: float,
         worker_index: int,
@@ -107,8 +110,7 @@ def _count(wanted: Any) -> int:
     return number
 
 
-def _group(runnable_class: Any, workers_per_resource: float) -> int:
+def _group(runnable_class: type[LLMRunnable], workers_per_resource: float) -> int:
     """How many GPUs go to one worker."""
-    needed: int = runnable_class.GPUS
     shared = round(1 / workers_per_resource) if 0 < workers_per_resource < 1 else 1
-    return max(1, needed, shared)
+    return max(1, runnable_class.GPUS, shared)

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 import bentoml
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openllm.bento.pack.sources import localise
 from openllm.bento.services.front import Front
@@ -71,7 +72,7 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
     def ready(self) -> bool:
         return self._served is not None and self._served.started and self._served.failure is None
 
-    def to_asgi(self, is_main: bool = True) -> Any:
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of the engine's process: nothing but its lifespan and health."""
         _, devices = self.choose()
         if devices is not None:
@@ -80,7 +81,7 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
         self._served = LLM.from_spec(*self.localised())
         host = super().to_asgi(is_main)
 
-        async def health(scope: Any, receive: Any, send: Any) -> None:
+        async def health(scope: Scope, receive: Receive, send: Send) -> None:
             status = 200 if self.ready else 503
             if scope.get("path") not in ("/livez", "/readyz", "/healthz"):
                 status = 404

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException
+from starlette.types import ASGIApp
 
 from openllm.bento.lock.image import LockedImage
 from openllm.bento.pack.document import merge_document, read_document
@@ -116,7 +117,7 @@ class LLMService(HTTPService):
         except OpenLLMError as error:
             raise BentoMLException(str(error)) from None
 
-    def to_asgi(self, is_main: bool = True) -> Any:
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""
         plan = self.plan_in_force()
         addresses: tuple[Path | None, ...] = (None,) * len(plan.specs)

@@ -48,7 +48,7 @@ class OwnService(HTTPService):
     engines: tuple[EngineService, ...] = attrs.field(init=False, default=())
     served: tuple[LLM, ...] = attrs.field(init=False, default=())
 
-    def to_asgi(self, is_main: bool = True) -> Any:
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of one worker."""
         addresses = [address_of(engine.name) for engine in self.engines]
         self.served = tuple(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import attrs
+import bentoml
 from bentoml.models import BentoModel
 
 from openllm.bento.pack.sources import inside_sources, store_source
@@ -25,7 +26,7 @@ def reference_to(source: str, spec: LLMSpec) -> Any:
     return BentoModel(source) if is_tag(source) else SourceModel(source, spec)
 
 
-def carry_sources(service: Any, specs: Sequence[LLMSpec]) -> None:
+def carry_sources(service: bentoml.Service, specs: Sequence[LLMSpec]) -> None:
     """Let a Bento of `service` carry what `specs` name, but for what stays on the Hub."""
     service.sources = tuple(
         (source, reference_to(source, spec)) for spec in specs for source in inside_sources(spec)
@@ -33,7 +34,7 @@ def carry_sources(service: Any, specs: Sequence[LLMSpec]) -> None:
     service.models = [reference for _, reference in service.sources]
 
 
-def find_source(service: Any, source: str) -> Path | None:
+def find_source(service: bentoml.Service, source: str) -> Path | None:
     """The directory of a source that the Bento, or the store, has; None leaves it to
     `openllm.weights.resolve`.
     """

@@ -54,7 +54,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         self.life = WorkerLife(server)
         return self.life
 
-    def on_load_bento(self, bento: Any) -> None:
+    def on_load_bento(self, bento: bentoml.Bento) -> None:
         """Called by BentoML: the Bento may have been built for another number of workers, without
         the engines.
         """

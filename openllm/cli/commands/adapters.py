@@ -8,8 +8,8 @@ from urllib.parse import quote
 import click
 
 from openllm.cli import DebugGroup
-from openllm.cli.given.options import admin_options, given_settings
-from openllm.cli.output import FORMATS, format_option, print_json, print_table
+from openllm.cli.given.options import FORMATS, admin_options, format_option, given_settings
+from openllm.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from openllm.cli.client import Client

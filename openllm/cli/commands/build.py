@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openllm.cli.given.artefacts import Artefacts, container_options, given_artefacts
-from openllm.cli.given.options import SectionedCommand, given_spec, parse_pairs, spec_options
+from openllm.cli.given.options import (
+    SectionedCommand,
+    format_option,
+    given_spec,
+    parse_pairs,
+    spec_options,
+)
 from openllm.cli.given.specs import model_argument, print_specs, read_resources, read_specs
-from openllm.cli.output import format_option, note, print_json, readable_size
+from openllm.cli.output import note, print_json, readable_size
 from openllm.config.settings import Settings
 
 if TYPE_CHECKING:

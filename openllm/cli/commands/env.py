@@ -11,7 +11,8 @@ import attrs
 import click
 
 import openllm
-from openllm.cli.output import format_option, print_json, print_table, readable_size
+from openllm.cli.given.options import format_option
+from openllm.cli.output import print_json, print_table, readable_size
 from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import Variable
@@ -55,7 +56,11 @@ def command(output: str) -> None:
     devices = [(item["name"], item["memory"]) for item in _devices()]
     print_table(("DEVICE", "MEMORY"), devices)
     click.echo()
-    rows = [(row.name, _shown(row), row.meaning) for row in all_variables()]
+    variables = [_plain(row) for row in all_variables()]
+    rows = [
+        (item["name"], item["value"] or f"({item['default']})", item["meaning"])
+        for item in variables
+    ]
     print_table(("VARIABLE", "VALUE", "MEANING"), rows)
 
 
@@ -97,10 +102,6 @@ def _plain(row: Variable) -> dict[str, Any]:
         "kind": row.kind,
         "meaning": row.meaning,
     }
-
-
-def _shown(row: Variable) -> str:
-    return _plain(row)["value"] or f"({_default(row)})"
 
 
 def _default(row: Variable) -> str:

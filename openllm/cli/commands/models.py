@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from openllm import models
-from openllm.cli.output import FORMATS, format_option, print_json, print_table, readable_size
+from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.output import print_json, print_table, readable_size
 from openllm.errors import WeightsError
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import StoredModel, list_store
@@ -43,7 +42,16 @@ def command(output: str) -> None:
                 "families": [
                     {key: getattr(family, key) for key in FAMILY_FIELDS} for family in families
                 ],
-                "stored": [_stored(item) for item in stored],
+                "stored": [
+                    {
+                        "tag": item.tag,
+                        "family": _family_of(item),
+                        "architecture": _architecture(item),
+                        "size": item.size,
+                        "path": str(item.path),
+                    }
+                    for item in stored
+                ],
             }
         )
         return
@@ -67,25 +75,13 @@ def command(output: str) -> None:
         click.echo("The local store holds no models yet: `openllm build` puts them there.")
 
 
-def _stored(item: StoredModel) -> dict[str, Any]:
-    family, known = _family_of(item), _architecture(item)
-    return {
-        "tag": item.tag,
-        "family": family,
-        "architecture": known,
-        "size": item.size,
-        "path": str(item.path),
-    }
-
-
 def _family_of(item: StoredModel) -> str | None:
     """The family of a stored model; None for what is no model of its own: an adapter, or something
     else's.
     """
-    known = _architecture(item)
-    return (
-        models.resolve(str(item.metadata.get("hub_id") or item.tag), known).name if known else None
-    )
+    if (known := _architecture(item)) is None:
+        return None
+    return models.resolve(str(item.metadata.get("hub_id") or item.tag), known).name
 
 
 def _architecture(item: StoredModel) -> str | None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openllm.cli.output import FORMATS, format_option, print_json, print_table
+from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.output import print_json, print_table
 from openllm.config.recipes import find_recipe, recipe_names, recipe_title
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from openllm.cli.output import FORMATS, format_option, print_json
+from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.output import print_json
 from openllm.errors import BuildError
 
 

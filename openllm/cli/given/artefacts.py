@@ -4,20 +4,19 @@ BentoCloud.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
+from openllm.cli.given.options import F
 from openllm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from openllm.bento.cloud.account import Account
     from openllm.bento.image.dockerfile import ContainerOptions
 
-F = TypeVar("F", bound=Callable[..., Any])
 # Parameter names and flags; each goes with --containerize only.
 _FLAGS = {
     "image_name": "--image-tag",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from openllm.cli.given.options import F
 from openllm.cli.output import note
 from openllm.errors import DeployError
 
 if TYPE_CHECKING:
     from openllm.bento.cloud.deployment import DeployOptions
 
-F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_SECONDS = 3600.0
 API_KEY = "OPENLLM_API_KEY"
 

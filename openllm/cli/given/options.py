@@ -16,6 +16,7 @@ from openllm.config.settings import Settings, setting_variables
 from openllm.config.variables import PARSERS, PREFIX, SPEC_VARIABLES, Variable
 
 F = TypeVar("F", bound=Callable[..., Any])
+FORMATS = ("table", "json")
 MODEL_FIELDS = ("model_id", "family", "revision", "trust_remote_code", "chat_template")
 _NAMES = {
     "adapters": "--adapter-id",
@@ -121,6 +122,18 @@ def admin_options(function: F) -> F:
     """--endpoint and --admin-key of the commands that change a server."""
     return _options([row for row in setting_variables() if row.field in {"endpoint", "admin_key"}])(
         function
+    )
+
+
+def format_option(*formats: str) -> Callable[[F], F]:
+    """`-o/--output`, the first format being the default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="How to print it.",
     )
 
 

@@ -4,13 +4,14 @@ environment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from openllm import models
+from openllm.cli.given.options import F
 from openllm.cli.output import print_json
 from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
@@ -22,7 +23,6 @@ from openllm.weights.store import is_tag
 if TYPE_CHECKING:
     from openllm.bento.pack.resources import Resources
 
-F = TypeVar("F", bound=Callable[..., Any])
 # What names one model and so cannot be said once for several.
 IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
 
