@@ -21,7 +21,7 @@ from openllm.errors import (
     Overloaded,
     UnsupportedFeature,
 )
-from openllm.types import EngineRequest, Take, TokenDelta, TokenLogprob
+from openllm.types import EngineRequest, FinishReason, Take, TokenDelta, TokenLogprob
 from openllm.weights.resolve import read_config
 
 OPTIONS = ("delay", "die_after")
@@ -60,10 +60,11 @@ class EchoBackend(Backend):
         config = read_config(self.weights_dir)
         longest = int(config.get("max_position_embeddings") or config.get("n_positions") or 2048)
         eos = config.get("eos_token_id")
+        endings = eos if isinstance(eos, list) else [eos]
         self._info = BackendInfo(
             max_model_len=min(self.spec.max_model_len or longest, longest),
             vocab_size=int(config.get("vocab_size", 2**31)),
-            eos_token_ids=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+            eos_token_ids=tuple(token for token in endings if token is not None),
             dtype="none",
             device="cpu",
         )
@@ -113,9 +114,9 @@ class EchoBackend(Backend):
             self._die_if_due(at)
             token = prompt[at % len(prompt)]
             stopped = token in params.stop_token_ids and at >= params.min_tokens
-            reason: Any = (
-                "stop" if stopped else ("stop" if whole else "length") if at + 1 == last else None
-            )
+            reason: FinishReason | None = None
+            if stopped or at + 1 == last:
+                reason = "stop" if stopped or whole else "length"
             if self._closed:
                 reason = "cancelled"
             for index in range(params.n):
