@@ -67,7 +67,7 @@ class BuildResult:
 
 
 @attrs.frozen
-class Plan:
+class BentoPlan:
     """A Bento that is about to be made: `project` is what BentoML is given, by file name."""
 
     tag: bentoml.Tag
@@ -106,7 +106,7 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     except NotFound:
         with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
             private = (Path(folder), *local_source_paths(wanted))
-            path, new = _assemble(Plan(tag, project, tuple(packed), options), private), True
+            path, new = _assemble(BentoPlan(tag, project, tuple(packed), options), private), True
     models = {stored.tag: stored for item in packed for stored in item.stored}
     size = size_on_disk(path, *(stored.path for stored in models.values()))
     return BuildResult(str(tag), path, size, tuple(models.values()), ready, new)
@@ -144,7 +144,7 @@ def _version(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:VERSION_LENGTH]
 
 
-def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
+def _assemble(plan: BentoPlan, private: tuple[Path, ...]) -> Path:
     """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and
     keep it.
     """

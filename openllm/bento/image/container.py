@@ -55,7 +55,7 @@ def find_engine(wanted: str | None = None) -> str:
 
 
 @attrs.frozen
-class Image:
+class ContainerImage:
     """What `containerize` made; `size` is None where the engine does not tell."""
 
     name: str
@@ -63,7 +63,7 @@ class Image:
     size: ImageSize | None
 
 
-def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
+def containerize(tag: str, options: ContainerOptions | None = None) -> ContainerImage:
     """Make the image of a Bento. Errors: ServeError for no such Bento, BuildError when the engine
     fails.
     """
@@ -80,7 +80,7 @@ def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
             raise _failed(engine, name, error) from None
     if done is None or failures:
         raise _failed(engine, name, failures[0] if failures else None)
-    return Image(name, engine, measure_image(name, full, engine, options.base_image))
+    return ContainerImage(name, engine, measure_image(name, full, engine, options.base_image))
 
 
 @contextmanager
