@@ -65,7 +65,7 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
         service_class=LLMService,
         image=LockedImage.for_specs(specs),
         description=render_readme(name, specs),
-        labels=LABELS,
+        labels=dict(LABELS),
         **{**SHARED_CONFIG, "workers": workers},
     )(CheckedWorker)
     service.baked = baked

@@ -79,7 +79,7 @@ def make_own_service(
         "name": inner.__name__,
         "workers": Settings.from_env().api_workers,
         "image": LockedImage.for_specs(tuple(specs)),
-        "labels": LABELS,
+        "labels": dict(LABELS),
     }
     service: OwnService = bentoml.service(service_class=OwnService, **{**defaults, **config})(
         type(inner.__name__, (inner, OwnWorker), members)
