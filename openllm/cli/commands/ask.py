@@ -38,7 +38,7 @@ def command(
 
     settings = given_settings(options)
     client = Client(settings.endpoint, settings.api_key)
-    if model is None:
+    if not model:
         known = client.call("GET", "/v1/models")["data"]
         if not known:
             raise OpenLLMError("The server has no models.")
