@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from openllm.cli.given.options import F
+from openllm.cli.given.options import F, with_options
 from openllm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,47 +29,42 @@ _FLAGS = {
 
 def container_options(function: F) -> F:
     """--containerize and what goes with it."""
-    for option in reversed(
-        (
-            click.option("--containerize", is_flag=True, help="Make an image of the Bento, too."),
-            click.option(
-                "-t", "--image-tag", "image_name", metavar="NAME[:TAG]", help="The image's name."
-            ),
-            click.option(
-                "--engine",
-                metavar="ENGINE",
-                help="docker, podman or buildah; by default the first found.",
-            ),
-            click.option(
-                "--base-image",
-                metavar="IMAGE",
-                help="A Debian image with Python; by default python:*-slim.",
-            ),
-            click.option(
-                "--system-packages",
-                metavar="PACKAGE,...",
-                help="Debian packages to install, separated by commas.",
-            ),
-            click.option(
-                "--k8s",
-                type=click.Path(file_okay=False, path_type=Path),
-                metavar="DIRECTORY",
-                help="Write Kubernetes manifests for the image of this Bento there.",
-            ),
-            click.option(
-                "--dockerfile-part",
-                "dockerfile_parts",
-                multiple=True,
-                metavar="BLOCK=FILE",
-                help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
-            ),
-            click.option(
-                "--push", is_flag=True, help="Send the Bento and its models to BentoCloud."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    return with_options(
+        function,
+        click.option("--containerize", is_flag=True, help="Make an image of the Bento, too."),
+        click.option(
+            "-t", "--image-tag", "image_name", metavar="NAME[:TAG]", help="The image's name."
+        ),
+        click.option(
+            "--engine",
+            metavar="ENGINE",
+            help="docker, podman or buildah; by default the first found.",
+        ),
+        click.option(
+            "--base-image",
+            metavar="IMAGE",
+            help="A Debian image with Python; by default python:*-slim.",
+        ),
+        click.option(
+            "--system-packages",
+            metavar="PACKAGE,...",
+            help="Debian packages to install, separated by commas.",
+        ),
+        click.option(
+            "--k8s",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write Kubernetes manifests for the image of this Bento there.",
+        ),
+        click.option(
+            "--dockerfile-part",
+            "dockerfile_parts",
+            multiple=True,
+            metavar="BLOCK=FILE",
+            help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
+        ),
+        click.option("--push", is_flag=True, help="Send the Bento and its models to BentoCloud."),
+    )
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openllm.cli.given.options import F
+from openllm.cli.given.options import F, with_options
 from openllm.cli.output import note
 from openllm.errors import DeployError
 
@@ -20,55 +20,55 @@ API_KEY = "OPENLLM_API_KEY"
 
 def cloud_options(function: F) -> F:
     """Name, machine, variables, scaling and access of a deployment."""
-    for option in reversed(
-        (
-            click.option(
-                "--name", metavar="NAME", help="The deployment's name; by default the Bento's."
-            ),
-            click.option(
-                "--cluster", metavar="NAME", help="The cluster; by default BentoCloud's first."
-            ),
-            click.option(
-                "--instance-type",
-                metavar="TYPE",
-                help="The machine; by default the cheapest that the Bento fits on.",
-            ),
-            click.option(
-                "--env", "envs", multiple=True, metavar="K=V", help="A variable; may be repeated."
-            ),
-            click.option(
-                "--secret",
-                "secrets",
-                multiple=True,
-                metavar="NAME",
-                help="A secret of BentoCloud; may be repeated.",
-            ),
-            click.option(
-                "--scaling-min",
-                type=int,
-                metavar="N",
-                help="Least replicas; 0: none while nobody asks.",
-            ),
-            click.option(
-                "--scaling-max",
-                type=int,
-                metavar="N",
-                help="Most replicas.  [default: the least, or 1]",
-            ),
-            click.option(
-                "--access-token/--no-access-token",
-                default=True,
-                show_default=True,
-                help="Whether requests must carry a token of BentoCloud.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    return with_options(
+        function,
+        click.option(
+            "--name", metavar="NAME", help="The deployment's name; by default the Bento's."
+        ),
+        click.option(
+            "--cluster", metavar="NAME", help="The cluster; by default BentoCloud's first."
+        ),
+        click.option(
+            "--instance-type",
+            metavar="TYPE",
+            help="The machine; by default the cheapest that the Bento fits on.",
+        ),
+        click.option(
+            "--env", "envs", multiple=True, metavar="K=V", help="A variable; may be repeated."
+        ),
+        click.option(
+            "--secret",
+            "secrets",
+            multiple=True,
+            metavar="NAME",
+            help="A secret of BentoCloud; may be repeated.",
+        ),
+        click.option(
+            "--scaling-min",
+            type=int,
+            metavar="N",
+            help="Least replicas; 0: none while nobody asks.",
+        ),
+        click.option(
+            "--scaling-max",
+            type=int,
+            metavar="N",
+            help="Most replicas.  [default: the least, or 1]",
+        ),
+        click.option(
+            "--access-token/--no-access-token",
+            default=True,
+            show_default=True,
+            help="Whether requests must carry a token of BentoCloud.",
+        ),
+    )
 
 
 def waiting_options(function: F) -> F:
     """--wait and --timeout."""
+    wait = click.option(
+        "--wait/--no-wait", default=True, show_default=True, help="Whether to wait until it runs."
+    )
     seconds = click.option(
         "--timeout",
         type=float,
@@ -77,10 +77,7 @@ def waiting_options(function: F) -> F:
         metavar="SECONDS",
         help="How long to wait until it runs; no single answer may take longer either.",
     )
-    wait = click.option(
-        "--wait/--no-wait", default=True, show_default=True, help="Whether to wait until it runs."
-    )
-    return wait(seconds(function))
+    return with_options(function, wait, seconds)
 
 
 def given_deployment(options: Mapping[str, Any]) -> DeployOptions:

@@ -152,13 +152,15 @@ def _given(options: Mapping[str, Any], rows: Sequence[Variable]) -> dict[str, An
     return {field: value for field, value in found.items() if value is not None and value != ()}
 
 
-def _options(rows: Sequence[Variable]) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
-        for row in reversed(rows):
-            function = _option(row)(function)
-        return function
+def with_options(function: F, *options: Callable[[F], F]) -> F:
+    """`function` decorated with `options`, which help prints in this order."""
+    for option in reversed(options):
+        function = option(function)
+    return function
 
-    return decorate
+
+def _options(rows: Sequence[Variable]) -> Callable[[F], F]:
+    return lambda function: with_options(function, *map(_option, rows))
 
 
 def _option(row: Variable) -> Callable[[F], F]:
