@@ -2,6 +2,6 @@
 override the spec.
 """
 
-from openllm.bento.service.llm_service import create_service
+from openllm.bento import create_service
 
 svc = create_service("demo", __file__, "bentos/demo.yaml")

@@ -1,7 +1,7 @@
 """Write the tree in docs/structure.md from the first sentences of the modules themselves.
 
-    python scripts/structure.py  # rewrite the page
-    python scripts/structure.py --check  # say whether it is what the modules say
+python scripts/structure.py  # rewrite the page
+python scripts/structure.py --check  # say whether it is what the modules say
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""The page that tells how the code is laid out names what is there, and files keep to the house's
-size.
-"""
+"""The page that tells how the code is laid out names what is there."""
 
 from __future__ import annotations
 
@@ -24,12 +22,3 @@ def test_the_page_names_nothing_that_is_gone() -> None:
     named = re.findall(r"^  (\w+(?:\.py|/)) ", tree, re.MULTILINE)
     assert len(named) > 20
     assert [name for name in named if not (ROOT / "openllm" / name).exists()] == []
-
-
-def test_files_have_at_most_400_lines() -> None:
-    long = {
-        str(path.relative_to(ROOT)): size
-        for path in (ROOT / "openllm").rglob("*.py")
-        if (size := len(path.read_text().splitlines())) > 400
-    }
-    assert long == {}

@@ -1,6 +1,8 @@
-"""Packaging and Runners: the only package that imports bentoml.
+"""Models in BentoML's forms, a Bento, a service, a Runner: the only package that imports bentoml.
 
-`openllm.bento.depends` and `openllm.bento.service` are for a service.py of your own.
+Its doors are `build`, `serve`, `inspect` and `compose`. `openllm.bento.create_service` is what a
+rendered service.py calls; `openllm.bento.depends` and `openllm.bento.service` are for one of your
+own.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ if TYPE_CHECKING:
     from openllm.bento.compose import depends as depends
     from openllm.bento.compose import service as service
     from openllm.bento.runner.runner import Runner as Runner
+    from openllm.bento.services.llm import create_service as create_service
 
 _HOMES = {
     "Runner": "openllm.bento.runner.runner",
+    "create_service": "openllm.bento.services.llm",
     "depends": "openllm.bento.compose",
     "service": "openllm.bento.compose",
 }

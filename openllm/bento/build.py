@@ -10,32 +10,24 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
 from openllm.backends.vllm.usable import find_installation
-from openllm.bento.contents.contents import complete_bento
+from openllm.bento.contents.description import complete_bento
 from openllm.bento.contents.scan import scan_bento
 from openllm.bento.lock.hashes import fetch_hashes, write_hashes
 from openllm.bento.lock.image import HASHES, LockedImage
-from openllm.bento.lock.lock import lock_requirements
+from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_record
-from openllm.bento.pack.document import merge_document, write_document
-from openllm.bento.pack.files import explain
-from openllm.bento.pack.packing import Packed, local_source_paths, pack_spec, served_name
-from openllm.bento.pack.render import (
-    DOCUMENT,
-    check_name,
-    check_specs,
-    check_text,
-    render_readme,
-    render_service,
-    tag_name,
-)
+from openllm.bento.pack.document import DOCUMENT, merge_document, write_document
+from openllm.bento.pack.files import explain, size_on_disk
+from openllm.bento.pack.names import check_name, check_specs, check_text, tag_name
+from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
+from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec, served_name
 from openllm.bento.pack.store import Stored, publish, workshop
 from openllm.config.settings import process_environment
 from openllm.config.spec import LLMSpec
@@ -75,7 +67,7 @@ class BuildResult:
 
 
 @attrs.frozen
-class Plan:
+class BentoPlan:
     """A Bento that is about to be made: `project` is what BentoML is given, by file name."""
 
     tag: bentoml.Tag
@@ -97,7 +89,10 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     check_specs(merged)
     _check_gpus(merged, options.resources)
     name = check_name(options.name or tag_name(served_name(merged[0])))
-    hashes = _hashes(merged) if options.hashes else {}
+    hashes = {}
+    if options.hashes:
+        pins = lock_requirements(LockedImage.for_specs(merged).backends()).pins
+        hashes = {HASHES: write_hashes(fetch_hashes(pins))}
     packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
     project = {
@@ -106,13 +101,15 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
         **hashes,
     }
     tag = bentoml.Tag(name, _version(name, project, ready, options))
-    path = _find(tag)
-    new = path is None
-    if path is None:
+    try:
+        path, new = Path(bentoml.bentos.get(tag).path), False
+    except NotFound:
         with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
             private = (Path(folder), *local_source_paths(wanted))
-            path = _assemble(Plan(tag, project, tuple(packed), options), private)
-    return _result(tag, path, packed, new)
+            path, new = _assemble(BentoPlan(tag, project, tuple(packed), options), private), True
+    models = {stored.tag: stored for item in packed for stored in item.stored}
+    size = size_on_disk(path, *(stored.path for stored in models.values()))
+    return BuildResult(str(tag), path, size, tuple(models.values()), ready, new)
 
 
 def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
@@ -132,12 +129,6 @@ def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
         )
 
 
-def _hashes(specs: Sequence[LLMSpec]) -> dict[str, str]:
-    """The file with a hash for every package of the lock, by its name in the project."""
-    pins = lock_requirements(LockedImage.for_specs(specs).backends()).pins
-    return {HASHES: write_hashes(fetch_hashes(pins))}
-
-
 def _version(
     name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], options: BuildOptions
 ) -> str:
@@ -153,10 +144,12 @@ def _version(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:VERSION_LENGTH]
 
 
-def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
+def _assemble(plan: BentoPlan, private: tuple[Path, ...]) -> Path:
     """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and
     keep it.
     """
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
     folder, tag = private[0], plan.tag
     for name, text in plan.project.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -165,7 +158,8 @@ def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
             bento = _create(tag, folder, bench, plan.options)
             complete_bento(Path(bento.path), str(tag), plan.packed)
             scan_bento(Path(bento.path), private, process_environment())
-            return publish(Path(bento.path), _bento_store(), tag, MARKER)
+            store = Path(BentoMLContainer.bento_store_dir.get())
+            return publish(Path(bento.path), store, tag, MARKER)
     except BentoMLException as error:
         raise BuildError(
             f"BentoML could not build {tag.name}: {str(error).splitlines()[0]}"
@@ -174,7 +168,7 @@ def _assemble(plan: Plan, private: tuple[Path, ...]) -> Path:
         raise explain(error, f"Building {tag.name}") from error
 
 
-def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) -> Any:
+def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) -> bentoml.Bento:
     """A Bento below `bench`, not in the store yet."""
     from bentoml._internal.bento.build_config import BentoBuildConfig
     from bentoml._internal.configuration.containers import BentoMLContainer
@@ -186,36 +180,11 @@ def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) 
         labels=dict(options.labels),
     )
     usual = BentoMLContainer.tmp_bento_store_dir.get()
-    BentoMLContainer.tmp_bento_store_dir.set(
-        str(bench)
-    )  # there BentoML leaves what it had when something fails
+    # There BentoML leaves what it had when something fails.
+    BentoMLContainer.tmp_bento_store_dir.set(str(bench))
     sys.modules.pop("service", None)  # of an earlier build in this process
     try:
         return bentoml.Bento.create(config, version=str(tag.version), build_ctx=str(folder))
     finally:
         BentoMLContainer.tmp_bento_store_dir.set(usual)
         sys.modules.pop("service", None)
-
-
-def _find(tag: bentoml.Tag) -> Path | None:
-    try:
-        return Path(bentoml.bentos.get(tag).path)
-    except NotFound:
-        return None
-
-
-def _bento_store() -> Path:
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    return Path(BentoMLContainer.bento_store_dir.get())
-
-
-def _result(tag: bentoml.Tag, path: Path, packed: Sequence[Packed], new: bool) -> BuildResult:
-    models = {stored.tag: stored for item in packed for stored in item.stored}
-    parts = [path, *(stored.path for stored in models.values())]
-    size = sum(
-        entry.stat().st_size for part in parts for entry in part.rglob("*") if entry.is_file()
-    )
-    return BuildResult(
-        str(tag), path, size, tuple(models.values()), tuple(item.spec for item in packed), new
-    )

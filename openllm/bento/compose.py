@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from openllm.bento.runner.runner import Runner
-from openllm.bento.service.engines import LLMDependency, make_engine_service
+from openllm.bento.services.dependency import LLMDependency
+from openllm.bento.services.engine import make_engine_service
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
 
 if TYPE_CHECKING:
-    from openllm.bento.service.ownservice import OwnService
+    from openllm.bento.services.own import OwnService
 
 Model = Runner | LLM | LLMSpec | str
 
@@ -31,10 +32,9 @@ def depends(model: Model, *, name: str | None = None, **config: Any) -> LLM:
     starts no processes (development mode, tests), the engine runs in the service's own.
     """
     spec = _spec(model)
-    found: Any = LLMDependency(
-        make_engine_service(name or _service_name(spec), (spec,), 0, **config)
-    )  # a descriptor, whose value is an LLM
-    llm: LLM = found
+    engine = make_engine_service(name or _service_name(spec), (spec,), 0, **config)
+    descriptor: Any = LLMDependency(engine)
+    llm: LLM = descriptor  # which is what it gives to whoever reads the attribute
     return llm
 
 
@@ -52,7 +52,7 @@ def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
     `config` is what `bentoml.service` takes. Each model has a process of its own. Errors:
     ConfigurationError.
     """
-    from openllm.bento.service.ownservice import make_own_service
+    from openllm.bento.services.own import make_own_service
 
     specs = tuple(_spec(model) for model in models)
     names = [spec.served_name for spec in specs]
@@ -69,10 +69,8 @@ def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
 
 
 def _service_name(spec: LLMSpec) -> str:
-    return (
-        "".join(letter if letter.isalnum() else "_" for letter in spec.served_name.lower())
-        + "_engine"
-    )
+    letters = (letter if letter.isalnum() else "_" for letter in spec.served_name.lower())
+    return "".join(letters) + "_engine"
 
 
 def _spec(model: Model) -> LLMSpec:

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import bentoml
-from bentoml.exceptions import BentoMLException
 
-from openllm.bento.contents.contents import LICENCES, REQUIREMENTS
+from openllm.bento.contents.description import LICENCES, REQUIREMENTS
 from openllm.bento.contents.manifest import Manifest, ModelEntry, bento_files, compare
 from openllm.bento.contents.sbom import SBOM
-from openllm.bento.pack.document import read_document, read_resources
-from openllm.bento.serve import bento_document
-from openllm.errors import BuildError, ServeError
+from openllm.bento.pack.document import bento_document, read_document, read_resources
+from openllm.bento.pack.store import find_bento
+from openllm.errors import BuildError
 
 
 @attrs.frozen
@@ -51,17 +49,6 @@ class Verification:
     problems: tuple[str, ...]
 
 
-def find_bento(tag: str) -> tuple[str, Path]:
-    """The full tag and the directory of a Bento of the store. Errors: ServeError."""
-    try:
-        found = bentoml.bentos.get(tag)
-    except (BentoMLException, ValueError):
-        raise ServeError(
-            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
-        ) from None
-    return str(found.tag), Path(found.path)
-
-
 def inspect_bento(tag: str) -> Inspection:
     """Read what `openllm build` wrote. Errors: ServeError for no such Bento, BuildError for one not
     built so.
@@ -76,6 +63,9 @@ def inspect_bento(tag: str) -> Inspection:
         raise BuildError(
             f"{full} is damaged: {type(error).__name__}.", hint=f"Run: openllm verify {full}"
         ) from None
+    own = {name: (path / name).stat().st_size for name in bento_files(path)}
+    wheel = sum(size for name, size in own.items() if name.endswith(".whl"))
+    models = {model.tag: model.size for model in manifest.models if model.inside}
     return Inspection(
         tag=full,
         path=path,
@@ -84,7 +74,7 @@ def inspect_bento(tag: str) -> Inspection:
         resources=read_resources(document).to_dict(),
         models=manifest.models,
         packages=tuple(line for line in packages if line and not line.startswith("#")),
-        sizes=_sizes(path, manifest),
+        sizes={"service": sum(own.values()) - wheel, "openllm wheel": wheel, **models},
         licences=tuple(name for name in manifest.files if name.startswith(f"{LICENCES}/")),
         sbom=sbom,
     )
@@ -99,11 +89,3 @@ def verify_bento(tag: str) -> Verification:
     inside = [model for model in manifest.models if model.inside]
     checked = len(manifest.files) + sum(len(model.files) for model in inside)
     return Verification(full, checked, tuple(compare(path, manifest)))
-
-
-def _sizes(path: Path, manifest: Manifest) -> dict[str, int]:
-    """Bytes by part: our wheel, each model that is inside, and what is left."""
-    own = {name: (path / name).stat().st_size for name in bento_files(path)}
-    wheel = sum(size for name, size in own.items() if name.endswith(".whl"))
-    models = {model.tag: model.size for model in manifest.models if model.inside}
-    return {"service": sum(own.values()) - wheel, "openllm wheel": wheel, **models}

@@ -15,15 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openllm.backends.select import select_backend
-from openllm.bento.pack.packing import check_sources
-from openllm.bento.pack.render import DOCUMENT
-from openllm.bento.service.llm_service import Deployment
-from openllm.bento.serving.hosting import (
-    configure_logging,
-    load_project,
-    run_service,
-    write_project,
-)
+from openllm.bento.pack.sources import check_sources
+from openllm.bento.services.llm import ServicePlan
+from openllm.bento.serving.logs import configure_logging
+from openllm.bento.serving.project import load_project, run_service, write_project
 from openllm.bento.serving.supervisor import Fleet, supervise
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -54,30 +49,9 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         if len(wanted) == 1 and settings.api_workers == 1:
-            run_service(load_project(Path(folder), Deployment(wanted, settings)), listener)
+            run_service(load_project(Path(folder), ServicePlan(wanted, settings)), listener)
         else:
             supervise(Fleet(Path(folder), wanted, settings), listener)
-
-
-def bento_document(tag: str) -> Path:
-    """The spec file of a Bento of the store. Errors: ServeError."""
-    import bentoml
-    from bentoml.exceptions import BentoMLException
-
-    try:
-        project = Path(bentoml.bentos.get(tag).path) / "src"
-    except (BentoMLException, ValueError) as error:
-        raise ServeError(
-            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
-        ) from error
-    document = next(
-        (path for name in (DOCUMENT, "bentos/*.yaml") for path in sorted(project.glob(name))), None
-    )
-    if document is None:
-        raise ServeError(
-            f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}"
-        )
-    return document
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -95,18 +69,14 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise _unusable(error, host, port) from None
+        reasons = {
+            errno.EADDRINUSE: (
+                f"Port {port} on {host} is in use.",
+                f"Stop what uses it, or add --port {port + 1}.",
+            ),
+            errno.EACCES: (f"Port {port} needs more rights.", "Take one from 1024 up."),
+        }
+        other = f"Cannot listen on {host}:{port}: {error.strerror}.", "Try --host 127.0.0.1."
+        message, hint = reasons.get(error.errno or 0, other)
+        raise ServeError(message, hint=hint) from None
     return listener
-
-
-def _unusable(error: OSError, host: str, port: int) -> ServeError:
-    if error.errno == errno.EADDRINUSE:
-        return ServeError(
-            f"Port {port} on {host} is in use.",
-            hint=f"Stop what uses it, or add --port {port + 1}.",
-        )
-    if error.errno == errno.EACCES:
-        return ServeError(f"Port {port} needs more rights.", hint="Take one from 1024 up.")
-    return ServeError(
-        f"Cannot listen on {host}:{port}: {error.strerror}.", hint="Try --host 127.0.0.1."
-    )

@@ -1,4 +1,7 @@
-"""The `openllm` command: one subcommand per module of this package, imported only when it runs."""
+"""The `openllm` command: one subcommand per module of `commands`, imported only when it runs.
+
+To add one: a module there that exports `command`; options that others have too are in `given`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from openllm.discovery import load_module, module_names
 from openllm.errors import OpenLLMError
 
 INTERRUPTED = 130  # what shells report for a process that Ctrl+C ended
+COMMANDS = "openllm.cli.commands"
 EPILOG = (
     "Options can be set as variables too: --max-model-len is OPENLLM_MAX_MODEL_LEN; `openllm env`"
     " lists them all."
@@ -52,11 +56,11 @@ class LazyGroup(DebugGroup):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name.replace("_", "-") for name in module_names(__name__)]
+        return [name.replace("_", "-") for name in module_names(COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
-            self.add_command(load_module(__name__, cmd_name.replace("-", "_")).command, cmd_name)
+            self.add_command(load_module(COMMANDS, cmd_name.replace("-", "_")).command, cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -108,7 +112,7 @@ def _sentence(text: str) -> str:
 
 
 def _summary(name: str) -> str:
-    path = Path(__file__).with_name(name.replace("-", "_")).with_suffix(".py")
+    path = Path(__file__).parent / "commands" / f"{name.replace('-', '_')}.py"
     path = path if path.exists() else path.with_suffix("") / "__init__.py"
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]

@@ -25,7 +25,7 @@ LAST_WORDS_SECONDS = 3.0  # for streams to deliver their final event once nothin
 BACKSTOP_SECONDS = 10.0  # for the HTTP server to get rid of clients that read nothing
 
 
-class Runtime:
+class WorkerLife:
     """When the process around a `Server` loads, and when and how it has to go."""
 
     def __init__(self, server: Server) -> None:

@@ -61,7 +61,8 @@ async def collect_by_the_clock() -> None:
     try:
         for tick in count(1):
             await asyncio.sleep(TICK_SECONDS)
-            gc.collect(0 if tick % MIDDLE_TICKS else 1 if tick % FULL_TICKS else 2)
+            middle, full = tick % MIDDLE_TICKS == 0, tick % FULL_TICKS == 0
+            gc.collect(2 if middle and full else int(middle))
     finally:
         _clocks -= 1
         if not _clocks:

@@ -18,7 +18,7 @@ from openllm.backends.vllm import usable
 from openllm.backends.vllm.usable import Installation
 from openllm.bento import build as building
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.lock.lock import Lock, lock_requirements
+from openllm.bento.lock.requirements import Lock, lock_requirements
 from openllm.bento.lock.wheel import wheel_name, wheel_record
 from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import httpx
@@ -158,6 +159,14 @@ def test_models_of_a_service_need_names_of_their_own() -> None:
     spec = LLMSpec(model_id="./m", name="twin")
     with pytest.raises(ConfigurationError, match="'twin'"):
         openllm.bento.service(spec, spec)(type("Own", (), {}))
+
+
+def test_the_doors_stay_functions_when_the_rooms_behind_them_are_loaded() -> None:
+    import openllm.bento.services.own
+
+    for name in ("create_service", "depends", "service"):
+        for _ in range(2):
+            assert isinstance(getattr(openllm.bento, name), FunctionType)
 
 
 def test_a_service_needs_a_model() -> None:

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from openllm.bento.build import build
-from openllm.bento.pack.document import read_document
-from openllm.bento.serve import bento_document, serve
+from openllm.bento.pack.document import bento_document, read_document
+from openllm.bento.serve import serve
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError, ServeError, WeightsError

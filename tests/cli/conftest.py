@@ -5,13 +5,20 @@ machine's settings.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from openllm.cli import cli
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
+from tests.cli.servers import Scripted
+from tests.serving import Running, serve, write_echo_model
 
 Run = Callable[..., Result]
 
@@ -35,3 +42,29 @@ def run(environment: dict[str, str]) -> Run:
         return CliRunner().invoke(cli, args, env=variables)
 
     return invoke
+
+
+@pytest.fixture(scope="module")
+def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_echo_model(tmp_path_factory.mktemp("asking") / "echo-model")
+
+
+@pytest.fixture(scope="module")
+def chat_server(chat_model: Path) -> Iterator[Running]:
+    spec = LLMSpec(model_id=str(chat_model), name="echo", backend="echo")
+    with serve(
+        LLM.from_spec(spec, chat_model), settings=Settings(api_key="user", admin_key="admin")
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def scripted() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
+        httpd.shutdown()
+        thread.join()
+    Scripted.answers.clear()
+    Scripted.asked.clear()

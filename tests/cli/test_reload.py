@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from openllm.cli._reload import snapshot
+from openllm.cli.reload import snapshot
 
 LONG_WAIT = 60.0
 # A child that writes its process id when it starts, and ends cleanly when it is told to.
@@ -44,7 +44,7 @@ def start(tmp_path: Path, watched: Path) -> Iterator[Callable[..., subprocess.Po
         code = f"""
 import sys
 from pathlib import Path
-from openllm.cli._reload import run_reloading
+from openllm.cli.reload import run_reloading
 sys.exit(run_reloading({child!r}, [Path({str(watched)!r})]))
 """
         started.append(

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 
-from openllm.bento.image.containerfile import ContainerOptions
+from openllm.bento.image.dockerfile import ContainerOptions
 from tests.bento.conftest import echo_model, free_port, home
 
 __all__ = ["echo_model", "home"]

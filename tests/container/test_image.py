@@ -16,8 +16,8 @@ import pytest
 
 from openllm.bento.build import BuildOptions, BuildResult, build
 from openllm.bento.image.container import containerize
-from openllm.bento.image.containerfile import BENTO, USER, ContainerOptions
-from openllm.bento.image.imagesize import ImageSize
+from openllm.bento.image.dockerfile import BENTO, USER, ContainerOptions
+from openllm.bento.image.size import ImageSize
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
 from tests.bento.models import write_echo_adapter
@@ -119,7 +119,7 @@ def check_compiled(container: Container) -> None:
         "/app/.venv/bin/python",
         "-v",
         "-c",
-        "import bentoml, openllm.bento.service.llm_service, transformers",
+        "import bentoml, openllm.bento.services.llm, transformers",
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "/app/.venv/lib" in done.stderr

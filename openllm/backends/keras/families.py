@@ -159,7 +159,9 @@ def end_tokens(weights_dir: Path) -> tuple[int, ...]:
     path = weights_dir / "generation_config.json"
     generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     found = generation.get("eos_token_id", read_config(weights_dir).get("eos_token_id"))
-    return () if found is None else (found,) if isinstance(found, int) else tuple(found)
+    if found is None:
+        return ()
+    return (found,) if isinstance(found, int) else tuple(found)
 
 
 @contextlib.contextmanager

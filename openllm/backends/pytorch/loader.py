@@ -109,13 +109,8 @@ def choose_device(spec: LLMSpec) -> torch.device:
     """
     name = spec.device
     if name is None or name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        name = next((kind for kind, found in there.items() if found), "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -292,11 +287,11 @@ def _reserved_positions(model: Any) -> int:
 
 
 def _eos_ids(model: Any, text: Any) -> tuple[int, ...]:
-    found: list[int] = []
+    found: list[int | None] = []
     for source in (getattr(model, "generation_config", None), text):
         value = getattr(source, "eos_token_id", None)
-        found += value if isinstance(value, list) else [] if value is None else [value]
-    return tuple(dict.fromkeys(found))
+        found += value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(token for token in found if token is not None))
 
 
 def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limits:
@@ -325,7 +320,8 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
             hint="Lower max_model_len or raise kv_cache_memory.",
             param="max_model_len",
         )
-    sequences = spec.max_num_seqs or (SOLO_SEQUENCES if token_bytes == 0 else 32 if on_cpu else 256)
+    usual = 32 if on_cpu else 256
+    sequences = spec.max_num_seqs or (usual if token_bytes else SOLO_SEQUENCES)
     return Limits(
         max_model_len=min(longest, fits),
         max_num_seqs=sequences,

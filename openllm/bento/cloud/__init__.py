@@ -1,1 +1,1 @@
-"""BentoCloud: account, push, deploy, wait."""
+"""A Bento on BentoCloud: the account, what is sent, the deployment and its rollout."""

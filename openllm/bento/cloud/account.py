@@ -47,13 +47,17 @@ class Account:
         """What the server said, in one line: the message of a JSON body, or the text; without what
         is hidden.
         """
-        line = _one_line(self._hide(_message(text)))
-        line = self._hide(line).rstrip(".")
-        return (
-            (line[:_LONGEST_QUOTE] + " ...")
-            if len(line) > _LONGEST_QUOTE
-            else line or "no reason given"
-        )
+        try:
+            body = json.loads(text)
+        except ValueError:
+            body = None
+        if isinstance(body, dict):
+            said = (body[key] for key in ("error", "message", "msg", "detail") if body.get(key))
+            text = str(next(said, text))
+        line = self._hide(_one_line(self._hide(text))).rstrip(".")
+        if len(line) > _LONGEST_QUOTE:
+            return f"{line[:_LONGEST_QUOTE]} ..."
+        return line or "no reason given"
 
     def _hide(self, text: str) -> str:
         """`text` without the secrets, as they are, as JSON writes them, or with their white space
@@ -77,7 +81,15 @@ def connect(seconds: float = REQUEST_SECONDS, hidden: Iterable[str] = ()) -> Acc
     No answer may take longer than `seconds`; `hidden` are values that no message may hold. Errors:
     DeployError.
     """
-    client = _client(seconds)
+    try:
+        with _their_logs_silenced():
+            client = BentoCloudClient(timeout=seconds)
+    except BentoMLException:
+        raise DeployError("No BentoCloud account is set up on this machine.", hint=LOGIN) from None
+    except (yaml.YAMLError, BaseValidationError, ValueError, OSError):  # it may quote the token
+        raise DeployError(
+            "The token or endpoint of the BentoCloud account cannot be read.", hint=LOGIN
+        ) from None
     endpoint, token = client.client.endpoint, client.client.session.headers[_TOKEN_HEADER]
     account = Account(endpoint, "", client, (token, *hidden))
     with conversation(account, "log in"):
@@ -85,23 +97,6 @@ def connect(seconds: float = REQUEST_SECONDS, hidden: Iterable[str] = ()) -> Acc
     if user is None:
         raise DeployError(f"{endpoint} does not speak BentoCloud's API.", hint=LOGIN)
     return attrs.evolve(account, email=user.email)
-
-
-def _client(seconds: float) -> Any:
-    try:
-        with _their_logs_silenced():
-            return BentoCloudClient(timeout=seconds)
-    except BentoMLException:
-        raise DeployError("No BentoCloud account is set up on this machine.", hint=LOGIN) from None
-    except (
-        yaml.YAMLError,
-        BaseValidationError,
-        ValueError,
-        OSError,
-    ):  # its text may hold the token
-        raise DeployError(
-            "The token or endpoint of the BentoCloud account cannot be read.", hint=LOGIN
-        ) from None
 
 
 @contextmanager
@@ -155,18 +150,6 @@ def refusal(account: Account, action: str, text: str) -> DeployError:
         )
     what = f"BentoCloud refused to {action}" if status else f"Could not {action}"
     return DeployError(f"{what}: {said}.", code=str(status or 400))
-
-
-def _message(text: str) -> str:
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    if isinstance(body, dict):
-        text = next(
-            (str(body[key]) for key in ("error", "message", "msg", "detail") if body.get(key)), text
-        )
-    return text
 
 
 def _one_line(text: str) -> str:

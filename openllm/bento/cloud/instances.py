@@ -13,7 +13,7 @@ from typing import Any, Self
 import attrs
 
 from openllm.bento.cloud.account import Account, conversation
-from openllm.bento.cloud.deploy import DeployOptions, Target
+from openllm.bento.cloud.deployment import Deployable, DeployOptions
 from openllm.bento.cloud.push import Say
 from openllm.bento.inspect import inspect_bento
 from openllm.bento.pack.files import readable
@@ -159,7 +159,7 @@ def cheapest(kinds: Sequence[InstanceType], need: Need) -> InstanceType:
     )
 
 
-def choose(account: Account, target: Target, options: DeployOptions, say: Say) -> DeployOptions:
+def choose(account: Account, bento: Deployable, options: DeployOptions, say: Say) -> DeployOptions:
     """`options` with an instance type: the one they name, which must exist, or the cheapest that
     fits.
 
@@ -176,7 +176,7 @@ def choose(account: Account, target: Target, options: DeployOptions, say: Say) -
             f" {'It is not checked' if options.instance_type else 'BentoCloud decides'}."
         )
         return options
-    need = Need.of_bento(target.tag) if target.local else None
+    need = Need.of_bento(bento.tag) if bento.local else None
     if options.instance_type is not None:
         kind = find_instance_type(kinds, options.instance_type)
         if need is not None and (reason := why_not(kind, need)) is not None:

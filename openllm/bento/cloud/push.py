@@ -19,8 +19,8 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 
 from openllm.bento.cloud.account import Account, conversation, refusal
-from openllm.bento.inspect import find_bento
 from openllm.bento.pack.files import readable
+from openllm.bento.pack.store import find_bento
 
 Say = Callable[[str], None]
 
@@ -68,8 +68,9 @@ class Uploads:
         self._uploads: list[Upload] = []
 
     def add_task(self, description: str, start: bool = True, visible: bool = True) -> int:
+        quoted = _QUOTED.search(description)
         with self._lock:
-            self._uploads.append(Upload(_name(description)))
+            self._uploads.append(Upload(quoted[1] if quoted else description))
             return len(self._uploads) - 1
 
     def start_task(self, task: int) -> None:
@@ -86,16 +87,9 @@ class Uploads:
             done = before < upload.total <= upload.sent
             if done or (advance > 0 and upload.total and now - upload.said >= SECONDS_BETWEEN):
                 upload.said = now
-                part = (
-                    readable(upload.sent)
-                    if done
-                    else f"{readable(upload.sent)} of {readable(upload.total)}"
-                )
-                self._say(
-                    f"Sent {part} of {upload.name}."
-                    if not done
-                    else f"Sent {upload.name} ({part})."
-                )
+                sent = readable(upload.sent)
+                part = f"{sent} of {readable(upload.total)} of {upload.name}"
+                self._say(f"Sent {upload.name} ({sent})." if done else f"Sent {part}.")
 
 
 class Watch:
@@ -103,9 +97,8 @@ class Watch:
 
     def __init__(self, say: Say) -> None:
         self.transmission_progress = Uploads(say)
-        self.failure: str | None = (
-            None  # the first reason why something was not uploaded; it is in no exception
-        )
+        # The first reason why something was not uploaded; it is in no exception.
+        self.failure: str | None = None
         self._say = say
 
     def __enter__(self) -> Self:
@@ -124,8 +117,3 @@ class Watch:
             self.failure = self.failure or failed[1]
         elif (there := _THERE.search(message)) is not None:
             self._say(f"{there[1]} is on BentoCloud already.")
-
-
-def _name(description: str) -> str:
-    found = _QUOTED.search(description)
-    return found[1] if found else description

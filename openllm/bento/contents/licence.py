@@ -15,31 +15,11 @@ from openllm import models
 CARD = "README.md"
 TEXTS = ("LICENSE*", "LICENCE*", "NOTICE*")
 # The Hub writes licences in lower case; SPDX ids are these.
-_SPDX: Mapping[str, str] = {
-    name.lower(): name
-    for name in (
-        *(
-            "Apache-2.0",
-            "MIT",
-            "BSD-2-Clause",
-            "BSD-3-Clause",
-            "ISC",
-            "GPL-3.0-only",
-            "LGPL-3.0-only",
-            "MPL-2.0",
-        ),
-        *(
-            "CC-BY-4.0",
-            "CC-BY-SA-4.0",
-            "CC-BY-NC-4.0",
-            "CC0-1.0",
-            "Unlicense",
-            "PSF-2.0",
-            "0BSD",
-            "AGPL-3.0-only",
-        ),
-    )
-}
+_IDS = (
+    "Apache-2.0 MIT BSD-2-Clause BSD-3-Clause ISC GPL-3.0-only LGPL-3.0-only AGPL-3.0-only MPL-2.0"
+    " CC-BY-4.0 CC-BY-SA-4.0 CC-BY-NC-4.0 CC0-1.0 Unlicense PSF-2.0 0BSD"
+)
+_SPDX: Mapping[str, str] = {name.lower(): name for name in _IDS.split()}
 _LONGEST_CARD = 1_000_000  # characters read of a card
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*$", re.DOTALL | re.MULTILINE)
 

@@ -93,7 +93,10 @@ def compare(bento: Path, manifest: Manifest) -> Iterator[str]:
     """One sentence per thing that is not as the manifest says: files changed, missing or added;
     models missing.
     """
-    yield from _differences(manifest.files, _digests(bento), "")
+    paths = {name: bento / name for name in bento_files(bento)}
+    # A link that points nowhere has no digest, and so is not as it was.
+    found = {name: file_digest(path) if path.exists() else "" for name, path in paths.items()}
+    yield from _differences(manifest.files, found, "")
     for model in manifest.models:
         if not model.inside:
             continue
@@ -102,13 +105,6 @@ def compare(bento: Path, manifest: Manifest) -> Iterator[str]:
             yield f"{model.tag} is not in the model store."
         else:
             yield from _differences(model.files, file_digests(directory), f"{model.tag}/")
-
-
-def _digests(bento: Path) -> dict[str, str]:
-    return {
-        name: file_digest(bento / name) if (bento / name).exists() else ""
-        for name in bento_files(bento)
-    }
 
 
 def _differences(wanted: Mapping[str, str], found: Mapping[str, str], prefix: str) -> Iterator[str]:

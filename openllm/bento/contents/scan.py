@@ -11,6 +11,7 @@ from pathlib import Path
 
 from openllm.errors import BuildError
 
+PLACE = "a path of the machine it was built on"
 _CREDENTIALS = re.compile(
     rb"[a-z][a-z0-9+.-]*://[^/\s:@\"'<>{}$]+:[^/\s@\"'<>{}$]+@", re.IGNORECASE
 )
@@ -30,7 +31,10 @@ def scan_bento(root: Path, private_paths: tuple[Path, ...], environ: Mapping[str
 
     `private_paths` are the builder's directories that must not be named.
     """
-    needles = [*_secrets(environ), *_paths(private_paths)]
+    # A path of a single component (/app) is too common to mean anything.
+    forms = {form for path in private_paths for form in (path, path.resolve())}
+    paths = [str(form).encode() for form in forms if len(form.parts) > 2]
+    needles = [*_secrets(environ), *((PLACE, path) for path in paths)]
     for name, data in _files(root):
         for what, needle in needles:
             if needle in data:
@@ -55,22 +59,10 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
                     yield f"the address in {name}", address.encode()
 
 
-def _paths(paths: tuple[Path, ...]) -> Iterator[tuple[str, bytes]]:
-    """Each path as it may be written; one of a single component (/app) is too common to mean
-    anything.
-    """
-    for path in paths:
-        for form in {path, path.resolve()}:
-            if len(form.parts) > 2:
-                yield "a path of the machine it was built on", str(form).encode()
-
-
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(root.rglob("*")):
         if path.is_symlink() and path.readlink().is_absolute():
-            raise _refused(
-                path.relative_to(root).as_posix(), "a link to a path of the machine it was built on"
-            )
+            raise _refused(path.relative_to(root).as_posix(), f"a link to {PLACE}")
         if not path.is_file():
             continue
         name = path.relative_to(root).as_posix()

@@ -1,1 +1,4 @@
-"""A Bento as an image and on a cluster."""
+"""A Bento as a container image, and the manifests that run it on Kubernetes.
+
+To add a container engine: a row of `container.ENGINES`.
+"""

@@ -3,14 +3,14 @@
 BentoML's defects about images are worked around here and in `image` only: code that the service
 user may write, no health check, pins installed by an unpinned uv, a failed build that is logged and
 then taken for a success, a backend that cannot be unregistered. Each has a test in
-tests/bento/test_defects.py, which fails once BentoML has mended it.
+tests/bento/test_bentoml.py, which fails once BentoML has mended it.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,10 @@ import attrs
 import bentoml.container
 from bentoml.exceptions import BentoMLException
 
-from openllm.bento.image.containerfile import ContainerOptions, render_dockerfile
-from openllm.bento.image.imagesize import ImageSize, measure_image
-from openllm.bento.inspect import find_bento
-from openllm.bento.pack.document import merge_document, read_document
-from openllm.bento.serve import bento_document
+from openllm.bento.image.dockerfile import ContainerOptions, render_dockerfile
+from openllm.bento.image.size import ImageSize, measure_image
+from openllm.bento.pack.document import bento_document, merge_document, read_document
+from openllm.bento.pack.store import find_bento
 from openllm.config.settings import process_environment
 from openllm.errors import BuildError
 
@@ -56,7 +55,7 @@ def find_engine(wanted: str | None = None) -> str:
 
 
 @attrs.frozen
-class Image:
+class ContainerImage:
     """What `containerize` made; `size` is None where the engine does not tell."""
 
     name: str
@@ -64,7 +63,7 @@ class Image:
     size: ImageSize | None
 
 
-def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
+def containerize(tag: str, options: ContainerOptions | None = None) -> ContainerImage:
     """Make the image of a Bento. Errors: ServeError for no such Bento, BuildError when the engine
     fails.
     """
@@ -81,15 +80,26 @@ def containerize(tag: str, options: ContainerOptions | None = None) -> Image:
             raise _failed(engine, name, error) from None
     if done is None or failures:
         raise _failed(engine, name, failures[0] if failures else None)
-    return Image(name, engine, measure_image(name, full, engine, options.base_image))
+    return ContainerImage(name, engine, measure_image(name, full, engine, options.base_image))
 
 
 @contextmanager
 def _backend(engine: str, dockerfile: str) -> Iterator[str]:
     """A backend of BentoML for one build: `engine` with `dockerfile`."""
-    from bentoml._internal.container import (
-        BUILDER_REGISTRY,
-    )  # `register_backend` has no counterpart
+    # `register_backend` has no counterpart.
+    from bentoml._internal.container import BUILDER_REGISTRY
+
+    def construct(context_path: str, file: str, tag: tuple[str, ...]) -> list[str]:
+        """Called once the build context is ready: put our Dockerfile there, and say how to build
+        it.
+        """
+        Path(file).write_text(dockerfile, encoding="utf-8")
+        environment = process_environment()
+        indexes = [
+            part for name in _INDEXES if environment.get(name) for part in ("--build-arg", name)
+        ]
+        names = [part for one in tag for part in ("--tag", one)]
+        return [*ENGINES[engine], "--file", str(file), *names, *indexes, str(context_path)]
 
     name = f"openllm-{engine}"
     BUILDER_REGISTRY.pop(name, None)
@@ -99,30 +109,13 @@ def _backend(engine: str, dockerfile: str) -> Iterator[str]:
         # of the Dockerfile; it also makes BentoML show what the engine says
         buildkit_support=False,
         health=lambda: shutil.which(engine) is not None,
-        construct_build_args=_arguments(engine, dockerfile),
+        construct_build_args=construct,
         env={"DOCKER_BUILDKIT": "1"},
     )
     try:
         yield name
     finally:
         BUILDER_REGISTRY.pop(name, None)
-
-
-def _arguments(engine: str, dockerfile: str) -> Callable[..., list[str]]:
-    """What BentoML calls once the build context is ready: put our Dockerfile there, and say how to
-    build it.
-    """
-
-    def construct(context_path: str, file: str, tag: tuple[str, ...]) -> list[str]:
-        Path(file).write_text(dockerfile, encoding="utf-8")
-        environment = process_environment()
-        indexes = [
-            part for name in _INDEXES if environment.get(name) for part in ("--build-arg", name)
-        ]
-        names = [part for one in tag for part in ("--tag", one)]
-        return [*ENGINES[engine], "--file", str(file), *names, *indexes, str(context_path)]
-
-    return construct
 
 
 class _Collector(logging.Handler):
@@ -162,5 +155,5 @@ def _failed(engine: str, name: str, error: BaseException | None) -> BuildError:
     """One line: pip's first complaint, else the last that the engine wrote."""
     lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
     complaints = [line for line in lines if line.startswith("ERROR: ")]
-    reason = complaints[0] if complaints else lines[-1] if lines else "it gave no reason"
-    return BuildError(f"{engine} could not build {name}: {reason}")
+    reasons = (*complaints[:1], *lines[-1:], "it gave no reason")
+    return BuildError(f"{engine} could not build {name}: {reasons[0]}")

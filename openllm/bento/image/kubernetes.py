@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 import yaml
 
-from openllm.bento.image.containerfile import USER, check_image
+from openllm.bento.image.dockerfile import USER, check_image
 from openllm.bento.inspect import inspect_bento
-from openllm.bento.pack.render import dns_label
+from openllm.bento.pack.names import dns_label
 from openllm.bento.pack.resources import Resources
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -24,6 +24,11 @@ from openllm.http.life import BACKSTOP_SECONDS, LAST_WORDS_SECONDS
 PORT = 3000
 LOADING_SECONDS = 1800  # a large model may take so long to load before Kubernetes starts it again
 NOTICE_SECONDS = 5  # until load balancers have seen that a pod is going
+DRAIN_SECONDS = Settings().drain_seconds
+# What draining takes at most, and the notice before it.
+GRACE_SECONDS = math.ceil(
+    NOTICE_SECONDS + DRAIN_SECONDS + 2 * LAST_WORDS_SECONDS + BACKSTOP_SECONDS
+)
 WAITING_PER_POD = "4"  # requests in the queue of a pod above which another one is started
 METRIC = "openllm_requests_waiting"
 _GIB = 2**30
@@ -85,7 +90,7 @@ def _deployment(
     name: str, tag: str, container: Mapping[str, Any], resources: Resources, replicas: Replicas
 ) -> dict[str, Any]:
     pod: dict[str, Any] = {
-        "terminationGracePeriodSeconds": _grace_seconds(),
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
         "automountServiceAccountToken": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -141,7 +146,7 @@ def _container(name: str, image: str, gpus: int, gib: int) -> dict[str, Any]:
         "name": name,
         "image": image,
         "ports": [{"name": "http", "containerPort": PORT}],
-        "env": [{"name": "OPENLLM_DRAIN_SECONDS", "value": str(Settings().drain_seconds)}],
+        "env": [{"name": "OPENLLM_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)}],
         "startupProbe": _probe("/readyz", period=5, failures=LOADING_SECONDS // 5),
         "readinessProbe": _probe("/readyz", period=2, failures=1),
         "livenessProbe": _probe("/livez", period=10, failures=3),
@@ -202,13 +207,6 @@ def _autoscaler(name: str, replicas: Replicas) -> dict[str, Any]:
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
         },
     }
-
-
-def _grace_seconds() -> int:
-    """What draining takes at most, and the notice before it."""
-    return math.ceil(
-        NOTICE_SECONDS + Settings().drain_seconds + 2 * LAST_WORDS_SECONDS + BACKSTOP_SECONDS
-    )
 
 
 def _labels(name: str) -> dict[str, str]:

@@ -3,7 +3,7 @@ without dependencies.
 
 Where pip found the builds that were locked, nothing is missing. Where it found others, such as the
 CUDA build of torch in place of the CPU's, they have needs of their own: python -m
-openllm.bento.lock.completion requirements.txt
+openllm.bento.completion requirements.txt
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from openllm.bento.lock.lock import installed, needs, read_left_out
+from openllm.bento.lock.requirements import installed, needs, read_left_out
 
 HASH = "--hash="
 
@@ -49,7 +49,3 @@ def main(requirements: str) -> int:
     return subprocess.run(
         [sys.executable, "-m", "pip", "install", *missing], check=False
     ).returncode
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

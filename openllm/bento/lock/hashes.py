@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openllm.bento.lock.lock import installed
+from openllm.bento.lock.requirements import installed
 from openllm.errors import BuildError
 
 SECONDS = 900  # for pip to find everything
@@ -56,12 +56,15 @@ def fetch_hashes(pins: Iterable[str]) -> dict[str, str]:
     wanted = {pin.partition("==")[0]: pin for pin in pins}
     with tempfile.TemporaryDirectory(prefix="openllm-hashes-") as folder:
         lock, report = Path(folder) / "requirements.txt", Path(folder) / "report.json"
-        lock.write_text(
-            "\n".join(_exactly(name, pin) for name, pin in wanted.items()), encoding="utf-8"
-        )
+        here = {name: installed(name) for name in wanted}
+        lines = [f"{name}=={at.version}" if at else wanted[name] for name, at in here.items()]
+        lock.write_text("\n".join(lines), encoding="utf-8")
         _ask_pip([*_REPORT, "--report", str(report), "--requirement", str(lock)])
         found = json.loads(report.read_bytes())["install"]
-    digests = [_report_digest(item) for item in found]
+    # An entry of pip's report (pip.pypa.io/en/stable/reference/installation-report).
+    digests = [
+        _digest_of((item.get("download_info") or {}).get("archive_info") or {}) for item in found
+    ]
     names = [re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower() for item in found]
     hashes = {
         wanted[name]: digest
@@ -89,11 +92,6 @@ def take_hashes(path: Path) -> dict[str, str] | None:
     return found
 
 
-def _exactly(name: str, pin: str) -> str:
-    found = installed(name)
-    return f"{name}=={found.version}" if found is not None else pin
-
-
 def _ask_pip(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "pip", "install", *arguments]
     hint = (
@@ -106,28 +104,13 @@ def _ask_pip(arguments: list[str]) -> None:
         raise BuildError(f"pip found no hashes within {SECONDS} s.", hint=hint) from None
     if done.returncode == 0:
         return
-    lines = [
-        line.removeprefix("ERROR: ")
-        for line in done.stderr.splitlines()
-        if line.startswith("ERROR: ")
-    ]
-    said = (
-        lines[-1]
-        if lines
-        else "pip is not installed here"
-        if _MISSING in done.stderr
-        else "it gave no reason"
-    )
+    said = "pip is not installed here" if _MISSING in done.stderr else "it gave no reason"
+    for line in done.stderr.splitlines():
+        if line.startswith("ERROR: "):
+            said = line.removeprefix("ERROR: ")
     raise BuildError(
         f"pip found no hashes: {re.sub(r'[a-z]+://[^ ]+', 'an index', said)}.", hint=hint
     )
-
-
-def _report_digest(item: Mapping[str, Any]) -> str | None:
-    """SHA-256 in one entry of pip's report
-    (pip.pypa.io/en/stable/reference/installation-report).
-    """
-    return _digest_of((item.get("download_info") or {}).get("archive_info") or {})
 
 
 def _archive_digest(name: str) -> str | None:
@@ -135,9 +118,8 @@ def _archive_digest(name: str) -> str | None:
     means another one.
     """
     found = installed(name)
-    if (
-        found is None or "+" in found.version
-    ):  # the pin leaves the local version off, so it names another archive
+    # The pin leaves a local version off, so it names another archive.
+    if found is None or "+" in found.version:
         return None
     try:
         return _digest_of(

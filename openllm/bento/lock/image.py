@@ -14,7 +14,7 @@ from bentoml.images import Image
 
 from openllm.backends.select import select_backend
 from openllm.bento.lock.hashes import known_hashes, take_hashes
-from openllm.bento.lock.lock import lock_requirements
+from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_digest, wheel_name, write_wheel
 from openllm.config.spec import LLMSpec
 
@@ -26,7 +26,7 @@ PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @attrs.define
 class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
-    """An image whose Python packages are those `openllm.bento.lock.lock` finds for the engines of
+    """An image whose Python packages are those that `lock_requirements` finds for the engines of
     `specs`.
 
     `bentoml build` and `openllm build` both freeze it, so both give the same Bento.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import openllm
-from openllm.bento.lock.lock import our_distribution
+from openllm.bento.lock.requirements import our_distribution
 
 # Files that live beside the package in a checkout and inside it in a wheel.
 DATA = {"templates": "_templates", "bentos": "_bentos"}
@@ -79,23 +79,18 @@ def _contents() -> Iterator[tuple[str, bytes]]:
 
 
 def _tree(root: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
+    """Without caches, and without the demo model, which a Bento has in its own model store."""
     for path in sorted(root.rglob("*")):
         inner = path.relative_to(root)
-        if path.is_file() and not _left_out(prefix, inner):
+        hidden = any(part == "__pycache__" or part.startswith(".") for part in inner.parts)
+        demo = prefix == "openllm" and inner.parts[0] == "demo" and inner.suffix != ".py"
+        if path.is_file() and not hidden and not demo:
             yield f"{prefix}/{inner.as_posix()}", path.read_bytes()
 
 
-def _left_out(prefix: str, inner: Path) -> bool:
-    """Caches, and the demo model: a Bento carries its weights in its own model store."""
-    hidden = any(part == "__pycache__" or part.startswith(".") for part in inner.parts)
-    demo = prefix == "openllm" and inner.parts[0] == "demo" and inner.suffix != ".py"
-    return hidden or demo
-
-
 def _record(contents: dict[str, bytes]) -> str:
-    rows = [f"{name},sha256={_digest(data)},{len(data)}" for name, data in sorted(contents.items())]
+    rows = []
+    for name, data in sorted(contents.items()):
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        rows.append(f"{name},sha256={digest},{len(data)}")
     return "\n".join([*rows, f"openllm-{our_distribution().version}.dist-info/RECORD,,", ""])
-
-
-def _digest(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

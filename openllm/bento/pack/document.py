@@ -15,8 +15,9 @@ import yaml
 
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec, resolve_spec
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, ServeError
 
+DOCUMENT = "spec.json"  # beside the service.py of a Bento
 MANY = "llms"
 RESOURCES = "resources"
 # What names one model: an environment variable cannot say it for several.
@@ -51,7 +52,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"There is no {path.name} beside the service.") from None
     except (yaml.YAMLError, ValueError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ConfigurationError(f"{path.name} is not {kind}: {_first_line(error)}.") from None
+        said = str(error).splitlines()[0].rstrip(".")
+        raise ConfigurationError(f"{path.name} is not {kind}: {said}.") from None
     if not isinstance(data, dict):
         raise ConfigurationError(
             f"{path.name} must hold a mapping: one LLMSpec, or several under {MANY}."
@@ -92,5 +94,16 @@ def merge_document(
     return specs
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+def bento_document(tag: str) -> Path:
+    """The spec file of a Bento of the store. Errors: ServeError."""
+    from openllm.bento.pack.store import find_bento  # with bentoml, which a recipe does not need
+
+    project = find_bento(tag)[1] / "src"
+    document = next(
+        (path for name in (DOCUMENT, "bentos/*.yaml") for path in sorted(project.glob(name))), None
+    )
+    if document is None:
+        raise ServeError(
+            f"The Bento {tag} was not built by openllm.", hint=f"Run: bentoml serve {tag}"
+        )
+    return document

@@ -85,6 +85,12 @@ def readable(size: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def size_on_disk(*parts: Path) -> int:
+    """Bytes of the files in `parts`, which are directories."""
+    files = (path for part in parts for path in part.rglob("*"))
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
 def _clone(source: Path, target: Path) -> bool:
     """Share the blocks of `source` copy-on-write: later changes to it do not reach the store."""
     try:

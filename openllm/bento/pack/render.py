@@ -9,30 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import jinja2
 
 import openllm
+from openllm.bento.pack.document import DOCUMENT
+from openllm.bento.pack.names import check_name, check_pattern
 from openllm.config.spec import TASKS, LLMSpec
-from openllm.errors import BuildError
 
-DOCUMENT = "spec.json"
-_NAME = re.compile(r"[a-z0-9](?:[-._a-z0-9]*[a-z0-9])?")
 _DOCUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*\.(?:json|yaml)")
-_TEXT = re.compile(r"[\w ./:@+,=()#?!-]*")
-_FREE = (
-    "chat_template",
-    "model_id",
-    "speculative_model",
-)  # a template, and paths, which a Bento does not name
-_LONGEST_NAME = 63  # of a BentoML tag
-LONGEST_LABEL = 63  # characters of a DNS label
 
 
 def render_service(name: str, document: str = DOCUMENT) -> str:
     """The text of service.py: literals only. Errors: BuildError for a name that is no tag name."""
     return _template("service.py.jinja").render(
-        name=check_name(name), document=_checked(document, _DOCUMENT, "a spec file's name")
+        name=check_name(name), document=check_pattern(document, _DOCUMENT, "a spec file's name")
     )
 
 
@@ -58,66 +48,6 @@ def render_text(template: str, values: Mapping[str, Any]) -> str:
     return _template(template).render(values)
 
 
-def check_name(name: str) -> str:
-    """`name` if a Bento or model may be called so. Errors: BuildError."""
-    if len(name) > _LONGEST_NAME:
-        raise BuildError(f"The name {name[:20]!r}... is longer than {_LONGEST_NAME} characters.")
-    return _checked(name, _NAME, "a Bento's name")
-
-
-def check_text(value: str, what: str) -> str:
-    """`value` if it means nothing to a shell, a template or a YAML file, on one line. Errors:
-    BuildError.
-    """
-    if not _TEXT.fullmatch(value):
-        hint = "Use letters, digits, spaces and . / : @ + , = ( ) # ? ! _ - only."
-        raise BuildError(f"{value[:80]!r} cannot be {what}.", hint=hint)
-    return value
-
-
-def check_specs(specs: Sequence[LLMSpec]) -> None:
-    """Refuse names of models and adapters, and other words of a spec, that are no plain text.
-    Errors: BuildError.
-    """
-    for spec in specs:
-        check_text(spec.served_name, "a model's name")
-        for field, value in attrs.asdict(spec, recurse=False).items():
-            if isinstance(value, str) and field not in _FREE:
-                check_text(value, f"a {field}")
-        for adapter in spec.adapters:
-            check_text(adapter.name, "an adapter's name")
-
-
-def tag_name(text: str) -> str:
-    """A tag name made of a model id or path: `meta-llama/Llama-3` -> `meta-llama--llama-3`. Errors:
-    BuildError.
-    """
-    slug = re.sub(r"[^-._a-z0-9]+", "-", text.lower().replace("/", "--")).strip("-._")
-    if not slug:
-        raise BuildError(
-            f"No tag name can be made of {text!r}.",
-            hint="Give the model a name of letters and digits.",
-        )
-    return slug[:_LONGEST_NAME].rstrip("-._")
-
-
-def dns_label(text: str) -> str:
-    """A DNS label that begins with a letter (RFC 1035), made of `text`: `3b.chat` ->
-    `llm-3b-chat`.
-    """
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return (name if name[:1].isalpha() else f"llm-{name}")[:LONGEST_LABEL].rstrip("-")
-
-
-def _checked(value: str, pattern: re.Pattern[str], what: str) -> str:
-    if not pattern.fullmatch(value) or ".." in value:
-        raise BuildError(
-            f"{value[:80]!r} cannot be {what}.",
-            hint="Use lower-case letters, digits and . _ - between them.",
-        )
-    return value
-
-
 def _plain(text: str) -> str:
     """Text that means nothing to Markdown or a shell: what else a served name may hold is
     replaced.
@@ -133,15 +63,9 @@ def _template(name: str) -> jinja2.Template:
         trim_blocks=True,
         autoescape=False,  # noqa: S701  Python and Markdown, no HTML; every value is checked above
     )
-    environment.filters["literal"] = _literal
+    # A Python string literal; the checked names hold nothing that needs escaping.
+    environment.filters["literal"] = '"{}"'.format
     return environment.get_template(name)
-
-
-def _literal(value: Any) -> str:
-    """A Python string literal in double quotes; the checked names hold nothing that needs
-    escaping.
-    """
-    return f'"{value}"'
 
 
 def template_directory() -> Path:

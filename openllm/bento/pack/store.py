@@ -25,7 +25,8 @@ from openllm.bento.pack.files import (
     readable,
     require_room,
 )
-from openllm.bento.pack.render import tag_name
+from openllm.bento.pack.names import tag_name
+from openllm.errors import ServeError
 from openllm.weights.checkpoint import join_digests, model_files
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ def store_directory(
             needed = bytes_to_copy((directory / inner for inner in files), bench)
             logger.info("%s needs %s on the disk.", what, readable(needed))
             require_room(needed, bench, what)
-            placement = _fill(bench, directory, files)
+            placed = (place(directory / inner, bench / inner) for inner in files)
+            placement = sum(placed, start=Placement())
             _write_info(bench, tag, {**metadata, "digest": digest})
             kept = publish(bench, _store_path(), tag, MODEL_FILE)
             return Stored(str(tag), kept, placement, new=True, digests=digests)
@@ -83,18 +85,22 @@ def find_model(tag: str) -> Path | None:
         return None
 
 
+def find_bento(tag: str) -> tuple[str, Path]:
+    """The full tag and the directory of a Bento of the store. Errors: ServeError."""
+    try:
+        found = bentoml.bentos.get(tag)
+    except (BentoMLException, ValueError):
+        raise ServeError(
+            f"There is no Bento {tag!r}.", hint="`bentoml list` shows what is there."
+        ) from None
+    return str(found.tag), Path(found.path)
+
+
 def hub_source(path: Path) -> dict[str, str]:
     """Where a stored model came from, as far as model.yaml knows: `hub_id` and `commit`."""
     info = yaml.safe_load((path / MODEL_FILE).read_text(encoding="utf-8"))
     metadata = info.get("metadata") or {}
     return {key: str(metadata[key]) for key in ("hub_id", "commit") if key in metadata}
-
-
-def _fill(bench: Path, directory: Path, files: list[Path]) -> Placement:
-    total = Placement()
-    for inner in files:
-        total += place(directory / inner, bench / inner)
-    return total
 
 
 def _write_info(bench: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> None:

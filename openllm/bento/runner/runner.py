@@ -10,23 +10,20 @@ from __future__ import annotations
 import platform
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, ClassVar, Self
+from functools import partial
+from typing import Any, Self
 
 import bentoml
 import bentoml.legacy
 
-from openllm.backends.base import EngineStats
-from openllm.bento.pack.render import tag_name
+from openllm.bento.pack.names import tag_name
 from openllm.bento.runner.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
-from openllm.bento.runner.strategy import AMD, CPU, NVIDIA, LLMStrategy
+from openllm.bento.runner.runnable import make_runnable
+from openllm.bento.runner.strategy import LLMStrategy
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
-from openllm.hardware.assignment import gpus_needed
 from openllm.llm.llm import LLM
-from openllm.llm.loops import LoopThread
 from openllm.llm.naming import ModelId, spec_for
-from openllm.types import GenerationOutput, Prompt
 from openllm.weights.store import is_tag
 
 RUNNER_OPTIONS = (
@@ -37,71 +34,6 @@ RUNNER_OPTIONS = (
     "method_configs",
     "scheduling_strategy",
 )
-
-
-class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has no types
-    """A runnable around `source`: made, it has loaded the model and mounted the adapters."""
-
-    SUPPORTED_RESOURCES = (NVIDIA, AMD, CPU)
-    SUPPORTS_CPU_MULTI_THREADING = True
-    GPUS: ClassVar[int]  # that one worker cannot do without
-    source: ClassVar[LLM]
-
-    def __init__(self) -> None:
-        llm = self.llm = self.source
-        self.thread = LoopThread()
-        self._ours = not llm.started
-        self.thread.run(llm.start())
-
-    # bentoml has no types
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
-    async def generate(self, prompt: Prompt, **options: Any) -> GenerationOutput:
-        """`LLM.generate`: `adapter_name` and sampling parameters by name."""
-        return await self.llm.generate(prompt, **options)
-
-    # bentoml has no types
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
-    async def generate_iterator(
-        self, prompt: Prompt, **options: Any
-    ) -> AsyncGenerator[GenerationOutput, None]:
-        """`LLM.generate_iterator`: what is new, as it comes; closing it cancels."""
-        items: Any = self.llm.generate_iterator(prompt, **options)
-        try:
-            async for item in items:
-                yield item
-        finally:
-            await items.aclose()
-
-    # as above
-    @bentoml.legacy.Runnable.method(batchable=True, batch_dim=0)  # type: ignore[untyped-decorator]
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector of length 1 per text; BentoML joins the texts of callers that come
-        together.
-        """
-        return (await self.llm.embed(list(texts))).vectors
-
-    # bentoml has no types
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
-    async def adapters(self) -> tuple[str, ...]:
-        """The names that `adapter_name` may have."""
-        return self.llm.adapters
-
-    # bentoml has no types
-    @bentoml.legacy.Runnable.method(batchable=False)  # type: ignore[untyped-decorator]
-    async def stats(self) -> EngineStats:
-        """How busy the engine is."""
-        return self.llm.stats()
-
-    def close(self) -> None:
-        """Stop the engine if it was started for this."""
-        if self._ours:
-            self.thread.run(self.llm.aclose())
-        self.thread.stop()
-
-
-def make_runnable(llm: LLM) -> type[LLMRunnable]:
-    """The runnable class of `llm`."""
-    return type("LLMRunnable", (LLMRunnable,), {"GPUS": gpus_needed(llm.spec), "source": llm})
 
 
 class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no types
@@ -155,16 +87,16 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
         return runner
 
     def _wrap(self, llm: LLM, options: dict[str, Any]) -> None:
+        stored = llm.spec.model_id  # a Bento with this runner has to carry it
         chosen = {
             "name": tag_name(llm.name),
             "scheduling_strategy": LLMStrategy,
-            "models": _stored(llm.spec),
+            "models": [bentoml.models.get(stored)] if is_tag(stored) else [],
             **options,
         }
         _restore_runner_defaults()
-        with (
-            warnings.catch_warnings()
-        ):  # BentoML calls its Runner deprecated; that we build on it is our matter
+        with warnings.catch_warnings():
+            # BentoML calls its Runner deprecated; that we build on it is our matter.
             warnings.simplefilter("ignore", DeprecationWarning)
             super().__init__(make_runnable(llm), **chosen)
         object.__setattr__(self, "llm", llm)
@@ -180,7 +112,7 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is a runner of the same model that nobody has initialised."""
-        return _remake, (type(self), self.llm, self._options)
+        return partial(type(self).from_llm, **self._options), (self.llm,)
 
     def init_local(self, quiet: bool = False) -> None:
         """Load the model into this process; returns when it is ready. Errors: those of
@@ -210,15 +142,6 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             )
         found: dict[int, dict[str, Any]] = super().scheduled_worker_env_map
         return found
-
-
-def _remake(kind: type[Runner], llm: LLM, options: dict[str, Any]) -> Runner:
-    return kind.from_llm(llm, **options)
-
-
-def _stored(spec: LLMSpec) -> list[Any]:
-    """What a Bento with this runner has to carry: the model, where it is in the store."""
-    return [bentoml.models.get(spec.model_id)] if is_tag(spec.model_id) else []
 
 
 def _restore_runner_defaults() -> None:

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml.legacy
 
 from openllm.errors import ConfigurationError
 from openllm.hardware.assignment import visible_devices
+
+if TYPE_CHECKING:
+    from openllm.bento.runner.runnable import LLMRunnable
 
 NVIDIA, AMD, CPU = "nvidia.com/gpu", "amd.com/gpu", "cpu"
 # What the numeric libraries read for the size of their thread pools.
@@ -34,7 +37,7 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
     @classmethod
     def get_worker_count(
         cls,
-        runnable_class: Any,
+        runnable_class: type[LLMRunnable],
         resource_request: Mapping[str, Any] | None,
         workers_per_resource: float,
     ) -> int:
@@ -55,7 +58,7 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
     @classmethod
     def get_worker_env(
         cls,
-        runnable_class: Any,
+        runnable_class: type[LLMRunnable],
         resource_request: Mapping[str, Any] | None,
         workers_per_resource: float,
         worker_index: int,
@@ -63,7 +66,11 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
         """The variables of worker `worker_index` (from 0)."""
         devices = requested_devices(resource_request)
         if not devices:
-            threads = str(max(1, math.ceil(_cpus(resource_request))))
+            from bentoml._internal.resource import get_resource, system_resources
+
+            asked = get_resource(dict(resource_request or {}), CPU)
+            cpus = asked or get_resource(system_resources(), CPU) or 1.0
+            threads = str(max(1, math.ceil(cpus)))
             return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, threads)}
         size = _group(runnable_class, workers_per_resource)
         begin = worker_index // max(1, int(workers_per_resource)) * size
@@ -81,11 +88,10 @@ def requested_devices(resource_request: Mapping[str, Any] | None) -> tuple[str, 
     if wanted in ("system", None):
         return visible
     try:
-        places = (
-            [int(at) for at in wanted]
-            if isinstance(wanted, list | tuple)
-            else list(range(_count(wanted)))
-        )
+        if isinstance(wanted, list | tuple):
+            places = [int(at) for at in wanted]
+        else:
+            places = list(range(_count(wanted)))
     except (TypeError, ValueError):
         raise ConfigurationError(f"A runner's GPUs cannot be {wanted!r}.", hint=GPUS_HINT) from None
     if gone := [at for at in places if not 0 <= at < len(visible)]:
@@ -104,16 +110,7 @@ def _count(wanted: Any) -> int:
     return number
 
 
-def _group(runnable_class: Any, workers_per_resource: float) -> int:
-    needed: int = runnable_class.GPUS
-    return max(1, needed, round(1 / workers_per_resource) if 0 < workers_per_resource < 1 else 1)
-
-
-def _cpus(resource_request: Mapping[str, Any] | None) -> float:
-    from bentoml._internal.resource import get_resource, system_resources
-
-    return (
-        get_resource(dict(resource_request or {}), CPU)
-        or get_resource(system_resources(), CPU)
-        or 1.0
-    )
+def _group(runnable_class: type[LLMRunnable], workers_per_resource: float) -> int:
+    """How many GPUs go to one worker."""
+    shared = round(1 / workers_per_resource) if 0 < workers_per_resource < 1 else 1
+    return max(1, runnable_class.GPUS, shared)

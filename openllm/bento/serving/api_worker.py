@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from openllm.bento.pack.document import merge_document, read_document
-from openllm.bento.pack.render import DOCUMENT
-from openllm.bento.service.llm_service import Deployment
-from openllm.bento.serving.hosting import configure_logging, load_project, run_service
+from openllm.bento.pack.document import DOCUMENT, merge_document, read_document
+from openllm.bento.services.llm import ServicePlan
+from openllm.bento.serving.logs import configure_logging
+from openllm.bento.serving.project import load_project, run_service
 from openllm.bento.serving.supervisor import WorkerPlan
 from openllm.config.settings import Settings
 from openllm.errors import OpenLLMError
@@ -32,10 +32,10 @@ def main() -> int:
     configure_logging(settings.log_level)
     folder = Path(plan.folder)
     specs = merge_document(read_document(folder / DOCUMENT), {})
-    deployment = Deployment(specs, settings, tuple(map(Path, plan.engines)))
+    served = ServicePlan(specs, settings, tuple(map(Path, plan.engines)))
     threading.Thread(target=_wait_orphaned, daemon=True).start()
     try:
-        run_service(load_project(folder, deployment), socket.socket(fileno=plan.listener))
+        run_service(load_project(folder, served), socket.socket(fileno=plan.listener))
     except OpenLLMError as error:
         logger.error("%s", error)
         return error.exit_code
@@ -46,9 +46,8 @@ def _wait_orphaned() -> None:
     """The supervisor keeps our standard input open for as long as it lives; without it, drain and
     end.
     """
-    while os.read(
-        sys.stdin.fileno(), 4096
-    ):  # not its buffer: a thread must not hold that while the interpreter ends
+    # Not its buffer: a thread must not hold that while the interpreter ends.
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 import msgspec
 
+from openllm.bento.serving.signals import answering
 from openllm.config.settings import Settings, foreign_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
@@ -27,10 +27,8 @@ from openllm.remote.child import EnginePlan, EngineProcess
 
 logger = logging.getLogger("openllm")
 
-_ASKED_TO = (
-    0,
-    -signal.SIGTERM,
-)  # exit codes of a worker that was asked to end; the second: while it was starting
+# Exit codes of a worker that was asked to end; the second: while it was starting.
+_ASKED_TO = (0, -signal.SIGTERM)
 LAST_WORDS_SECONDS = 15.0  # for API workers to end by themselves once an engine has died
 
 
@@ -123,7 +121,7 @@ def supervise(fleet: Fleet, listener: socket.socket) -> None:
     events: queue.SimpleQueue[_Ended | int] = queue.SimpleQueue()
     engines: list[Child] = []
     workers: list[Child] = []
-    with _signals_to(events):
+    with answering(lambda number, frame: events.put(number)):
         try:
             for at, (plan, devices) in enumerate(_engine_plans(fleet)):
                 name = f"The engine of {fleet.specs[at].served_name}"
@@ -133,7 +131,7 @@ def supervise(fleet: Fleet, listener: socket.socket) -> None:
                 _watched("An API worker", WorkerProcess(fleet, listener), events) for _ in count
             )
             listener.close()  # the workers have it
-            _wait(events, set(map(_pid, workers)), workers)
+            _wait(events, {worker.pid for worker in workers}, workers)
         finally:
             for child in (*workers, *engines):
                 child.terminate()
@@ -170,10 +168,6 @@ def _wait(events: queue.SimpleQueue[_Ended | int], left: set[int], workers: list
         left.discard(event.child.pid)
 
 
-def _pid(child: Child) -> int:
-    return child.pid
-
-
 def _watched(name: str, child: Child, events: queue.SimpleQueue[_Ended | int]) -> Child:
     """Report the end of `child` to `events`."""
 
@@ -182,16 +176,3 @@ def _watched(name: str, child: Child, events: queue.SimpleQueue[_Ended | int]) -
 
     threading.Thread(target=watch, daemon=True).start()
     return child
-
-
-@contextmanager
-def _signals_to(events: queue.SimpleQueue[_Ended | int]) -> Iterator[None]:
-    def put(number: int, frame: Any) -> None:
-        events.put(number)
-
-    before = {number: signal.signal(number, put) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -144,8 +144,8 @@ class ChatWire:
         self._end = b',"usage":null}\n\n' if self._usage else b"}\n\n"
         self._after_text = b'},"logprobs":null,"finish_reason":null}]' + self._end
         role = (
-            b'{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]'
-            + self._end
+            b'{"role":"assistant","content":"","refusal":null}'
+            b',"logprobs":null,"finish_reason":null}]' + self._end
         )
         self._roles = b"".join(start + role for start in starts)
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.image.containerfile import ContainerOptions, render_dockerfile
+from openllm.bento.image.dockerfile import ContainerOptions, render_dockerfile
 from openllm.bento.image.kubernetes import METRIC, Replicas, write_manifests
 from openllm.bento.pack.resources import Resources
 from openllm.config.settings import Settings

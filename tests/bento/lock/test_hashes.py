@@ -19,7 +19,7 @@ import pytest
 from openllm.bento.build import BuildOptions, build
 from openllm.bento.inspect import inspect_bento, verify_bento
 from openllm.bento.lock.hashes import fetch_hashes, known_hashes
-from openllm.bento.lock.lock import lock_requirements
+from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_name
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError

@@ -11,7 +11,7 @@ import pytest
 
 from openllm.bento.build import BuildOptions, BuildResult, build
 from openllm.bento.inspect import inspect_bento, verify_bento
-from openllm.bento.pack.packing import inside_sources
+from openllm.bento.pack.sources import inside_sources
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError, WeightsError
 from tests.bento.conftest import running

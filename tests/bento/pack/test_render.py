@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openllm.bento.pack.render import render_readme, render_service, tag_name
+from openllm.bento.pack.render import render_readme, render_service
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
 
@@ -90,22 +90,3 @@ def test_the_readme_defuses_what_a_name_may_hold() -> None:
     text = render_readme("demo", [LLMSpec(model_id="demo", name="a`$(x)`'; {{ 7 }} <b>")])
     for mark in ("$(", "{{", "<b>", "'; "):
         assert mark not in text
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("meta-llama/Llama-3.2-1B-Instruct", "meta-llama--llama-3.2-1b-instruct"),
-        ("My Model!", "my-model"),
-        ("__x__", "x"),
-        ("a" * 80, "a" * 63),
-    ],
-)
-def test_a_tag_name_is_made_of_any_id(text: str, name: str) -> None:
-    assert tag_name(text) == name
-    assert render_service(name)
-
-
-def test_a_name_of_nothing_usable_is_refused() -> None:
-    with pytest.raises(BuildError, match="No tag name"):
-        tag_name("!!!")

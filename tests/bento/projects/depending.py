@@ -1,4 +1,4 @@
-"""A new-style service with two models as dependencies: what tests/bento/runner/test_runners.py
+"""A new-style service with two models as dependencies: what tests/bento/runner/test_handles.py
 serves.
 """
 

@@ -1,4 +1,4 @@
-"""A service of BentoML's first kind with two Runners: what tests/bento/runner/test_runners.py
+"""A service of BentoML's first kind with two Runners: what tests/bento/runner/test_handles.py
 serves.
 """
 

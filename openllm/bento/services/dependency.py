@@ -1,0 +1,61 @@
+"""An engine's service as something another service depends on: BentoML starts its process, and an
+`LLM` reaches it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from openllm.bento.services.engine import EngineService, address_of
+from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
+from openllm.remote.backend import RunnerBackend
+
+# The base of BentoML's dependencies; `bentoml.depends` is a function around it.
+Dependency: type[Any] = bentoml.Dependency
+
+
+class EngineDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
+    """What makes BentoML start an engine's process beside a service; its value in the service is
+    None.
+    """
+
+    def get(self) -> None:
+        return None
+
+
+class LLMDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
+    """An engine's service as the attribute of another: its value is an `LLM`."""
+
+    _resolved: LLM | None  # kept by BentoML
+
+    def get(self) -> LLM:
+        """An LLM over the engine's process; where BentoML starts none (development mode, a script),
+        one in this one.
+        """
+        found: LLM = self._resolved or remote_llm(self.on)
+        return found
+
+    async def close(self) -> None:
+        """Called by BentoML when the service ends."""
+        llm, self._resolved = self._resolved, None
+        if llm is not None:
+            await llm.aclose()
+
+
+def remote_llm(service: EngineService) -> LLM:
+    """An LLM over the engine that `service` stands for."""
+    return connect(*service.localised(), address_of(service.name))
+
+
+def connect(spec: LLMSpec, weights_dir: Path | None, address: Path | None) -> LLM:
+    """An LLM whose engine listens at `address`; None: with an engine of its own in this process."""
+    if address is None:
+        return LLM.from_spec(spec, weights_dir)
+    reason = f"Backend {spec.backend or 'chosen there'}: in a process of its own."
+    return LLM.from_spec(
+        spec, weights_dir, lambda spec, place: (RunnerBackend(spec, place, address), reason)
+    )

@@ -1,0 +1,157 @@
+"""Engines as BentoML services of their own: a process that `bentoml serve` starts, supervises and
+gives its GPUs.
+
+No HTTP passes between them and the service that depends on them: BentoML's Unix socket only says
+where ours is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import attrs
+import bentoml
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from openllm.bento.pack.sources import localise
+from openllm.bento.services.front import Front
+from openllm.bento.services.references import carry_sources, find_source
+from openllm.bento.services.worker import SHARED_CONFIG
+from openllm.config.settings import Settings, restrict_devices
+from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError, OpenLLMError
+from openllm.hardware.assignment import share_devices, visible_devices
+from openllm.llm.llm import LLM
+from openllm.remote.server import EngineServer
+
+logger = logging.getLogger("openllm")
+
+USERS_SECONDS = 5.0  # that users get beyond the time to drain
+
+
+class EngineWorker:
+    """The inner class of every engine's service: brings the engine up, and down when its users are
+    gone.
+    """
+
+    bento_service: EngineService  # set by BentoML on each instance
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def begin(self) -> None:
+        await self.bento_service.begin()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def end(self) -> None:
+        await self.bento_service.end()
+
+    async def __is_ready__(self) -> bool:
+        return self.bento_service.ready
+
+
+@attrs.define(eq=False, slots=False)
+class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
+    """One engine. `choose` gives the spec in force and the GPUs it may see (None: all), once the
+    process runs.
+    """
+
+    choose: Callable[[], tuple[LLMSpec, str | None]] = attrs.field(init=False, default=None)
+    sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
+    _server: EngineServer | None = attrs.field(init=False, default=None)
+    _starting: asyncio.Task[None] | None = attrs.field(init=False, default=None)
+    _served: LLM | None = attrs.field(init=False, default=None)
+
+    @property
+    def ready(self) -> bool:
+        return self._served is not None and self._served.started and self._served.failure is None
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """The application of the engine's process: nothing but its lifespan and health."""
+        _, devices = self.choose()
+        if devices is not None:
+            restrict_devices(devices)
+        logging.getLogger("openllm").setLevel(Settings.from_env().log_level.upper())
+        self._served = LLM.from_spec(*self.localised())
+        host = super().to_asgi(is_main)
+
+        async def health(scope: Scope, receive: Receive, send: Send) -> None:
+            status = 200 if self.ready else 503
+            if scope.get("path") not in ("/livez", "/readyz", "/healthz"):
+                status = 404
+            await PlainTextResponse("", status)(scope, receive, send)
+
+        return Front(host, health)
+
+    def localised(self) -> tuple[LLMSpec, Path | None]:
+        """The spec in force with directories in place of store tags, and where its weights are."""
+        spec, _ = self.choose()
+        return localise(spec, partial(find_source, self))
+
+    async def begin(self) -> None:
+        """Listen at once, and load meanwhile."""
+        address = address_of(self.name)
+        if address is None or self._served is None:
+            raise ConfigurationError(
+                f"{self.name} is served by itself.", hint="Serve the service that depends on it."
+            )
+        self._server = EngineServer(self._served, address)
+        await self._server.listen()
+        self._starting = asyncio.create_task(self._server.start())
+        self._starting.add_done_callback(self._started)
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        """An engine that cannot start has told its users why; BentoML's supervisor decides what
+        becomes of it.
+        """
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s", error, exc_info=None if isinstance(error, OpenLLMError) else error)
+
+    async def end(self) -> None:
+        """Wait for the users to drain and leave, then stop."""
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+        if self._server is not None:
+            await self._server.wait_unused(Settings.from_env().drain_seconds + USERS_SECONDS)
+            await self._server.close()
+
+
+def make_engine_service(
+    name: str, specs: Sequence[LLMSpec], at: int, **config: Any
+) -> EngineService:
+    """The service of `specs[at]`, one of those that are served together; `config` is BentoML's."""
+    service: EngineService = bentoml.service(
+        name=name, service_class=EngineService, **{**SHARED_CONFIG, **config}
+    )(type("EngineOf" + name, (EngineWorker,), {}))
+    service.choose = lambda: (specs[at], share_devices(specs, visible_devices())[at])
+    carry_sources(service, specs[at : at + 1])
+    return service
+
+
+def address_of(name: str) -> Path | None:
+    """Where the engine of service `name` listens: beside the socket that BentoML has made for it.
+    None: nowhere.
+
+    Errors: ConfigurationError when BentoML was told to use TCP between processes.
+    """
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    url = BentoMLContainer.remote_runner_mapping.get().get(name)
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme != "file":
+        raise ConfigurationError(
+            "Engines are reached over Unix sockets only.",
+            hint="Unset BENTOML_NO_UDS; WSL and Windows cannot do this.",
+        )
+    return (
+        Path(unquote(parts.path)).parent
+        / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.engine"
+    )

@@ -1,0 +1,136 @@
+"""The BentoML service that a rendered service.py makes: the same one under `bentoml serve`, a
+container and `start`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import bentoml
+from bentoml.exceptions import BentoMLException
+from starlette.types import ASGIApp
+
+from openllm.bento.lock.image import LockedImage
+from openllm.bento.pack.document import merge_document, read_document
+from openllm.bento.pack.render import render_readme
+from openllm.bento.pack.sources import localise
+from openllm.bento.services.dependency import EngineDependency, connect
+from openllm.bento.services.engine import address_of, make_engine_service
+from openllm.bento.services.front import Front
+from openllm.bento.services.references import carry_sources, find_source
+from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
+from openllm.config.settings import Settings, spec_layer
+from openllm.config.spec import LLMSpec
+from openllm.errors import OpenLLMError
+
+
+def create_service(name: str, file: str, document: str) -> LLMService:
+    """The service of the specs in `document`, a file beside `file`.
+
+    Errors: BentoMLException, which BentoML's commands show as its one line.
+    """
+    try:
+        return _make_service(name, file, document)
+    except OpenLLMError as error:
+        raise BentoMLException(str(error)) from None
+
+
+def _make_service(name: str, file: str, document: str) -> LLMService:
+    baked = read_document(Path(file).parent / document)
+    specs = merge_document(baked, {})
+    identifier = name.replace(".", "_").replace("-", "_")
+    workers = Settings.from_env().api_workers
+
+    class CheckedWorker(Worker):
+        @bentoml.on_deployment  # type: ignore[untyped-decorator]  # bentoml has no types
+        @staticmethod
+        def check() -> None:
+            service.check()
+
+    engines = []
+    if len(specs) > 1 or workers > 1:
+        in_force = merge_document(baked, spec_layer())
+        engines = [
+            make_engine_service(f"{identifier}_engine_{at}", in_force, at)
+            for at in range(len(in_force))
+        ]
+        for engine in engines:
+            setattr(CheckedWorker, engine.name, EngineDependency(engine))
+    service: LLMService = bentoml.service(
+        name=identifier,
+        service_class=LLMService,
+        image=LockedImage.for_specs(specs),
+        description=render_readme(name, specs),
+        labels=dict(LABELS),
+        **{**SHARED_CONFIG, "workers": workers},
+    )(CheckedWorker)
+    service.baked = baked
+    service.engines = tuple(engine.name for engine in engines)
+    carry_sources(service, specs)
+    return service
+
+
+@attrs.frozen
+class ServicePlan:
+    """What one process serves: specs that nothing overrides any more, and how the process
+    behaves.
+    """
+
+    specs: tuple[LLMSpec, ...]
+    settings: Settings
+    engines: tuple[Path, ...] = ()  # sockets of engines that have processes of their own
+
+
+@attrs.define(eq=False, slots=False)
+class LLMService(HTTPService):
+    """A BentoML service whose HTTP application is openllm's own.
+
+    `baked` are the specs as the Bento has them, `engines` the services of engines that have
+    processes of their own. `plan` is what `openllm start` decided; without it, the environment
+    rules.
+    """
+
+    baked: tuple[Mapping[str, Any], ...] = attrs.field(init=False, default=())
+    engines: tuple[str, ...] = attrs.field(init=False, default=())
+    sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
+    plan: ServicePlan | None = attrs.field(init=False, default=None)
+
+    def plan_in_force(self) -> ServicePlan:
+        """What `start` decided, or the baked specs under the environment. Errors:
+        ConfigurationError.
+        """
+        if self.plan is not None:
+            return self.plan
+        return ServicePlan(merge_document(self.baked, spec_layer()), Settings.from_env())
+
+    def check(self) -> None:
+        """Called once before any worker starts: what cannot work is one line here, not a trace in
+        each worker.
+        """
+        try:
+            for spec in self.plan_in_force().specs:
+                find_source(self, spec.model_id)
+        except OpenLLMError as error:
+            raise BentoMLException(str(error)) from None
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """The application of one worker; BentoML's own keeps the lifespan and its hooks."""
+        plan = self.plan_in_force()
+        addresses: tuple[Path | None, ...] = (None,) * len(plan.specs)
+        if plan.engines or self.engines:
+            addresses = plan.engines or tuple(address_of(name) for name in self.engines)
+        llms = [
+            connect(*localise(spec, partial(find_source, self)), address)
+            for spec, address in zip(plan.specs, addresses, strict=True)
+        ]
+        life = self.begin_life(
+            llms,
+            plan.settings,
+            workers=plan.settings.api_workers,
+            apart=None not in addresses,
+        )
+        return Front(super().to_asgi(is_main), life.server)

@@ -1,0 +1,82 @@
+"""What the services that speak HTTP have in common: BentoML's configuration, and a worker's life.
+
+A service is described in one object and run by its worker: `HTTPService` is the description, and
+`Worker` the base of the class whose instance BentoML makes in each worker process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import bentoml
+
+import openllm
+from openllm.config.settings import Settings
+from openllm.llm.llm import LLM
+from openllm.remote.peers import Peers
+
+if TYPE_CHECKING:
+    from openllm.http.life import WorkerLife
+
+# BentoCloud's gateway goes by it; here nothing cuts a long answer off.
+LONGEST_ANSWER_SECONDS = 24 * 3600
+SHARED_CONFIG: Mapping[str, Any] = {
+    "traffic": {"timeout": LONGEST_ANSWER_SECONDS},
+    "workers": 1,
+    "metrics": {"enabled": False},  # ours are at /metrics
+    "logging": {"access": {"enabled": False}},
+}
+LABELS = {"openllm": openllm.__version__, "openai_endpoint": "/v1"}
+
+
+@attrs.define(eq=False, slots=False)
+class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
+    """A service whose workers run openllm's HTTP server; `life` is this process's worker's."""
+
+    life: WorkerLife = attrs.field(init=False, default=None)
+
+    def begin_life(
+        self, llms: Sequence[LLM], settings: Settings, *, workers: int, apart: bool
+    ) -> WorkerLife:
+        """The life of one of `workers` workers that serve `llms`; `apart`: their engines have
+        processes of their own, which all workers share.
+        """
+        from openllm.http.app import create_app
+        from openllm.http.life import WorkerLife
+
+        logging.getLogger("openllm").setLevel(settings.log_level.upper())
+        server = create_app(llms, settings)
+        if apart:
+            server.peers = Peers(llms, workers, server.metrics.report)
+        self.life = WorkerLife(server)
+        return self.life
+
+    def on_load_bento(self, bento: bentoml.Bento) -> None:
+        """Called by BentoML: the Bento may have been built for another number of workers, without
+        the engines.
+        """
+        for service in self.all_services().values():
+            service.bento = bento
+
+
+class Worker:
+    """A large language model behind OpenAI's API and openllm's own."""
+
+    bento_service: HTTPService  # set by BentoML on each instance
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def load(self) -> None:
+        self.bento_service.life.start()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml has no types
+    async def unload(self) -> None:
+        await self.bento_service.life.close()
+
+    async def __is_ready__(self) -> bool:
+        return self.bento_service.life.ready
+
+    async def __is_alive__(self) -> bool:
+        return self.bento_service.life.alive

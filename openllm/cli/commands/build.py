@@ -1,0 +1,145 @@
+"""Pack a model and its service into a Bento."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openllm.cli.given.artefacts import Artefacts, container_options, given_artefacts
+from openllm.cli.given.options import (
+    SectionedCommand,
+    format_option,
+    given_spec,
+    parse_pairs,
+    spec_options,
+)
+from openllm.cli.given.specs import model_argument, print_specs, read_resources, read_specs
+from openllm.cli.output import note, print_json, readable_size
+from openllm.config.settings import Settings
+
+if TYPE_CHECKING:
+    from openllm.bento.build import BuildResult
+
+
+@click.command(cls=SectionedCommand)
+@model_argument
+@spec_options()
+@click.option("--bento-name", metavar="NAME", help="The Bento's name; by default the model's.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    callback=parse_pairs,
+    metavar="KEY=VALUE",
+    help="A label; repeatable.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(("inside", "reference")),
+    default="inside",
+    show_default=True,
+    help=(
+        "Whether the Bento carries the weights, or names their commit on the Hub and fetches them"
+        " at start."
+    ),
+)
+@click.option(
+    "--hashes",
+    is_flag=True,
+    help="Lock every package with its SHA-256, asked of pip's package index.",
+)
+@container_options
+@click.option(
+    "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
+)
+@format_option("text", "tag", "json")
+def command(
+    model: str | None,
+    recipe: Path | None,
+    bento_name: str | None,
+    weights: str,
+    print_spec: bool,
+    output: str,
+    **options: Any,
+) -> None:
+    """Pack a model and its service into a Bento, and print the Bento's tag.
+
+    The Bento carries weights, adapters, the options below and locked requirements; `bentoml serve
+    TAG` answers like `openllm start` with the same options. The same input gives the same version,
+    and then nothing is written again.
+
+    \b
+    openllm build demo
+    openllm build ./my-model --bento-name my-model -o tag
+    openllm build llama --model-id meta-llama/Llama-3.2-3B-Instruct --backend vllm
+    openllm build -f recipe.yaml
+    openllm build demo --containerize -t my/demo:1
+    openllm build demo --k8s manifests/ -t my/demo:1
+    openllm build demo --push
+    """
+    artefacts = given_artefacts(options)
+    hashes = options.pop("hashes")
+    labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}
+    named = (model, recipe, given_spec(options), Settings.from_env())
+    specs = read_specs(*named)
+    if print_spec:
+        print_specs(specs)
+        return
+    note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
+    from openllm.bento.build import BuildOptions, build
+    from openllm.bento.serving.logs import configure_logging
+
+    # What is fetched, and how much room the disk needs, is said before it happens.
+    configure_logging("info")
+    result = build(
+        specs,
+        BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes),
+    )
+    _print(result, output)
+    _make_artefacts(result.tag, artefacts)
+
+
+def _print(result: BuildResult, output: str) -> None:
+    if output == "tag":
+        click.echo(result.tag)
+    elif output == "json":
+        print_json(
+            {
+                "tag": result.tag,
+                "path": str(result.path),
+                "size": result.size,
+                "new": result.new,
+                "models": [stored.tag for stored in result.models],
+                "specs": [spec.to_dict() for spec in result.specs],
+            }
+        )
+    else:
+        done = "Built" if result.new else "Already built"
+        click.echo(f"{done} {result.tag} ({readable_size(result.size)} with its models).")
+        click.echo(f"Serve it: bentoml serve {result.tag}")
+
+
+def _make_artefacts(tag: str, artefacts: Artefacts) -> None:
+    """Make them of the Bento `tag`. Errors: BuildError, DeployError."""
+    if artefacts.container is not None:
+        from openllm.bento.image.container import containerize
+
+        note(f"Making an image of {tag} ...")
+        made = containerize(tag, artefacts.container)
+        note(f"Made the image {made.name}.")
+        if made.size is not None:
+            for part, count in made.size.rows():
+                note(f"{part:24}{readable_size(count):>12}")
+            note(f"{made.size.ratio:.2f} times the base and the locked packages.")
+    if artefacts.folder is not None:
+        from openllm.bento.image.kubernetes import write_manifests
+
+        for path in write_manifests(tag, artefacts.image or tag, artefacts.folder):
+            note(f"Wrote {path}.")
+    if artefacts.account is not None:
+        from openllm.bento.cloud.push import push
+
+        push(artefacts.account, tag, note)
+        note(f"Pushed {tag} to {artefacts.account.endpoint}.")

@@ -1,0 +1,124 @@
+"""Show versions, devices and every variable that openllm reads."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+import openllm
+from openllm.cli.given.options import format_option
+from openllm.cli.output import print_json, print_table, readable_size
+from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
+from openllm.config.spec import LLMSpec
+from openllm.config.variables import Variable
+
+DISTRIBUTIONS = (
+    "bentoml",
+    "transformers",
+    "torch",
+    "vllm",
+    "peft",
+    "xgrammar",
+    "keras-hub",
+    "keras",
+    "jax",
+    "tensorflow",
+)
+
+
+@click.command()
+@format_option("table", "json", "markdown")
+def command(output: str) -> None:
+    """Show versions, devices and every variable that openllm reads.
+
+    With -o markdown: the table of variables alone, as docs/configuration.md has it.
+    """
+    if output == "markdown":
+        click.echo(_markdown())
+        return
+    Settings.from_env()  # warns of variables that nobody knows
+    if output == "json":
+        print_json(
+            {
+                "versions": _versions(),
+                "devices": _devices(),
+                "variables": [_plain(row) for row in all_variables()],
+            }
+        )
+        return
+    print_table(("PACKAGE", "VERSION"), list(_versions().items()))
+    click.echo()
+    devices = [(item["name"], item["memory"]) for item in _devices()]
+    print_table(("DEVICE", "MEMORY"), devices)
+    click.echo()
+    variables = [_plain(row) for row in all_variables()]
+    rows = [
+        (item["name"], item["value"] or f"({item['default']})", item["meaning"])
+        for item in variables
+    ]
+    print_table(("VARIABLE", "VALUE", "MEANING"), rows)
+
+
+def _versions() -> dict[str, str]:
+    found = {
+        "openllm": openllm.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    return {**found, **{name: _version(name) for name in DISTRIBUTIONS}}
+
+
+def _version(name: str) -> str:
+    for distribution, note in ((name, ""), (f"{name}-cpu", " (built for the CPU)")):
+        try:
+            return importlib.metadata.version(distribution) + note
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+def _devices() -> list[dict[str, str]]:
+    from openllm.hardware.gpus import visible_gpus
+
+    gpus = [
+        {"name": f"cuda:{gpu.index} {gpu.name}", "memory": readable_size(gpu.total)}
+        for gpu in visible_gpus()
+    ]
+    return gpus or [{"name": "cpu", "memory": "-"}]
+
+
+def _plain(row: Variable) -> dict[str, Any]:
+    value = process_environment().get(row.name)
+    shown = "(set)" if value and row.secret else value
+    return {
+        "name": row.name,
+        "value": shown,
+        "default": _default(row),
+        "kind": row.kind,
+        "meaning": row.meaning,
+    }
+
+
+def _default(row: Variable) -> str:
+    """The default as one would write it."""
+    default = (
+        row.default if row in setting_variables() else attrs.fields_dict(LLMSpec)[row.field].default
+    )
+    if isinstance(default, bool):
+        return "true" if default else "false"
+    if row.kind == "size" and isinstance(default, int):
+        return f"{default // 2**20}MiB" if default % 2**20 == 0 else f"{default // 2**10}KiB"
+    return str(default) if isinstance(default, str | int | float | Path) else "unset"
+
+
+def _markdown() -> str:
+    lines = ["| variable | kind | default | meaning |", "|---|---|---|---|"]
+    for row in all_variables():
+        kind = ", ".join(row.choices) or row.kind
+        lines.append(f"| `{row.name}` | {kind} | {_default(row)} | {row.meaning} |")
+    return "\n".join(lines)

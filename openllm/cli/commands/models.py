@@ -1,0 +1,91 @@
+"""List the model families, and the models in the local store."""
+
+from __future__ import annotations
+
+import click
+
+from openllm import models
+from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.output import print_json, print_table, readable_size
+from openllm.errors import WeightsError
+from openllm.weights.checkpoint import architecture
+from openllm.weights.store import StoredModel, list_store
+
+# Of a family, as JSON has them.
+FAMILY_FIELDS = (
+    "name",
+    "aliases",
+    "default_id",
+    "model_ids",
+    "architectures",
+    "task",
+    "backends",
+    "license",
+    "requirements",
+    "tool_format",
+    "reasoning_format",
+)
+
+
+@click.command()
+@format_option(*FORMATS)
+def command(output: str) -> None:
+    """List the model families, and the models in the local store.
+
+    A family's name stands for its default model: `openllm start llama`. Other models of the family
+    are named by --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
+    """
+    families, stored = models.all_families(), list_store()
+    if output == "json":
+        print_json(
+            {
+                "families": [
+                    {key: getattr(family, key) for key in FAMILY_FIELDS} for family in families
+                ],
+                "stored": [
+                    {
+                        "tag": item.tag,
+                        "family": _family_of(item),
+                        "architecture": _architecture(item),
+                        "size": item.size,
+                        "path": str(item.path),
+                    }
+                    for item in stored
+                ],
+            }
+        )
+        return
+    head = ("FAMILY", "DEFAULT MODEL", "TASK", "BACKENDS", "ARCHITECTURES")
+    cells = [
+        (
+            family.name,
+            family.default_id or "-",
+            family.task,
+            ", ".join(family.backends),
+            ", ".join(family.architectures) or "any other",
+        )
+        for family in families
+    ]
+    print_table(head, cells)
+    click.echo()
+    if stored:
+        rows = [(item.tag, _family_of(item) or "-", readable_size(item.size)) for item in stored]
+        print_table(("STORED MODEL", "FAMILY", "SIZE"), rows)
+    else:
+        click.echo("The local store holds no models yet: `openllm build` puts them there.")
+
+
+def _family_of(item: StoredModel) -> str | None:
+    """The family of a stored model; None for what is no model of its own: an adapter, or something
+    else's.
+    """
+    if (known := _architecture(item)) is None:
+        return None
+    return models.resolve(str(item.metadata.get("hub_id") or item.tag), known).name
+
+
+def _architecture(item: StoredModel) -> str | None:
+    try:
+        return architecture(item.path)
+    except WeightsError:
+        return None

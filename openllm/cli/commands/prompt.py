@@ -1,0 +1,36 @@
+"""Print the prompt that a chat message becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openllm.cli.given.options import MODEL_FIELDS, given_spec, spec_options
+from openllm.cli.given.specs import read_specs
+from openllm.config.settings import Settings
+
+
+@click.command()
+@click.argument("model")
+@click.argument("text")
+@click.option("--system", help="A system message before the text.")
+@spec_options(*MODEL_FIELDS)
+def command(model: str, text: str, system: str | None, **options: Any) -> None:
+    """Print the prompt that TEXT becomes under MODEL's chat template: exactly what the engine will
+    read.
+
+    \b
+    openllm prompt demo "Hello"
+    openllm prompt ./my-model "Hello" --system "Be brief." --chat-template my.jinja
+    """
+    from openllm.llm.llm import LLM
+    from openllm.types import Conversation, Message
+
+    (spec,) = read_specs(model, None, given_spec(options), Settings.from_env())
+    said = (*([Message("system", system)] if system is not None else []), Message("user", text))
+    path = Path(spec.model_id).expanduser()  # a directory need not hold weights for this
+    click.echo(
+        LLM.from_spec(spec, path if path.is_dir() else None).renderer.render(Conversation(said))
+    )

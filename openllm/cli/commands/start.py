@@ -1,0 +1,81 @@
+"""Serve a model over HTTP."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import openllm
+from openllm.cli.given.options import (
+    SectionedCommand,
+    given_settings,
+    given_spec,
+    settings_options,
+    spec_options,
+)
+from openllm.cli.given.specs import model_argument, print_specs, read_specs
+from openllm.config.spec import LLMSpec
+
+
+@click.command(cls=SectionedCommand)
+@model_argument
+@spec_options()
+@settings_options
+@click.option(
+    "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
+)
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="Start again when the recipe, the model's files or openllm's code change.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    model: str | None,
+    recipe: Path | None,
+    print_spec: bool,
+    reload: bool,
+    **options: Any,
+) -> None:
+    """Serve a model over HTTP: OpenAI's API, health, metrics and a chat page on one port.
+
+    MODEL is the name of a family (`openllm models`) or recipe (`openllm recipes`), a directory, a
+    Hub id, the tag of a stored model or of a built Bento. Without it, the demo model that comes
+    along is served.
+
+    \b
+    openllm start
+    openllm start ./my-model --max-model-len 8192
+    openllm start llama --model-id meta-llama/Llama-3.2-3B-Instruct --backend vllm
+    openllm start demo --adapter-id ./adapters/pirate:pirate --port 8080
+    openllm start -f recipe.yaml
+
+    An option beats its OPENLLM_* variable, a variable the recipe or Bento, and those what the
+    family says.
+    """
+    settings = given_settings(options)
+    specs = read_specs(model, recipe, given_spec(options), settings)
+    if print_spec:
+        print_specs(specs)
+        return
+    if reload:
+        ctx.exit(_reload(specs, recipe))
+    from openllm.bento.serve import serve
+
+    serve(specs, settings)
+
+
+def _reload(specs: Sequence[LLMSpec], recipe: Path | None) -> int:
+    """Run this command line without --reload in a child, again and again; the exit code."""
+    from openllm.cli.reload import run_reloading
+
+    models = [path for spec in specs if (path := Path(spec.model_id).expanduser()).is_dir()]
+    watched = [Path(openllm.__file__).parent, *([recipe] if recipe else []), *models]
+    arguments = [part for part in sys.argv[1:] if part != "--reload"]
+    return run_reloading([sys.executable, "-m", "openllm", *arguments], watched)

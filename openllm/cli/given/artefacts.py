@@ -1,0 +1,122 @@
+"""The options that make something of a built Bento: an image, manifests for Kubernetes, a copy on
+BentoCloud.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from openllm.cli.given.options import F, with_options
+from openllm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from openllm.bento.cloud.account import Account
+    from openllm.bento.image.dockerfile import ContainerOptions
+
+# Parameter names and flags; each goes with --containerize only.
+_FLAGS = {
+    "image_name": "--image-tag",
+    "engine": "--engine",
+    "base_image": "--base-image",
+    "system_packages": "--system-packages",
+    "dockerfile_parts": "--dockerfile-part",
+}
+
+
+def container_options(function: F) -> F:
+    """--containerize and what goes with it."""
+    return with_options(
+        function,
+        click.option("--containerize", is_flag=True, help="Make an image of the Bento, too."),
+        click.option(
+            "-t", "--image-tag", "image_name", metavar="NAME[:TAG]", help="The image's name."
+        ),
+        click.option(
+            "--engine",
+            metavar="ENGINE",
+            help="docker, podman or buildah; by default the first found.",
+        ),
+        click.option(
+            "--base-image",
+            metavar="IMAGE",
+            help="A Debian image with Python; by default python:*-slim.",
+        ),
+        click.option(
+            "--system-packages",
+            metavar="PACKAGE,...",
+            help="Debian packages to install, separated by commas.",
+        ),
+        click.option(
+            "--k8s",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write Kubernetes manifests for the image of this Bento there.",
+        ),
+        click.option(
+            "--dockerfile-part",
+            "dockerfile_parts",
+            multiple=True,
+            metavar="BLOCK=FILE",
+            help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
+        ),
+        click.option("--push", is_flag=True, help="Send the Bento and its models to BentoCloud."),
+    )
+
+
+@attrs.frozen
+class Artefacts:
+    """What is to be made of a Bento once it is built: an image, manifests that name one, a copy for
+    an account.
+    """
+
+    container: ContainerOptions | None
+    folder: Path | None
+    image: str | None
+    account: Account | None = None
+
+
+def given_artefacts(options: dict[str, Any]) -> Artefacts:
+    """Take the options of an image, of manifests and of a push out of `options`.
+
+    Everything that can be known beforehand is checked, a token too: a build takes long.
+    Errors: ConfigurationError, BuildError, DeployError.
+    """
+    values = {name: options.pop(name) for name in _FLAGS}
+    wanted, folder, image = options.pop("containerize"), options.pop("k8s"), values["image_name"]
+    push = options.pop("push")
+    alone = {"image_name"} if folder is not None else set()
+    if not wanted and (
+        stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]
+    ):
+        raise ConfigurationError(f"{stray[0]} goes with --containerize.", hint="Add it.")
+    if image is not None:
+        from openllm.bento.image.dockerfile import check_image
+
+        check_image(image, "an image's name")
+    container = _container(values) if wanted else None
+    if push:
+        from openllm.bento.cloud.account import connect
+
+        return Artefacts(container, folder, image, connect())
+    return Artefacts(container, folder, image)
+
+
+def _container(values: dict[str, Any]) -> ContainerOptions:
+    from openllm.bento.image.container import find_engine
+    from openllm.bento.image.dockerfile import ContainerOptions, read_part
+
+    said = {"base_image": values["base_image"]} if values["base_image"] is not None else {}
+    packages = values["system_packages"]
+    found = ContainerOptions(
+        name=values["image_name"],
+        engine=values["engine"],
+        system_packages=tuple(packages.split(",")) if packages is not None else (),
+        parts=dict(read_part(text) for text in values["dockerfile_parts"]),
+        **said,
+    )
+    find_engine(found.engine)
+    return found

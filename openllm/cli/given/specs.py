@@ -1,0 +1,117 @@
+"""Which specs a command line means: MODEL, options, a recipe or a built Bento, and the
+environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openllm import models
+from openllm.cli.given.options import F
+from openllm.cli.output import print_json
+from openllm.config.recipes import find_recipe
+from openllm.config.settings import Settings, spec_layer
+from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.llm.resolve import Layers, resolve_model
+from openllm.weights.store import is_tag
+
+if TYPE_CHECKING:
+    from openllm.bento.pack.resources import Resources
+
+# What names one model and so cannot be said once for several.
+IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
+
+
+def model_argument(function: F) -> F:
+    """MODEL and -f/--file."""
+    file = click.option(
+        "-f",
+        "--file",
+        "recipe",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A recipe: a YAML file with the fields of a spec, or several specs under llms.",
+    )
+    return click.argument("model", required=False, metavar="[MODEL]")(file(function))
+
+
+def read_specs(
+    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
+) -> tuple[LLMSpec, ...]:
+    """The specs in force. `model` may also name a recipe that comes with openllm, or a Bento of the
+    local store.
+
+    The command line beats the environment, that the recipe or Bento, that the family. Errors:
+    ConfigurationError.
+    """
+    if model is not None and recipe is not None:
+        raise ConfigurationError(
+            "MODEL and --file exclude each other.", hint="Write the model into the recipe."
+        )
+    path, environment = _document(model, recipe, explicit, settings), spec_layer()
+    if path is None:
+        return (resolve_model(model, Layers(explicit, environment), settings),)
+    from openllm.bento.pack.document import merge_document, read_document
+
+    written = read_document(path)
+    if len(written) > 1:
+        _refuse_identity(explicit, environment, len(written))
+    specs = [resolve_model(None, Layers(explicit, environment, item), settings) for item in written]
+    return merge_document([spec.to_dict() for spec in specs], {})
+
+
+def print_specs(specs: Sequence[LLMSpec]) -> None:
+    """One spec as a JSON object, several as an array."""
+    plain = [spec.to_dict() for spec in specs]
+    print_json(plain[0] if len(plain) == 1 else plain)
+
+
+def read_resources(
+    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
+) -> Resources:
+    """The GPUs that a recipe or Bento asks for; none said where MODEL names neither. Errors:
+    ConfigurationError.
+    """
+    from openllm.bento.pack import document
+    from openllm.bento.pack.resources import Resources
+
+    path = _document(model, recipe, explicit, settings)
+    return document.read_resources(path) if path else Resources()
+
+
+def _document(
+    model: str | None, recipe: Path | None, explicit: Mapping[str, Any], settings: Settings
+) -> Path | None:
+    """The file of a recipe or Bento; None when MODEL names neither."""
+    if recipe is not None or model is None or explicit.get("model_id") is not None:
+        return recipe
+    if is_bento(model, settings.bentoml_home):
+        from openllm.bento.pack.document import bento_document
+
+        return bento_document(model)
+    try:
+        models.get(model)
+    except UnknownFamily:
+        return find_recipe(model)
+    return None
+
+
+def is_bento(tag: str, home: Path) -> bool:
+    """Whether the local Bento store has `name:version` (version may be latest)."""
+    name, _, version = tag.partition(":")
+    return is_tag(tag) and (home / "bentos" / name / version).exists()
+
+
+def _refuse_identity(
+    explicit: Mapping[str, Any], environment: Mapping[str, Any], count: int
+) -> None:
+    said = [f"--{field.replace('_', '-')}" for field in IDENTITY if explicit.get(field) is not None]
+    said += [f"OPENLLM_{field.upper()}" for field in IDENTITY if environment.get(field) is not None]
+    if said:
+        raise ConfigurationError(
+            f"{said[0]} cannot apply to {count} models.", hint="Write it into the recipe."
+        )

@@ -1,0 +1,40 @@
+"""How commands print: results on stdout as a table, JSON or bare text; what happens meanwhile on
+stderr.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+GAP = 2  # columns between columns
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their longest cell, the last one ragged."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        line = "".join(cell.ljust(width + GAP) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def note(text: str) -> None:
+    """One line of progress; what would not print stands there as a question mark."""
+    click.echo("".join(each if each.isprintable() else "?" for each in text), err=True)
+
+
+def readable_size(size: int) -> str:
+    """Bytes for people: 1.5 GiB."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
