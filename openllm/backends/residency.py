@@ -18,14 +18,14 @@ from openllm.errors import AdapterNotFound, Conflict
 
 
 class Mountable(Protocol):
-    """What a shelf needs of a backend."""
+    """What the residency of adapters needs of a backend."""
 
     async def mount_adapter(self, name: str, path: Path) -> None: ...
 
     async def unmount_adapter(self, name: str) -> None: ...
 
 
-class Shelf(Protocol):
+class Residency(Protocol):
     """The adapters that requests may name, as an LLM needs them."""
 
     @property
@@ -51,7 +51,7 @@ class _Adapter:
     loading: asyncio.Task[None] | None = None
 
 
-class AdapterShelf:
+class LocalResidency:
     """The adapters of one engine, at most `max_resident` of them loaded (None: all). Lives on one
     event loop.
 
@@ -103,7 +103,7 @@ class AdapterShelf:
             raise error
 
     def use(self, name: str | None) -> contextlib.AbstractAsyncContextManager[None]:
-        """`async with shelf.use(name):` around a request; None is the base model. Errors on
+        """`async with residency.use(name):` around a request; None is the base model. Errors on
         entering: AdapterNotFound and what the backend raises when it cannot load."""
         return contextlib.nullcontext() if name is None else _Use(self, name)
 
@@ -245,22 +245,22 @@ class AdapterShelf:
 class _Use:
     """One request's hold on one adapter."""
 
-    __slots__ = ("_adapter", "_name", "_shelf")
+    __slots__ = ("_adapter", "_name", "_residency")
 
-    def __init__(self, shelf: AdapterShelf, name: str) -> None:
-        self._shelf = shelf
+    def __init__(self, residency: LocalResidency, name: str) -> None:
+        self._residency = residency
         self._name = name
         self._adapter: _Adapter | None = None
 
     async def __aenter__(self) -> None:
-        self._adapter = await self._shelf._acquire(self._name)
+        self._adapter = await self._residency._acquire(self._name)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         adapter, self._adapter = self._adapter, None
         if adapter is not None:
-            self._shelf._release(adapter)
+            self._residency._release(adapter)
 
 
 def _is_resident(adapter: _Adapter) -> bool:

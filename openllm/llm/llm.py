@@ -132,7 +132,7 @@ class LLM(Assembly):
             self.backend,
             engine_request,
             self._choices(engine_request),
-            self.shelf.use(request.adapter),
+            self.residency.use(request.adapter),
         )
 
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:

@@ -143,10 +143,10 @@ class RunnerBackend(Backend):
         )
         return found
 
-    # Adapters: the engine's process keeps the shelf, for all its users.
+    # Adapters: the engine's process decides which are resident, for all its users.
 
-    def make_shelf(self) -> SharedShelf:
-        return SharedShelf(self)
+    def make_residency(self) -> SharedResidency:
+        return SharedResidency(self)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class _Closed(EngineDead):
     """This process hung up itself: what runs ends as cancelled."""
 
 
-class SharedShelf:
+class SharedResidency:
     """The adapters of an engine that other processes use, too: asked for there, known here by its
     word.
     """

@@ -100,7 +100,7 @@ class User(Link):
         llm.backend.check(request)
         take = partial(self._take, number) if request.params.n == 1 else None
         async with (
-            llm.shelf.use(request.adapter),
+            llm.residency.use(request.adapter),
             aclosing(llm.backend.generate(request, take)) as deltas,
         ):
             async for delta in deltas:
@@ -182,12 +182,12 @@ class User(Link):
         )
 
     async def _mount(self, frame: Mount) -> Frame:
-        await self._server.llm.shelf.add(frame.name, Path(frame.path))
+        await self._server.llm.residency.add(frame.name, Path(frame.path))
         self._server.announce()
         return Done(frame.number)
 
     async def _unmount(self, frame: Unmount) -> Frame:
-        await self._server.llm.shelf.remove(frame.name, wait=frame.wait)
+        await self._server.llm.residency.remove(frame.name, wait=frame.wait)
         self._server.announce()
         return Done(frame.number)
 
