@@ -21,7 +21,8 @@ from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.vllm.deltas import Wish
 from openllm.backends.vllm.embedding import embed_prompts
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
-from openllm.backends.vllm.launch import Launched, engine_args_class, launch
+from openllm.backends.vllm.launch import engine_args_class, launch
+from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.params import choices_asked, sampling_params
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Sink
