@@ -1,0 +1,36 @@
+"""The answer to an admitted request as an `LLM`'s callers get it: whole, or what is new as it
+comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from openllm.answer.generation import Generation, collect, raise_failure
+from openllm.types import CompletionOutput, GenerationOutput
+
+Admit = Callable[[], Awaitable[Generation]]
+
+
+async def whole(admit: Admit) -> GenerationOutput:
+    """Errors: those of `admit`, Overloaded, EngineError, EngineDead."""
+    return await collect(await admit())
+
+
+async def pieces(admit: Admit) -> AsyncGenerator[GenerationOutput, None]:
+    """One output for each delta, and the usage so far. Errors: as of `whole`."""
+    async with await admit() as generation:
+        prompt = generation.prompt_token_ids
+        async for delta in generation:
+            raise_failure(delta)
+            output = CompletionOutput(
+                delta.index,
+                delta.text,
+                delta.token_ids,
+                delta.finish_reason,
+                delta.stop_reason,
+                delta.logprobs,
+            )
+            yield GenerationOutput(
+                generation.request_id, prompt, [output], generation.usage, delta.prompt_logprobs
+            )
