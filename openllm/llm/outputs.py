@@ -18,7 +18,9 @@ async def whole(admit: Admit) -> GenerationOutput:
 
 
 async def pieces(admit: Admit) -> AsyncGenerator[GenerationOutput, None]:
-    """One output for each delta, and the usage so far. Errors: as of `whole`."""
+    """One output for each delta, and the usage so far. What belongs to the prompt comes once: its
+    token ids with the first piece, its logprobs with the first of choice 0. Errors: as of `whole`.
+    """
     async with await admit() as generation:
         prompt = generation.prompt_token_ids
         async for delta in generation:
@@ -34,3 +36,4 @@ async def pieces(admit: Admit) -> AsyncGenerator[GenerationOutput, None]:
             yield GenerationOutput(
                 generation.request_id, prompt, [output], generation.usage, delta.prompt_logprobs
             )
+            prompt = []
