@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
+
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
@@ -53,8 +55,7 @@ class EchoBackend(Backend):
             raise ConfigurationError(
                 f"The echo backend has no option {min(unknown)!r}.", hint=f"It has {OPTIONS}."
             )
-        self._running = self._waiting = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answering: set[_Answering] = set()
         self._rooms = asyncio.Semaphore(spec.max_num_seqs or 1024)
         self._failure: str | None = None
         self._closed = False
@@ -67,10 +68,11 @@ class EchoBackend(Backend):
         config = read_config(self.weights_dir)
         longest = int(config.get("max_position_embeddings") or config.get("n_positions") or 2048)
         eos = config.get("eos_token_id")
+        ends = eos if isinstance(eos, list) else [eos]
         self._info = BackendInfo(
             max_model_len=min(self.spec.max_model_len or longest, longest),
             vocab_size=int(config.get("vocab_size", 2**31)),
-            eos_token_ids=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+            eos_token_ids=tuple(end for end in ends if end is not None),
             dtype="none",
             device="cpu",
         )
@@ -91,30 +93,26 @@ class EchoBackend(Backend):
     async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise AdapterNotFound(f"There is no adapter {request.adapter!r}.")
-        if self._waiting >= self.spec.max_queue:
-            raise Overloaded(
-                f"{self._waiting} requests are waiting already.", hint="Try again later."
-            )
-        task = asyncio.get_running_loop().create_task(self._answer(request, sink))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return _Answering(task)
+        waiting = self._choices(begun=False)
+        if waiting >= self.spec.max_queue:
+            raise Overloaded(f"{waiting} requests are waiting already.", hint="Try again later.")
+        answering = _Answering(request, sink, self._answering)
+        self._answering.add(answering)
+        answering.task = asyncio.get_running_loop().create_task(self._answer(answering))
+        return answering
 
-    async def _answer(self, request: TokenRequest, sink: Sink[TokenDelta]) -> None:
+    def _choices(self, *, begun: bool) -> int:
+        return sum(one.request.params.n for one in self._answering if one.begun is begun)
+
+    async def _answer(self, answering: _Answering) -> None:
         try:
-            self._waiting += 1
-            try:
-                await self._rooms.acquire()
-            finally:
-                self._waiting -= 1
-            self._running += request.params.n
-            try:
-                await self._echo(request, sink)
-            finally:
-                self._running -= request.params.n
-                self._rooms.release()
+            async with self._rooms:
+                answering.begun = True
+                await self._echo(answering.request, answering.sink)
         except EngineDead as error:
-            sink.fail(error)
+            answering.sink.fail(error)
+        finally:
+            self._answering.discard(answering)
 
     async def _echo(self, request: TokenRequest, sink: Sink[TokenDelta]) -> None:
         params, prompt = request.params, request.prompt_token_ids
@@ -165,7 +163,7 @@ class EchoBackend(Backend):
         self._adapters.discard(name)
 
     def stats(self) -> EngineStats:
-        return EngineStats(running=self._running, waiting=self._waiting)
+        return EngineStats(self._choices(begun=True), self._choices(begun=False))
 
     @property
     def failure(self) -> str | None:
@@ -185,14 +183,20 @@ def _number(spec: LLMSpec, key: str) -> float:
         ) from None
 
 
+@attrs.define(eq=False)
 class _Answering:
-    """One request."""
+    """One request, among `others`."""
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self._task = task
+    request: TokenRequest
+    sink: Sink[TokenDelta]
+    others: set[_Answering]
+    begun: bool = False
+    task: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:
-        self._task.cancel()
+        self.others.discard(self)
+        if self.task is not None:
+            self.task.cancel()
 
     def stop(self, index: int) -> None:
         """It runs out."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import openllm
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, ContextLengthExceeded, EngineDead, InvalidRequest
 from openllm.llm.llm import LLM
 from openllm.prompt.messages import conversation
@@ -111,6 +112,31 @@ async def test_leaving_the_iterator_early_cancels(weights: Path) -> None:
             break
         await stream.aclose()
         assert llm.stats().running == 0
+
+
+@pytest.mark.parametrize("n", [1, 2])
+async def test_an_iterator_says_nothing_twice(weights: Path, n: int) -> None:
+    async with echo(weights) as llm:
+        whole = await llm.generate(TEXT, max_tokens=6, n=n, prompt_logprobs=0)
+        items = [
+            item async for item in llm.generate_iterator(TEXT, max_tokens=6, n=n, prompt_logprobs=0)
+        ]
+    assert len(items) > n
+    assert [len(item.outputs) for item in items] == [1] * len(items)
+    assert [token for item in items for token in item.prompt_token_ids] == whole.prompt_token_ids
+    assert [item.prompt_logprobs for item in items if item.prompt_logprobs] == [
+        whole.prompt_logprobs
+    ]
+    for choice in whole.outputs:
+        own = [item.outputs[0] for item in items if item.outputs[0].index == choice.index]
+        assert "".join(output.text for output in own) == choice.text
+        assert [token for output in own for token in output.token_ids] == choice.token_ids
+        assert [output.finish_reason for output in own[:-1]] == [None] * (len(own) - 1)
+        assert own[-1].finish_reason == choice.finish_reason
+    counts = [item.usage.completion_tokens for item in items]
+    assert counts == sorted(counts)
+    assert items[-1].usage == whole.usage
+    assert items[0].text == items[0].outputs[0].text
 
 
 async def test_many_starts_at_once_start_one_engine(
@@ -215,6 +241,27 @@ def test_options_follow_the_one_precedence(weights: Path, monkeypatch: pytest.Mo
     assert LLM(str(weights), max_model_len=33).spec.max_model_len == 33
     with pytest.raises(ConfigurationError, match="max_model_len"):
         LLM(str(weights), max_modle_len=3)
+
+
+def test_a_spec_is_taken_as_it_is(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENLLM_MAX_MODEL_LEN", "77")
+    spec = LLMSpec(model_id=str(weights), backend="echo")
+    assert LLM(spec).spec is LLM.from_spec(spec).spec is spec
+    with pytest.raises(ConfigurationError, match="seed was given beside an LLMSpec"):
+        LLM(spec, seed=3)
+
+
+def test_a_family_and_its_model_are_named_apart_or_together(weights: Path) -> None:
+    apart = LLM("llama", model_id=str(weights), backend="echo").spec
+    assert (apart.family, apart.model_id) == ("llama", str(weights))
+    assert LLM(model_id="llama").spec == LLM("llama").spec
+    assert LLM().spec == LLM("demo").spec
+
+
+def test_weights_whose_place_is_known_are_not_looked_for(weights: Path) -> None:
+    with LLM.from_spec(LLMSpec(model_id="no/such", backend="echo"), weights) as llm:
+        assert llm.weights_dir == weights
+        assert llm(TEXT, max_tokens=3).usage.completion_tokens == 3
 
 
 def test_a_models_own_defaults_stand_between_the_spec_and_the_family(
