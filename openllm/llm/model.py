@@ -181,7 +181,7 @@ class Assembly:
             )
         path, uniform = (
             resolve_adapter(adapter, self._token),
-            select_backend(self.spec)[0].uniform_adapters,
+            select_backend(self.spec)[0].facts.uniform_adapters,
         )
         return check_adapter(path, self.weights_dir, self.max_lora_rank, uniform=uniform).path
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.backends.echo.facts import FACTS
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -39,9 +40,7 @@ class EchoBackend(Backend):
     max_tokens.
     """
 
-    name = "echo"
-    supports_adapters = True
-    supports_embeddings = True
+    facts = FACTS
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
         super().__init__(spec, weights_dir)
