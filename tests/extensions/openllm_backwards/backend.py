@@ -1,12 +1,10 @@
 """Its backend."""
 
-from collections.abc import AsyncGenerator
-
 import attrs
 from openllm_backwards.facts import FACTS
 
 from openllm.backends.echo.backend import EchoBackend
-from openllm.types import EngineRequest, Take, TokenDelta
+from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 
 class BackwardsBackend(EchoBackend):
@@ -14,13 +12,9 @@ class BackwardsBackend(EchoBackend):
 
     facts = FACTS
 
-    async def generate(
-        self, request: EngineRequest, take: Take | None = None
-    ) -> AsyncGenerator[TokenDelta]:
+    async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
         backwards = request.prompt_token_ids[::-1]
-        turned = attrs.evolve(request, prompt_token_ids=backwards)
-        async for delta in super().generate(turned, take):
-            yield delta
+        return await super().submit(attrs.evolve(request, prompt_token_ids=backwards), sink)
 
 
 BACKEND = BackwardsBackend
