@@ -30,7 +30,7 @@ from transformers import (
     logging,
 )
 
-from openllm.backends.pytorch import BACKEND
+from openllm.backends.pytorch.backend import BACKEND
 from openllm.backends.stream import deltas
 from openllm.config.spec import LLMSpec
 from openllm.types import SamplingParams, TokenRequest

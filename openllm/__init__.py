@@ -1,9 +1,10 @@
 """openllm turns a large language model into a service.
 
 Every public name is resolved on first use, so that `import openllm` costs nothing and imports no
-framework. Beside the names below there is one class per family and backend: `Llama`, `VLLMLlama`,
-`TFLlama`, `FlaxLlama` and so on, derived from the registry (`openllm.llm.auto`). What a type
-checker sees is `__init__.pyi`, written by `scripts/write_stubs.py`.
+framework. Beside the names below there are one class per backend (`AutoLLM`, `AutoVLLM` and so on)
+and one per family and backend (`Llama`, `VLLMLlama`, `TFLlama`, `FlaxLlama` and so on), derived
+from the registries (`openllm.llm.auto`). What a type checker sees is `__init__.pyi`, written by
+`scripts/write_stubs.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,6 @@ __version__ = "0.1.0"
 
 HOMES = {
     "AdapterSpec": "openllm.config.spec",
-    "AutoFlaxLLM": "openllm.llm.auto",
-    "AutoLLM": "openllm.llm.auto",
-    "AutoTFLLM": "openllm.llm.auto",
-    "AutoVLLM": "openllm.llm.auto",
     "Conversation": "openllm.types",
     "EmbeddingOutput": "openllm.llm.embedding",
     "GenerationOutput": "openllm.types",
@@ -36,10 +33,10 @@ HOMES = {
 
 SUBPACKAGES = ("bento", "errors", "models")  # reached as attributes without being imported first
 
-__all__ = sorted(HOMES)  # noqa: PLE0605 - names the stub file spells out
-
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":  # for `from openllm import *`, which alone pays for it
+        return sorted([*HOMES, *importlib.import_module("openllm.llm.auto").auto_classes()])
     if name in HOMES:
         return getattr(importlib.import_module(HOMES[name]), name)
     if name in SUBPACKAGES:
@@ -50,6 +47,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    from openllm.llm.auto import class_names
+    from openllm.llm.auto import auto_classes, class_names
 
-    return sorted([*HOMES, *SUBPACKAGES, *class_names(), "__version__"])
+    return sorted([*HOMES, *SUBPACKAGES, *auto_classes(), *class_names(), "__version__"])

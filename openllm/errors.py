@@ -22,6 +22,7 @@ OpenLLMError
 │   └── UnsupportedCombination
 ├── WeightsError                   weights, tokenizer or adapter are missing, unsafe or do not fit
 ├── MissingDependency              an extra is not installed
+├── BrokenExtension                what another distribution adds to openllm cannot be loaded
 ├── BuildError                     packing a Bento failed
 ├── DeployError                    BentoCloud refused, failed or is out of reach
 └── ServeError                     serving could not begin: port in use, service did not come up
@@ -172,6 +173,10 @@ class WeightsError(OpenLLMError):
 
 
 class MissingDependency(OpenLLMError):
+    pass
+
+
+class BrokenExtension(OpenLLMError):
     pass
 
 

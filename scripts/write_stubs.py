@@ -10,14 +10,17 @@ import sys
 from pathlib import Path
 
 import openllm
-from openllm.llm.auto import class_names
+from openllm import models
+from openllm.facts import is_ours
+from openllm.llm.auto import auto_classes, class_names
 
 TARGET = Path(openllm.__file__).with_suffix(".pyi")
 
 
 def render() -> str:
-    """The stub file's text."""
-    homes = [*openllm.HOMES.items(), ("FamilyLLM", "openllm.llm.auto")]
+    """The stub file's text, which knows no other distributions."""
+    homes = list(openllm.HOMES.items())
+    homes += [(name, "openllm.llm.auto") for name in ("AutoClass", "FamilyLLM")]
     lines = ['"""Written by scripts/write_stubs.py; do not edit."""', ""]
     lines += [f"from openllm import {name} as {name}" for name in sorted(openllm.SUBPACKAGES)]
     lines += [
@@ -25,8 +28,14 @@ def render() -> str:
         for name, home in sorted(homes, key=lambda pair: pair[::-1])
     ]
     lines += ["", "__version__: str", "HOMES: dict[str, str]", "SUBPACKAGES: tuple[str, ...]", ""]
-    for name in sorted(class_names()):
-        lines.append(f"class {name}(FamilyLLM): ...")
+    autos = [name for name, kind in auto_classes().items() if is_ours(kind.backend_name)]
+    lines += [f"class {name}(AutoClass): ..." for name in sorted(autos)]
+    ours = [
+        name
+        for name, (family, backend) in class_names().items()
+        if is_ours(backend) and models.is_ours(family.name)
+    ]
+    lines += [f"class {name}(FamilyLLM): ..." for name in sorted(ours)]
     return "\n".join(lines) + "\n"
 
 

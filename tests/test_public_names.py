@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import openllm
-from openllm.llm.auto import class_names
+from openllm.llm.auto import auto_classes, class_names
 from scripts.write_stubs import TARGET, render
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,9 @@ def test_the_stub_is_what_the_script_writes() -> None:
     assert TARGET.read_text() == render(), "run: python scripts/write_stubs.py"
 
 
-@pytest.mark.parametrize("name", sorted([*openllm.HOMES, *openllm.SUBPACKAGES, "FamilyLLM"]))
+@pytest.mark.parametrize(
+    "name", sorted([*openllm.HOMES, *auto_classes(), *openllm.SUBPACKAGES, "FamilyLLM"])
+)
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(openllm, name) is not None
     assert name in {*dir(openllm), "FamilyLLM"}

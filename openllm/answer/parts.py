@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
 from typing import Protocol
 
-from openllm.discovery import load_module, module_names
+from openllm.discovery import Variant, load, variants
 from openllm.errors import ConfigurationError
 from openllm.types import Part, Text, ToolCall
 
@@ -29,16 +30,20 @@ def make_parser(kind: str, name: str | None, prompt_end: str) -> Parser | None:
     """The parser of the format `name` among the "tools" or "reasoning" formats; None for None.
 
     `prompt_end` is the end of the prompt as text: some templates begin the thought there.
-    Errors: ConfigurationError when there is no such format.
+    Errors: ConfigurationError when there is no such format, BrokenExtension.
     """
     if name is None:
         return None
-    package = f"openllm.answer.{kind}"
-    if name not in module_names(package):
-        known = ", ".join(module_names(package))
+    formats = variants(f"openllm.{kind}")
+    if name not in formats:
+        known = ", ".join(formats)
         raise ConfigurationError(f"There is no {kind} format {name!r}.", hint=f"There are {known}.")
-    parser: Parser = load_module(package, name).PARSER(prompt_end)
-    return parser
+    return load(formats[name], _read)(prompt_end)
+
+
+def _read(variant: Variant, module: ModuleType) -> Callable[[str], Parser]:
+    make: Callable[[str], Parser] = module.PARSER
+    return make
 
 
 def text_of(parts: Iterable[Part]) -> str:

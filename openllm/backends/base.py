@@ -13,6 +13,7 @@ import msgspec
 from openllm.backends.residency import LocalResidency, Residency
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
+from openllm.facts import Facts
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 
@@ -55,16 +56,16 @@ class Backend(abc.ABC):
     until `start`.
     """
 
-    name: ClassVar[str]
-    supports_adapters: ClassVar[bool] = False
-    supports_embeddings: ClassVar[bool] = False
-    uniform_adapters: ClassVar[bool] = (
-        False  # it knows one rank and one alpha for all layers of an adapter
-    )
+    facts: ClassVar[Facts]
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
         self.spec = spec
         self.weights_dir = weights_dir
+
+    @property
+    def name(self) -> str:
+        """What its facts call it."""
+        return self.facts.name
 
     @classmethod
     @abc.abstractmethod
@@ -79,6 +80,13 @@ class Backend(abc.ABC):
         count.
         """
         return cls.unusable(spec)
+
+    @classmethod
+    def cpu_build(cls) -> str | None:
+        """The engine that is installed here and its version, where that is built for the CPU alone;
+        else None.
+        """
+        return None
 
     @classmethod
     def broken(cls, spec: LLMSpec) -> str | None:

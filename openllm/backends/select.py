@@ -1,16 +1,19 @@
-"""The choice of an engine: the one that was asked for, else vLLM where it is usable, else
-PyTorch.
+"""The choice of an engine: the one that was asked for, else the first that is usable of those whose
+facts have a rank (vLLM, then PyTorch).
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+
+from openllm import models
 from openllm.backends.base import Backend
 from openllm.config.spec import LLMSpec
-from openllm.discovery import load_module, module_names
-from openllm.errors import ConfigurationError, MissingDependency
+from openllm.discovery import Variant, load, variants
+from openllm.errors import BrokenExtension, ConfigurationError, MissingDependency
+from openllm.facts import GROUP, all_facts, facts_of
 
-PACKAGE = "openllm.backends"
-ORDER = ("vllm", "pytorch")  # what is tried when nothing is said
+MODULE = "backend"  # of a backend's package; it exports BACKEND
 
 
 def select_backend(spec: LLMSpec, *, sure: bool = False) -> tuple[type[Backend], str]:
@@ -32,47 +35,77 @@ def select_packed(spec: LLMSpec) -> type[Backend]:
     if spec.backend is None:
         return select_backend(spec)[0]
     backend = find_backend(spec.backend)
-    if reason := backend.unpackable(spec):
+    if reason := _unfit(spec, spec.backend) or backend.unpackable(spec):
         raise ConfigurationError(
-            f"The {backend.name} backend cannot go into a Bento here: {reason}", param="backend"
+            f"The {spec.backend} backend cannot go into a Bento here: {reason}", param="backend"
         )
     return backend
 
 
 def find_backend(name: str) -> type[Backend]:
-    """The backend called `name`: what the module of that name exports. Errors:
-    ConfigurationError.
+    """The backend called `name`, its engine not imported. Errors: ConfigurationError,
+    BrokenExtension.
     """
-    if name in module_names(PACKAGE):
-        backend: type[Backend] | None = getattr(load_module(PACKAGE, name), "BACKEND", None)
-        if backend is not None:
-            return backend
-    raise ConfigurationError(f"There is no backend {name!r}.", param="backend")
+    facts_of(name)  # which says what there is, where there is no such backend
+    return load(variants(GROUP)[name], _read, MODULE)
 
 
-def _obstacle(backend: type[Backend], spec: LLMSpec, sure: bool) -> str | None:
+def obstacle(spec: LLMSpec, name: str, *, sure: bool = False) -> str | None:
+    """Why the backend called `name` cannot serve `spec` in this process; None when it can."""
+    if reason := _unfit(spec, name):
+        return reason
+    try:
+        backend = find_backend(name)
+    except BrokenExtension as error:
+        return str(error)
     return backend.unusable(spec) or (backend.broken(spec) if sure else None)
 
 
+def _read(variant: Variant, module: ModuleType) -> type[Backend]:
+    backend: type[Backend] = module.BACKEND
+    if not issubclass(backend, Backend) or backend.facts.name != variant.name:
+        raise ConfigurationError(f"{module.__name__}.BACKEND must be the Backend {variant.name!r}")
+    return backend
+
+
+def _unfit(spec: LLMSpec, name: str) -> str | None:
+    """What the backend's facts have against `spec`."""
+    facts = facts_of(name)
+    if spec.task not in facts.tasks:
+        return f"it has no task {spec.task}."
+    if spec.adapters and not facts.adapters:
+        return "it has no LoRA adapters."
+    return None
+
+
 def _forced(spec: LLMSpec, name: str, sure: bool) -> tuple[type[Backend], str]:
-    backend = find_backend(name)
-    if reason := _obstacle(backend, spec, sure):
-        others = " or ".join(f"--backend {other}" for other in ORDER if other != name)
+    if reason := obstacle(spec, name, sure=sure):
+        others = " or ".join(f"--backend {other}" for other in _tried(spec) if other != name)
         raise ConfigurationError(
             f"The {name} backend cannot run here: {reason}",
-            hint=f"Or take {others}.",
+            hint=f"Or take {others}." if others else None,
             param="backend",
         )
-    return backend, f"Backend {name}: it was asked for."
+    return find_backend(name), f"Backend {name}: it was asked for."
 
 
 def _first_usable(spec: LLMSpec, sure: bool) -> tuple[type[Backend], str]:
     reasons: list[str] = []
-    for name in ORDER:
-        backend = find_backend(name)
-        reason = _obstacle(backend, spec, sure)
+    for name in _tried(spec):
+        reason = obstacle(spec, name, sure=sure)
         if reason is None:
             why = " ".join(reasons) if reasons else "it is usable here."
-            return backend, f"Backend {name}: {why}"
+            return find_backend(name), f"Backend {name}: {why}"
         reasons.append(reason)
     raise MissingDependency("No engine can run here.", hint=" ".join(reasons))
+
+
+def _tried(spec: LLMSpec) -> list[str]:
+    """The backends for a spec that names none: those with a rank on which its family runs, where
+    that is known; the family's own where there is none.
+    """
+    ranked = [facts.name for facts in all_facts() if facts.rank is not None]
+    if spec.family is None:
+        return ranked
+    family = models.get(spec.family)
+    return [name for name in ranked if family.runs_on(name)] or list(family.all_backends())

@@ -15,12 +15,11 @@ import attrs
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
-from openllm.backends.vllm.usable import find_installation
+from openllm.backends.select import find_backend
 from openllm.bento.contents.description import complete_bento
 from openllm.bento.contents.scan import scan_bento
 from openllm.bento.lock.hashes import fetch_hashes, write_hashes
 from openllm.bento.lock.image import HASHES, LockedImage
-from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_record
 from openllm.bento.pack.document import DOCUMENT, merge_document, write_document
 from openllm.bento.pack.files import explain, size_on_disk
@@ -91,7 +90,7 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     name = check_name(options.name or tag_name(served_name(merged[0])))
     hashes = {}
     if options.hashes:
-        pins = lock_requirements(LockedImage.for_specs(merged).backends()).pins
+        pins = LockedImage.for_specs(merged).lock().pins
         hashes = {HASHES: write_hashes(fetch_hashes(pins))}
     packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
@@ -113,20 +112,20 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
 
 
 def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
-    """Errors: BuildError when the Bento asks for GPUs and would lock a vLLM that cannot use
+    """Errors: BuildError when the Bento asks for GPUs and would lock an engine that cannot use
     them.
     """
-    found = find_installation()
-    on_gpus = [spec for spec in specs if spec.backend == "vllm" and (spec.device or "") != "cpu"]
-    if resources.gpu and on_gpus and found is not None and found.platform == "cpu":
-        raise BuildError(
-            f"The Bento asks for {resources.gpu} GPU(s), and the vLLM {found.version} that it would"
-            " lock, the one installed here, is built for the CPU.",
-            hint=(
-                "Build it in an environment with `pip install vllm`, or leave the GPUs out of"
-                " resources."
-            ),
-        )
+    on_gpus = {spec.backend for spec in specs if spec.backend and spec.device != "cpu"}
+    for backend in [find_backend(name) for name in sorted(on_gpus)] if resources.gpu else ():
+        if found := backend.cpu_build():
+            raise BuildError(
+                f"The Bento asks for {resources.gpu} GPU(s), and the {found} that it would lock,"
+                " the one installed here, is built for the CPU.",
+                hint=(
+                    f"Build it in an environment with `pip install"
+                    f" {' '.join(backend.facts.packages)}`, or leave the GPUs out of resources."
+                ),
+            )
 
 
 def _version(

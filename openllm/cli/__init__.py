@@ -1,6 +1,7 @@
 """The `openllm` command: one subcommand per module of `commands`, imported only when it runs.
 
-To add one: a module there that exports `command`; options that others have too are in `given`.
+To add one: a module that exports `command`, there or as an entry point of the group
+`openllm.commands`; options that others have too are in `given`.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 
 import openllm
-from openllm.discovery import load_module, module_names
-from openllm.errors import OpenLLMError
+from openllm.discovery import Variant, did_you_mean, load, source_file, variants
+from openllm.errors import ConfigurationError, OpenLLMError
 
+GROUP = "openllm.commands"
 INTERRUPTED = 130  # what shells report for a process that Ctrl+C ended
-COMMANDS = "openllm.cli.commands"
 EPILOG = (
     "Options can be set as variables too: --max-model-len is OPENLLM_MAX_MODEL_LEN; `openllm env`"
     " lists them all."
@@ -40,32 +41,30 @@ class DebugGroup(click.Group):
         """As click's; a word that is no command gets the nearest ones named."""
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and args[0] not in known:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], known, 2)
-            ctx.fail(
-                f"No such command {args[0]!r}."
-                + (f" Did you mean {' or '.join(near)}?" if near else "")
-            )
+            hint = did_you_mean(args[0], known)
+            ctx.fail(f"No such command {args[0]!r}." + (f" {hint}" if hint else ""))
         return super().resolve_command(ctx, args)
 
 
 class LazyGroup(DebugGroup):
-    """The top group: finds its commands by their files and turns every failure into one line and an
-    exit code.
+    """The top group: finds its commands by their files and other distributions' entry points, and
+    turns every failure into one line and an exit code.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name.replace("_", "-") for name in module_names(COMMANDS)]
+        return [name.replace("_", "-") for name in variants(GROUP)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.commands and cmd_name in self.list_commands(ctx):
-            self.add_command(load_module(COMMANDS, cmd_name.replace("-", "_")).command, cmd_name)
+        variant = variants(GROUP).get(cmd_name.replace("-", "_"))
+        if cmd_name not in self.commands and variant is not None:
+            self.add_command(load(variant, _read), cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The help text of a command is the first line of its module, read without importing it."""
-        rows = [(name, _summary(name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name.replace("_", "-"), _summary(variant)) for name, variant in variants(GROUP).items()
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -111,11 +110,20 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _summary(name: str) -> str:
-    path = Path(__file__).parent / "commands" / f"{name.replace('-', '_')}.py"
-    path = path if path.exists() else path.with_suffix("") / "__init__.py"
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]
+def _read(variant: Variant, module: ModuleType) -> click.Command:
+    command: click.Command = module.command
+    if not isinstance(command, click.Command):
+        raise ConfigurationError(f"{module.__name__}.command is no click command")
+    return command
+
+
+def _summary(variant: Variant) -> str:
+    path = source_file(variant)
+    try:
+        docstring = path and ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    except (OSError, SyntaxError, UnicodeDecodeError):  # running it will say what is wrong with it
+        docstring = None
+    return (docstring or f"From {variant.distribution}.").partition("\n")[0]
 
 
 def _debug_option() -> click.Option:

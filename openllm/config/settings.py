@@ -12,6 +12,7 @@ from typing import Any, Self
 import attrs
 
 from openllm.config.variables import PREFIX, SPEC_VARIABLES, Variable
+from openllm.discovery import near
 from openllm.errors import ConfigurationError
 
 
@@ -149,7 +150,7 @@ def setting_variables() -> tuple[Variable, ...]:
             meaning=field.metadata["meaning"],
             default=field.default,
             secret=field.metadata["secret"],
-            choices=field.metadata["choices"],
+            words=field.metadata["choices"],
         )
         for field in attrs.fields(Settings)
     )
@@ -201,11 +202,9 @@ def foreign_environment(environ: Mapping[str, str] | None = None) -> dict[str, s
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    import difflib  # for the one who mistyped only
-
     names = [word.removeprefix(PREFIX) for word in known if word.startswith(PREFIX)]
-    near = difflib.get_close_matches(name.removeprefix(PREFIX), names, 1)
-    return f"Unknown variable {name}." + (f" Did you mean {PREFIX}{near[0]}?" if near else "")
+    found = near(name.removeprefix(PREFIX), names, 1)
+    return f"Unknown variable {name}." + (f" Did you mean {PREFIX}{found[0]}?" if found else "")
 
 
 def _read(rows: tuple[Variable, ...], environ: Mapping[str, str]) -> dict[str, Any]:

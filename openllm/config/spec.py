@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
 
+from openllm.discovery import did_you_mean
 from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination
+from openllm.facts import canonical_name, facts_of
 
-BACKENDS = ("vllm", "pytorch", "tf", "flax", "echo")
 TASKS = ("generate", "embed")
 EXECUTORS = ("mp", "ray")
-# What each backend can quantize to by a short name; vLLM validates its own, longer list.
-QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
-    "pytorch": ("int8", "int4", "nf4", "torchao-int8"),
-    "tf": (),
-    "flax": (),
-    "echo": (),
-}
 
 
 @attrs.frozen
@@ -101,6 +94,11 @@ def _copy(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
+def _backend(value: Any) -> Any:
+    """The name behind a spelling; what is no text is left to the type check."""
+    return canonical_name(value) if isinstance(value, str) else value
+
+
 def _real(value: Any) -> Any:
     """A whole number as the float it stands for, so that one value has one JSON text."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -154,7 +152,8 @@ class LLMSpec:
     revision: str | None = None  # of a Hub id
     name: str | None = None  # what requests call it; default: derived from model_id
     task: str = "generate"  # or "embed"
-    backend: str | None = None  # one of BACKENDS; None: vLLM if usable here, else PyTorch
+    # A backend's name, or another spelling of it; None: the first that is usable here.
+    backend: str | None = attrs.field(default=None, converter=_backend)
     device: str | None = None  # "cpu", "cuda", "cuda:1", "mps"
     dtype: str = "auto"
     quantization: str | None = None
@@ -194,7 +193,7 @@ class LLMSpec:
             raise ConfigurationError(
                 f"model_id {self.model_id!r} holds characters that no name has.", param="model_id"
             )
-        _one_of("backend", self.backend, BACKENDS)
+        facts = facts_of(self.backend) if self.backend is not None else None
         _one_of("task", self.task, TASKS)
         _one_of("distributed_executor", self.distributed_executor, EXECUTORS)
         if self.adapters and self.task == "embed":
@@ -206,7 +205,7 @@ class LLMSpec:
             raise ConfigurationError(
                 f"Two adapters are named {min(twice)!r}.", hint="Write SOURCE:OTHER_NAME."
             )
-        known = QUANTIZATIONS.get(self.backend or "")
+        known = facts.quantizations if facts is not None else None
         if self.quantization and known is not None and self.quantization not in known:
             can = f"It can do {', '.join(known)}." if known else "It has no quantization."
             raise UnsupportedCombination(
@@ -264,8 +263,7 @@ def check_keys(data: Mapping[str, Any]) -> None:
     known = list(attrs.fields_dict(LLMSpec))
     for key in data:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 2)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "See `openllm start --help`."
+            hint = did_you_mean(key, known) or "See `openllm start --help`."
             raise ConfigurationError(f"Unknown spec key {key!r}.", hint=hint, param=key)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from openllm.errors import ConfigurationError
+from openllm.facts import backend_names, canonical_name
 
 PREFIX = "OPENLLM_"
 _UNITS = {"": 1, "B": 1}
@@ -41,7 +42,12 @@ class Variable:
     meaning: str
     default: Any = None
     secret: bool = False
-    choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The only values there are; empty: any."""
+        return backend_names() if self.kind == "backend" else self.words
 
     def read(self, text: str) -> Any:
         """`text` as a value of this kind. Errors: ConfigurationError that names the variable, and
@@ -114,6 +120,7 @@ def _list(text: str) -> tuple[str, ...]:
 PARSERS: Mapping[str, Callable[[str], Any]] = {
     "text": str,
     "verbatim": str,  # like text, but an empty value says something
+    "backend": canonical_name,
     "path": lambda text: Path(text).expanduser(),
     "integer": _whole,
     "number": _number,
@@ -124,8 +131,8 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def _spec(field: str, kind: str, meaning: str, *choices: str) -> Variable:
-    return Variable(PREFIX + field.upper(), field, kind, meaning, choices=choices)
+def _spec(field: str, kind: str, meaning: str, *words: str) -> Variable:
+    return Variable(PREFIX + field.upper(), field, kind, meaning, words=words)
 
 
 # One row per LLMSpec field (a test compares them); the options of `openllm start` and `build` come
@@ -140,16 +147,7 @@ SPEC_VARIABLES: tuple[Variable, ...] = (
         "What requests call the model; by default the Hub id or the directory's name.",
     ),
     _spec("task", "text", "What the model does.", "generate", "embed"),
-    _spec(
-        "backend",
-        "text",
-        "The engine; by default vLLM where it is usable, else PyTorch.",
-        "vllm",
-        "pytorch",
-        "tf",
-        "flax",
-        "echo",
-    ),
+    _spec("backend", "backend", "The engine; by default vLLM where it is usable, else PyTorch."),
     _spec("device", "text", "Where the engine runs: cpu, cuda, cuda:1, mps."),
     _spec("dtype", "text", "Number format of the weights: auto, float32, bfloat16, float16."),
     _spec(

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
+from openllm.facts import facts_of
 from openllm.hardware.gpus import visible_gpus
 
 logger = logging.getLogger("openllm")
-
-WITHOUT_GPU = ("echo",)  # backends that never use one
 
 
 def visible_devices(mask: str | None = None) -> tuple[str, ...]:
@@ -36,7 +35,8 @@ def visible_devices(mask: str | None = None) -> tuple[str, ...]:
 
 def gpus_needed(spec: LLMSpec) -> int:
     """GPUs that one engine of `spec` cannot do without."""
-    if spec.backend in WITHOUT_GPU or spec.device == "cpu":
+    without = spec.backend is not None and not facts_of(spec.backend).uses_gpu
+    if without or spec.device == "cpu":
         return 0
     return (spec.tensor_parallel_size or 1) * (spec.pipeline_parallel_size or 1)
 

@@ -8,7 +8,8 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -16,7 +17,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from openllm.config.settings import Settings
-from openllm.discovery import load_module, module_names
+from openllm.discovery import Variant, load_each, variants
 from openllm.errors import MethodNotAllowed, NotFound, OpenLLMError, Unauthorized
 from openllm.http.catalog import Catalog
 from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Endpoint, Exchange, House
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("openllm.http.app")
 
+# What a protocol exports as `routes`.
+MakeRoutes = Callable[[Catalog, Settings], list[Route]]
+
 
 def create_app(llms: Sequence[LLM], settings: Settings | None = None) -> Server:
     """An ASGI application that serves `llms`. Errors: ConfigurationError (no model, two of one
@@ -38,10 +42,9 @@ def create_app(llms: Sequence[LLM], settings: Settings | None = None) -> Server:
     return Server(llms, settings or Settings.from_env())
 
 
-def protocol_names() -> list[str]:
-    """The modules of openllm.protocols that bring routes."""
-    package = "openllm.protocols"
-    return [name for name in module_names(package) if hasattr(load_module(package, name), "routes")]
+def _read(variant: Variant, module: ModuleType) -> MakeRoutes:
+    make: MakeRoutes = module.routes
+    return make
 
 
 class Server:
@@ -64,10 +67,8 @@ class Server:
         )
         self._starting: asyncio.Task[None] | None = None
         self._collecting: asyncio.Task[None] | None = None
-        protocols = [load_module("openllm.protocols", name) for name in protocol_names()]
-        routes: list[Route] = [
-            route for module in protocols for route in module.routes(self.catalog, settings)
-        ]
+        protocols = load_each(variants("openllm.protocols").values(), _read)
+        routes = [route for make in protocols for route in make(self.catalog, settings)]
         routes += self._own_routes()
         self._router = Router(routes, redirect_slashes=False)
         # Starlette tries one route after the other; where a path is all there is to match, it can

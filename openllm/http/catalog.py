@@ -4,7 +4,6 @@ now.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import openllm
+from openllm.discovery import did_you_mean
 from openllm.errors import (
     ConfigurationError,
     EngineDead,
@@ -77,10 +77,10 @@ class Catalog:
             if target.name == name:
                 return target
         names = [target.name for target in targets]
-        near = difflib.get_close_matches(name[:128], names, 2) or names[:4]
+        others = f"Did you mean {' or '.join(names[:4])}?"
         raise ModelNotFound(
             f"The model {name[:128]!r} does not exist.",
-            hint=f"Did you mean {' or '.join(near)}?",
+            hint=did_you_mean(name, names) or others,
             param="model",
         )
 

@@ -4,12 +4,12 @@ name.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import msgspec
 
+from openllm.discovery import did_you_mean
 from openllm.errors import InvalidRequest, UnsupportedFeature
 
 _MISSING: Any = object()
@@ -215,12 +215,10 @@ class Fields:
     def close(self) -> None:
         """Refuse the fields that no reader has asked for, naming near misses."""
         for name in self._data:
-            near = difflib.get_close_matches(name[:64], self._known, 2, 0.75)
-            hint = f"Did you mean {' or '.join(near)}?" if near else None
             path = shown(self.path(name))
             raise InvalidRequest(
                 f"Unknown field {path}.",
-                hint=hint,
+                hint=did_you_mean(name, self._known, cutoff=0.75),
                 param=self.path(name)[:64],
                 code="unknown_field",
             )

@@ -1,10 +1,9 @@
-"""Auto classes and per-family classes: names people know, derived from the registry and `LLM`, none
-written by hand.
+"""Auto classes and per-family classes: names people know, derived from `LLM` and the registries of
+families and backends, none written by hand.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,15 +12,14 @@ from typing import Any, ClassVar, Self
 
 from openllm import models
 from openllm.config.spec import LLMSpec
+from openllm.discovery import near
 from openllm.errors import ConfigurationError, UnsupportedCombination, WeightsError
+from openllm.facts import Facts, all_facts, canonical_name, facts_of, is_ours
 from openllm.llm.llm import LLM
 from openllm.llm.resolve import ModelId, spec_for
 from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
 from openllm.weights.resolve import can_be_fetched, fetch_weights, weights_present
-
-# A class name is its backend's prefix and its family's name: Llama, VLLMLlama, TFLlama, FlaxLlama.
-PREFIXES: Mapping[str, str] = {"pytorch": "", "vllm": "VLLM", "tf": "TF", "flax": "Flax"}
 
 
 class FamilyLLM(LLM):
@@ -70,8 +68,9 @@ def _decided(name: str, options: Mapping[str, Any], **decided: str) -> dict[str,
     """`options` with what the class `name` stands for. Errors: UnsupportedCombination where they
     say otherwise.
     """
+    said = {**options, "backend": _canonical(options.get("backend"))}
     for key, value in decided.items():
-        if options.get(key) not in (None, value):
+        if said.get(key) not in (None, value):
             raise UnsupportedCombination(
                 f"{name} is for {key}={value!r}, and {key}={options[key]!r} was given.",
                 hint=f"Drop {key}, or take openllm.LLM.",
@@ -80,8 +79,14 @@ def _decided(name: str, options: Mapping[str, Any], **decided: str) -> dict[str,
     return {**options, **decided}
 
 
-class _Auto:
-    """One backend's door: `for_model` picks the class by the family's name."""
+def _canonical(backend: Any) -> Any:
+    return canonical_name(backend) if isinstance(backend, str) else backend
+
+
+class AutoClass:
+    """Base of the Auto classes, one backend's door each: `for_model` picks the class by the
+    family's name.
+    """
 
     backend_name: ClassVar[str]
 
@@ -148,38 +153,35 @@ class _Mapping(Mapping[type[LLMConfig], type[FamilyLLM]]):
         return repr(dict(self))
 
     def __iter__(self) -> Iterator[type[LLMConfig]]:
-        return (family for family in models.all_families() if self._backend in family.backends)
+        return (family for family in models.all_families() if family.runs_on(self._backend))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
-class AutoLLM(_Auto):
-    """LLMs on the PyTorch engine."""
-
-    backend_name = "pytorch"
-    _model_mapping = _Mapping("pytorch")
+def _named_in_python() -> list[Facts]:
+    """The backends that have classes."""
+    return [facts for facts in all_facts() if facts.class_prefix is not None]
 
 
-class AutoVLLM(_Auto):
-    """LLMs on vLLM."""
-
-    backend_name = "vllm"
-    _model_mapping = _Mapping("vllm")
-
-
-class AutoTFLLM(_Auto):
-    """LLMs on KerasHub with TensorFlow."""
-
-    backend_name = "tf"
-    _model_mapping = _Mapping("tf")
+@cache
+def auto_classes() -> Mapping[str, type[AutoClass]]:
+    """Every Auto class by its name; of two of one name, openllm's own."""
+    named = sorted(_named_in_python(), key=lambda facts: not is_ours(facts.name))
+    found: dict[str, type[AutoClass]] = {}
+    for facts in named:
+        found.setdefault(str(facts.auto_class), _auto_class(facts))
+    return MappingProxyType(found)
 
 
-class AutoFlaxLLM(_Auto):
-    """LLMs on KerasHub with JAX."""
-
-    backend_name = "flax"
-    _model_mapping = _Mapping("flax")
+def _auto_class(facts: Facts) -> type[AutoClass]:
+    members = {
+        "backend_name": facts.name,
+        "_model_mapping": _Mapping(facts.name),
+        "__doc__": f"LLMs on {facts.title}.",
+        "__module__": __name__,
+    }
+    return type(str(facts.auto_class), (AutoClass,), members)
 
 
 def family_class(family: type[LLMConfig], backend: str) -> type[FamilyLLM]:
@@ -200,19 +202,32 @@ def _make_class(family_name: str, backend: str) -> type[FamilyLLM]:
 
 
 def class_name(family: type[LLMConfig], backend: str) -> str:
-    return PREFIXES[backend] + family.__name__.removesuffix("Config")
+    """The backend's prefix and the family's name: Llama, VLLMLlama, TFLlama, FlaxLlama."""
+    return f"{facts_of(backend).class_prefix or ''}{family.__name__.removesuffix('Config')}"
 
 
 @cache
 def class_names() -> Mapping[str, tuple[type[LLMConfig], str]]:
-    """Every generated class's name, with what it stands for."""
-    pairs = [(family, backend) for family in models.all_families() for backend in family.backends]
-    return MappingProxyType(
-        {class_name(family, backend): (family, backend) for family, backend in pairs}
-    )
+    """Every generated class's name, with what it stands for; of two of one name, openllm's own."""
+    pairs = [
+        (family, facts.name)
+        for facts in _named_in_python()
+        for family in models.all_families()
+        if family.runs_on(facts.name)
+    ]
+    found: dict[str, tuple[type[LLMConfig], str]] = {}
+    for family, backend in sorted(pairs, key=lambda pair: not _both_ours(*pair)):
+        found.setdefault(class_name(family, backend), (family, backend))
+    return MappingProxyType(found)
 
 
-def __getattr__(name: str) -> type[FamilyLLM]:
+def _both_ours(family: type[LLMConfig], backend: str) -> bool:
+    return models.is_ours(family.name) and is_ours(backend)
+
+
+def __getattr__(name: str) -> type[FamilyLLM] | type[AutoClass]:
+    if name in auto_classes():
+        return auto_classes()[name]
     found = class_names().get(name)
     if found is None:
         raise AttributeError(
@@ -224,11 +239,11 @@ def __getattr__(name: str) -> type[FamilyLLM]:
 def _why_not(name: str) -> str:
     """What to say of a name that no class has: the backends of its family, or the nearest names."""
     for family in models.all_families():
-        for backend in PREFIXES:
-            if name == class_name(family, backend):
+        for facts in _named_in_python():
+            if name == class_name(family, facts.name):
                 return (
-                    f": {family.title} does not run on {backend}, only on"
-                    f" {', '.join(family.backends)}"
+                    f": {family.title} does not run on {facts.name}, only on"
+                    f" {', '.join(family.all_backends())}"
                 )
-    near = difflib.get_close_matches(name, class_names(), 2)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    found = near(name, class_names())
+    return f"; did you mean {' or '.join(found)}?" if found else ""

@@ -77,7 +77,7 @@ class Model:
                 f"An adapter cannot have the model's name {adapter.name!r}.", hint="Rename it."
             )
         path = resolve_adapter(adapter, self.token)
-        uniform = select_backend(self.spec)[0].uniform_adapters
+        uniform = select_backend(self.spec)[0].facts.uniform_adapters
         return check_adapter(path, self.weights_dir, max_rank, uniform=uniform).path
 
     @cached_property

@@ -1,8 +1,17 @@
 """The model families: which there are, and which one a model belongs to.
 
-To add one: a module in `families/` that defines one `LLMConfig`.
+To add one: a module that defines one `LLMConfig`, in `families/` or as an entry point of the group
+`openllm.families`.
 """
 
-from openllm.models.registry import GENERIC, all_families, find, get, names, resolve
+from openllm.models.registry import (
+    GENERIC,
+    all_families,
+    find,
+    get,
+    is_ours,
+    names,
+    resolve,
+)
 
-__all__ = ["GENERIC", "all_families", "find", "get", "names", "resolve"]
+__all__ = ["GENERIC", "all_families", "find", "get", "is_ours", "names", "resolve"]

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from openllm.discovery import did_you_mean, variants
 from openllm.errors import ConfigurationError, UnsupportedCombination
 
 # Spelled out so that reading the registry loads neither attrs nor msgspec; tests compare them with
 # spec and types.
-BACKENDS = ("vllm", "pytorch", "tf", "flax")
 TASKS = ("generate", "embed")
 SAMPLING = (
     *("temperature", "top_p", "top_k", "min_p"),
@@ -53,7 +53,7 @@ class LLMConfig:
     backends: ClassVar[tuple[str, ...]] = (
         "vllm",
         "pytorch",
-    )  # engines it goes together with, beside echo
+    )  # engines it goes together with, beside those that name it themselves
     requirements: ClassVar[tuple[str, ...]] = ()  # distributions needed beyond the backend's
     license: ClassVar[str] = ""  # SPDX name, or the vendor's own, of the default id
 
@@ -70,6 +70,7 @@ class LLMConfig:
         if cls.default_id is not None and cls.default_id not in cls.model_ids:
             _fail(cls, f"has a default_id that is not in its model_ids: {cls.default_id!r}")
         cls.sampling = MappingProxyType(dict(cls.sampling))
+        cls.backends = tuple(_backend(word) for word in cls.backends)
 
     @classmethod
     def matches(cls, model_id: str) -> bool:
@@ -77,12 +78,27 @@ class LLMConfig:
         return any(fnmatch.fnmatchcase(model_id.lower(), pattern) for pattern in cls.patterns)
 
     @classmethod
+    def all_backends(cls) -> tuple[str, ...]:
+        """The engines it goes together with: those it names, then those that name it."""
+        from openllm.facts import all_facts
+
+        others = [facts.name for facts in all_facts() if cls.name in facts.families]
+        return (*cls.backends, *(name for name in others if name not in cls.backends))
+
+    @classmethod
+    def runs_on(cls, backend: str) -> bool:
+        """Whether the family or the backend called so says that the two go together."""
+        from openllm.facts import facts_of
+
+        return backend in cls.backends or facts_of(backend).serves(cls.name)
+
+    @classmethod
     def require_backend(cls, backend: str) -> None:
         """Errors: UnsupportedCombination that names the backends which do go together with this
         family.
         """
-        if backend != "echo" and backend not in cls.backends:
-            can = ", ".join(cls.backends)
+        if not cls.runs_on(backend):
+            can = ", ".join(cls.all_backends())
             raise UnsupportedCombination(
                 f"{cls.title or cls.name} does not run on {backend}.", hint=f"Choose {can}."
             )
@@ -104,6 +120,15 @@ def _texts(value: object) -> bool:
         and all(_text(item) for item in value)
         and len(set(value)) == len(value)
     )
+
+
+def _backend(word: str) -> str:
+    """The name of the backend that `word` spells; what spells none stays as it is."""
+    if word in variants("openllm.backends"):
+        return word
+    from openllm.facts import canonical_name  # loads attrs; hardly any family spells it otherwise
+
+    return canonical_name(word)
 
 
 def _name(value: object) -> bool:
@@ -128,16 +153,13 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "lora_targets": _texts,
     "tool_format": _optional,
     "reasoning_format": _optional,
-    "backends": lambda value: _texts(value) and set(value) <= set(BACKENDS),
+    "backends": lambda value: (
+        _texts(value) and set(map(_backend, value)) <= set(variants("openllm.backends"))
+    ),
     "requirements": _texts,
     "license": _text,
 }
 
 
 def _fail(cls: type[LLMConfig], what: str, near: str = "") -> None:
-    import difflib
-
-    close = difflib.get_close_matches(near, _CHECKS, 1)
-    raise ConfigurationError(
-        f"{cls.__name__} {what}.", hint=f"Did you mean {close[0]}?" if close else None
-    )
+    raise ConfigurationError(f"{cls.__name__} {what}.", hint=did_you_mean(near, _CHECKS, 1))

@@ -1,4 +1,5 @@
-"""The model families: one module of constants each, found by being in this package.
+"""The model families: one module of constants each, found by being in `families/` or by an entry
+point of the group `openllm.families`.
 
 Which family a model belongs to never depends on an order of registration: its id decides first
 (known ids, then patterns), then its architecture, then `generic` takes it.
@@ -6,22 +7,29 @@ Which family a model belongs to never depends on an order of registration: its i
 
 from __future__ import annotations
 
-from openllm.discovery import load_module, module_names
+from types import ModuleType
+
+from openllm.discovery import Variant, did_you_mean, load, load_each, variants
 from openllm.errors import ConfigurationError, UnknownFamily
 from openllm.models.base import LLMConfig
 
 GENERIC = "generic"
-PACKAGE = "openllm.models.families"
+GROUP = "openllm.families"
 
 
 def names() -> list[str]:
     """The names of all families, sorted, without importing them."""
-    return module_names(PACKAGE)
+    return list(variants(GROUP))
+
+
+def is_ours(name: str) -> bool:
+    """Whether the family called `name` comes with openllm."""
+    return variants(GROUP)[name].distribution is None
 
 
 def all_families() -> list[type[LLMConfig]]:
-    """All families, sorted by name."""
-    return [_load(name) for name in names()]
+    """All families that can be loaded, sorted by name."""
+    return load_each([variants(GROUP)[name] for name in names()], _read)
 
 
 def get(name: str) -> type[LLMConfig]:
@@ -76,17 +84,20 @@ def resolve(model_id: str, architecture: str | None = None) -> type[LLMConfig]:
 
 
 def _load(name: str) -> type[LLMConfig]:
-    """The one LLMConfig class that the module `name` defines."""
-    module = load_module(PACKAGE, name)
+    return load(variants(GROUP)[name], _read)
+
+
+def _read(variant: Variant, module: ModuleType) -> type[LLMConfig]:
+    """The one LLMConfig class that the variant's module defines."""
     own = [
         kind
         for kind in vars(module).values()
         if isinstance(kind, type) and kind.__module__ == module.__name__
     ]
     found = [kind for kind in own if issubclass(kind, LLMConfig)]
-    if len(found) != 1 or found[0].name != name:
+    if len(found) != 1 or found[0].name != variant.name:
         raise ConfigurationError(
-            f"openllm/models/families/{name}.py must define one LLMConfig whose name is {name!r}."
+            f"{module.__name__} must define one LLMConfig whose name is {variant.name!r}."
         )
     return found[0]
 
@@ -108,11 +119,8 @@ def _hub_id(model_id: str) -> str | None:
 
 
 def _unknown(name: str) -> UnknownFamily:
-    import difflib
-
     known = [word for family in all_families() for word in (family.name, *family.aliases)]
-    near = difflib.get_close_matches(name.lower(), known, 2)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(names())}."
+    hint = did_you_mean(name.lower(), known) or f"There are {', '.join(names())}."
     if "/" in name or "\\" in name:
         hint = "That is a model: pass it as model_id, or to from_pretrained."
     return UnknownFamily(f"Unknown model family {name!r}.", hint=hint, param="family")

@@ -10,6 +10,7 @@ from pathlib import Path
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, Overloaded
+from openllm.facts import Facts
 from openllm.remote.client import Connection
 from openllm.remote.frames import Ask, Embed, Mount, Unmount
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
@@ -23,9 +24,12 @@ RESTART = "Restart the service."
 class RunnerBackend(Backend):
     """Talks to the engine that listens at `address`. Closing it leaves that engine alone."""
 
-    name = "runner"
-    supports_adapters = True
-    supports_embeddings = True
+    facts = Facts(
+        name="runner",
+        title="an engine in another process",
+        tasks=("generate", "embed"),
+        adapters=True,
+    )
 
     def __init__(self, spec: LLMSpec, weights_dir: Path, address: Path) -> None:
         super().__init__(spec, weights_dir)

@@ -19,9 +19,11 @@ from openllm.backends.base import Backend
 from openllm.backends.select import find_backend
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import AdapterNotFound, Conflict, WeightsError
+from openllm.facts import all_facts
 from openllm.llm.host import choose_engine
 from openllm.llm.llm import LLM
 from openllm.types import GenerationOutput
+from tests.backends.engines import engine_params, repeats
 from tests.backends.reference import Reference, has_torch
 from tests.tiny import write_adapter, write_llama
 
@@ -31,11 +33,7 @@ NAMES = ("red", "green", "blue", "grey")
 RESIDENT = 3
 RANK = 8
 TEXT = "the quick brown fox jumps over the lazy dog"
-ENGINES = [
-    pytest.param("echo", id="echo"),
-    pytest.param("pytorch", id="pytorch"),
-    pytest.param("vllm", id="vllm", marks=pytest.mark.vllm),
-]
+ENGINES = engine_params(facts.name for facts in all_facts() if facts.adapters)
 
 
 @attrs.frozen
@@ -115,8 +113,8 @@ async def llm(request: pytest.FixtureRequest, world: World) -> AsyncIterator[LLM
 
 
 def real(llm: LLM) -> None:
-    if llm.backend.name == "echo":
-        pytest.skip("the echo engine has no model")
+    if repeats(llm):
+        pytest.skip("this engine has no model")
 
 
 async def ask(llm: LLM, name: str | None, text: str = TEXT, tokens: int = 16) -> GenerationOutput:
@@ -157,7 +155,7 @@ async def test_more_adapters_than_places_all_answer(llm: LLM, world: World) -> N
     for name in (*NAMES, *reversed(NAMES)):
         output = await ask(llm, name, tokens=6)
         assert len(output.outputs[0].token_ids) == 6
-        if llm.backend.name != "echo":
+        if not repeats(llm):
             world.check(name, output)
         resident = llm.residency.resident  # type: ignore[attr-defined]  # the engine is in this process
         assert name in resident
@@ -206,7 +204,7 @@ async def test_many_short_requests_while_adapters_come_and_go(llm: LLM, world: W
     await asyncio.gather(*(send(number) for number in range(16)), swap("grey"), swap("red"))
     assert len(answered) >= count
     assert llm.stats().running == llm.stats().waiting == 0
-    if llm.backend.name != "echo":
+    if not repeats(llm):
         for name, output in answered:
             assert any(world.is_of(version, output) for version in versions[name]), (name, output)
         assert any(
@@ -232,7 +230,7 @@ async def test_removing_waits_for_what_runs(llm: LLM, world: World) -> None:
         ids = [*ids, *item.outputs[0].token_ids]
     await removal
     assert len(ids) == 60
-    if llm.backend.name != "echo":
+    if not repeats(llm):
         world.references["green"].assert_greedy(await llm.encode(TEXT), ids)
     await llm.mount_adapter("green", world.adapter("green"))
     with pytest.raises(Conflict, match="already"):
@@ -264,7 +262,7 @@ async def test_what_does_not_fit_is_refused_before_it_is_mounted(
 
 async def test_ranks_by_layer_are_right_or_refused(llm: LLM, world: World) -> None:
     real(llm)
-    if llm.backend.uniform_adapters:
+    if llm.backend.facts.uniform_adapters:
         with pytest.raises(WeightsError, match="rank_pattern"):
             await llm.mount_adapter("patterns", world.adapter("patterns"))
         return

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from openllm.answer.generation import Generation, collect, join_text
 from openllm.backends.base import Backend
+from openllm.backends.echo.backend import EchoBackend
 from openllm.backends.select import find_backend
 from openllm.backends.stream import pull
 from openllm.config.spec import LLMSpec
@@ -30,23 +31,19 @@ from openllm.errors import (
     Overloaded,
     UnsupportedFeature,
 )
+from openllm.facts import backend_names
 from openllm.llm.llm import LLM
 from openllm.remote.child import ChildBackend
 from openllm.types import GenerationRequest, SamplingParams, Structure, StructureKind, TextDelta
+from tests.backends.engines import engine_params, repeats
 from tests.backends.reference import Reference, model_directory
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONTEXT = 256
 TEXT = "the quick brown fox jumps over the lazy dog"
-ENGINES = [
-    pytest.param("echo", id="echo"),
-    pytest.param("pytorch", id="pytorch"),
-    pytest.param("runner", id="runner"),  # the pytorch engine in a process of its own
-    pytest.param("vllm", id="vllm", marks=pytest.mark.vllm),
-    pytest.param("flax", id="flax", marks=pytest.mark.keras),
-    pytest.param("tf", id="tf", marks=pytest.mark.keras),
-]
+# "runner" is the pytorch engine in a process of its own.
+ENGINES = engine_params((*backend_names(), "runner"))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +66,7 @@ async def llm(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[LL
         max_model_len=CONTEXT,
         max_num_seqs=8,
         max_queue=64,
-        engine_args={"delay": 0.002} if request.param == "echo" else {},
+        engine_args={"delay": 0.002} if issubclass(find_backend(name), EchoBackend) else {},
     )
     if why := find_backend(name).unusable(spec):
         pytest.skip(why)
@@ -85,8 +82,8 @@ def in_child(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:
 
 
 def real(llm: LLM) -> None:
-    if llm.backend.name == "echo":
-        pytest.skip("the echo engine has no model")
+    if repeats(llm):
+        pytest.skip("this engine has no model")
 
 
 async def deltas_of(llm: LLM, prompt: Any, **params: Any) -> list[TextDelta]:
@@ -316,7 +313,7 @@ async def test_logprobs_have_one_entry_per_token(llm: LLM) -> None:
     assert [entry.token_id for entry in choice.logprobs] == choice.token_ids
     for entry in choice.logprobs:
         assert entry.logprob <= 0
-        if llm.backend.name != "echo":
+        if not repeats(llm):
             assert len(entry.top) == 3
             assert entry.top[0] == (entry.token_id, pytest.approx(entry.logprob, abs=1e-5))
             assert [p for _, p in entry.top] == sorted((p for _, p in entry.top), reverse=True)
@@ -342,7 +339,7 @@ async def test_prompt_logprobs(llm: LLM, reference: Reference) -> None:
     assert output.prompt_logprobs is not None
     assert len(output.prompt_logprobs) == len(output.prompt_token_ids)
     assert output.prompt_logprobs[0] is None
-    if llm.backend.name != "echo":
+    if not repeats(llm):
         got = [entry.logprob for entry in output.prompt_logprobs if entry]
         ids = output.prompt_token_ids
         assert got == pytest.approx(reference.logprobs(ids[:1], ids[1:]), abs=2e-3)

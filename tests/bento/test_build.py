@@ -308,7 +308,7 @@ def test_a_vllm_without_gpus_is_not_locked_for_machines_with_some(
     echo_model: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would ask for a GPU, and on that machine refuse to run."""
-    monkeypatch.setattr(building, "find_installation", lambda: Installation("0.32.0", "cpu"))
+    monkeypatch.setattr(usable, "find_installation", lambda: Installation("0.32.0", "cpu"))
     spec = LLMSpec(model_id=str(echo_model), backend="vllm")
     with pytest.raises(BuildError, match=r"asks for 2 GPU\(s\).*built for the CPU"):
         build(spec, BuildOptions(resources=Resources(gpu=2)))
@@ -319,11 +319,10 @@ def test_a_vllm_without_gpus_is_not_locked_for_machines_with_some(
 def test_a_bento_for_vllm_needs_no_gpu_where_it_is_built(
     platform: str, gpu: int | None, echo_model: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (building, usable):
-        monkeypatch.setattr(module, "find_installation", lambda: Installation("0.32.0", platform))
+    monkeypatch.setattr(usable, "find_installation", lambda: Installation("0.32.0", platform))
     pins = ("vllm==0.32.0",)  # it is not installed in every environment that runs this
     monkeypatch.setattr(
-        "openllm.bento.lock.image.lock_requirements", lambda backends: Lock(pins, ())
+        "openllm.bento.lock.image.lock_requirements", lambda *needed: Lock(pins, ())
     )
     spec = LLMSpec(model_id=str(echo_model), backend="vllm")
     result = build(spec, BuildOptions(resources=Resources(gpu=gpu)))

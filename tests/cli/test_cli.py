@@ -17,7 +17,7 @@ import pytest
 import openllm
 from openllm import cli as package
 from openllm.cli import cli
-from openllm.discovery import module_names
+from openllm.discovery import variants
 from openllm.errors import ConfigurationError, EngineDead, WeightsError
 from tests.cli.conftest import Run
 from tests.commands import interruptible
@@ -56,7 +56,7 @@ def _python(code: str, environment: dict[str, str]) -> subprocess.CompletedProce
 
 
 def test_the_commands_are_these() -> None:
-    assert module_names("openllm.cli.commands") == COMMANDS
+    assert list(variants("openllm.commands")) == COMMANDS
 
 
 @pytest.mark.parametrize("args", [(), ("--help",), ("-h",)])
@@ -68,7 +68,7 @@ def test_help_lists_every_command_with_its_first_line(run: Run, args: tuple[str,
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("name", module_names("openllm.cli.commands"))
+@pytest.mark.parametrize("name", variants("openllm.commands"))
 def test_every_command_and_every_option_explains_itself(run: Run, name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None

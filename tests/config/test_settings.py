@@ -20,8 +20,9 @@ from openllm.config.settings import (
     spec_layer,
     unknown_variables,
 )
-from openllm.config.spec import BACKENDS, EXECUTORS, TASKS, LLMSpec
+from openllm.config.spec import EXECUTORS, TASKS, LLMSpec
 from openllm.errors import ConfigurationError
+from openllm.facts import backend_names
 
 
 def test_defaults_are_the_safe_ones() -> None:
@@ -40,7 +41,7 @@ def test_spec_rows_are_exactly_the_fields_of_llmspec() -> None:
 
 def test_choices_are_those_of_the_spec() -> None:
     rows = {row.field: row for row in variables.SPEC_VARIABLES}
-    assert rows["backend"].choices == BACKENDS
+    assert rows["backend"].choices == backend_names()
     assert rows["task"].choices == TASKS
     assert rows["distributed_executor"].choices == EXECUTORS
 

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.config.spec import BACKENDS, TASKS, AdapterSpec, LLMSpec, resolve_spec
+from openllm.config.spec import TASKS, AdapterSpec, LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, OpenLLMError, UnsupportedCombination
+from openllm.facts import backend_names
 
 _WORD = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8)
 _JSON = st.recursive(
@@ -266,7 +267,7 @@ def test_requests_call_a_model_by_its_id_or_directory_name(model_id: str, served
 
 
 def test_every_backend_and_task_is_accepted() -> None:
-    for backend, task in itertools.product(BACKENDS, TASKS):
+    for backend, task in itertools.product(backend_names(), TASKS):
         assert (
             LLMSpec.from_dict({"model_id": "a", "backend": backend, "task": task}).backend
             == backend

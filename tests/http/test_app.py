@@ -16,8 +16,9 @@ import pytest
 from openllm.answer.assembler import ChoiceAssembler
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
+from openllm.discovery import variants
 from openllm.errors import ConfigurationError, WeightsError
-from openllm.http.app import Server, create_app, protocol_names
+from openllm.http.app import Server, create_app
 from openllm.llm.llm import LLM
 from openllm.types import TextDelta, TokenDelta
 from tests.serving import Running, serve, write_echo_model
@@ -43,7 +44,7 @@ def slow(weights: Path) -> Iterator[Running]:
 
 
 def test_protocols_are_found_by_being_there() -> None:
-    assert protocol_names() == ["admin", "native", "openai", "page"]
+    assert list(variants("openllm.protocols")) == ["admin", "native", "openai", "page"]
 
 
 def test_a_server_without_models_is_refused() -> None:

@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 
-from openllm.backends.echo import EchoBackend
+from openllm.backends.echo.backend import EchoBackend
 from openllm.config.spec import LLMSpec
 from openllm.http import stream
 from openllm.http.app import create_app

@@ -22,7 +22,8 @@ from openllm.errors import (
     UnsupportedCombination,
     WeightsError,
 )
-from openllm.llm.auto import PREFIXES, FamilyLLM, class_names, family_class
+from openllm.facts import facts_of
+from openllm.llm.auto import FamilyLLM, class_names, family_class
 from openllm.llm.llm import LLM
 from tests.tiny import write_encoder, write_llama
 
@@ -42,7 +43,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("backend", AUTOS)
 def test_for_model_is_lazy_and_of_the_right_class(backend: str) -> None:
     llm = AUTOS[backend].for_model("llama", model_id="somebody/some-llama", max_new_tokens=4096)
-    assert type(llm).__name__ == f"{PREFIXES[backend]}Llama"
+    assert type(llm).__name__ == f"{facts_of(backend).class_prefix}Llama"
     assert isinstance(llm, FamilyLLM)
     assert isinstance(llm, LLM)
     assert (llm.spec.backend, llm.spec.family, llm.spec.model_id) == (

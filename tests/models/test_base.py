@@ -9,7 +9,7 @@ import pytest
 
 from openllm import models
 from openllm.config.sampling import build_params
-from openllm.config.spec import BACKENDS, TASKS, LLMSpec, resolve_spec
+from openllm.config.spec import TASKS, LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, UnsupportedCombination
 from openllm.models import base as config
 from openllm.models.base import LLMConfig
@@ -21,7 +21,6 @@ def _define(**constants: Any) -> type[LLMConfig]:
 
 
 def test_its_lists_are_those_of_spec_and_types() -> None:
-    assert set(config.BACKENDS) == set(BACKENDS) - {"echo"}
     assert config.TASKS == TASKS
     assert set(config.SAMPLING) <= set(attrs.fields_dict(SamplingParams))
 

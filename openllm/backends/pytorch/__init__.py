@@ -5,9 +5,3 @@ what is computed next, `flat` runs it in one forward pass over `slots` (the KV c
 `attention`, `sampler` draws the tokens. Models whose attention or cache does not fit run through
 `solo`. Importing this package does not import torch.
 """
-
-from openllm.backends.pytorch.backend import PyTorchBackend
-
-BACKEND = PyTorchBackend
-
-__all__ = ["BACKEND"]

@@ -13,6 +13,7 @@ import attrs
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.lease import Lease
+from openllm.backends.pytorch.facts import FACTS
 from openllm.backends.pytorch.mounts import BASE, Mounts
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
@@ -45,9 +46,7 @@ class _Submitted:
 class PyTorchBackend(Backend):
     """Continuous batching on transformers; see the package's docstring for its parts."""
 
-    name = "pytorch"
-    supports_adapters = True
-    supports_embeddings = True
+    facts = FACTS
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
         super().__init__(spec, weights_dir)
@@ -175,3 +174,6 @@ class PyTorchBackend(Backend):
         machine, self._machine = self._machine, None
         if machine is not None:
             await asyncio.to_thread(machine.close)
+
+
+BACKEND = PyTorchBackend

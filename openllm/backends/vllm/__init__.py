@@ -1,5 +1,1 @@
-"""vLLM as a backend; importing this imports neither vLLM nor torch."""
-
-from openllm.backends.vllm.backend import VLLMBackend
-
-BACKEND = VLLMBackend
+"""vLLM as a backend: pure mappings of spec and parameters, and a thin caller of its AsyncLLM."""

@@ -16,6 +16,7 @@ import attrs
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.vllm.embedding import embed_prompts
+from openllm.backends.vllm.facts import FACTS
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
 from openllm.backends.vllm.launch import engine_args_class, launch
 from openllm.backends.vllm.launched import Launched
@@ -23,7 +24,7 @@ from openllm.backends.vllm.params import sampling_params
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver
 from openllm.backends.vllm.structure import compacted
-from openllm.backends.vllm.usable import unpackable, unusable
+from openllm.backends.vllm.usable import cpu_build, unpackable, unusable
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     EngineDead,
@@ -40,10 +41,7 @@ _COMPILE_SECONDS = 10.0  # for a schema or grammar, off the event loop
 class VLLMBackend(Backend):
     """vLLM 0.26 to 0.33 on CUDA, ROCm or the CPU."""
 
-    name = "vllm"
-    supports_adapters = True
-    uniform_adapters = True
-    supports_embeddings = True
+    facts = FACTS
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
         super().__init__(spec, weights_dir)
@@ -57,6 +55,10 @@ class VLLMBackend(Backend):
     @classmethod
     def unpackable(cls, spec: LLMSpec) -> str | None:
         return unpackable(spec)
+
+    @classmethod
+    def cpu_build(cls) -> str | None:
+        return cpu_build()
 
     @classmethod
     def broken(cls, spec: LLMSpec) -> str | None:
@@ -215,3 +217,6 @@ class VLLMBackend(Backend):
             # else it reports the end of its engine as a failure
             launched.engine.output_handler.cancel()
         await asyncio.to_thread(launched.shut_down)
+
+
+BACKEND = VLLMBackend

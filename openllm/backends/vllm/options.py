@@ -5,7 +5,6 @@ vLLM declares.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import json
 import re
@@ -15,6 +14,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from openllm.discovery import did_you_mean, near
 from openllm.errors import ConfigurationError
 
 _SWITCH = {
@@ -62,13 +62,12 @@ def convert_option(
 ) -> Any:
     """One value; `names` resolves annotations that are written as text."""
     if key not in fields:
-        near = difflib.get_close_matches(key.strip("-").replace("-", "_").lower(), fields, 3)
-        hint = (
-            f"Did you mean {' or '.join(near)}?"
-            if near
-            else "vLLM's documentation lists them as engine arguments."
+        hint = did_you_mean(key.strip("-").replace("-", "_").lower(), fields, 3)
+        raise ConfigurationError(
+            f"vLLM has no engine argument {key!r}.",
+            hint=hint or "vLLM's documentation lists them as engine arguments.",
+            param=key,
         )
-        raise ConfigurationError(f"vLLM has no engine argument {key!r}.", hint=hint, param=key)
     kind = _resolved(fields[key], names)
     if kind is Any:
         return value
@@ -177,9 +176,9 @@ def _wrong(key: str, value: Any, kind: Any, why: str = "") -> ConfigurationError
     wanted += ["a JSON object"] if dict not in kinds and any(map(_is_object, kinds)) else []
     if choices := [_name(choice) for choice in _choices(kind)]:
         rest = ["..."] if len(choices) > _SHOWN else []
-        near = difflib.get_close_matches(str(value), choices, 3)
-        others = [choice for choice in choices if choice not in near]
-        wanted.append(f"one of {', '.join([*near, *others][:_SHOWN] + rest)}")
+        likely = near(str(value), choices, 3)
+        others = [choice for choice in choices if choice not in likely]
+        wanted.append(f"one of {', '.join([*likely, *others][:_SHOWN] + rest)}")
     text = " or ".join(wanted) or f"something else ({why[:200]})"
     return ConfigurationError(
         f"The engine argument {key} must be {text}, got {value!r}.", param=key

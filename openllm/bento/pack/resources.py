@@ -12,11 +12,11 @@ import attrs
 
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
+from openllm.facts import facts_of
 from openllm.hardware.assignment import gpus_needed
 
 _GPU_TYPE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 MOST_GPUS = 64  # of one machine; more is a slip of the pen
-ONLY_ON_GPUS = ("vllm",)  # backends that a deployment gives a GPU when nothing is said
 
 
 @attrs.frozen
@@ -60,13 +60,11 @@ class Resources:
         return attrs.asdict(self, filter=lambda _, value: value is not None)
 
     def gpus(self, specs: Sequence[LLMSpec]) -> int:
-        """How many GPUs a replica gets: as said, else one set per engine that runs on nothing
-        else.
-        """
+        """How many GPUs a replica gets: as said, else one set per engine that wants them."""
         if self.gpu is not None:
             return self.gpu
         return sum(
             gpus_needed(spec)
             for spec in specs
-            if spec.backend in ONLY_ON_GPUS or spec.tensor_parallel_size
+            if spec.tensor_parallel_size or (spec.backend and facts_of(spec.backend).wants_gpu)
         )

@@ -49,7 +49,7 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
                 resolve_adapter(adapter),
                 directory,
                 spec.max_lora_rank,
-                uniform=backend.uniform_adapters,
+                uniform=backend.facts.uniform_adapters,
             )
     weights = None if pinned else _store_weights(spec, directory)
     draft = None
@@ -61,7 +61,7 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
         model_id=weights.tag if weights else spec.model_id,
         name=served_name(spec),
         revision=pinned.commit if pinned else None,
-        backend=spec.backend or backend.name,
+        backend=spec.backend or backend.facts.name,
         family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
         speculative_model=draft.tag if draft else None,
         adapters=tuple(

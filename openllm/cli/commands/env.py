@@ -1,4 +1,4 @@
-"""Show versions, devices and every variable that openllm reads."""
+"""Show versions, engines, devices and every variable that openllm reads."""
 
 from __future__ import annotations
 
@@ -16,25 +16,16 @@ from openllm.cli.output import print_json, print_table, readable_size
 from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import Variable
+from openllm.discovery import variants
+from openllm.facts import GROUP, all_facts
 
-DISTRIBUTIONS = (
-    "bentoml",
-    "transformers",
-    "torch",
-    "vllm",
-    "peft",
-    "xgrammar",
-    "keras-hub",
-    "keras",
-    "jax",
-    "tensorflow",
-)
+DISTRIBUTIONS = ("bentoml", "transformers")  # beside those of the engines
 
 
 @click.command()
 @format_option("table", "json", "markdown")
 def command(output: str) -> None:
-    """Show versions, devices and every variable that openllm reads.
+    """Show versions, engines, devices and every variable that openllm reads.
 
     With -o markdown: the table of variables alone, as docs/configuration.md has it.
     """
@@ -46,12 +37,16 @@ def command(output: str) -> None:
         print_json(
             {
                 "versions": _versions(),
+                "backends": _backends(),
                 "devices": _devices(),
                 "variables": [_plain(row) for row in all_variables()],
             }
         )
         return
     print_table(("PACKAGE", "VERSION"), list(_versions().items()))
+    click.echo()
+    engines = [(item["name"], item["title"], item["obstacle"] or "yes") for item in _backends()]
+    print_table(("BACKEND", "ENGINE", "USABLE HERE"), engines)
     click.echo()
     devices = [(item["name"], item["memory"]) for item in _devices()]
     print_table(("DEVICE", "MEMORY"), devices)
@@ -70,7 +65,11 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
-    return {**found, **{name: _version(name) for name in DISTRIBUTIONS}}
+    names = list(DISTRIBUTIONS)
+    for facts in all_facts():
+        carrier = variants(GROUP)[facts.name].distribution
+        names += [*([carrier] if carrier else []), *facts.packages]
+    return {**found, **{name: _version(name) for name in names}}
 
 
 def _version(name: str) -> str:
@@ -80,6 +79,21 @@ def _version(name: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "not installed"
+
+
+def _backends() -> list[dict[str, Any]]:
+    from openllm.backends.select import obstacle
+
+    return [
+        {
+            "name": facts.name,
+            "title": facts.title,
+            "spellings": facts.spellings,
+            "distribution": variants(GROUP)[facts.name].distribution or "openllm",
+            "obstacle": obstacle(LLMSpec(model_id="demo", backend=facts.name), facts.name),
+        }
+        for facts in all_facts()
+    ]
 
 
 def _devices() -> list[dict[str, str]]:

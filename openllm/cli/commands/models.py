@@ -11,7 +11,7 @@ from openllm.errors import WeightsError
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import StoredModel, list_store
 
-# Of a family, as JSON has them.
+# Of a family, as JSON has them; the backends are all that go together with it.
 FAMILY_FIELDS = (
     "name",
     "aliases",
@@ -40,7 +40,9 @@ def command(output: str) -> None:
         print_json(
             {
                 "families": [
-                    {key: getattr(family, key) for key in FAMILY_FIELDS} for family in families
+                    {key: getattr(family, key) for key in FAMILY_FIELDS}
+                    | {"backends": family.all_backends()}
+                    for family in families
                 ],
                 "stored": [
                     {
@@ -61,7 +63,7 @@ def command(output: str) -> None:
             family.name,
             family.default_id or "-",
             family.task,
-            ", ".join(family.backends),
+            ", ".join(family.all_backends()),
             ", ".join(family.architectures) or "any other",
         )
         for family in families

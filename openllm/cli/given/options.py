@@ -57,6 +57,17 @@ class RowType(click.ParamType):  # type: ignore[type-arg]  # generic since click
             self.fail(f"{value!r} {error}.", param, ctx)
 
 
+class ChoiceType(click.Choice):  # type: ignore[type-arg]  # generic since click 8.2 only
+    """One of the row's values, however it is spelled."""
+
+    def __init__(self, row: Variable) -> None:
+        super().__init__(row.choices)
+        self._parse = PARSERS[row.kind]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(self._parse(value), param, ctx)
+
+
 class TemplateFile(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
     """A file's text."""
 
@@ -185,7 +196,7 @@ def _option(row: Variable) -> Callable[[F], F]:
         return click.option(
             *names, row.field, multiple=True, help=about["help"], metavar=about["metavar"]
         )
-    kind: Any = click.Choice(row.choices) if row.choices else RowType(row)
+    kind: Any = ChoiceType(row) if row.choices else RowType(row)
     return click.option(
         *names, row.field, type=TemplateFile() if row.field == "chat_template" else kind, **about
     )

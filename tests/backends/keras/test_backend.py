@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from openllm.backends.flax import BACKEND as FLAX
+from openllm.backends.flax.backend import BACKEND as FLAX
 from openllm.backends.keras import loader
-from openllm.backends.tf import BACKEND as TF
+from openllm.backends.tf.backend import BACKEND as TF
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, EngineDead, MissingDependency, UnsupportedCombination
 from tests.backends.keras.checkpoints import write_checkpoint
@@ -69,8 +69,9 @@ def test_a_second_framework_in_one_process_is_one_clear_error(
 
 def test_asking_whether_it_is_usable_imports_no_framework() -> None:
     code = (
-        "import sys; from openllm.config.spec import LLMSpec; from openllm.backends import flax,"
-        " tf;flax.BACKEND.unusable(LLMSpec(model_id='x'));"
+        "import sys; from openllm.config.spec import LLMSpec;"
+        "from openllm.backends.flax import backend as flax; from openllm.backends.tf import backend"
+        " as tf;flax.BACKEND.unusable(LLMSpec(model_id='x'));"
         " tf.BACKEND.unusable(LLMSpec(model_id='x'));print({'keras', 'keras_hub', 'jax',"
         " 'tensorflow', 'transformers', 'torch'} & set(sys.modules))"
     )

@@ -11,8 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from openllm.backends.pytorch import BACKEND
-from openllm.backends.pytorch.backend import PyTorchBackend
+from openllm.backends.pytorch.backend import BACKEND, PyTorchBackend
 from openllm.backends.stream import deltas
 from openllm.config.spec import LLMSpec
 from openllm.types import SamplingParams, TokenDelta, TokenLogprob, TokenRequest, new_request_id

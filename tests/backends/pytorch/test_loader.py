@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from openllm.backends.pytorch import BACKEND, loader
+from openllm.backends.pytorch import loader
+from openllm.backends.pytorch.backend import BACKEND
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     ConfigurationError,
@@ -164,7 +165,7 @@ def test_reading_what_is_usable_imports_no_torch() -> None:
     import sys
 
     code = (
-        "import sys; from openllm.backends.pytorch import BACKEND; assert 'torch' not in"
+        "import sys; from openllm.backends.pytorch.backend import BACKEND; assert 'torch' not in"
         " sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,7 +17,7 @@ import pytest_asyncio
 from openllm.backends.base import join
 from openllm.backends.stream import Inbox
 from openllm.backends.stream import deltas as deltas_of
-from openllm.backends.vllm import BACKEND
+from openllm.backends.vllm.backend import BACKEND
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openllm.backends.stream import deltas
-from openllm.backends.vllm import BACKEND
+from openllm.backends.vllm.backend import BACKEND
 from openllm.config.spec import LLMSpec
 from openllm.types import SamplingParams, TokenRequest, new_request_id
 from tests.tiny import write_llama

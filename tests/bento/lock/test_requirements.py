@@ -11,7 +11,8 @@ from packaging.utils import canonicalize_name
 
 from openllm.bento.lock import requirements
 from openllm.bento.lock.requirements import lock_requirements, read_left_out
-from openllm.errors import BuildError
+from openllm.discovery import variants
+from openllm.errors import BuildError, ConfigurationError
 from tests.bento.lock.distributions import install_only
 
 
@@ -122,6 +123,50 @@ def test_triton_is_left_out_where_torch_does_not_want_it(monkeypatch: pytest.Mon
     assert found.left_out == (("xgrammar", "triton"),)
     install_only(monkeypatch, **packages, torch=["triton"])
     assert lock_requirements([]) == requirements.Lock(("torch==1", "triton==1", "xgrammar==1"), ())
+
+
+def test_a_backend_that_nobody_knows_is_one_line() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^backend 'eleventh' is not one of vllm, pytorch"
+    ):
+        lock_requirements(["eleventh"])
+
+
+def test_what_a_backend_runs_on_is_locked_though_no_extra_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variants("openllm.backends")  # what is installed is looked through once
+    keras = {"keras": [], "keras-hub": ["keras"]}
+    install_only(
+        monkeypatch,
+        openllm=['keras-hub; extra == "keras"', 'torch; extra == "pt"'],
+        jax=["jaxlib"],
+        jaxlib=[],
+        **keras,
+    )
+    assert lock_requirements(["flax"]).pins == (
+        "jax==1",
+        "jaxlib==1",
+        "keras-hub==1",
+        "keras==1",
+    )
+    with pytest.raises(BuildError, match=r"tensorflow is not installed here"):
+        lock_requirements(["tf"])
+
+
+def test_another_distribution_may_need_an_extra_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    install_only(
+        monkeypatch,
+        openllm=["text", 'torch; extra == "pt"'],
+        text=[],
+        torch=[],
+        engine=["openllm[pt]>=1", "sound"],
+        sound=[],
+    )
+    found = lock_requirements([], ["engine"])
+    assert found.pins == ("engine==1", "sound==1", "text==1", "torch==1")
+    with pytest.raises(BuildError, match="silence is not installed here"):
+        lock_requirements([], ["silence"])
 
 
 @pytest.mark.parametrize("backend", ["echo", "pytorch"])

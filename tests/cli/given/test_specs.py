@@ -29,6 +29,18 @@ def test_without_a_model_it_is_the_demo(run: Run, command: str) -> None:
     assert _spec(run, command) == {"model_id": "demo", "family": "demo"}
 
 
+@pytest.mark.parametrize("command", ["start", "build"])
+def test_a_backend_is_called_by_its_name_however_it_is_spelled(
+    run: Run, command: str, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model_id: demo\nbackend: pt\n")
+    assert _spec(run, command, "--backend", "pt")["backend"] == "pytorch"
+    assert _spec(run, command, OPENLLM_BACKEND="torch")["backend"] == "pytorch"
+    assert _spec(run, command, "-f", str(recipe))["backend"] == "pytorch"
+    assert _spec(run, command, "llama", "--backend", "jax")["backend"] == "flax"
+
+
 def _recipe(path: Path, data: Any) -> str:
     file = path / "recipe.yaml"
     file.write_text(json.dumps(data))  # JSON is YAML

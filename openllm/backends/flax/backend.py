@@ -1,7 +1,8 @@
-"""The backend 'flax': KerasHub on JAX."""
+"""The backend 'flax' for the engine that KerasHub's models run on."""
 
 from __future__ import annotations
 
+from openllm.backends.flax.facts import FACTS
 from openllm.backends.keras.backend import KerasBackend
 
 
@@ -10,7 +11,7 @@ class FlaxBackend(KerasBackend):
     JAX itself.
     """
 
-    name = "flax"
+    facts = FACTS
     framework = "jax"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.backends.echo.facts import FACTS
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -41,9 +42,7 @@ class EchoBackend(Backend):
     max_tokens.
     """
 
-    name = "echo"
-    supports_adapters = True
-    supports_embeddings = True
+    facts = FACTS
 
     def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
         super().__init__(spec, weights_dir)

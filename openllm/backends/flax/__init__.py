@@ -1,0 +1,1 @@
+"""The backend 'flax': KerasHub on JAX."""

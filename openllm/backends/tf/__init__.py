@@ -1,0 +1,1 @@
+"""The backend 'tf': KerasHub on TensorFlow."""
