@@ -5,7 +5,7 @@ model's context and vocabulary.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import attrs
 
@@ -62,27 +62,8 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
     check_ids(token_ids, params, info.vocab_size)
     engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
     backend.check(engine_request)
-    choices = _choices(model, engine_request, info.eos_token_ids, request.reading)
+    choices = assemblers(model, engine_request, frozenset(info.eos_token_ids), request.reading)
     return Generation(engine_request, choices, host.residency.submit)
-
-
-def _choices(
-    model: Model, request: TokenRequest, ends: Iterable[int], reading: Reading
-) -> list[ChoiceAssembler]:
-    tokenizer, prompt, end = model.decoding_tokenizer, request.prompt_token_ids, ""
-    if reading.reasoning or reading.tools:
-        end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
-    return [
-        ChoiceAssembler(
-            tokenizer,
-            request.params,
-            prompt,
-            frozenset(ends),
-            make_parser("reasoning", reading.reasoning, end),
-            make_parser("tools", reading.tools, end),
-        )
-        for _ in range(request.params.n)
-    ]
 
 
 async def encode(
@@ -106,6 +87,27 @@ async def encode(
     if quick:
         return model.renderer.encode(prompt, add_special_tokens)
     return await asyncio.to_thread(model.renderer.encode, prompt, add_special_tokens)
+
+
+def assemblers(
+    model: Model, request: TokenRequest, end_token_ids: frozenset[int], reading: Reading
+) -> list[ChoiceAssembler]:
+    """What turns the tokens of each choice into text and parts."""
+    tokenizer, prompt = model.decoding_tokenizer, request.prompt_token_ids
+    end = ""
+    if reading.reasoning or reading.tools:
+        end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
+    return [
+        ChoiceAssembler(
+            tokenizer,
+            request.params,
+            prompt,
+            end_token_ids,
+            make_parser("reasoning", reading.reasoning, end),
+            make_parser("tools", reading.tools, end),
+        )
+        for _ in range(request.params.n)
+    ]
 
 
 def fit_length(

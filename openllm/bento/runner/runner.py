@@ -73,10 +73,11 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
         else:  # here `name` is the model's, and the runner's by way of it
             own = {key: said.pop(key) for key in RUNNER_OPTIONS[1:] if key in said}
             llm = LLM(model, **said)
+        stored = llm.spec.model_id  # a Bento with this runner has to carry it
         chosen = {
             "name": tag_name(llm.name),
             "scheduling_strategy": LLMStrategy,
-            "models": _stored(llm.spec),
+            "models": [bentoml.models.get(stored)] if is_tag(stored) else [],
             **own,
         }
         _restore_runner_defaults()
@@ -102,7 +103,7 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is a runner of the same model that nobody has initialised."""
-        return partial(type(self).from_llm, **self._options), (self.llm,)
+        return partial(type(self), **self._options), (self.llm,)
 
     def init_local(self, quiet: bool = False) -> None:
         """Load the model into this process; returns when it is ready. Errors: those of
@@ -132,15 +133,6 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             )
         found: dict[int, dict[str, Any]] = super().scheduled_worker_env_map
         return found
-
-
-def _remake(kind: type[Runner], llm: LLM, options: dict[str, Any]) -> Runner:
-    return kind(llm, **options)
-
-
-def _stored(spec: LLMSpec) -> list[Any]:
-    """What a Bento with this runner has to carry: the model, where it is in the store."""
-    return [bentoml.models.get(spec.model_id)] if is_tag(spec.model_id) else []
 
 
 def _restore_runner_defaults() -> None:
