@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import attrs
 import msgspec
 
-from openllm.backends.residency import AdapterShelf, Shelf
+from openllm.backends.residency import LocalResidency, Residency
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
@@ -152,12 +152,12 @@ class Backend(abc.ABC):
             f"The {self.name} backend has no LoRA support.", hint="Use pytorch or vllm."
         )
 
-    def make_shelf(self) -> Shelf:
+    def make_residency(self) -> Residency:
         """Which adapters are resident; valid after `start`. An engine that several processes use
         keeps its own.
         """
         slots = [count for count in (self.spec.max_adapters, self.info.adapter_slots) if count]
-        return AdapterShelf(self, min(slots, default=None))
+        return LocalResidency(self, min(slots, default=None))
 
     def stats(self) -> EngineStats:
         return EngineStats()

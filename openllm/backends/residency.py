@@ -19,7 +19,7 @@ from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 
 class Mountable(Protocol):
-    """What a shelf needs of a backend."""
+    """What the residency of adapters needs of a backend."""
 
     async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running: ...
 
@@ -28,7 +28,7 @@ class Mountable(Protocol):
     async def unmount_adapter(self, name: str) -> None: ...
 
 
-class Shelf(Protocol):
+class Residency(Protocol):
     """The adapters that requests may name, as an LLM needs them."""
 
     @property
@@ -54,7 +54,7 @@ class _Adapter:
     loading: asyncio.Task[None] | None = None
 
 
-class AdapterShelf:
+class LocalResidency:
     """The adapters of one engine, at most `max_resident` of them loaded (None: all). Lives on one
     event loop.
 

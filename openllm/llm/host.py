@@ -15,7 +15,7 @@ from openllm.llm.loops import LoopThread, at_shutdown, in_event_loop
 
 if TYPE_CHECKING:
     from openllm.backends.base import Backend
-    from openllm.backends.residency import Shelf
+    from openllm.backends.residency import Residency
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Home:
     def __init__(self) -> None:
         self.engine: Backend | None = None
         self.reason = ""
-        self.shelf: Shelf | None = None
+        self.residency: Residency | None = None
         self.starting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
@@ -68,7 +68,7 @@ class Home:
 
     def _empty(self) -> Backend | None:
         left, self.engine = self.engine, None
-        self.shelf = self.starting = self._loop = None
+        self.residency = self.starting = self._loop = None
         return left
 
     def elsewhere(self) -> asyncio.AbstractEventLoop | None:

@@ -134,7 +134,7 @@ class LLM(Assembly):
         engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
         self.backend.check(engine_request)
         choices = self._choices(engine_request, request.reading)
-        return Generation(engine_request, choices, self.shelf.submit)
+        return Generation(engine_request, choices, self.residency.submit)
 
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""

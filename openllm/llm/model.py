@@ -27,7 +27,7 @@ from openllm.weights.resolve import read_config, resolve_weights
 
 if TYPE_CHECKING:
     from openllm.backends.base import Backend, BackendInfo, EngineStats
-    from openllm.backends.residency import Shelf
+    from openllm.backends.residency import Residency
     from openllm.models.base import LLMConfig
 
 
@@ -168,11 +168,13 @@ class Assembly:
             self._watched = True
             self._home.watch(self)
         await backend.start()
-        shelf = backend.make_shelf()
+        residency = backend.make_residency()
         for name, path in adapters.items():
-            if name not in shelf.names:  # an engine that serves several processes has them already
-                await shelf.add(name, path)
-        self._home.shelf = shelf
+            if (
+                name not in residency.names
+            ):  # an engine that serves several processes has them already
+                await residency.add(name, path)
+        self._home.residency = residency
 
     def _checked(self, adapter: AdapterSpec) -> Path:
         if adapter.name == self.name:
@@ -196,13 +198,13 @@ class Assembly:
         """
         await self.start()
         path = await asyncio.to_thread(self._checked, AdapterSpec(name, str(source), revision))
-        await run_on(self.home, lambda: self.shelf.add(name, path))
+        await run_on(self.home, lambda: self.residency.add(name, path))
 
     async def unmount_adapter(self, name: str, *, wait: bool = True) -> None:
         """Forget an adapter once its running requests are done. Errors: AdapterNotFound; Conflict
         without `wait`.
         """
-        await run_on(self.home, lambda: self.shelf.remove(name, wait=wait))
+        await run_on(self.home, lambda: self.residency.remove(name, wait=wait))
 
     @property
     def started(self) -> bool:
@@ -214,16 +216,16 @@ class Assembly:
         return self._home.loop
 
     @property
-    def shelf(self) -> Shelf:
+    def residency(self) -> Residency:
         """The mounted adapters. Errors: EngineDead before `start`."""
-        if self._home.shelf is None:
+        if self._home.residency is None:
             raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
-        return self._home.shelf
+        return self._home.residency
 
     @property
     def adapters(self) -> tuple[str, ...]:
         """The names requests may give as `adapter`."""
-        return tuple(self._home.shelf.names) if self._home.shelf else ()
+        return tuple(self._home.residency.names) if self._home.residency else ()
 
     @property
     def max_lora_rank(self) -> int | None:

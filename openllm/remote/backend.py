@@ -114,10 +114,10 @@ class RunnerBackend(Backend):
         )
         return found
 
-    # Adapters: the engine's process keeps the shelf, for all its users.
+    # Adapters: the engine's process decides which are resident, for all its users.
 
-    def make_shelf(self) -> SharedShelf:
-        return SharedShelf(self)
+    def make_residency(self) -> SharedResidency:
+        return SharedResidency(self)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ class RunnerBackend(Backend):
             link.close(EngineDead("The engine was closed."))
 
 
-class SharedShelf:
+class SharedResidency:
     """The adapters of an engine that other processes use, too: asked for there, known here by its
     word.
     """

@@ -99,7 +99,7 @@ class User(Link):
         llm = self._server.llm
         llm.backend.check(request)
         route = _Route(self, number, request.params.n)
-        running = await llm.shelf.submit(request, route)
+        running = await llm.residency.submit(request, route)
         if not route.over:
             self._running[number] = running
 
@@ -183,12 +183,12 @@ class User(Link):
         )
 
     async def _mount(self, frame: Mount) -> Frame:
-        await self._server.llm.shelf.add(frame.name, Path(frame.path))
+        await self._server.llm.residency.add(frame.name, Path(frame.path))
         self._server.announce()
         return Done(frame.number)
 
     async def _unmount(self, frame: Unmount) -> Frame:
-        await self._server.llm.shelf.remove(frame.name, wait=frame.wait)
+        await self._server.llm.residency.remove(frame.name, wait=frame.wait)
         self._server.announce()
         return Done(frame.number)
 

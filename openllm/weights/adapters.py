@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 
-from openllm.backends.residency import AdapterShelf
 from openllm.config.spec import AdapterSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -36,7 +35,6 @@ from openllm.weights.origin import Origin, origin
 from openllm.weights.store import find_tag, is_tag
 
 __all__ = [
-    "AdapterShelf",
     "CheckedAdapter",
     "check_adapter",
     "check_mountable",

@@ -157,7 +157,7 @@ async def test_more_adapters_than_places_all_answer(llm: LLM, world: World) -> N
         assert len(output.outputs[0].token_ids) == 6
         if llm.backend.name != "echo":
             world.check(name, output)
-        resident = llm.shelf.resident  # type: ignore[attr-defined]  # the engine is in this process
+        resident = llm.residency.resident  # type: ignore[attr-defined]  # the engine is in this process
         assert name in resident
         assert len(resident) == RESIDENT
 

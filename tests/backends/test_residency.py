@@ -1,5 +1,5 @@
-"""The shelf of adapters: few resident, many asked for, none changed under a request, nobody waiting
-for ever.
+"""Which adapters are resident: few loaded, many asked for, none changed under a request, nobody
+waiting for ever.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from openllm.backends.residency import AdapterShelf
+from openllm.backends.residency import LocalResidency
 from openllm.errors import AdapterNotFound, Conflict, EngineError, OpenLLMError
 from openllm.types import Running, SamplingParams, Sink, TokenDelta, TokenRequest
 
@@ -66,19 +66,19 @@ class Nowhere:
 
 
 @contextlib.asynccontextmanager
-async def use(shelf: AdapterShelf, name: str | None) -> AsyncIterator[None]:
+async def use(residency: LocalResidency, name: str | None) -> AsyncIterator[None]:
     """A request that runs for as long as the block."""
     request = TokenRequest("request", [1], SamplingParams(), name)
-    running = await shelf.submit(request, Nowhere())
+    running = await residency.submit(request, Nowhere())
     try:
         yield
     finally:
         running.cancel()
 
 
-async def answer(engine: FakeEngine, shelf: AdapterShelf, name: str, turns: int = 3) -> Path:
+async def answer(engine: FakeEngine, residency: LocalResidency, name: str, turns: int = 3) -> Path:
     """One request: the adapter must stay the same from its first step to its last."""
-    async with use(shelf, name):
+    async with use(residency, name):
         engine.in_flight[name] = engine.in_flight.get(name, 0) + 1
         try:
             path = engine.mounted[name]
@@ -90,12 +90,12 @@ async def answer(engine: FakeEngine, shelf: AdapterShelf, name: str, turns: int 
     return path
 
 
-async def shelf_of(names: str, most: int | None = 2) -> tuple[FakeEngine, AdapterShelf]:
+async def residency_of(names: str, most: int | None = 2) -> tuple[FakeEngine, LocalResidency]:
     engine = FakeEngine()
-    shelf = AdapterShelf(engine, most)
+    residency = LocalResidency(engine, most)
     for name in names:
-        await shelf.add(name, Path(name))
-    return engine, shelf
+        await residency.add(name, Path(name))
+    return engine, residency
 
 
 async def settle() -> None:
@@ -104,167 +104,167 @@ async def settle() -> None:
 
 
 async def test_the_base_model_needs_no_place():
-    engine, shelf = await shelf_of("", 1)
-    async with use(shelf, None):
+    engine, residency = await residency_of("", 1)
+    async with use(residency, None):
         assert engine.mounts == []
 
 
 async def test_adapters_are_loaded_while_there_are_places_and_then_on_demand():
-    engine, shelf = await shelf_of("abc")
-    assert (shelf.names, shelf.resident) == (("a", "b", "c"), ("a", "b"))
-    await answer(engine, shelf, "c")
-    assert shelf.resident == ("b", "c")  # a was used least recently
-    await answer(engine, shelf, "b")
-    await answer(engine, shelf, "a")
-    assert shelf.resident == ("a", "b")
+    engine, residency = await residency_of("abc")
+    assert (residency.names, residency.resident) == (("a", "b", "c"), ("a", "b"))
+    await answer(engine, residency, "c")
+    assert residency.resident == ("b", "c")  # a was used least recently
+    await answer(engine, residency, "b")
+    await answer(engine, residency, "a")
+    assert residency.resident == ("a", "b")
     assert engine.most == 2
 
 
 async def test_without_a_limit_all_are_resident():
-    _, shelf = await shelf_of("abcdef", None)
-    assert shelf.resident == tuple("abcdef")
+    _, residency = await residency_of("abcdef", None)
+    assert residency.resident == tuple("abcdef")
 
 
 async def test_requests_at_once_load_once():
-    engine, shelf = await shelf_of("abc")
-    await asyncio.gather(*(answer(engine, shelf, "c") for _ in range(50)))
+    engine, residency = await residency_of("abc")
+    await asyncio.gather(*(answer(engine, residency, "c") for _ in range(50)))
     assert engine.mounts == ["a", "b", "c"]
 
 
 async def test_unknown_names_and_taken_names():
-    _, shelf = await shelf_of("a")
+    _, residency = await residency_of("a")
     with pytest.raises(AdapterNotFound, match="'x'"):
-        async with use(shelf, "x"):
+        async with use(residency, "x"):
             pass
     with pytest.raises(AdapterNotFound):
-        await shelf.remove("x")
+        await residency.remove("x")
     with pytest.raises(Conflict, match="already"):
-        await shelf.add("a", Path("other"))
-    assert shelf.path("a") == Path("a")
+        await residency.add("a", Path("other"))
+    assert residency.path("a") == Path("a")
 
 
 async def test_what_does_not_load_is_not_added():
-    engine, shelf = await shelf_of("")
+    engine, residency = await residency_of("")
     engine.broken.add("a")
     with pytest.raises(EngineError):
-        await shelf.add("a", Path("a"))
-    assert shelf.names == ()
+        await residency.add("a", Path("a"))
+    assert residency.names == ()
     engine.broken.clear()
-    await shelf.add("a", Path("a"))
-    assert shelf.resident == ("a",)
+    await residency.add("a", Path("a"))
+    assert residency.resident == ("a",)
 
 
 async def test_a_failed_load_fails_those_who_wait_and_nobody_else():
-    engine, shelf = await shelf_of("abc")
+    engine, residency = await residency_of("abc")
     engine.broken.add("c")
     outcomes = await asyncio.gather(
-        *(answer(engine, shelf, name) for name in "ccab"), return_exceptions=True
+        *(answer(engine, residency, name) for name in "ccab"), return_exceptions=True
     )
     assert [type(outcome).__name__ for outcome in outcomes[:2]] == ["EngineError"] * 2
     assert not isinstance(outcomes[3], Exception)
     engine.broken.clear()
-    assert await answer(engine, shelf, "c") == Path("c")
+    assert await answer(engine, residency, "c") == Path("c")
 
 
 async def test_removing_waits_for_running_requests_and_refuses_new_ones():
-    engine, shelf = await shelf_of("a")
-    running = asyncio.create_task(answer(engine, shelf, "a", turns=50))
+    engine, residency = await residency_of("a")
+    running = asyncio.create_task(answer(engine, residency, "a", turns=50))
     await settle()
-    removal = asyncio.create_task(shelf.remove("a"))
+    removal = asyncio.create_task(residency.remove("a"))
     await settle()
     assert not removal.done()
-    assert shelf.names == ()
+    assert residency.names == ()
     with pytest.raises(AdapterNotFound):
-        await answer(engine, shelf, "a")
+        await answer(engine, residency, "a")
     with pytest.raises(Conflict):
-        await shelf.add("a", Path("new"))
+        await residency.add("a", Path("new"))
     await running
     await removal
     assert engine.mounted == {}
-    await shelf.add("a", Path("new"))
-    assert await answer(engine, shelf, "a") == Path("new")
+    await residency.add("a", Path("new"))
+    assert await answer(engine, residency, "a") == Path("new")
 
 
 async def test_removing_without_waiting_is_a_conflict_while_in_use():
-    engine, shelf = await shelf_of("a")
-    running = asyncio.create_task(answer(engine, shelf, "a", turns=50))
+    engine, residency = await residency_of("a")
+    running = asyncio.create_task(answer(engine, residency, "a", turns=50))
     await settle()
     with pytest.raises(Conflict, match="in use"):
-        await shelf.remove("a", wait=False)
-    assert shelf.names == ("a",)
+        await residency.remove("a", wait=False)
+    assert residency.names == ("a",)
     await running
-    await shelf.remove("a", wait=False)
+    await residency.remove("a", wait=False)
     assert engine.mounted == {}
 
 
 async def test_a_cancelled_removal_leaves_the_adapter():
-    engine, shelf = await shelf_of("a")
-    running = asyncio.create_task(answer(engine, shelf, "a", turns=50))
+    engine, residency = await residency_of("a")
+    running = asyncio.create_task(answer(engine, residency, "a", turns=50))
     await settle()
-    removal = asyncio.create_task(shelf.remove("a"))
+    removal = asyncio.create_task(residency.remove("a"))
     await settle()
     removal.cancel()
     await asyncio.wait((removal,))
     await running
-    assert await answer(engine, shelf, "a") == Path("a")
+    assert await answer(engine, residency, "a") == Path("a")
 
 
 async def test_one_that_never_rests_still_gives_way():
     """Overlapping requests keep a resident adapter busy all the time; another's request is served
     nevertheless.
     """
-    engine, shelf = await shelf_of("ab", 1)
+    engine, residency = await residency_of("ab", 1)
     served = []
 
     async def stream() -> None:
         while not served:
-            await answer(engine, shelf, "a", turns=5)
+            await answer(engine, residency, "a", turns=5)
 
     streams = [asyncio.create_task(stream()) for _ in range(3)]
     await settle()
-    served.append(await asyncio.wait_for(answer(engine, shelf, "b"), timeout=10))
+    served.append(await asyncio.wait_for(answer(engine, residency, "b"), timeout=10))
     await asyncio.gather(*streams)
     assert engine.most == 1
 
 
 async def test_a_request_that_gives_up_waiting_holds_nothing():
-    engine, shelf = await shelf_of("ab", 1)
+    engine, residency = await residency_of("ab", 1)
     engine.gate = asyncio.Event()
-    waiting = [asyncio.create_task(answer(engine, shelf, "b")) for _ in range(3)]
+    waiting = [asyncio.create_task(answer(engine, residency, "b")) for _ in range(3)]
     await settle()
     waiting[0].cancel()
     await settle()
     engine.gate.set()
     await asyncio.gather(*waiting, return_exceptions=True)
-    await shelf.remove("b", wait=False)  # would be a conflict if anybody held it
-    await answer(engine, shelf, "a")
+    await residency.remove("b", wait=False)  # would be a conflict if anybody held it
+    await answer(engine, residency, "a")
 
 
 async def test_a_request_cancelled_as_it_is_granted_holds_nothing():
-    engine, shelf = await shelf_of("ab", 1)
+    engine, residency = await residency_of("ab", 1)
     for turns in range(12):
-        task = asyncio.create_task(answer(engine, shelf, "ab"[turns % 2], turns=0))
+        task = asyncio.create_task(answer(engine, residency, "ab"[turns % 2], turns=0))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait((task,))
         await settle()
-    await shelf.remove("a", wait=False)
-    await shelf.remove("b", wait=False)
+    await residency.remove("a", wait=False)
+    await residency.remove("b", wait=False)
     assert engine.mounted == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_thousand_requests_while_adapters_come_and_go(seed):
     chance = random.Random(seed)
-    engine, shelf = await shelf_of("abcd")
+    engine, residency = await residency_of("abcd")
     counts = {"served": 0, "refused": 0, "cancelled": 0}
 
     async def request() -> None:
         await asyncio.sleep(chance.random() / 50)
         name = chance.choice("abcd")
         try:
-            await answer(engine, shelf, name, turns=chance.randrange(12))
+            await answer(engine, residency, name, turns=chance.randrange(12))
             counts["served"] += 1
         except AdapterNotFound:
             counts["refused"] += 1
@@ -275,11 +275,11 @@ async def test_a_thousand_requests_while_adapters_come_and_go(seed):
         for number in range(60):
             name = chance.choice("abcd")
             try:
-                await shelf.remove(name, wait=chance.random() < 0.5)
+                await residency.remove(name, wait=chance.random() < 0.5)
             except (AdapterNotFound, Conflict):
                 continue
             await asyncio.sleep(0)
-            await shelf.add(name, Path(f"{name}{number}"))
+            await residency.add(name, Path(f"{name}{number}"))
 
     tasks = [asyncio.create_task(request()) for _ in range(1000)]
     managers = [asyncio.create_task(manage()) for _ in range(2)]
@@ -293,6 +293,6 @@ async def test_a_thousand_requests_while_adapters_come_and_go(seed):
         counts["served"] > 300
     )  # two of four adapters may be away when a slow machine lets all requests in at once
     assert engine.most <= 2
-    for name in shelf.names:
-        await shelf.remove(name, wait=False)
+    for name in residency.names:
+        await residency.remove(name, wait=False)
     assert engine.mounted == {}
