@@ -13,7 +13,7 @@ from pathlib import Path
 
 from openllm.errors import ConfigurationError, OpenLLMError
 from openllm.llm.collector import collection_paused
-from openllm.llm.model import Assembly
+from openllm.llm.llm import LLM
 from openllm.remote.frames import VERSION, FromEngine, Hello, Status, to_trouble
 from openllm.remote.user import User
 
@@ -28,7 +28,7 @@ class EngineServer:
     can enter.
     """
 
-    def __init__(self, llm: Assembly, address: Path) -> None:
+    def __init__(self, llm: LLM, address: Path) -> None:
         self.llm = llm
         self.address = address
         self.users: set[User] = set()

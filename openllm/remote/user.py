@@ -9,12 +9,13 @@ import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from openllm.backends.base import join
 from openllm.errors import InvalidRequest, OpenLLMError, Overloaded
+from openllm.llm.llm import LLM
 from openllm.remote.frames import (
     Ask,
     Asked,
@@ -37,9 +38,6 @@ from openllm.remote.frames import (
 from openllm.remote.link import Link, Numbers
 from openllm.types import Running, TokenDelta, TokenRequest
 
-if TYPE_CHECKING:
-    from openllm.remote.server import EngineServer
-
 log = logging.getLogger("openllm.remote")
 
 REPORT_SECONDS = 2.0  # for the other users to say what they have counted
@@ -48,10 +46,23 @@ MANY = 4096  # deltas that wait before they are joined
 _decoder = msgspec.msgpack.Decoder(ToEngine)
 
 
+class SharedEngine(Protocol):
+    """What a user needs of the server that it is connected to."""
+
+    llm: LLM
+    users: set[User]  # all that are connected
+
+    def join(self, user: User) -> None: ...
+
+    def leave(self, user: User) -> None: ...
+
+    def announce(self) -> None: ...
+
+
 class User(Link):
     """What one connection has running. When it is gone, all of that is cancelled."""
 
-    def __init__(self, server: EngineServer) -> None:
+    def __init__(self, server: SharedEngine) -> None:
         super().__init__()
         self._server = server
         self._tasks: dict[int, asyncio.Task[Any]] = {}

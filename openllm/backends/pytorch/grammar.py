@@ -1,5 +1,5 @@
-"""Structured output by xgrammar: compile off the event loop within bounds, mask logits, follow what
-was drawn.
+"""Structured output by xgrammar: grammars compiled off the event loop, within bounds of time and
+size.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from openllm.backends.json_grammar import json_grammar
+from openllm.backends.pytorch.guide import Guide
 from openllm.config.spec import LLMSpec
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Overloaded, UnsupportedFeature
 from openllm.types import Structure, StructureKind
-
-if TYPE_CHECKING:
-    from openllm.backends.pytorch.sequence import Sequence
 
 MAX_SOURCE = 256 * 1024  # characters
 MAX_DEPTH = 64  # brackets within brackets: the compiler recurses
@@ -33,41 +29,6 @@ CACHE_ENTRIES = 128
 CACHE_BYTES = 256 * 2**20
 
 _SOURCE_LOCATION = re.compile(r"^\[[\d:]+\]\s+\S+:\d+:\s*")
-
-
-class Guide:
-    """Where one choice is in its grammar."""
-
-    def __init__(self, compiled: Any, *, has_end_token: bool) -> None:
-        import xgrammar
-
-        self._matcher = xgrammar.GrammarMatcher(
-            compiled, terminate_without_stop_token=not has_end_token
-        )
-
-    @property
-    def done(self) -> bool:
-        return bool(self._matcher.is_terminated())
-
-    def accept(self, token: int) -> bool:
-        """Take over a drawn token; False when the grammar had no way on."""
-        return not self.done and bool(self._matcher.accept_token(token))
-
-    def fill(self, bitmask: torch.Tensor, row: int) -> None:
-        """Set the bits of the tokens that may come next in `bitmask[row]`."""
-        if not self.done:
-            self._matcher.fill_next_token_bitmask(bitmask, row)
-
-
-def apply_grammars(scores: torch.Tensor, rows: list[Sequence]) -> None:
-    """-inf, in place, for the tokens that each row's grammar forbids now; rows without one stay."""
-    import xgrammar
-
-    guides = {at: row.matcher for at, row in enumerate(rows) if row.matcher is not None}
-    bitmask = xgrammar.allocate_token_bitmask(len(rows), scores.shape[-1])
-    for at, guide in guides.items():
-        guide.fill(bitmask, at)
-    xgrammar.apply_token_bitmask_inplace(scores, bitmask.to(scores.device), indices=list(guides))
 
 
 class GrammarShop:

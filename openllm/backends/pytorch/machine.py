@@ -17,8 +17,9 @@ from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
 from openllm.backends.pytorch.fit import choose_runner
 from openllm.backends.pytorch.flat import FlatRunner
-from openllm.backends.pytorch.grammar import GrammarShop, Guide
+from openllm.backends.pytorch.grammar import GrammarShop
 from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
+from openllm.backends.pytorch.guide import Guide
 from openllm.backends.pytorch.loader import LoadedModel, choose_limits
 from openllm.backends.pytorch.sampler import Sampler
 from openllm.config.spec import LLMSpec

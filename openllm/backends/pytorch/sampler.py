@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from openllm.backends.pytorch import logits as maths
-from openllm.backends.pytorch.grammar import apply_grammars
+from openllm.backends.pytorch.guide import apply_guides
 from openllm.backends.pytorch.logprobs import describe
 from openllm.backends.pytorch.sequence import Sequence
 from openllm.types import SamplingParams, TokenLogprob
@@ -191,7 +191,7 @@ class _Batch:
     def _edit(self, logits: torch.Tensor, rows: list[Sequence]) -> torch.Tensor:
         scores = logits.float() if logits.dtype != torch.float32 else logits.clone()
         if self._grammars:
-            apply_grammars(scores, rows)
+            apply_guides(scores, [row.matcher for row in rows])
         if self._edits:
             scores.index_put_(self._edit_at, self._edit_by, accumulate=True)
         if self._penalised:

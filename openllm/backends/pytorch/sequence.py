@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
+from openllm.backends.pytorch.guide import Guide
 from openllm.types import SamplingParams, Sink, TokenDelta, TokenLogprob, TokenRequest
-
-if TYPE_CHECKING:
-    from openllm.backends.pytorch.grammar import Guide
 
 BASE_ADAPTER = 0  # the key of "no adapter"; mounted ones count from 1
 

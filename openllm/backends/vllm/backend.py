@@ -17,7 +17,8 @@ import attrs
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.vllm.embedding import embed_prompts
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
-from openllm.backends.vllm.launch import Launched, engine_args_class, launch
+from openllm.backends.vllm.launch import engine_args_class, launch
+from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.params import sampling_params
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver

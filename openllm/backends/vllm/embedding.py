@@ -6,14 +6,11 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openllm.backends.base import Embeddings
+from openllm.backends.vllm.launched import Launched
 from openllm.errors import UnsupportedFeature
-
-if TYPE_CHECKING:
-    from openllm.backends.vllm.launch import Launched
-
 
 _POOLINGS = {"mean_tokens": "MEAN", "cls_token": "CLS", "lasttoken": "LAST"}
 

@@ -22,10 +22,11 @@ from openllm.backends.vllm.embedding import pooler_config, pooling_type
 from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_whole_steps
 from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
+from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.machine import free_memory, total_memory
 from openllm.backends.vllm.options import convert_options
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
-from openllm.backends.vllm.stream import Requests, shorten
+from openllm.backends.vllm.stream import shorten
 from openllm.backends.vllm.usable import Installation, find_installation
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -48,26 +49,6 @@ STARTING: tuple[type[Exception], ...] = (
     NotImplementedError,
     AssertionError,
 )
-
-
-@attrs.define
-class Launched:
-    """A running engine."""
-
-    engine: Any  # AsyncLLM
-    config: Any  # VllmConfig
-    requests: Requests
-    info: BackendInfo
-    adapters: Adapters
-    guard: Guard
-
-    def shut_down(self) -> None:
-        """End the engine's processes. Blocks for seconds."""
-        self.engine.shutdown()
-        # its __del__ would shut down once more, at the interpreter's end with half of the modules
-        # gone
-        self.engine.shutdown = lambda *args, **options: None
-        self.guard.release()
 
 
 def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
