@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "structure.md").read_text()
@@ -22,3 +25,11 @@ def test_the_page_names_nothing_that_is_gone() -> None:
     named = re.findall(r"^  (\w+(?:\.py|/)) ", tree, re.MULTILINE)
     assert len(named) > 20
     assert [name for name in named if not (ROOT / "openllm" / name).exists()] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and for type checkers alone count like any other."""
+    graph = grimp.build_graph("openllm", cache_dir=None)
+    assert len(graph.modules) > 100
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from openllm.bento.runner.runner import Runner
 from openllm.bento.services.dependency import LLMDependency
 from openllm.bento.services.engine import make_engine_service
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
+from openllm.llm.runner import Runner
 
 if TYPE_CHECKING:
     from openllm.bento.services.own import OwnService

@@ -6,20 +6,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from openllm import models
-from openllm.errors import UnsupportedCombination, WeightsError
+from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError, UnsupportedCombination, WeightsError
 from openllm.llm.llm import LLM
-from openllm.llm.model import Assembly
-from openllm.llm.naming import ModelId, spec_for
+from openllm.llm.resolve import ModelId, spec_for
 from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
-from openllm.weights.hub import Token
-from openllm.weights.resolve import can_be_fetched, fetch_weights, resolve_weights, weights_present
+from openllm.weights.resolve import can_be_fetched, fetch_weights, weights_present
 
 # A class name is its backend's prefix and its family's name: Llama, VLLMLlama, TFLlama, FlaxLlama.
 PREFIXES: Mapping[str, str] = {"pytorch": "", "vllm": "VLLM", "tf": "TF", "flax": "Flax"}
@@ -31,29 +30,33 @@ class FamilyLLM(LLM):
     family: ClassVar[type[LLMConfig]]
     backend_name: ClassVar[str]
 
-    def __init__(
-        self, model_id: ModelId | None = None, *, token: Token = None, **options: Any
-    ) -> None:
-        name = type(self).__name__
-        options = _decided(name, options, backend=self.backend_name, family=self.family.name)
-        Assembly.__init__(self, spec_for(self.family.name, {**options, "model_id": model_id}))
-        self._token = token
+    @classmethod
+    def _spec_of(cls, model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLMSpec:
+        """What the constructor was given, as a spec of this family on this backend."""
+        if isinstance(model, LLMSpec):
+            return spec_for(model, options)
+        if model is not None and options.get("model_id") is not None:
+            raise ConfigurationError(
+                f"{cls.__name__} was given two models, {model!r} and {options['model_id']!r}.",
+                hint="Name one.",
+                param="model_id",
+            )
+        if model is not None:
+            options = {**options, "model_id": model}
+        decided = _decided(cls.__name__, options, backend=cls.backend_name, family=cls.family.name)
+        return spec_for(cls.family.name, decided)
 
-    @cached_property
-    def weights_dir(self) -> Path:
-        """As of any LLM. Errors: WeightsError, also where the directory holds another family's
-        model.
-        """
-        directory = resolve_weights(self.spec, self._token)
-        found = architecture(directory)
-        other = models.find(found) if found and found not in self.family.architectures else None
+    @classmethod
+    def _check_weights(cls, spec: LLMSpec, weights_dir: Path) -> None:
+        """Errors: WeightsError where the directory holds another family's model."""
+        found = architecture(weights_dir)
+        other = models.find(found) if found and found not in cls.family.architectures else None
         if other is not None:
             raise WeightsError(
-                f"{self.spec.model_id} holds a {other.title} model ({found}), and"
-                f" {type(self).__name__} is for {self.family.title}.",
+                f"{spec.model_id} holds a {other.title} model ({found}), and {cls.__name__} is for"
+                f" {cls.family.title}.",
                 hint=f"Take the {other.name} family's class, or openllm.LLM.",
             )
-        return directory
 
     @classmethod
     def from_pretrained(cls, model_id: ModelId | None = None, **options: Any) -> Self:
@@ -121,12 +124,13 @@ class _Auto:
 
         Errors: UnsupportedCombination when that family does not run on this backend.
         """
-        llm = LLM(model_id, **_decided(cls.__name__, options, backend=cls.backend_name))
-        if llm.spec.family is None:
-            return llm
-        typed = family_class(models.get(llm.spec.family), cls.backend_name).from_spec(llm.spec)
-        typed._token = llm._token
-        return typed
+        said = _decided(cls.__name__, options, backend=cls.backend_name)
+        token = said.pop("token", None)
+        spec = spec_for(model_id, said)
+        kind = LLM
+        if spec.family is not None:
+            kind = family_class(models.get(spec.family), cls.backend_name)
+        return kind(spec, token=token)
 
 
 class _Mapping(Mapping[type[LLMConfig], type[FamilyLLM]]):

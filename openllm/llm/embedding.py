@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 
 import attrs
 
+from openllm.backends.base import Backend, Embeddings
 from openllm.errors import ContextLengthExceeded, InvalidRequest
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import Prompt, Usage
@@ -20,12 +22,20 @@ class EmbeddingOutput:
     usage: Usage
 
 
-def token_prompts(
+async def embed(
+    renderer: ChatRenderer, backend: Backend, inputs: Sequence[Prompt], pooling: str | None
+) -> Embeddings:
+    """The engine's vectors of texts or token ids. Errors: InvalidRequest for an empty one,
+    ContextLengthExceeded for a long one, those of `Backend.embed`.
+    """
+    limit = backend.info.max_model_len
+    prompts = await asyncio.to_thread(_token_prompts, renderer, inputs, limit)
+    return await backend.embed(prompts, pooling)
+
+
+def _token_prompts(
     renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_len: int
 ) -> list[list[int]]:
-    """The token ids of each input. Errors: InvalidRequest for an empty one, ContextLengthExceeded
-    for a long one.
-    """
     prompts = [renderer.encode(item) for item in inputs]
     for at, prompt in enumerate(prompts):
         if not prompt:
@@ -41,9 +51,7 @@ def token_prompts(
     return prompts
 
 
-def finish_vectors(
-    vectors: list[list[float]], normalize: bool, dimensions: int | None
-) -> list[list[float]]:
+def finish(found: Embeddings, normalize: bool, dimensions: int | None) -> EmbeddingOutput:
     """Cut each vector to its first `dimensions` numbers, then scale it to length 1. Errors:
     InvalidRequest.
     """
@@ -51,6 +59,7 @@ def finish_vectors(
         raise InvalidRequest(
             f"normalize must be true or false, got {normalize!r}.", param="normalize"
         )
+    vectors = found.vectors
     if dimensions is not None:
         if type(dimensions) is not int:
             raise InvalidRequest(
@@ -62,7 +71,9 @@ def finish_vectors(
                 param="dimensions",
             )
         vectors = [vector[:dimensions] for vector in vectors]
-    return [_unit(vector) for vector in vectors] if normalize else vectors
+    if normalize:
+        vectors = [_unit(vector) for vector in vectors]
+    return EmbeddingOutput(vectors, Usage(found.prompt_tokens, 0))
 
 
 def _unit(vector: list[float]) -> list[float]:

@@ -1,54 +1,144 @@
-"""Where one LLM's engine lives: the event loop it was started on, until it is closed, dropped or
+"""Where one model's engine lives: the event loop it was started on, until it is closed, dropped or
 that loop ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 
+import attrs
+
+from openllm.backends.base import Backend
+from openllm.backends.residency import Residency
+from openllm.backends.select import select_backend
+from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import EngineDead, InvalidRequest
-from openllm.llm.loops import LoopThread, at_shutdown, in_event_loop
-
-if TYPE_CHECKING:
-    from openllm.backends.base import Backend
-    from openllm.backends.residency import Residency
+from openllm.llm.loops import LoopThread, at_shutdown, in_event_loop, lends_threads, run_on
+from openllm.llm.model import Model
 
 T = TypeVar("T")
+MakeEngine = Callable[[LLMSpec, Path], tuple[Backend, str]]  # what gives a model its engine
 
 
-class Home:
-    """The engine, its loop, and the thread of that loop where the callers are synchronous. Knows
-    nothing of the LLM.
+def choose_engine(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:
+    """The engine for `spec` in this process, not started, and one line that says why that one."""
+    kind, reason = select_backend(spec, sure=True)
+    return kind(spec, weights_dir), reason
+
+
+class Host:
+    """The engine of one model, its adapters, its loop, and the thread of that loop where the
+    callers are synchronous.
     """
 
-    def __init__(self) -> None:
-        self.engine: Backend | None = None
-        self.reason = ""
-        self.residency: Residency | None = None
-        self.starting: asyncio.Task[None] | None = None
+    def __init__(self, model: Model, make_engine: MakeEngine | None = None) -> None:
+        self._model = model
+        self._make_engine = make_engine or choose_engine
+        self._backend: Backend | None = None  # from its first use until it is closed
+        self._reason = ""
+        self._residency: Residency | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
         self._lock = threading.Lock()
+        self._watched = False
+
+    @property
+    def backend(self) -> Backend:
+        """The engine, made but not started. Errors: MissingDependency, ConfigurationError."""
+        if self._backend is None:
+            adapters = tuple(
+                AdapterSpec(name, str(path)) for name, path in self._model.adapter_dirs.items()
+            )
+            spec = attrs.evolve(self._model.spec, adapters=adapters)
+            self._backend, self._reason = self._make_engine(spec, self._model.weights_dir)
+        return self._backend
+
+    @property
+    def reason(self) -> str:
+        """One line: which backend, and why that one."""
+        return self.backend.reason or self._reason
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be asked any more; None while all is well."""
+        return self._backend.failure if self._backend is not None else None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Errors: EngineDead before `claim`."""
+        """The loop that the engine lives on. Errors: EngineDead before `start`."""
         if self._loop is None:
-            raise EngineDead("The LLM has not been started.", hint="await llm.start() first.")
+            raise _not_started()
         return self._loop
 
     @property
+    def residency(self) -> Residency:
+        """The mounted adapters. Errors: EngineDead before `start`."""
+        if self._residency is None:
+            raise _not_started()
+        return self._residency
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the mounted adapters."""
+        return tuple(self._residency.names) if self._residency is not None else ()
+
+    @property
     def started(self) -> bool:
-        task = self.starting
+        task = self._starting
         return (
             task is not None and task.done() and not task.cancelled() and task.exception() is None
         )
 
-    def claim(
+    # Beginning and end.
+
+    async def start(self, owner: object) -> None:
+        """Load everything and bring the engine up; later calls return at once.
+
+        Asked from a second event loop while the first is alive, the engine stays on the first; when
+        the first is closed it starts anew on the second. The engine is closed when `owner` is
+        dropped.
+        """
+        running = asyncio.get_running_loop()
+        loop, left = self._claim(running)
+        if left is not None:
+            await left.close()
+        if loop is not running:
+            await run_on(loop, lambda: self.start(owner))
+            return
+        if self._starting is None:
+            self._starting = running.create_task(self._start(owner))
+        starting = self._starting
+        try:
+            await asyncio.shield(starting)
+        finally:
+            if self._starting is starting and starting.done() and not self.started:
+                self._starting = None
+
+    async def _start(self, owner: object) -> None:
+        model = self._model
+        if self._make_engine is choose_engine:
+            # Imports the engine. Errors that are kept meanwhile keep their stack, which must not
+            # hold the owner.
+            await asyncio.to_thread(select_backend, model.spec, sure=True)
+        backend, _, adapters = await asyncio.to_thread(
+            lambda: (self.backend, model.renderer, model.adapter_dirs)
+        )
+        self._watch(owner)
+        await backend.start()
+        residency = backend.make_residency()
+        for name, path in adapters.items():
+            if name not in residency.names:  # an engine of several processes has them already
+                await residency.add(name, path)
+        self._residency = residency
+
+    def _claim(
         self, loop: asyncio.AbstractEventLoop
     ) -> tuple[asyncio.AbstractEventLoop, Backend | None]:
         """The loop of the engine, which is `loop` where there is none, and the engine of a loop
@@ -61,78 +151,81 @@ class Home:
             self._loop = loop
             return loop, left
 
-    def leave(self) -> Backend | None:
+    async def aclose(self) -> None:
+        """Stop the engine; live requests end as cancelled. It can be started again."""
+        loop = self._loop
+        elsewhere = (
+            loop is not None and not loop.is_closed() and loop is not asyncio.get_running_loop()
+        )
+        if loop is not None and elsewhere and await lends_threads(loop):
+            with contextlib.suppress(EngineDead):  # that loop has ended just now
+                await run_on(loop, self._close_here)
+        await self._close_here()
+
+    async def _close_here(self) -> None:
+        engine = self._leave()
+        if engine is not None:
+            await engine.close()
+
+    def _leave(self) -> Backend | None:
         """Forget the loop; the engine that was on it."""
         with self._lock:
             return self._empty()
 
     def _empty(self) -> Backend | None:
-        left, self.engine = self.engine, None
-        self.residency = self.starting = self._loop = None
+        left, self._backend = self._backend, None
+        self._residency = self._starting = self._loop = None
         return left
-
-    def elsewhere(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that the engine has to be closed on, where it is not the running one."""
-        loop = self._loop
-        return (
-            None if loop is None or loop.is_closed() or loop is asyncio.get_running_loop() else loop
-        )
 
     # For callers without a loop.
 
-    def thread(self) -> LoopThread:
-        """The thread of synchronous callers. Errors: InvalidRequest inside a running event loop."""
+    def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
+        """Run a coroutine to its end, or give a generator's items as they come. Errors:
+        InvalidRequest inside a running event loop.
+        """
         if in_event_loop():
+            if isinstance(work, Coroutine):
+                work.close()
             raise InvalidRequest(
                 "An event loop is running here.", hint="Use `await llm.generate(...)` instead."
             )
         with self._lock:
             if self._thread is None:
                 self._thread = LoopThread()
-            return self._thread
-
-    def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
-        """Run a coroutine to its end, or give a generator's items as they come. Errors: those of
-        `thread`.
-        """
-        try:
-            thread = self.thread()
-        except InvalidRequest:
-            if isinstance(work, Coroutine):
-                work.close()
-            raise
+            thread = self._thread
         return thread.iterate(work) if isinstance(work, AsyncGenerator) else thread.run(work)
 
-    def close(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`, which closes the engine, and end the thread. Errors: InvalidRequest inside
-        its own event loop.
+    def close(self) -> None:
+        """Close the engine and end the thread. Errors: InvalidRequest inside the engine's own event
+        loop.
         """
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is not None:
-            thread.run(work)
+            thread.run(self.aclose())
             thread.stop()
-        elif self.engine is None:
-            work.close()
-        elif in_event_loop():
-            work.close()
-            raise InvalidRequest(
-                "An event loop is running here.", hint="Use `await llm.aclose()` instead."
-            )
-        else:
-            asyncio.run(work)
+        elif self._backend is not None:
+            if in_event_loop():
+                raise InvalidRequest(
+                    "An event loop is running here.", hint="Use `await llm.aclose()` instead."
+                )
+            asyncio.run(self.aclose())
 
-    def watch(self, owner: object) -> None:
+    # For an owner that closes nothing.
+
+    def _watch(self, owner: object) -> None:
         """Close the engine when `owner` is dropped without being closed, or the interpreter
         ends.
         """
-        at_shutdown(weakref.finalize(owner, self._abandon))
+        if not self._watched:
+            self._watched = True
+            at_shutdown(weakref.finalize(owner, self._abandon))
 
     def _abandon(self) -> None:
         """May run on any thread, in the middle of anything: waits for nothing that could wait for
         this.
         """
-        loop, thread, engine = self._loop, self._thread, self.leave()
+        loop, thread, engine = self._loop, self._thread, self._leave()
         if engine is None:
             if thread is not None:
                 thread.stop()
@@ -143,6 +236,10 @@ class Home:
             thread.stop()
         else:
             loop.call_soon_threadsafe(_close_soon, loop, engine, thread)
+
+
+def _not_started() -> EngineDead:
+    return EngineDead("The LLM has not been started.", hint="await llm.start() first.")
 
 
 def _close_soon(

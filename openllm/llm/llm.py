@@ -3,62 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+import importlib
+import time
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, TypeVar, Unpack, overload
 
-import attrs
-
-from openllm.answer.assembler import ChoiceAssembler
-from openllm.answer.generation import Generation, collect, join_text, raise_failure
-from openllm.answer.parts import make_parser
-from openllm.backends.stream import pull
-from openllm.config.sampling import build_params, model_defaults
-from openllm.config.spec import LLMSpec
-from openllm.discovery import load_module
-from openllm.errors import (
-    AdapterNotFound,
-    ContextLengthExceeded,
-    EngineDead,
-    InvalidRequest,
-    UnsupportedFeature,
-)
-from openllm.llm.embedding import EmbeddingOutput, finish_vectors, token_prompts
-from openllm.llm.loops import bridge, run_on
-from openllm.llm.model import Assembly, MakeEngine
-from openllm.llm.naming import ModelId, spec_for
+from openllm.answer.generation import Generation
+from openllm.answer.tokens import TokenTable
+from openllm.backends.base import Backend, BackendInfo, EngineStats
+from openllm.backends.residency import Residency
+from openllm.config.spec import AdapterSpec, LLMSpec
+from openllm.errors import InvalidRequest
+from openllm.llm.admission import admit, encode
+from openllm.llm.embedding import EmbeddingOutput, embed, finish
+from openllm.llm.host import Host, MakeEngine
+from openllm.llm.loops import bridge, in_event_loop, run_on
+from openllm.llm.model import Model
+from openllm.llm.outputs import Admit, pieces, whole
+from openllm.llm.resolve import DEMO, ModelId, spec_for
+from openllm.llm.runner import Runner
+from openllm.llm.training import LoraOptions, prepare
+from openllm.models.base import LLMConfig
 from openllm.prompt.messages import as_prompts, conversation
-from openllm.types import (
-    CompletionOutput,
-    Conversation,
-    GenerationOutput,
-    GenerationRequest,
-    Message,
-    Prompt,
-    Reading,
-    SamplingParams,
-    TokenRequest,
-    Usage,
-)
+from openllm.prompt.renderer import ChatRenderer
+from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
 
-if TYPE_CHECKING:
-    from openllm.bento.runner.runner import Runner
-
-PROMPT_END = 16  # tokens of the prompt that the parsers of an answer see
-LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event loop
+T = TypeVar("T")
 
 
-class LLM(Assembly):
+class LLM:
     """One model, ready to generate. Nothing is loaded before it is needed; the same on every
     backend.
 
-    `model_id` is a directory, a Hub id, a model-store tag, a family name or "demo"; `options` are
+    `model` is a directory, a Hub id, a model-store tag, a family name or "demo"; `options` are
     `LLMSpec`'s fields (`backend`, `dtype`, `max_model_len`, `adapters`, ...). What is not given
-    comes from `OPENLLM_*` variables, then from the model's family. `token` is shown to the Hub and
-    to nobody else, and written down nowhere; without it the Hub client's own is used. Errors:
+    comes from `OPENLLM_*` variables, then from the model's family. Or it is an `LLMSpec`, which
+    says everything. `token` is shown to the Hub and to nobody else, and written down nowhere;
+    without it the Hub client's own is used. `weights_dir` is where the weights are, for who knows
+    it, and `make_engine` gives an engine of another kind, such as one in another process. Errors:
     ConfigurationError for options that cannot work; WeightsError, MissingDependency and the
     engine's own when it starts.
 
@@ -67,9 +52,20 @@ class LLM(Assembly):
         answer = await llm.generate("...", max_tokens=64)  # in a coroutine
     """
 
-    def __init__(self, model_id: ModelId = "demo", *, token: Token = None, **options: Any) -> None:
-        super().__init__(spec_for(model_id, options))
-        self._token = token
+    def __init__(
+        self,
+        model: ModelId | LLMSpec | None = None,
+        *,
+        token: Token = None,
+        weights_dir: Path | None = None,
+        make_engine: MakeEngine | None = None,
+        **options: Any,
+    ) -> None:
+        spec = self._spec_of(model, options)
+        self._model = Model(spec, token, weights_dir, self._check_weights)
+        self._host = Host(self._model, make_engine)
+        self._given = (weights_dir, make_engine)
+        self.created = int(time.time())
 
     @classmethod
     def from_pretrained(cls, model_id: ModelId, **options: Any) -> Self:
@@ -80,20 +76,86 @@ class LLM(Assembly):
     def from_spec(
         cls, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None
     ) -> Self:
-        """An LLM for exactly this spec, without reading the environment; `weights_dir` skips the
-        resolution.
+        """The same as `LLM(spec, ...)`: exactly this spec, without reading the environment."""
+        return cls(spec, weights_dir=weights_dir, make_engine=make_engine)
 
-        `make_engine` gives the engine, such as one in another process; by default it is chosen for
-        this one.
-        """
-        llm = cls.__new__(cls)
-        Assembly.__init__(llm, spec, weights_dir, make_engine)
-        return llm
+    @classmethod
+    def _spec_of(cls, model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLMSpec:
+        """What the constructor was given as a spec; `model_id=` alone is as good as `model`."""
+        if model is None:
+            model = options.get("model_id", DEMO)
+            options = {key: value for key, value in options.items() if key != "model_id"}
+        return spec_for(model, options)
+
+    @classmethod
+    def _check_weights(cls, spec: LLMSpec, weights_dir: Path) -> None:
+        """Any will do; a class for one family looks closer. Errors: WeightsError."""
+
+    # A copy is the same model, not started. A pickle does not hold the token.
+
+    def __copy__(self) -> Self:
+        weights_dir, make_engine = self._given
+        return type(self)(
+            self.spec, token=self._model.token, weights_dir=weights_dir, make_engine=make_engine
+        )
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_spec, (self.spec, *self._given)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.spec.model_id!r}, backend={self.spec.backend!r})"
 
-    # One request.
+    # The model.
+
+    @property
+    def spec(self) -> LLMSpec:
+        return self._model.spec
+
+    @property
+    def name(self) -> str:
+        """What requests call it."""
+        return self.spec.served_name
+
+    @property
+    def config(self) -> type[LLMConfig]:
+        """The family."""
+        return self._model.family
+
+    @property
+    def weights_dir(self) -> Path:
+        """The local directory of weights and tokenizer; may download. Errors: WeightsError."""
+        return self._model.weights_dir
+
+    @property
+    def tokenizer(self) -> Any:
+        """The transformers tokenizer. Errors: WeightsError."""
+        return self._model.tokenizer
+
+    @property
+    def decoding_tokenizer(self) -> Any:
+        """The Rust tokenizer behind the transformers one. Errors: WeightsError."""
+        return self._model.decoding_tokenizer
+
+    @property
+    def renderer(self) -> ChatRenderer:
+        """What makes token ids of texts and conversations."""
+        return self._model.renderer
+
+    @property
+    def token_table(self) -> TokenTable:
+        """Single tokens as bytes and text, for logprobs."""
+        return self._model.token_table
+
+    def token_text(self, token_id: int) -> str:
+        """One token as text; incomplete characters show as U+FFFD."""
+        return self.token_table.text(token_id)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that one token adds to a text."""
+        return self.token_table.data(token_id)
 
     def sampling_params(self, **overrides: Any) -> SamplingParams:
         """Overrides, then the spec's defaults, the model's own (generation_config.json), and the
@@ -101,125 +163,152 @@ class LLM(Assembly):
 
         Errors: InvalidRequest that names the parameter.
         """
-        return build_params(
-            overrides, self.spec.sampling, self.model_sampling, self.config.sampling
-        )
+        return self._model.sampling_params(overrides)
 
-    @cached_property
-    def model_sampling(self) -> Mapping[str, Any]:
-        """What the model's directory says requests should be sampled with."""
-        return model_defaults(self.weights_dir)
+    # The engine and its life.
+
+    @property
+    def backend(self) -> Backend:
+        """The engine, made but not started. Errors: MissingDependency, ConfigurationError."""
+        return self._host.backend
+
+    @property
+    def backend_reason(self) -> str:
+        """One line: which backend, and why that one."""
+        return self._host.reason
+
+    @property
+    def model(self) -> Any:
+        """The engine's own model object (transformers'), loaded. Errors: UnsupportedFeature."""
+        return self.backend.load_model()
+
+    @property
+    def info(self) -> BackendInfo:
+        """What the started engine knows of itself."""
+        return self.backend.info
+
+    @property
+    def max_model_len(self) -> int:
+        """Tokens of prompt and answer together."""
+        return self.info.max_model_len
+
+    def stats(self) -> EngineStats:
+        """How busy the engine is."""
+        return self.backend.stats()
+
+    @property
+    def started(self) -> bool:
+        return self._host.started
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be generated any more; None while all is well."""
+        return self._host.failure
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the engine lives on. Errors: EngineDead before `start`."""
+        return self._host.loop
+
+    async def start(self) -> None:
+        """Load everything and bring the engine up; later calls return at once.
+
+        An LLM used from a second event loop while the first is alive is served by the first; when
+        the first is closed the engine starts anew on the second.
+        """
+        await self._host.start(self)
+
+    async def aclose(self) -> None:
+        """Stop the engine; live requests end as cancelled. The LLM can be started again."""
+        await self._host.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    # The same for callers without an event loop.
+
+    @overload
+    def run(self, work: Coroutine[Any, Any, T]) -> T: ...
+
+    @overload
+    def run(self, work: AsyncGenerator[T, None]) -> Iterator[T]: ...
+
+    def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
+        """Run a coroutine of this LLM to its end; or give the items of a stream,
+        `llm.generate_iterator`, as they come.
+
+        Errors: InvalidRequest inside a running event loop.
+        """
+        return self._host.run(work)
+
+    def close(self) -> None:
+        """The synchronous `aclose`. Errors: InvalidRequest inside the engine's own event loop."""
+        self._host.close()
+
+    def __enter__(self) -> Self:
+        """Errors: InvalidRequest inside a running event loop: it could not be left again."""
+        if in_event_loop():
+            raise InvalidRequest("An event loop is running here.", hint="Use `async with` instead.")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # LoRA adapters.
+
+    @property
+    def residency(self) -> Residency:
+        """The mounted adapters. Errors: EngineDead before `start`."""
+        return self._host.residency
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names requests may give as `adapter`."""
+        return self._host.adapters
+
+    @property
+    def max_lora_rank(self) -> int | None:
+        """The highest rank of an adapter that can be mounted, as far as it is known; None: any."""
+        bounds = (self.spec.max_lora_rank, self.info.adapter_rank if self.started else None)
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+    async def mount_adapter(
+        self, name: str, source: str | Path, revision: str | None = None
+    ) -> None:
+        """Make the LoRA adapter in a directory, on the Hub or in the store usable as
+        `adapter_name=name`.
+
+        Requests in flight see no change. Errors: WeightsError when it does not fit this model,
+        Conflict when the name is taken, UnsupportedFeature when the engine has no LoRA.
+        """
+        await self.start()
+        adapter = AdapterSpec(name, str(source), revision)
+        path = await asyncio.to_thread(self._model.find_adapter, adapter, self.max_lora_rank)
+        await run_on(self.loop, lambda: self.residency.add(name, path))
+
+    async def unmount_adapter(self, name: str, *, wait: bool = True) -> None:
+        """Forget an adapter once its running requests are done. Errors: AdapterNotFound; Conflict
+        without `wait`.
+        """
+        await run_on(self.loop, lambda: self.residency.remove(name, wait=wait))
+
+    # What can be asked.
 
     async def admit(self, request: GenerationRequest) -> Generation:
         """Render, tokenize and check a request; the engine sees it when the result is first
-        iterated.
-
-        Must run on the loop the LLM was started on. Errors: InvalidRequest, ContextLengthExceeded,
-        UnsupportedFeature, AdapterNotFound, EngineDead.
+        iterated. For the loop that the engine lives on. Errors: see `openllm.llm.admission`.
         """
         if not self.started:
             await self.start()
-        if self.failure:
-            raise EngineDead(
-                f"The engine has stopped: {self.failure}.", hint="Restart the service."
-            )
-        if self.spec.task != "generate":
-            raise UnsupportedFeature(
-                f"{self.name} is an embedding model.", hint="Use /v1/embeddings.", param="model"
-            )
-        self._check_adapter(request.adapter)
-        token_ids = await self.encode(request.prompt, request.add_special_tokens)
-        params = self._fitted(request.params, len(token_ids))
-        self._check_ids(token_ids, params)
-        engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
-        self.backend.check(engine_request)
-        choices = self._choices(engine_request, request.reading)
-        return Generation(engine_request, choices, self.residency.submit)
+        return await admit(self._model, self._host, request)
 
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""
-        if isinstance(prompt, str) and self.renderer.too_long(prompt, self.max_model_len):
-            raise ContextLengthExceeded(
-                f"This model's context is {self.max_model_len} tokens; the prompt has {len(prompt)}"
-                " characters.",
-                hint="Shorten the prompt.",
-                param="prompt",
-            )
-        quick = (
-            len(prompt) <= LONG_PROMPT
-            if isinstance(prompt, str)
-            else not isinstance(prompt, Conversation)
-        )
-        if quick:
-            return self.renderer.encode(prompt, add_special_tokens)
-        return await asyncio.to_thread(self.renderer.encode, prompt, add_special_tokens)
-
-    def _check_adapter(self, name: str | None) -> None:
-        if name is not None and name not in self.adapters:
-            raise AdapterNotFound(
-                f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
-            )
-
-    def _fitted(self, params: SamplingParams, size: int) -> SamplingParams:
-        """`params` with max_tokens set, prompt (of `size` tokens) plus answer inside the context.
-
-        A request's own max_tokens that does not fit is refused; a default one is cut to the room
-        there is.
-        """
-        if size == 0:
-            raise InvalidRequest(
-                "The prompt is empty.", hint="Send at least one token.", param="prompt"
-            )
-        limit, wanted = self.max_model_len, params.max_tokens
-        room = limit - size
-        if wanted is not None and wanted == self._default_max_tokens():
-            wanted = min(wanted, max(room, 1))
-        if room < 1 or (wanted is not None and wanted > room):
-            asked = f" and max_tokens is {wanted}" if wanted is not None else ""
-            raise ContextLengthExceeded(
-                f"This model's context is {limit} tokens; the prompt has {size}{asked}.",
-                hint="Shorten the prompt or lower max_tokens.",
-                param="prompt" if room < 1 else "max_tokens",
-            )
-        most = wanted or room
-        if params.max_tokens == most and params.min_tokens <= most:
-            return params
-        return attrs.evolve(params, max_tokens=most, min_tokens=min(params.min_tokens, most))
-
-    def _default_max_tokens(self) -> int | None:
-        defaults = {**self.config.sampling, **self.spec.sampling}
-        return defaults.get("max_new_tokens", defaults.get("max_tokens"))
-
-    def _check_ids(self, token_ids: list[int], params: SamplingParams) -> None:
-        vocab = self.backend.info.vocab_size
-        named = {
-            "prompt": token_ids,
-            "logit_bias": params.logit_bias,
-            "stop_token_ids": params.stop_token_ids,
-        }
-        for name, ids in named.items():
-            if ids and (min(ids) < 0 or max(ids) >= vocab):
-                raise InvalidRequest(f"{name}: a token id is not in [0, {vocab}).", param=name)
-
-    def _choices(self, request: TokenRequest, reading: Reading) -> list[ChoiceAssembler]:
-        ends = frozenset(self.backend.info.eos_token_ids)
-        tokenizer, prompt = self.decoding_tokenizer, request.prompt_token_ids
-        end = ""
-        if reading.reasoning or reading.tools:
-            end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
-        return [
-            ChoiceAssembler(
-                tokenizer,
-                request.params,
-                prompt,
-                ends,
-                make_parser("reasoning", reading.reasoning, end),
-                make_parser("tools", reading.tools, end),
-            )
-            for _ in range(request.params.n)
-        ]
-
-    # The public ways to ask.
+        return await encode(self._model, prompt, add_special_tokens, self.max_model_len)
 
     async def generate(
         self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any
@@ -231,14 +320,7 @@ class LLM(Assembly):
         Overloaded, EngineError.
         """
         await self.start()
-        return await run_on(self.home, lambda: self._answer(prompt, adapter_name, params))
-
-    async def _answer(
-        self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]
-    ) -> GenerationOutput:
-        return await collect(
-            await self.admit(GenerationRequest(prompt, self.sampling_params(**params), adapter))
-        )
+        return await run_on(self.loop, partial(whole, self._admit(prompt, adapter_name, params)))
 
     async def generate_iterator(
         self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any
@@ -247,36 +329,17 @@ class LLM(Assembly):
         one before.
         """
         await self.start()
-        make = partial(self._deltas, prompt, adapter_name, params)
-        outputs = make() if self.home is asyncio.get_running_loop() else bridge(self.home, make)
+        make = partial(pieces, self._admit(prompt, adapter_name, params))
+        outputs = make() if self.loop is asyncio.get_running_loop() else bridge(self.loop, make)
         try:
             async for output in outputs:
                 yield output
         finally:
             await outputs.aclose()
 
-    async def _deltas(
-        self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]
-    ) -> AsyncGenerator[GenerationOutput, None]:
-        generation = await self.admit(
-            GenerationRequest(prompt, self.sampling_params(**params), adapter)
-        )
-        async with aclosing(pull(generation.begin, generation.choices, join_text)) as deltas:
-            async for delta in deltas:
-                raise_failure(delta)
-                output = CompletionOutput(
-                    delta.index,
-                    delta.text,
-                    delta.token_ids,
-                    delta.finish_reason,
-                    delta.stop_reason,
-                    delta.logprobs,
-                    delta.parts,
-                )
-                ids, usage = generation.prompt_token_ids, generation.usage
-                yield GenerationOutput(
-                    generation.request_id, ids, [output], usage, delta.prompt_logprobs
-                )
+    def _admit(self, prompt: Prompt, adapter: str | None, params: Mapping[str, Any]) -> Admit:
+        request = GenerationRequest(prompt, self.sampling_params(**params), adapter)
+        return partial(self.admit, request)
 
     async def chat(
         self,
@@ -317,59 +380,21 @@ class LLM(Assembly):
         UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
         """
         await self.start()
+        work = partial(embed, self.renderer, self.backend, as_prompts(texts), pooling)
+        return finish(await run_on(self.loop, work), normalize, dimensions)
 
-        async def work() -> EmbeddingOutput:
-            prompts = await asyncio.to_thread(
-                token_prompts, self.renderer, as_prompts(texts), self.max_model_len
-            )
-            found = await self.backend.embed(prompts, pooling)
-            return EmbeddingOutput(
-                finish_vectors(found.vectors, normalize, dimensions), Usage(found.prompt_tokens, 0)
-            )
+    # Views of it for others.
 
-        return await run_on(self.home, work)
-
-    def prepare_for_training(
-        self,
-        *,
-        rank: int = 8,
-        alpha: int | None = None,
-        dropout: float = 0.0,
-        targets: Sequence[str] = (),
-        gradient_checkpointing: bool = False,
-    ) -> tuple[Any, Any]:
-        """A new `peft.PeftModel` of these weights with untrained LoRA matrices, and the tokenizer;
-        for any trainer.
-
-        `alpha` None is twice the rank; `targets` are the last names of layers ("q_proj"), by
-        default every linear one. What it saves can be mounted. The engine is neither needed nor
-        touched. Errors: MissingDependency, WeightsError.
-        """
-        from openllm.backends.pytorch.training import LoraPlan, prepare_model
-
-        plan = LoraPlan(rank, alpha, dropout, tuple(targets), gradient_checkpointing)
-        return prepare_model(self.spec, self.weights_dir, plan), self.tokenizer
-
-    # BentoML. Its package stands above this one, hence the late imports.
+    def prepare_for_training(self, **options: Unpack[LoraOptions]) -> tuple[Any, Any]:
+        """A `peft.PeftModel` of these weights and the tokenizer: `openllm.llm.training.prepare`."""
+        return prepare(self, **options)
 
     def to_runner(self, **options: Any) -> Runner:
-        """This model as a `bentoml.legacy.Runner`; `options` are that class's own. Errors:
-        ConfigurationError.
-        """
-        runner: Runner = load_module("openllm.bento", "runner").Runner.from_llm(self, **options)
+        """`openllm.Runner(self, **options)`: this model as a `bentoml.legacy.Runner`."""
+        runner: Runner = importlib.import_module("openllm").Runner(self, **options)
         return runner
 
     @cached_property
     def runner(self) -> Runner:
         """`to_runner()`, made once."""
         return self.to_runner()
-
-    # Tokens as text, for logprobs.
-
-    def token_text(self, token_id: int) -> str:
-        """One token as text; incomplete characters show as U+FFFD."""
-        return self.token_table.text(token_id)
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """The bytes that one token adds to a text."""
-        return self.token_table.data(token_id)

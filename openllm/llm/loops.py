@@ -85,56 +85,56 @@ def at_shutdown(work: Callable[[], object]) -> None:
     threading._register_atexit(work)  # type: ignore[attr-defined]  # see above
 
 
-async def run_on(home: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Await `make()` on `home`, from whatever loop the caller is on. Errors: EngineDead when `home`
+async def run_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Await `make()` on `loop`, from whatever loop the caller is on. Errors: EngineDead when `loop`
     ends first.
     """
-    if home is asyncio.get_running_loop():
+    if loop is asyncio.get_running_loop():
         return await make()
-    remote = _submit(home, make())
+    remote = _submit(loop, make())
     future = asyncio.wrap_future(remote)
     try:
         while not (await asyncio.wait({future}, timeout=WATCH_SECONDS))[0]:
-            if home.is_closed():
+            if loop.is_closed():
                 raise _gone()
-        if future.cancelled():  # by the end of `home`: nobody else could
+        if future.cancelled():  # by the end of `loop`: nobody else could
             raise _gone()
         return future.result()
     except RuntimeError:
-        if await _ends_soon(home):
+        if await _ends_soon(loop):
             raise _gone() from None
         raise
     finally:
         remote.cancel()
 
 
-async def _ends_soon(home: asyncio.AbstractEventLoop) -> bool:
-    """Whether `home` is being torn down: it lends no threads any more, and whoever asked for one
+async def _ends_soon(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` is being torn down: it lends no threads any more, and whoever asked for one
     got a RuntimeError.
     """
     end = time.monotonic() + WATCH_SECONDS
     # another loop's end is no event here
-    while not home.is_closed() and time.monotonic() < end:  # noqa: ASYNC110
+    while not loop.is_closed() and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    return home.is_closed()
+    return loop.is_closed()
 
 
-async def lends_threads(home: asyncio.AbstractEventLoop) -> bool:
-    """Whether `home` can still do what closing an engine takes; a loop that is being torn down
+async def lends_threads(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` can still do what closing an engine takes; a loop that is being torn down
     cannot.
     """
     try:
-        await run_on(home, lambda: asyncio.to_thread(bool))
+        await run_on(loop, lambda: asyncio.to_thread(bool))
     except EngineDead:
         return False
     return True
 
 
 def _submit(
-    home: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]
 ) -> concurrent.futures.Future[T]:
     try:
-        return asyncio.run_coroutine_threadsafe(work, home)
+        return asyncio.run_coroutine_threadsafe(work, loop)
     except RuntimeError:
         work.close()
         raise _gone() from None
@@ -148,15 +148,15 @@ def _gone() -> EngineDead:
 
 
 async def bridge(
-    home: asyncio.AbstractEventLoop, make: Callable[[], AsyncGenerator[T, None]]
+    loop: asyncio.AbstractEventLoop, make: Callable[[], AsyncGenerator[T, None]]
 ) -> AsyncGenerator[T, None]:
-    """Iterate `make()` on `home` from another loop; closing this iterator closes that one.
+    """Iterate `make()` on `loop` from another loop; closing this iterator closes that one.
 
-    Errors: EngineDead when `home` ends before the iterator does.
+    Errors: EngineDead when `loop` ends before the iterator does.
     """
-    crossing = _Crossing(home)
+    crossing = _Crossing(loop)
     crossing.watch()
-    work = _submit(home, crossing.pump(make))
+    work = _submit(loop, crossing.pump(make))
     try:
         while True:
             item = await crossing.items.get()
@@ -181,9 +181,9 @@ class _End:
 class _Crossing:
     """Items on their way from one loop to the one it is made on."""
 
-    def __init__(self, home: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.items: asyncio.Queue[Any] = asyncio.Queue()
-        self._home = home
+        self._there = loop
         self._here = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -208,7 +208,7 @@ class _Crossing:
 
     def watch(self) -> None:
         """Look now and then whether the other loop is still there."""
-        if self._home.is_closed():
+        if self._there.is_closed():
             self.items.put_nowait(_End(_gone()))
         else:
             self._timer = self._here.call_later(WATCH_SECONDS, self.watch)

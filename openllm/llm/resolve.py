@@ -1,7 +1,8 @@
-"""From what a person typed for a model, and the layers of options, to one LLMSpec."""
+"""What is written for a model, in code, on a command line or in a recipe, as one LLMSpec."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,58 @@ from typing import Any
 import attrs
 
 from openllm import models
-from openllm.config.settings import Settings
-from openllm.config.spec import LLMSpec, resolve_spec
+from openllm.config.hf_options import translate_options
+from openllm.config.settings import Settings, spec_layer
+from openllm.config.spec import LLMSpec, is_path, resolve_spec
 from openllm.errors import ConfigurationError, UnknownFamily, WeightsError
 from openllm.models.base import LLMConfig
+from openllm.types import SamplingParams
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import find_tag, is_tag
 
 DEMO = "demo"
+ModelId = str | os.PathLike[str]  # as callers may write it
+# Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
+SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
+
+
+def spec_for(model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLMSpec:
+    """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family
+    says. An LLMSpec is taken as it is.
+
+    Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of
+    requests; and the names of transformers' `from_pretrained`. Errors: ConfigurationError,
+    UnknownFamily.
+    """
+    if isinstance(model, LLMSpec):
+        if options:
+            raise ConfigurationError(
+                f"{min(options)} was given beside an LLMSpec, which says everything itself.",
+                hint="Put it into the spec: attrs.evolve(spec, ...).",
+                param=min(options),
+            )
+        return model
+    options = {
+        key: _text(value) if key == "model_id" else value
+        for key, value in translate_options(options).items()
+    }
+    explicit = {key: value for key, value in options.items() if key not in SAMPLING_NAMES}
+    sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
+    if sampling:
+        explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
+    return resolve_model(_text(model), Layers(explicit, spec_layer()), Settings.from_env())
+
+
+def _text(model: ModelId | None) -> str | None:
+    """A path as text. Errors: ConfigurationError for what is neither."""
+    if model is None or isinstance(model, str):
+        return model
+    if not isinstance(model, os.PathLike):
+        raise ConfigurationError(
+            f"A model cannot be {model!r}.", hint="Name a directory, a Hub id or a family."
+        )
+    path = os.fspath(model)
+    return path if is_path(path) else f"./{path}"  # a Path("gpt2") is no Hub id
 
 
 @attrs.frozen

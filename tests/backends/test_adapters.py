@@ -15,9 +15,11 @@ import attrs
 import pytest
 import pytest_asyncio
 
+from openllm.backends.base import Backend
 from openllm.backends.select import find_backend
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import AdapterNotFound, Conflict, WeightsError
+from openllm.llm.host import choose_engine
 from openllm.llm.llm import LLM
 from openllm.types import GenerationOutput
 from tests.backends.reference import Reference, has_torch
@@ -276,12 +278,19 @@ async def test_an_adapter_that_does_not_fit_stops_the_start_before_the_engine(
     world: World, tmp_path: Path, backend: str
 ) -> None:
     write_adapter(tmp_path / "wide", world.base, rank=2 * RANK)
+    made: list[LLMSpec] = []
+
+    def make(spec: LLMSpec, place: Path) -> tuple[Backend, str]:
+        made.append(spec)
+        return choose_engine(spec, place)
+
     for source, reason in ((tmp_path / "wide", "rank 16"), (tmp_path / "missing", "missing")):
-        llm = LLM.from_spec(spec_of(world, backend, adapters=[AdapterSpec("arr", str(source))]))
+        spec = spec_of(world, backend, adapters=[AdapterSpec("arr", str(source))])
+        llm = LLM.from_spec(spec, make_engine=make)
         with pytest.raises(WeightsError, match=reason):
             await llm.start()
         assert not llm.started
-        assert llm._home.engine is None
+        assert made == []
     named = LLM.from_spec(
         spec_of(world, backend, adapters=[AdapterSpec("base", str(world.adapter("red")))])
     )

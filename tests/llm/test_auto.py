@@ -4,7 +4,9 @@ not go together.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import pickle
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,20 @@ def test_weights_that_nothing_can_fetch() -> None:
     for wanted in (True, False):
         with pytest.raises(WeightsError, match="no directory"):
             openllm.AutoLLM.for_model("llama", "./nowhere", ensure_available=wanted)
+
+
+def test_a_copy_knows_its_family(tmp_path: Path) -> None:
+    write_encoder(tmp_path / "bert")
+    llm = openllm.Llama.from_pretrained(tmp_path / "bert")
+    for other in (copy.copy(llm), pickle.loads(pickle.dumps(llm))):
+        with pytest.raises(WeightsError, match="holds a BERT model"):
+            _ = other.weights_dir
+
+
+def test_two_models_for_one_class(weights: Path) -> None:
+    with pytest.raises(ConfigurationError, match="given two models"):
+        openllm.Llama(weights, model_id="somebody/some-llama")
+    assert openllm.Llama(model_id=weights).spec == openllm.Llama(weights).spec
 
 
 def test_a_near_miss() -> None:

@@ -13,9 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 import openllm
+from openllm.backends.base import Backend
+from openllm.backends.echo import EchoBackend
+from openllm.config.spec import LLMSpec
 from openllm.errors import EngineDead, InvalidRequest
 from openllm.llm.llm import LLM
 from tests.tiny import write_llama
@@ -26,7 +30,7 @@ LONG = 8000  # tokens of context; an answer this long takes many seconds
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_llama(tmp_path_factory.mktemp("home") / "tiny", max_position_embeddings=LONG)
+    return write_llama(tmp_path_factory.mktemp("host") / "tiny", max_position_embeddings=LONG)
 
 
 def torch_llm(weights: Path) -> LLM:
@@ -112,10 +116,10 @@ def test_a_stream_over_a_loop_that_ends(weights: Path) -> None:
 def test_a_loop_of_its_own_serves_all_others(weights: Path) -> None:
     with torch_llm(weights) as llm:
         llm.run(llm.start())
-        home = llm.home
+        loop = llm.loop
         for _ in range(2):
             asyncio.run(llm.generate(TEXT, max_tokens=2))
-        assert llm.home is home
+        assert llm.loop is loop
 
 
 def test_a_stream_in_a_script(weights: Path) -> None:
@@ -172,6 +176,52 @@ def test_a_coroutine_that_forgets_to_close(weights: Path) -> None:
     asyncio.run(ask())
     gc.collect()
     assert wait_for(lambda: engine_threads() == before)
+
+
+async def test_one_that_is_dropped_while_it_starts_comes_up_and_is_closed(weights: Path) -> None:
+    """Closing an engine in the middle of its start would leave what the start goes on to make."""
+    begun, go_on, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    did: list[str] = []
+
+    class Slow(EchoBackend):
+        async def start(self) -> None:
+            begun.set()
+            await go_on.wait()
+            await super().start()
+            did.append("started")
+
+        async def close(self) -> None:
+            did.append("closed")
+            closed.set()
+            await super().close()
+
+    llm = LLM(
+        LLMSpec(model_id=str(weights)), make_engine=lambda spec, place: (Slow(spec, place), "")
+    )
+    starting = asyncio.create_task(llm.start())
+    await begun.wait()
+    starting.cancel()
+    await asyncio.wait([starting])
+    del llm, starting
+    gc.collect()
+    go_on.set()
+    async with asyncio.timeout(5):
+        while not did:  # noqa: ASYNC110  nobody is left who could be told
+            await asyncio.sleep(0.01)
+        gc.collect()
+        await closed.wait()
+    assert did == ["started", "closed"]
+
+
+def make_slow_echo(spec: LLMSpec, place: Path) -> tuple[Backend, str]:
+    return EchoBackend(attrs.evolve(spec, engine_args={"delay": 0.001}), place), "slow"
+
+
+def test_a_copy_keeps_its_weights_and_its_engine(weights: Path) -> None:
+    llm = LLM(LLMSpec(model_id="no/such"), weights_dir=weights, make_engine=make_slow_echo)
+    for other in (copy.copy(llm), pickle.loads(pickle.dumps(llm))):
+        assert other.weights_dir == weights
+        assert other.backend_reason == "slow"
 
 
 def test_a_copy_is_the_same_model_not_started(weights: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import openllm
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, ContextLengthExceeded, EngineDead, InvalidRequest
 from openllm.llm.llm import LLM
 from openllm.prompt.messages import conversation
@@ -215,6 +216,27 @@ def test_options_follow_the_one_precedence(weights: Path, monkeypatch: pytest.Mo
     assert LLM(str(weights), max_model_len=33).spec.max_model_len == 33
     with pytest.raises(ConfigurationError, match="max_model_len"):
         LLM(str(weights), max_modle_len=3)
+
+
+def test_a_spec_is_taken_as_it_is(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENLLM_MAX_MODEL_LEN", "77")
+    spec = LLMSpec(model_id=str(weights), backend="echo")
+    assert LLM(spec).spec is LLM.from_spec(spec).spec is spec
+    with pytest.raises(ConfigurationError, match="seed was given beside an LLMSpec"):
+        LLM(spec, seed=3)
+
+
+def test_a_family_and_its_model_are_named_apart_or_together(weights: Path) -> None:
+    apart = LLM("llama", model_id=str(weights), backend="echo").spec
+    assert (apart.family, apart.model_id) == ("llama", str(weights))
+    assert LLM(model_id="llama").spec == LLM("llama").spec
+    assert LLM().spec == LLM("demo").spec
+
+
+def test_weights_whose_place_is_known_are_not_looked_for(weights: Path) -> None:
+    with LLM.from_spec(LLMSpec(model_id="no/such", backend="echo"), weights) as llm:
+        assert llm.weights_dir == weights
+        assert llm(TEXT, max_tokens=3).usage.completion_tokens == 3
 
 
 def test_a_models_own_defaults_stand_between_the_spec_and_the_family(

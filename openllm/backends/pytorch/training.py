@@ -5,6 +5,7 @@ rest frozen.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class LoraPlan:
     rank: int = 8
     alpha: int | None = None  # None: twice the rank
     dropout: float = 0.0
-    targets: tuple[str, ...] = ()  # last names of layers; none: all linear layers
+    targets: Sequence[str] = ()  # last names of layers; none: all linear layers
     gradient_checkpointing: bool = False  # compute activations twice instead of keeping them
 
     def __attrs_post_init__(self) -> None:

@@ -23,7 +23,7 @@ from openllm.bento.runner.strategy import LLMStrategy
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
-from openllm.llm.naming import ModelId, spec_for
+from openllm.llm.resolve import ModelId
 from openllm.weights.store import is_tag
 
 RUNNER_OPTIONS = (
@@ -38,7 +38,7 @@ RUNNER_OPTIONS = (
 
 class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no types
     """A model as a BentoML Runner. `model`, `model_id`, `backend` and options are those of
-    `openllm.LLM`.
+    `openllm.LLM`; or `model` is an LLM, whose workers load it anew, and which `init_local` uses.
 
     `embedded`, `max_batch_size`, `max_latency_ms`, `method_configs` and `scheduling_strategy` are
     BentoML's own.
@@ -56,43 +56,29 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
 
     def __init__(
         self,
-        model: ModelId = "demo",
+        model: ModelId | LLMSpec | LLM = "demo",
         model_id: ModelId | None = None,
         *,
         backend: str | None = None,
         **options: Any,
     ) -> None:
-        own = {key: options.pop(key) for key in RUNNER_OPTIONS[1:] if key in options}
-        given = {"model_id": model_id, "backend": backend, **options}
-        self._wrap(
-            LLM.from_spec(
-                spec_for(model, {key: value for key, value in given.items() if value is not None})
-            ),
-            own,
-        )
-
-    @classmethod
-    def from_llm(cls, llm: LLM, **options: Any) -> Self:
-        """The Runner of an LLM; `options` are those of `bentoml.legacy.Runner` (`name`, `embedded`,
-        batching).
-
-        Its workers load the model anew; `init_local` uses `llm` itself.
-        """
-        if unknown := set(options) - set(RUNNER_OPTIONS):
-            raise ConfigurationError(
-                f"A runner has no option {min(unknown)!r}.", hint=f"It has {RUNNER_OPTIONS}."
-            )
-        runner = cls.__new__(cls)
-        runner._wrap(llm, options)
-        return runner
-
-    def _wrap(self, llm: LLM, options: dict[str, Any]) -> None:
+        said = {"model_id": model_id, "backend": backend, **options}
+        said = {key: value for key, value in said.items() if value is not None}
+        if isinstance(model, LLM):
+            llm, own = model, said
+            if unknown := set(own) - set(RUNNER_OPTIONS):
+                raise ConfigurationError(
+                    f"A runner has no option {min(unknown)!r}.", hint=f"It has {RUNNER_OPTIONS}."
+                )
+        else:  # here `name` is the model's, and the runner's by way of it
+            own = {key: said.pop(key) for key in RUNNER_OPTIONS[1:] if key in said}
+            llm = LLM(model, **said)
         stored = llm.spec.model_id  # a Bento with this runner has to carry it
         chosen = {
             "name": tag_name(llm.name),
             "scheduling_strategy": LLMStrategy,
             "models": [bentoml.models.get(stored)] if is_tag(stored) else [],
-            **options,
+            **own,
         }
         _restore_runner_defaults()
         with warnings.catch_warnings():
@@ -100,8 +86,13 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
             warnings.simplefilter("ignore", DeprecationWarning)
             super().__init__(make_runnable(llm), **chosen)
         object.__setattr__(self, "llm", llm)
-        object.__setattr__(self, "_options", options)
+        object.__setattr__(self, "_options", own)
         object.__setattr__(self, "_runner_handle", NoHandle(self))
+
+    @classmethod
+    def from_llm(cls, llm: LLM, **options: Any) -> Self:
+        """The same as `Runner(llm, **options)`."""
+        return cls(llm, **options)
 
     @property
     def spec(self) -> LLMSpec:
@@ -112,7 +103,7 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is a runner of the same model that nobody has initialised."""
-        return partial(type(self).from_llm, **self._options), (self.llm,)
+        return partial(type(self), **self._options), (self.llm,)
 
     def init_local(self, quiet: bool = False) -> None:
         """Load the model into this process; returns when it is ready. Errors: those of

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import torch
 
+from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
+from openllm.llm.model import Model
+from openllm.llm.training import prepare
 from openllm.weights.adapters import check_adapter
 from tests.tiny import write_gpt2, write_llama
 
@@ -51,6 +54,13 @@ def test_only_the_matrices_of_the_adapter_are_trained(weights: Path) -> None:
     ids = torch.tensor([tokenizer.encode("hello world")], device=model.device)
     model(input_ids=ids, labels=ids).loss.backward()
     assert all(weight.grad is not None for weight in trained.values())
+
+
+def test_it_takes_an_llm_or_the_model_in_it(weights: Path) -> None:
+    for one in (LLM(str(weights)), Model(LLMSpec(model_id=str(weights)))):
+        model, tokenizer = prepare(one, rank=2, targets=["v_proj"])
+        assert model.peft_config["default"].r == 2
+        assert tokenizer is one.tokenizer
 
 
 @pytest.mark.parametrize("options", [{"rank": 0}, {"dropout": 1.0}])

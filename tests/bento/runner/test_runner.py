@@ -151,6 +151,7 @@ def test_an_llm_becomes_a_runner(echo_model: Path) -> None:
     assert llm.to_runner(name="other").name == "other"
     assert llm.runner.name == "poll.y"
     assert llm.runner.spec == llm.spec
+    assert Runner(llm, name="other").llm is Runner.from_llm(llm).llm is llm
     with pytest.raises(ConfigurationError, match="no option 'nmae'"):
         llm.to_runner(nmae="x")
 

@@ -1,0 +1,153 @@
+"""From what a caller asks to what an engine is given: a prompt as token ids, checked against the
+model's context and vocabulary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import attrs
+
+from openllm.answer.assembler import ChoiceAssembler
+from openllm.answer.generation import Generation
+from openllm.answer.parts import make_parser
+from openllm.errors import (
+    AdapterNotFound,
+    ContextLengthExceeded,
+    EngineDead,
+    InvalidRequest,
+    UnsupportedFeature,
+)
+from openllm.llm.host import Host
+from openllm.llm.model import Model
+from openllm.types import (
+    Conversation,
+    GenerationRequest,
+    Prompt,
+    Reading,
+    SamplingParams,
+    TokenRequest,
+)
+
+PROMPT_END = 16  # tokens of the prompt that the parsers of an answer see
+LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event loop
+
+
+async def admit(model: Model, host: Host, request: GenerationRequest) -> Generation:
+    """Render, tokenize and check a request; `host` has been started.
+
+    Errors: InvalidRequest, ContextLengthExceeded, UnsupportedFeature, AdapterNotFound, EngineDead.
+    """
+    if host.failure:
+        raise EngineDead(f"The engine has stopped: {host.failure}.", hint="Restart the service.")
+    if model.spec.task != "generate":
+        raise UnsupportedFeature(
+            f"{model.spec.served_name} is an embedding model.",
+            hint="Use /v1/embeddings.",
+            param="model",
+        )
+    if request.adapter is not None and request.adapter not in host.adapters:
+        raise AdapterNotFound(
+            f"There is no adapter {request.adapter!r}.",
+            hint="GET /v1/models lists them.",
+            param="model",
+        )
+    backend = host.backend
+    info = backend.info
+    token_ids = await encode(model, request.prompt, request.add_special_tokens, info.max_model_len)
+    params = fit_length(
+        request.params, len(token_ids), info.max_model_len, model.default_max_tokens
+    )
+    check_ids(token_ids, params, info.vocab_size)
+    engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
+    backend.check(engine_request)
+    choices = assemblers(model, engine_request, frozenset(info.eos_token_ids), request.reading)
+    return Generation(engine_request, choices, host.residency.submit)
+
+
+async def encode(
+    model: Model, prompt: Prompt, add_special_tokens: bool, max_model_len: int
+) -> list[int]:
+    """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest,
+    ContextLengthExceeded for a text that is too long to be worth tokenizing.
+    """
+    if isinstance(prompt, str) and model.renderer.too_long(prompt, max_model_len):
+        raise ContextLengthExceeded(
+            f"This model's context is {max_model_len} tokens; the prompt has {len(prompt)}"
+            " characters.",
+            hint="Shorten the prompt.",
+            param="prompt",
+        )
+    quick = (
+        len(prompt) <= LONG_PROMPT
+        if isinstance(prompt, str)
+        else not isinstance(prompt, Conversation)
+    )
+    if quick:
+        return model.renderer.encode(prompt, add_special_tokens)
+    return await asyncio.to_thread(model.renderer.encode, prompt, add_special_tokens)
+
+
+def assemblers(
+    model: Model, request: TokenRequest, end_token_ids: frozenset[int], reading: Reading
+) -> list[ChoiceAssembler]:
+    """What turns the tokens of each choice into text and parts."""
+    tokenizer, prompt = model.decoding_tokenizer, request.prompt_token_ids
+    end = ""
+    if reading.reasoning or reading.tools:
+        end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
+    return [
+        ChoiceAssembler(
+            tokenizer,
+            request.params,
+            prompt,
+            end_token_ids,
+            make_parser("reasoning", reading.reasoning, end),
+            make_parser("tools", reading.tools, end),
+        )
+        for _ in range(request.params.n)
+    ]
+
+
+def fit_length(
+    params: SamplingParams, size: int, limit: int, default: int | None
+) -> SamplingParams:
+    """`params` with max_tokens set, prompt (of `size` tokens) plus answer inside a context of
+    `limit`.
+
+    A request's own max_tokens that does not fit is refused; the `default` one is cut to the room
+    there is. Errors: InvalidRequest, ContextLengthExceeded.
+    """
+    if size == 0:
+        raise InvalidRequest(
+            "The prompt is empty.", hint="Send at least one token.", param="prompt"
+        )
+    wanted, room = params.max_tokens, limit - size
+    if wanted is not None and wanted == default:
+        wanted = min(wanted, max(room, 1))
+    if room < 1 or (wanted is not None and wanted > room):
+        asked = f" and max_tokens is {wanted}" if wanted is not None else ""
+        raise ContextLengthExceeded(
+            f"This model's context is {limit} tokens; the prompt has {size}{asked}.",
+            hint="Shorten the prompt or lower max_tokens.",
+            param="prompt" if room < 1 else "max_tokens",
+        )
+    most = wanted or room
+    if params.max_tokens == most and params.min_tokens <= most:
+        return params
+    return attrs.evolve(params, max_tokens=most, min_tokens=min(params.min_tokens, most))
+
+
+def check_ids(token_ids: Collection[int], params: SamplingParams, vocab_size: int) -> None:
+    """Errors: InvalidRequest for a token id that the vocabulary does not have, saying where it
+    stands.
+    """
+    named = {
+        "prompt": token_ids,
+        "logit_bias": params.logit_bias,
+        "stop_token_ids": params.stop_token_ids,
+    }
+    for name, ids in named.items():
+        if ids and (min(ids) < 0 or max(ids) >= vocab_size):
+            raise InvalidRequest(f"{name}: a token id is not in [0, {vocab_size}).", param=name)
