@@ -204,6 +204,9 @@ async def test_one_that_is_dropped_while_it_starts_comes_up_and_is_closed(weight
     await asyncio.wait([starting])
     del llm, starting
     gc.collect()
+    for _ in range(10):  # turns of the loop, for whoever would close it now
+        await asyncio.sleep(0)
+    assert did == []
     go_on.set()
     async with asyncio.timeout(5):
         while not did:  # noqa: ASYNC110  nobody is left who could be told
