@@ -270,7 +270,11 @@ class CompletionOutput:
 
 @attrs.frozen
 class GenerationOutput:
-    """The answer to one prompt."""
+    """The answer to one prompt: whole in `LLM.generate`, what is new in `LLM.generate_iterator`.
+
+    There `outputs` has one item with new text and tokens, `usage` counts so far, and the prompt's
+    ids are in the first output alone.
+    """
 
     request_id: str
     prompt_token_ids: list[int]

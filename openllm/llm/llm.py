@@ -326,7 +326,7 @@ class LLM:
         self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any
     ) -> AsyncGenerator[GenerationOutput, None]:
         """What is new, as it comes: each item has one output, with the text and tokens since the
-        one before.
+        one before, and the usage so far. The prompt's token ids are in the first item alone.
         """
         await self.start()
         make = partial(pieces, self._admit(prompt, adapter_name, params))

@@ -20,8 +20,11 @@ async def whole(admit: Admit) -> GenerationOutput:
 
 
 async def pieces(admit: Admit) -> AsyncGenerator[GenerationOutput, None]:
-    """One output for each delta, and the usage so far. Errors: as of `whole`."""
+    """One output for each delta, and the usage so far. What belongs to the prompt comes once: its
+    token ids with the first piece, its logprobs with the first of choice 0. Errors: as of `whole`.
+    """
     generation = await admit()
+    prompt = generation.prompt_token_ids
     async with aclosing(pull(generation.begin, generation.choices, join_text)) as deltas:
         async for delta in deltas:
             raise_failure(delta)
@@ -35,9 +38,6 @@ async def pieces(admit: Admit) -> AsyncGenerator[GenerationOutput, None]:
                 delta.parts,
             )
             yield GenerationOutput(
-                generation.request_id,
-                generation.prompt_token_ids,
-                [output],
-                generation.usage,
-                delta.prompt_logprobs,
+                generation.request_id, prompt, [output], generation.usage, delta.prompt_logprobs
             )
+            prompt = []

@@ -114,6 +114,31 @@ async def test_leaving_the_iterator_early_cancels(weights: Path) -> None:
         assert llm.stats().running == 0
 
 
+@pytest.mark.parametrize("n", [1, 2])
+async def test_an_iterator_says_nothing_twice(weights: Path, n: int) -> None:
+    async with echo(weights) as llm:
+        whole = await llm.generate(TEXT, max_tokens=6, n=n, prompt_logprobs=0)
+        items = [
+            item async for item in llm.generate_iterator(TEXT, max_tokens=6, n=n, prompt_logprobs=0)
+        ]
+    assert len(items) > n
+    assert [len(item.outputs) for item in items] == [1] * len(items)
+    assert [token for item in items for token in item.prompt_token_ids] == whole.prompt_token_ids
+    assert [item.prompt_logprobs for item in items if item.prompt_logprobs] == [
+        whole.prompt_logprobs
+    ]
+    for choice in whole.outputs:
+        own = [item.outputs[0] for item in items if item.outputs[0].index == choice.index]
+        assert "".join(output.text for output in own) == choice.text
+        assert [token for output in own for token in output.token_ids] == choice.token_ids
+        assert [output.finish_reason for output in own[:-1]] == [None] * (len(own) - 1)
+        assert own[-1].finish_reason == choice.finish_reason
+    counts = [item.usage.completion_tokens for item in items]
+    assert counts == sorted(counts)
+    assert items[-1].usage == whole.usage
+    assert items[0].text == items[0].outputs[0].text
+
+
 async def test_many_starts_at_once_start_one_engine(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bentoml._internal.context import server_context
 
 import openllm
 from openllm.bento.runner.handles import RemoteHandle
@@ -125,6 +128,29 @@ async def test_in_a_coroutine(runner: Runner) -> None:
     assert len(pieces) > 1
 
 
+async def test_a_token_between_processes_costs_the_same_at_any_prompt(
+    echo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shutil.copytree(echo_model, tmp_path / "long")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}))
+    monkeypatch.setattr(server_context, "service_type", "runner")  # as where BentoML serves it
+    runner = openllm.Runner(str(model), backend="echo")
+    runner.init_local()
+
+    async def lines(prompt: int) -> list[str]:
+        options = {"max_tokens": 40, "ignore_eos": True}
+        stream = runner.generate_iterator.async_stream([9] * prompt, **options)
+        return [line async for line in stream]
+
+    (_, *short), (first, *long) = await lines(10), await lines(1500)
+    assert len(long) == len(short) > 30
+    assert json.loads(first)["prompt_token_ids"] == [9] * 1500
+    assert max(map(len, long)) <= max(map(len, short)) + len("1500") - len("10")
+    assert max(map(len, long)) < 320  # characters, all of them ASCII
+    runner.destroy()
+
+
 async def test_closing_a_stream_cancels_it(runner: Runner) -> None:
     runner.init_local()
     stream = runner.generate_iterator.async_stream("hello there", max_tokens=400, ignore_eos=True)
@@ -152,6 +178,7 @@ def test_an_llm_becomes_a_runner(echo_model: Path) -> None:
     assert llm.runner.name == "poll.y"
     assert llm.runner.spec == llm.spec
     assert Runner(llm, name="other").llm is Runner.from_llm(llm).llm is llm
+    assert Runner(llm.spec).spec is llm.spec
     with pytest.raises(ConfigurationError, match="no option 'nmae'"):
         llm.to_runner(nmae="x")
 
