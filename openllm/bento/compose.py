@@ -17,10 +17,10 @@ from openllm.llm.runner import Runner
 if TYPE_CHECKING:
     from openllm.bento.services.own import OwnService
 
-Model = Runner | LLM | LLMSpec | str
+ModelLike = Runner | LLM | LLMSpec | str
 
 
-def depends(model: Model, *, name: str | None = None, **config: Any) -> LLM:
+def depends(model: ModelLike, *, name: str | None = None, **config: Any) -> LLM:
     """An LLM as the attribute of a `bentoml.service` class, in a process of its own that BentoML
     starts.
 
@@ -38,7 +38,7 @@ def depends(model: Model, *, name: str | None = None, **config: Any) -> LLM:
     return llm
 
 
-def service(*models: Model, **config: Any) -> Callable[[type[Any]], OwnService]:
+def service(*models: ModelLike, **config: Any) -> Callable[[type[Any]], OwnService]:
     """Decorates a class of your own: its `bentoml.api` methods beside OpenAI's endpoints for
     `models`.
 
@@ -73,7 +73,7 @@ def _service_name(spec: LLMSpec) -> str:
     return "".join(letters) + "_engine"
 
 
-def _spec(model: Model) -> LLMSpec:
+def _spec(model: ModelLike) -> LLMSpec:
     if isinstance(model, LLMSpec):
         return model
     if isinstance(model, str):

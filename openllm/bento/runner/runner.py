@@ -38,7 +38,7 @@ RUNNER_OPTIONS = (
 
 class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no types
     """A model as a BentoML Runner. `model`, `model_id`, `backend` and options are those of
-    `openllm.LLM`; or `model` is an LLM, whose workers load it anew, and which `init_local` uses.
+    `openllm.LLM`; or `model` is an LLM: workers load it anew, and `init_local` uses it.
 
     `embedded`, `max_batch_size`, `max_latency_ms`, `method_configs` and `scheduling_strategy` are
     BentoML's own.
@@ -64,8 +64,8 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
     ) -> None:
         said = {"model_id": model_id, "backend": backend, **options}
         said = {key: value for key, value in said.items() if value is not None}
-        if isinstance(model, LLM):
-            llm, own = model, said
+        if isinstance(model, LLM | LLMSpec):
+            llm, own = model if isinstance(model, LLM) else LLM(model), said
             if unknown := set(own) - set(RUNNER_OPTIONS):
                 raise ConfigurationError(
                     f"A runner has no option {min(unknown)!r}.", hint=f"It has {RUNNER_OPTIONS}."

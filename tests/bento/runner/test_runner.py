@@ -178,7 +178,7 @@ def test_an_llm_becomes_a_runner(echo_model: Path) -> None:
     assert llm.runner.name == "poll.y"
     assert llm.runner.spec == llm.spec
     assert Runner(llm, name="other").llm is Runner.from_llm(llm).llm is llm
-    assert Runner(llm.spec).spec is llm.spec
+    assert Runner(llm.spec, name="other").spec is llm.spec
     with pytest.raises(ConfigurationError, match="no option 'nmae'"):
         llm.to_runner(nmae="x")
 
