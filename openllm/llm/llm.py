@@ -299,8 +299,8 @@ class LLM:
     # What can be asked.
 
     async def admit(self, request: GenerationRequest) -> Generation:
-        """Render, tokenize and check a request; the engine sees it when the result is first
-        iterated. For the loop that the engine lives on. Errors: see `openllm.llm.admission`.
+        """Render, tokenize and check a request; the engine sees it when the result begins. For the
+        loop that the engine lives on. Errors: see `openllm.llm.admission`.
         """
         if not self.started:
             await self.start()
