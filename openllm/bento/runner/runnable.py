@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import bentoml.legacy
 
 from openllm.backends.base import EngineStats
-from openllm.bento.runner.strategy import AMD, CPU, NVIDIA
 from openllm.hardware.assignment import gpus_needed
 from openllm.llm.llm import LLM
 from openllm.llm.loops import LoopThread
 from openllm.types import GenerationOutput, Prompt
+
+# What BentoML calls the resources that a runner may have.
+NVIDIA, AMD, CPU = "nvidia.com/gpu", "amd.com/gpu", "cpu"
 
 
 class LLMRunnable(bentoml.legacy.Runnable):  # type: ignore[misc]  # bentoml has no types

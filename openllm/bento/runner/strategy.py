@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bentoml.legacy
 
+from openllm.bento.runner.runnable import AMD, CPU, NVIDIA, LLMRunnable
 from openllm.errors import ConfigurationError
 from openllm.hardware.assignment import visible_devices
 
-if TYPE_CHECKING:
-    from openllm.bento.runner.runnable import LLMRunnable
-
-NVIDIA, AMD, CPU = "nvidia.com/gpu", "amd.com/gpu", "cpu"
 # What the numeric libraries read for the size of their thread pools.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
