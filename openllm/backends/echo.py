@@ -78,7 +78,7 @@ class EchoBackend(Backend):
     def check(self, request: EngineRequest) -> None:
         if request.params.structure is not None:
             raise UnsupportedFeature(
-                "The echo backend cannot follow a structure.", param="response_format"
+                "The echo backend cannot follow a structure.", param="structure"
             )
 
     async def generate(

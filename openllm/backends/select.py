@@ -7,7 +7,7 @@ from __future__ import annotations
 from openllm.backends.base import Backend
 from openllm.config.spec import LLMSpec
 from openllm.discovery import load_module, module_names
-from openllm.errors import ConfigurationError, MissingDependency
+from openllm.errors import ConfigurationError, MissingDependency, option, say
 
 PACKAGE = "openllm.backends"
 ORDER = ("vllm", "pytorch")  # what is tried when nothing is said
@@ -57,7 +57,7 @@ def _obstacle(backend: type[Backend], spec: LLMSpec, sure: bool) -> str | None:
 def _forced(spec: LLMSpec, name: str, sure: bool) -> tuple[type[Backend], str]:
     backend = find_backend(name)
     if reason := _obstacle(backend, spec, sure):
-        others = " or ".join(f"--backend {other}" for other in ORDER if other != name)
+        others = " or ".join(option("backend", other) for other in ORDER if other != name)
         raise ConfigurationError(
             f"The {name} backend cannot run here: {reason}",
             hint=f"Or take {others}.",
@@ -73,6 +73,6 @@ def _first_usable(spec: LLMSpec, sure: bool) -> tuple[type[Backend], str]:
         reason = _obstacle(backend, spec, sure)
         if reason is None:
             why = " ".join(reasons) if reasons else "it is usable here."
-            return backend, f"Backend {name}: {why}"
+            return backend, say(f"Backend {name}: {why}")
         reasons.append(reason)
     raise MissingDependency("No engine can run here.", hint=" ".join(reasons))

@@ -27,7 +27,7 @@ from openllm.bento.serving.hosting import (
 from openllm.bento.serving.supervisor import Fleet, supervise
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
-from openllm.errors import ServeError
+from openllm.errors import ServeError, option
 
 logger = logging.getLogger("openllm")
 
@@ -86,7 +86,8 @@ def _bind(host: str, port: int) -> socket.socket:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
         raise ServeError(
-            f"There is no address {host!r}.", hint="Give --host an address of this machine."
+            f"There is no address {host!r}.",
+            hint=f"Give {option('host')} an address of this machine.",
         ) from None
     listener = socket.socket(family, kind)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,10 +104,11 @@ def _unusable(error: OSError, host: str, port: int) -> ServeError:
     if error.errno == errno.EADDRINUSE:
         return ServeError(
             f"Port {port} on {host} is in use.",
-            hint=f"Stop what uses it, or add --port {port + 1}.",
+            hint=f"Stop what uses it, or add {option('port', port + 1)}.",
         )
     if error.errno == errno.EACCES:
         return ServeError(f"Port {port} needs more rights.", hint="Take one from 1024 up.")
     return ServeError(
-        f"Cannot listen on {host}:{port}: {error.strerror}.", hint="Try --host 127.0.0.1."
+        f"Cannot listen on {host}:{port}: {error.strerror}.",
+        hint=f"Try {option('host', '127.0.0.1')}.",
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from openllm.cli._options import flags
 from openllm.cli._output import print_json
 from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
@@ -126,7 +127,7 @@ def _is_family(model: str) -> bool:
 def _refuse_identity(
     explicit: Mapping[str, Any], environment: Mapping[str, Any], count: int
 ) -> None:
-    said = [f"--{field.replace('_', '-')}" for field in IDENTITY if explicit.get(field) is not None]
+    said = [flags(field)[0] for field in IDENTITY if explicit.get(field) is not None]
     said += [f"OPENLLM_{field.upper()}" for field in IDENTITY if environment.get(field) is not None]
     if said:
         raise ConfigurationError(

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import attrs
 
-from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination
+from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination, call, option
 
 BACKENDS = ("vllm", "pytorch", "tf", "flax", "echo")
 TASKS = ("generate", "embed")
@@ -47,7 +47,8 @@ class AdapterSpec:
         name = name or source.replace("\\", "/").rstrip("/").rpartition("/")[2]
         if not source or not name:
             raise ConfigurationError(
-                f"--adapter-id {text!r} names no adapter.", hint="Write SOURCE or SOURCE:NAME."
+                f"{option('adapters')} {text!r} names no adapter.",
+                hint="Write SOURCE or SOURCE:NAME.",
             )
         return cls(name, source, revision or None)
 
@@ -265,7 +266,7 @@ def check_keys(data: Mapping[str, Any]) -> None:
     for key in data:
         if key not in known:
             near = difflib.get_close_matches(key, known, 2)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "See `openllm start --help`."
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"See {call('LLMSpec')}."
             raise ConfigurationError(f"Unknown spec key {key!r}.", hint=hint, param=key)
 
 
@@ -302,4 +303,4 @@ def _check_sampling(sampling: Mapping[str, Any]) -> None:
         try:
             build_params(sampling)
         except InvalidRequest as error:
-            raise ConfigurationError(f"sampling: {error}", param="sampling") from None
+            raise ConfigurationError(f"sampling: {error.text}", param="sampling") from None

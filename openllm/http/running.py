@@ -5,7 +5,7 @@ cancelled as one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from openllm.answer.generation import Generation, collect, raise_failure
-from openllm.errors import InvalidRequest, Overloaded
+from openllm.errors import Overloaded
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
 from openllm.http.metrics import Meter
@@ -52,9 +52,6 @@ class Work:
     overrides: dict[str, Any]  # by the names of SamplingParams
     stream: bool = False
     add_special_tokens: bool = True
-    names: Mapping[str, str] = attrs.field(
-        factory=dict
-    )  # an error's param -> what the protocol calls that field
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
@@ -69,7 +66,7 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
             asyncio.timeout(seconds or None),
             AsyncExitStack() as stack,
         ):
-            generations = await _admitted(work, stack)
+            generations = await _admit(work, stack)
             if work.stream:
                 # a task of its own: a token that is not diverted would wake it through a dozen
                 # callers
@@ -81,14 +78,6 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
         ) from None
-
-
-async def _admitted(work: Work, stack: AsyncExitStack) -> list[Generation]:
-    try:
-        return await _admit(work, stack)
-    except InvalidRequest as error:
-        error.param = work.names.get(error.param or "", error.param)
-        raise
 
 
 async def _admit(work: Work, stack: AsyncExitStack) -> list[Generation]:
@@ -135,7 +124,7 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
 
 def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     """Begin to count; the prompts wait from here. Errors: Overloaded."""
-    ticket = exchange.house.queue.enter(
+    ticket = exchange.shared.queue.enter(
         sum(len(generation.prompt_token_ids) for generation in generations)
     )
     return Meter(exchange.metrics, exchange.model, exchange.started, ticket)

@@ -21,6 +21,8 @@ from openllm.errors import (
     EngineDead,
     InvalidRequest,
     UnsupportedFeature,
+    call,
+    field,
 )
 from openllm.llm.embedding import EmbeddingOutput, finish_vectors, token_prompts
 from openllm.llm.loops import bridge, run_on
@@ -120,7 +122,9 @@ class LLM(Assembly):
             )
         if self.spec.task != "generate":
             raise UnsupportedFeature(
-                f"{self.name} is an embedding model.", hint="Use /v1/embeddings.", param="model"
+                f"{self.name} is an embedding model.",
+                hint=f"Use {call('LLM.embed')}.",
+                param="model",
             )
         self._check_adapter(request.adapter)
         token_ids = await self.encode(request.prompt, request.add_special_tokens)
@@ -156,7 +160,9 @@ class LLM(Assembly):
     def _check_adapter(self, name: str | None) -> None:
         if name is not None and name not in self.adapters:
             raise AdapterNotFound(
-                f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+                f"There is no adapter {name!r}.",
+                hint=f"{call('LLM.adapters')} lists them.",
+                param="adapter",
             )
 
     def _fitted(self, params: SamplingParams, size: int) -> SamplingParams:
@@ -174,10 +180,10 @@ class LLM(Assembly):
         if wanted is not None and wanted == self._default_max_tokens():
             wanted = min(wanted, max(room, 1))
         if room < 1 or (wanted is not None and wanted > room):
-            asked = f" and max_tokens is {wanted}" if wanted is not None else ""
+            asked = f" and {field('max_tokens')} is {wanted}" if wanted is not None else ""
             raise ContextLengthExceeded(
                 f"This model's context is {limit} tokens; the prompt has {size}{asked}.",
-                hint="Shorten the prompt or lower max_tokens.",
+                hint=f"Shorten the prompt or lower {field('max_tokens')}.",
                 param="prompt" if room < 1 else "max_tokens",
             )
         most = wanted or room

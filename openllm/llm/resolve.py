@@ -11,7 +11,7 @@ import attrs
 from openllm import models
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec, resolve_spec
-from openllm.errors import ConfigurationError, UnknownFamily, WeightsError
+from openllm.errors import ConfigurationError, UnknownFamily, WeightsError, option
 from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import find_tag, is_tag
@@ -45,7 +45,7 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
     model_id = known.get("model_id", family.default_id if family else DEMO)
     if model_id is None:
         raise ConfigurationError(
-            f"The family {known['family']} has no default model.", hint="Add --model-id."
+            f"The family {known['family']} has no default model.", hint=f"Add {option('model_id')}."
         )
     family = family or _recognise(str(model_id), settings)
     weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}

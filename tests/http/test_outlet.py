@@ -142,7 +142,7 @@ def test_a_client_that_leaves_while_it_holds_up_the_server_frees_the_engine(
     backend.offered = backend.taken = 0
     with connect(posting, {"prompt": "hello", "max_tokens": TOKENS}, buffer=4096):
         posting.wait_until(lambda: backend.taken > 10)
-    posting.wait_until(lambda: not posting.server.gate.live)
+    posting.wait_until(lambda: not posting.server.limits.live)
 
 
 @pytest.mark.parametrize(

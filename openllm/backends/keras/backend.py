@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from openllm.backends.base import Backend, BackendInfo, DeltaQueue, EngineStats
 from openllm.backends.keras.engine import Engine, Limits
-from openllm.backends.keras.families import end_tokens
+from openllm.backends.keras.families import OTHERS, end_tokens
 from openllm.backends.keras.loader import DTYPES, foreign_framework, load_runtime, missing_packages
 from openllm.backends.keras.runtime import Runtime
 from openllm.config.spec import LLMSpec
@@ -22,6 +22,7 @@ from openllm.errors import (
     InvalidRequest,
     UnsupportedCombination,
     UnsupportedFeature,
+    field,
 )
 from openllm.types import EngineRequest, Take, TokenDelta
 
@@ -67,12 +68,12 @@ class KerasBackend(Backend):
         """Errors: UnsupportedCombination, ConfigurationError for what this engine would have to
         ignore.
         """
-        for field, neutral in NEUTRAL.items():
-            if (value := getattr(self.spec, field)) not in neutral:
+        for name, neutral in NEUTRAL.items():
+            if (value := getattr(self.spec, name)) not in neutral:
                 raise UnsupportedCombination(
-                    f"The {self.name} backend has no {field} (got {value!r}).",
-                    hint="Leave it out, or take --backend pytorch or vllm.",
-                    param=field,
+                    f"The {self.name} backend has no {name} (got {value!r}).",
+                    hint=f"Leave it out, or take {OTHERS}.",
+                    param=name,
                 )
         if unknown := sorted(set(self.spec.engine_args) - set(OPTIONS)):
             hint = f"It has {', '.join(OPTIONS)}."
@@ -143,17 +144,17 @@ class KerasBackend(Backend):
             raise AdapterNotFound(
                 f"There is no adapter {request.adapter!r}: the {self.name} backend has no LoRA"
                 " support.",
-                hint="Take --backend pytorch or vllm.",
-                param="model",
+                hint=f"Take {OTHERS}.",
+                param="adapter",
             )
         for param, asked in (
-            ("response_format", params.structure),
+            ("structure", params.structure),
             ("prompt_logprobs", params.prompt_logprobs),
         ):
             if asked is not None:
                 raise UnsupportedFeature(
-                    f"The {self.name} backend cannot do {param}.",
-                    hint="Leave it out, or take --backend pytorch or vllm.",
+                    f"The {self.name} backend cannot do {field(param)}.",
+                    hint=f"Leave it out, or take {OTHERS}.",
                     param=param,
                 )
         size = self.info.vocab_size

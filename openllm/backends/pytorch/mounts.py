@@ -10,7 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 
-from openllm.errors import AdapterNotFound
+from openllm.errors import AdapterNotFound, call
 
 BASE = 0  # the key of "no adapter"
 
@@ -51,7 +51,9 @@ class Mounts:
             return
         if name not in self._keys:
             raise AdapterNotFound(
-                f"There is no adapter {name!r}.", hint="See /v1/models for those there are."
+                f"There is no adapter {name!r}.",
+                hint=f"{call('LLM.adapters')} lists them.",
+                param="adapter",
             )
         key = self._keys[name]
         self._users[key] += 1

@@ -34,6 +34,7 @@ from openllm.errors import (
     MissingDependency,
     Overloaded,
     UnsupportedFeature,
+    option,
 )
 from openllm.types import EngineRequest, Take, TokenDelta
 
@@ -202,7 +203,7 @@ class VLLMBackend(Backend):
         except TimeoutError:
             raise InvalidRequest(
                 f"The structure takes longer than {_COMPILE_SECONDS:g} s to compile.",
-                param="response_format",
+                param="structure",
             ) from None
 
     def stop_choice(self, request_id: str, index: int) -> None:
@@ -220,7 +221,8 @@ class VLLMBackend(Backend):
     ) -> Embeddings:
         if self.spec.task != "embed":
             raise UnsupportedFeature(
-                "This engine was started to generate.", hint="Start it with --task embed."
+                "This engine was started to generate.",
+                hint=f"Start it with {option('task', 'embed')}.",
             )
         launched = self._admit(len(prompts))
         keys = [f"{next(self._numbers)}" for _ in prompts]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openllm.backends.base import Embeddings
-from openllm.errors import UnsupportedFeature
+from openllm.errors import UnsupportedFeature, option
 
 if TYPE_CHECKING:
     from openllm.backends.vllm.launch import Launched
@@ -58,7 +58,8 @@ async def embed_prompts(
     if pooling is not None and pooling != own:
         raise UnsupportedFeature(
             f"vLLM pools this model by {own!r}, not {pooling!r}.",
-            hint="Start it with --engine-arg pooler_config, or use --backend pytorch.",
+            hint=f"Start it with {option('engine_args.pooler_config')}, or use"
+            f" {option('backend', 'pytorch')}.",
             param="pooling",
         )
     params = PoolingParams(task="embed", use_activation=False)

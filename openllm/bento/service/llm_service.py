@@ -28,6 +28,7 @@ from openllm.bento.service.engines import (
 from openllm.bento.service.references import reference_to
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
+from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
 from openllm.remote.peers import Peers
 
@@ -47,7 +48,7 @@ def create_service(name: str, file: str, document: str) -> LLMService:
     try:
         return _make_service(name, file, document)
     except OpenLLMError as error:
-        raise BentoMLException(str(error)) from None
+        raise BentoMLException(error.said(VARIABLES)) from None
 
 
 def _make_service(name: str, file: str, document: str) -> LLMService:
@@ -159,7 +160,7 @@ class LLMService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
             for spec in deployment.specs:
                 self._find(spec.model_id)
         except OpenLLMError as error:
-            raise BentoMLException(str(error)) from None
+            raise BentoMLException(error.said(VARIABLES)) from None
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""

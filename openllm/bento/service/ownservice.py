@@ -25,9 +25,10 @@ from openllm.bento.service.engines import (
 )
 from openllm.bento.service.llm_service import OPENAI_ENDPOINT, Worker
 from openllm.config.settings import Settings
+from openllm.config.words import VARIABLES
 from openllm.errors import Overloaded
 from openllm.http.app import Server, create_app
-from openllm.http.gate import Rank
+from openllm.http.auth import Rank
 from openllm.http.life import Runtime
 from openllm.llm.llm import LLM
 from openllm.remote.peers import Peers
@@ -129,10 +130,10 @@ class OwnFront:
     async def _call_own(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Counted like any request: while draining it is refused, and what runs is waited for."""
         try:
-            with self._server.gate.work(Rank.USER):
+            with self._server.limits.work(Rank.USER):
                 await self._host(scope, receive, send)
         except Overloaded as error:
-            body = json.dumps({"error": str(error)}).encode()
+            body = json.dumps({"error": error.said(VARIABLES)}).encode()
             headers = [
                 (b"content-type", b"application/json"),
                 (b"retry-after", str(error.retry_after).encode()),

@@ -20,6 +20,7 @@ from openllm.bento.service.llm_service import Deployment
 from openllm.bento.serving.hosting import configure_logging, load_project, run_service
 from openllm.bento.serving.supervisor import WorkerPlan
 from openllm.config.settings import Settings
+from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
 
 logger = logging.getLogger("openllm")
@@ -37,7 +38,7 @@ def main() -> int:
     try:
         run_service(load_project(folder, deployment), socket.socket(fileno=plan.listener))
     except OpenLLMError as error:
-        logger.error("%s", error)
+        logger.error("%s", error.said(VARIABLES))
         return error.exit_code
     return 0
 
