@@ -26,15 +26,76 @@ OpenLLMError
 ├── BuildError                     packing a Bento failed
 ├── DeployError                    BentoCloud refused, failed or is out of reach
 └── ServeError                     serving could not begin: port in use, service did not come up
+
+An error speaks the domain's words. What the front doors call differently (options of a deployment,
+fields of a request, calls) is marked in its text by `option`, `field` and `call`, and whoever shows
+the error says it in its own `Words`: the command line `--max-model-len 4096`, a caller in Python
+`max_model_len=4096`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+# A marked name: start of text, "kind:name" or "kind:name=value", end of text. repr() escapes both
+# ends, so what somebody sent and an error shows is never taken for one.
+_MARK = re.compile("\x02(option|field|call):([^\x02\x03=]+)(?:=([^\x02\x03]*))?\x03")
+
+
+def option(name: str, value: object = None) -> str:
+    """An option of a deployment or a process, in the text of an error; `value` is what to give it.
+
+    `name` is a field of LLMSpec or Settings, `engine_args.NAME` one of an engine's own options, or
+    a parameter of the function that raises.
+    """
+    return f"\x02option:{name}\x03" if value is None else f"\x02option:{name}={value}\x03"
+
+
+def field(name: str) -> str:
+    """What a request says (a name of SamplingParams, GenerationRequest, Conversation), in the text
+    of an error.
+    """
+    return f"\x02field:{name}\x03"
+
+
+def call(name: str) -> str:
+    """Something to be called or looked up, by its name in Python, in the text of an error."""
+    return f"\x02call:{name}\x03"
+
+
+class Words:
+    """What one front door calls the marked names of an error. These are Python's."""
+
+    def option(self, name: str, value: str | None) -> str:
+        return name if value is None else f"{name}={value}"
+
+    def field(self, name: str) -> str:
+        return name
+
+    def call(self, name: str) -> str:
+        return name
+
+
+PYTHON = Words()
+
+
+def say(text: str, words: Words = PYTHON) -> str:
+    """`text` with its marked names in `words`."""
+
+    def said(mark: re.Match[str]) -> str:
+        kind, name, value = mark.groups()
+        if kind == "option":
+            return words.option(name, value)
+        return words.field(name) if kind == "field" else words.call(name)
+
+    return _MARK.sub(said, text)
 
 
 class OpenLLMError(Exception):
-    """Base of the tree. `message` says what and why, `hint` what to do next."""
+    """Base of the tree. `message` says what and why, `hint` what to do next, `param` names the
+    field or option at fault; names in the first two are marked, see `said`.
+    """
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "server_error"
@@ -49,15 +110,23 @@ class OpenLLMError(Exception):
         param: str | None = None,
         code: str | None = None,
     ):
-        super().__init__(message)
+        super().__init__(say(message))
         self.message = message
         self.hint = hint
         self.param = param
         self.code = code or self.default_code
 
-    def __str__(self) -> str:
-        """One line: the message, then the hint."""
+    @property
+    def text(self) -> str:
+        """The message, then the hint, with the names still marked: to be put into another error."""
         return f"{self.message} {self.hint}" if self.hint else self.message
+
+    def said(self, words: Words) -> str:
+        """One line: the message, then the hint, in the words of a front door."""
+        return say(self.text, words)
+
+    def __str__(self) -> str:
+        return self.said(PYTHON)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), dict(self.__dict__), self.message)
@@ -65,7 +134,7 @@ class OpenLLMError(Exception):
 
 def _rebuild(kind: type[OpenLLMError], state: dict[str, object], message: str) -> OpenLLMError:
     error = kind.__new__(kind)
-    Exception.__init__(error, message)
+    Exception.__init__(error, say(message))
     error.__dict__.update(state)
     return error
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import attrs
 
 from openllm.backends.lease import Lease
-from openllm.errors import AdapterNotFound, Conflict
+from openllm.errors import AdapterNotFound, Conflict, call
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 
@@ -265,5 +265,7 @@ def _is_wanted(adapter: _Adapter) -> bool:
 
 def _missing(name: str) -> AdapterNotFound:
     return AdapterNotFound(
-        f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+        f"There is no adapter {name!r}.",
+        hint=f"{call('LLM.adapters')} lists them.",
+        param="adapter",
     )

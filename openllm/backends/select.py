@@ -10,7 +10,7 @@ from openllm import models
 from openllm.backends.base import Backend
 from openllm.config.spec import LLMSpec
 from openllm.discovery import Variant, load, variants
-from openllm.errors import BrokenExtension, ConfigurationError, MissingDependency
+from openllm.errors import BrokenExtension, ConfigurationError, MissingDependency, option, say
 from openllm.facts import GROUP, all_facts, facts_of
 
 MODULE = "backend"  # of a backend's package; it exports BACKEND
@@ -80,7 +80,7 @@ def _unfit(spec: LLMSpec, name: str) -> str | None:
 
 def _forced(spec: LLMSpec, name: str, sure: bool) -> tuple[type[Backend], str]:
     if reason := obstacle(spec, name, sure=sure):
-        others = " or ".join(f"--backend {other}" for other in _tried(spec) if other != name)
+        others = " or ".join(option("backend", other) for other in _tried(spec) if other != name)
         raise ConfigurationError(
             f"The {name} backend cannot run here: {reason}",
             hint=f"Or take {others}." if others else None,
@@ -95,7 +95,7 @@ def _first_usable(spec: LLMSpec, sure: bool) -> tuple[type[Backend], str]:
         reason = obstacle(spec, name, sure=sure)
         if reason is None:
             why = " ".join(reasons) if reasons else "it is usable here."
-            return find_backend(name), f"Backend {name}: {why}"
+            return find_backend(name), say(f"Backend {name}: {why}")
         reasons.append(reason)
     raise MissingDependency("No engine can run here.", hint=" ".join(reasons))
 

@@ -22,7 +22,7 @@ from openllm.bento.serving.project import load_project, run_service, write_proje
 from openllm.bento.serving.supervisor import Fleet, supervise
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
-from openllm.errors import ServeError
+from openllm.errors import ServeError, option
 
 logger = logging.getLogger("openllm")
 
@@ -60,7 +60,8 @@ def _bind(host: str, port: int) -> socket.socket:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
         raise ServeError(
-            f"There is no address {host!r}.", hint="Give --host an address of this machine."
+            f"There is no address {host!r}.",
+            hint=f"Give {option('host')} an address of this machine.",
         ) from None
     listener = socket.socket(family, kind)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,11 +73,14 @@ def _bind(host: str, port: int) -> socket.socket:
         reasons = {
             errno.EADDRINUSE: (
                 f"Port {port} on {host} is in use.",
-                f"Stop what uses it, or add --port {port + 1}.",
+                f"Stop what uses it, or add {option('port', port + 1)}.",
             ),
             errno.EACCES: (f"Port {port} needs more rights.", "Take one from 1024 up."),
         }
-        other = f"Cannot listen on {host}:{port}: {error.strerror}.", "Try --host 127.0.0.1."
+        other = (
+            f"Cannot listen on {host}:{port}: {error.strerror}.",
+            f"Try {option('host', '127.0.0.1')}.",
+        )
         message, hint = reasons.get(error.errno or 0, other)
         raise ServeError(message, hint=hint) from None
     return listener

@@ -93,7 +93,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, click.ClickException):
         return _fail(error.format_message(), error.exit_code)
     if isinstance(error, OpenLLMError):
-        return _fail(str(error), error.exit_code)
+        from openllm.cli.words import FLAGS  # for an error only: it loads the table of options
+
+        return _fail(error.said(FLAGS), error.exit_code)
     return _fail(
         f"{_sentence(f'{type(error).__name__}: {error}')} Run it again with --debug for the"
         " traceback.",

@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+from openllm.cli.words import FLAGS
+from openllm.errors import say
+
 GAP = 2  # columns between columns
 
 
@@ -27,7 +30,8 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def note(text: str) -> None:
     """One line of progress; what would not print stands there as a question mark."""
-    click.echo("".join(each if each.isprintable() else "?" for each in text), err=True)
+    said = say(text, FLAGS)
+    click.echo("".join(each if each.isprintable() else "?" for each in said), err=True)
 
 
 def readable_size(size: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from openllm.errors import InvalidRequest
+from openllm.errors import InvalidRequest, field
 from openllm.types import SamplingParams, Structure
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ def build_params(*layers: Mapping[str, Any]) -> SamplingParams:
     params = SamplingParams(**{name: _checked(name, value) for name, value in merged.items()})
     if params.max_tokens is not None and params.min_tokens > params.max_tokens:
         raise _bad(
-            "min_tokens", f"{params.min_tokens} is more than max_tokens ({params.max_tokens})"
+            "min_tokens",
+            f"{params.min_tokens} is more than {field('max_tokens')} ({params.max_tokens})",
         )
     return params
 
@@ -107,7 +108,7 @@ def _known() -> str:
 
 
 def _bad(name: str, why: str) -> InvalidRequest:
-    return InvalidRequest(f"{name}: {why}.", param=name)
+    return InvalidRequest(f"{field(name)}: {why}.", param=name)
 
 
 def _number(name: str, value: Any) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import attrs
 
 from openllm.discovery import did_you_mean
-from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination
+from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination, call, option
 from openllm.facts import canonical_name, facts_of
 
 TASKS = ("generate", "embed")
@@ -40,7 +40,8 @@ class AdapterSpec:
         name = name or source.replace("\\", "/").rstrip("/").rpartition("/")[2]
         if not source or not name:
             raise ConfigurationError(
-                f"--adapter-id {text!r} names no adapter.", hint="Write SOURCE or SOURCE:NAME."
+                f"{option('adapters')} {text!r} names no adapter.",
+                hint="Write SOURCE or SOURCE:NAME.",
             )
         return cls(name, source, revision or None)
 
@@ -263,7 +264,7 @@ def check_keys(data: Mapping[str, Any]) -> None:
     known = list(attrs.fields_dict(LLMSpec))
     for key in data:
         if key not in known:
-            hint = did_you_mean(key, known) or "See `openllm start --help`."
+            hint = did_you_mean(key, known) or f"See {call('LLMSpec')}."
             raise ConfigurationError(f"Unknown spec key {key!r}.", hint=hint, param=key)
 
 
@@ -300,4 +301,4 @@ def _check_sampling(sampling: Mapping[str, Any]) -> None:
         try:
             build_params(sampling)
         except InvalidRequest as error:
-            raise ConfigurationError(f"sampling: {error}", param="sampling") from None
+            raise ConfigurationError(f"sampling: {error.text}", param="sampling") from None

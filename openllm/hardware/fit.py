@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, option
 from openllm.hardware.gpus import Gpu
 from openllm.hardware.shape import ModelShape
 
@@ -62,18 +62,21 @@ def check_room(room: Room, shape: ModelShape, weights_dir: Path, devices: tuple[
     )
     if room.blocks is not None:
         have = int(room.blocks * room.block * per_token * kept)
-        more = f"--engine-arg num_gpu_blocks_override={-(-room.max_model_len // room.block) + 1}"
+        blocks = -(-room.max_model_len // room.block) + 1
+        more = option("engine_args.num_gpu_blocks_override", blocks)
     elif room.cache_bytes is not None:
-        have, more = room.cache_bytes, f"--kv-cache-memory {_size(need + room.block * per_token)}"
+        have = room.cache_bytes
+        more = option("kv_cache_memory", _size(need + room.block * per_token))
         _refuse_more_than_there_is(have, devices)
     elif devices:
         have = int(min(device.total for device in devices) * room.share - weights)
-        more = "more GPUs, --kv-cache-dtype fp8 or a higher --gpu-memory-utilization"
+        share, cache = option("gpu_memory_utilization"), option("kv_cache_dtype", "fp8")
+        more = f"more GPUs, {cache} or a higher {share}"
     else:
         return
     if need > have:
         fits = max(int(have / (per_token * kept)) // room.block * room.block, 0)
-        shorter = f"--max-model-len {fits} or " if fits else ""
+        shorter = f"{option('max_model_len', fits)} or " if fits else ""
         raise ConfigurationError(
             f"One sequence of {room.max_model_len} tokens needs {_size(need)} for its keys and"
             f" values, and there are {_size(max(have, 0))}.",
@@ -87,12 +90,12 @@ def _refuse_more_than_there_is(cache: int, devices: tuple[Gpu, ...]) -> None:
     if cache > least:
         raise ConfigurationError(
             f"The KV cache would take {_size(cache)}, and {_size(least)} are free.",
-            hint="Give a smaller --kv-cache-memory, or leave it out.",
+            hint=f"Give a smaller {option('kv_cache_memory')}, or leave it out.",
             param="kv_cache_memory",
         )
 
 
 def _size(amount: int) -> str:
-    """Rounded up, in the unit that `--kv-cache-memory` reads."""
+    """Rounded up, in the unit that kv_cache_memory is read in."""
     unit, name = next((unit, name) for unit, name, most in _UNITS if amount < most)
     return f"{-(-amount // unit)}{name}"

@@ -12,17 +12,20 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
-from starlette.routing import Route, Router
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from openllm.config.settings import Settings
+from openllm.config.words import VARIABLES
 from openllm.discovery import Variant, load_each, variants
-from openllm.errors import MethodNotAllowed, NotFound, OpenLLMError, Unauthorized
+from openllm.errors import OpenLLMError
+from openllm.http.auth import Auth
 from openllm.http.catalog import Catalog
-from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Endpoint, Exchange, House
-from openllm.http.gate import OPEN_PATHS, Gate, TokenQueue
+from openllm.http.dialect import Dialect
+from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Exchange, Shared
+from openllm.http.limits import RequestLimits, TokenQueue
 from openllm.http.metrics import CONTENT_TYPE, Metrics
+from openllm.http.routes import Endpoint, Found, Routes
 from openllm.llm.collector import collect_by_the_clock, collection_paused, set_aside, settle
 
 if TYPE_CHECKING:
@@ -58,10 +61,9 @@ class Server:
     def __init__(self, llms: Sequence[LLM], settings: Settings) -> None:
         self.catalog = Catalog(llms)
         self.settings = settings
-        self.gate = Gate(settings)
+        self.limits = RequestLimits(settings)
         self.metrics = Metrics(self.catalog.llms)
         self.queue = TokenQueue(settings.max_queued_tokens)
-        self._house = House(settings, self.metrics, self.gate, self.queue)
         self.peers: Peers | None = (
             None  # the other processes behind the same port, where there are any
         )
@@ -69,15 +71,11 @@ class Server:
         self._collecting: asyncio.Task[None] | None = None
         protocols = load_each(variants("openllm.protocols").values(), _read)
         routes = [route for make in protocols for route in make(self.catalog, settings)]
-        routes += self._own_routes()
-        self._router = Router(routes, redirect_slashes=False)
-        # Starlette tries one route after the other; where a path is all there is to match, it can
-        # be looked up
-        self._posts = {
-            route.path: route.app
-            for route in routes
-            if "POST" in (route.methods or ()) and not route.param_convertors
-        }
+        dialect = Routes(routes).dialect("/")
+        self.routes = Routes([*routes, *self._own_routes(dialect)])
+        self._shared = Shared(
+            settings, self.metrics, Auth(settings), self.limits, self.queue, dialect
+        )
 
     # Life.
 
@@ -113,7 +111,7 @@ class Server:
         up = all(llm.started for llm in self.catalog.llms) and (
             self.peers is None or self.peers.complete
         )
-        return self.alive and not self.gate.draining and up
+        return self.alive and not self.limits.draining and up
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Refuse new requests and let the live ones finish, for `seconds` at most (default: the
@@ -121,20 +119,20 @@ class Server:
 
         True when all have finished.
         """
-        self.gate.draining = True
+        self.limits.draining = True
         try:
             async with asyncio.timeout(self.settings.drain_seconds if seconds is None else seconds):
-                await self.gate.wait_idle()
+                await self.limits.wait_idle()
         except TimeoutError:
             log.warning(
-                "%d requests had not finished when the time to drain was over.", self.gate.live
+                "%d requests had not finished when the time to drain was over.", self.limits.live
             )
             return False
         return True
 
     async def close(self) -> None:
         """Stop every engine; what still runs ends as cancelled."""
-        self.gate.draining = True
+        self.limits.draining = True
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
         for llm in self.catalog.llms:
@@ -148,32 +146,21 @@ class Server:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            exchange = Exchange(scope, receive, send, self._house)
-            scope["app"] = (
-                # so that Starlette's router raises for what it does not know, and we write the
-                # answer
-                self
-            )
-            scope["openllm.exchange"] = exchange
-            await self._serve(exchange, receive)
+            await self._serve(Exchange(scope, receive, send, self._shared))
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _serve(self, exchange: Exchange, receive: Receive) -> None:
+    async def _serve(self, exchange: Exchange) -> None:
         try:
-            await self._answer(exchange, receive)
+            await self._answer(exchange)
         except ClientGone:
             exchange.status = CLIENT_CLOSED
-        except Unauthorized as error:
-            await exchange.fail(error, [self.gate.challenge(exchange.path)])
         except OpenLLMError as error:
             if error.status >= 500:
                 log.warning("%s %s: %s", exchange.request_id, exchange.path, type(error).__name__)
             await exchange.fail(error)
-        except HTTPException as error:
-            await exchange.fail(_routing_error(error, exchange), _allow(error))
         except Exception as error:
             log.error("%s: unexpected %s", exchange.request_id, type(error).__name__)
             log.debug("%s: unexpected error", exchange.request_id, exc_info=error)
@@ -182,39 +169,47 @@ class Server:
         finally:
             self._record(exchange)
 
-    async def _answer(self, exchange: Exchange, receive: Receive) -> None:
-        exchange.extra_headers = self.gate.cors(exchange.scope, exchange.headers)
+    async def _answer(self, exchange: Exchange) -> None:
+        found = self.routes.find(exchange.scope, exchange.path)
+        exchange.dialect = found.dialect
+        auth = self._shared.auth
+        exchange.extra_headers = auth.cors(exchange.method, exchange.headers, found.dialect)
         if exchange.extra_headers and exchange.method == "OPTIONS":
             await exchange.answer(200, b"")
             return
-        exchange.rank = self.gate.identify(exchange.path, exchange.headers)
+        self.limits.check_headers(exchange.headers)
+        exchange.rank = auth.identify(exchange.headers, found.dialect, public=found.public)
         if exchange.method != "POST":
-            await self._router(exchange.scope, receive, exchange.send)
+            await self._hand_over(exchange, found)
             return
-        with self.gate.work(exchange.rank):
-            endpoint = self._posts.get(exchange.path)
-            if endpoint is not None:
-                exchange.scope["endpoint"] = endpoint
-            await (endpoint or self._router)(exchange.scope, receive, exchange.send)
+        with self.limits.work(exchange.rank):
+            await self._hand_over(exchange, found)
+
+    async def _hand_over(self, exchange: Exchange, found: Found) -> None:
+        """Errors: NotFound, MethodNotAllowed, those of the handler."""
+        if found.endpoint is not None:
+            exchange.route = None if found.public else found.endpoint.path
+        if found.others:
+            exchange.extra_headers.append((b"allow", ", ".join(found.others).encode()))
+        exchange.path_params = found.params
+        await found.reach(exchange.method, exchange.path)(exchange)
 
     def _record(self, exchange: Exchange) -> None:
-        endpoint = exchange.scope.get("endpoint")
-        route = endpoint.path if isinstance(endpoint, Endpoint) else "other"
-        if route in OPEN_PATHS:
+        if exchange.route is None:
             return
         seconds = time.perf_counter() - exchange.started
-        self.metrics.finished(exchange.model, route, exchange.status, seconds)
+        self.metrics.finished(exchange.model, exchange.route, exchange.status, seconds)
         if self.settings.access_log:
             log.info(
                 "%s %s %s %d %.3fs",
                 exchange.request_id,
                 exchange.method,
-                route,
+                exchange.route,
                 exchange.status,
                 seconds,
             )
 
-    def _own_routes(self) -> list[Route]:
+    def _own_routes(self, dialect: Dialect) -> list[Route]:
         async def livez(exchange: Exchange) -> None:
             await exchange.answer_json(
                 {"status": "alive" if self.alive else "dead"}, 200 if self.alive else 503
@@ -227,16 +222,21 @@ class Server:
             others = await self.peers.reports() if self.peers is not None else ()
             await exchange.answer(200, self.metrics.render(others), CONTENT_TYPE)
 
-        handlers = {"/livez": livez, "/readyz": readyz, "/health": readyz, "/metrics": metrics}
+        handlers = (
+            ("/livez", livez, True),
+            ("/readyz", readyz, True),
+            ("/health", readyz, False),
+            ("/metrics", metrics, False),
+        )
         return [
-            Route(path, Endpoint(path, handler), methods=["GET"])
-            for path, handler in handlers.items()
+            Route(path, Endpoint(path, handler, dialect, public=public), methods=["GET"])
+            for path, handler, public in handlers
         ]
 
     def _state(self) -> str:
         if not self.alive:
             return "dead"
-        if self.gate.draining:
+        if self.limits.draining:
             return "draining"
         return "ready" if self.ready else "loading"
 
@@ -246,28 +246,12 @@ class Server:
         try:
             await self.start()
         except OpenLLMError as error:
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": error.said(VARIABLES)})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _routing_error(error: HTTPException, exchange: Exchange) -> OpenLLMError:
-    where = f"{exchange.method} {exchange.path[:128]}"
-    if error.status_code == 405:
-        methods = sorted((error.headers or {}).get("Allow", "").split(", "))
-        return MethodNotAllowed(
-            f"{where}: this route has other methods.", hint=f"It takes {', '.join(methods)}."
-        )
-    return NotFound(f"There is no {where}.", hint="GET /v1/models lists the models.")
-
-
-def _allow(error: HTTPException) -> list[tuple[bytes, bytes]]:
-    return [
-        (name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()
-    ]
 
 
 def _import_libraries(llm: LLM) -> None:

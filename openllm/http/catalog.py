@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -19,6 +19,7 @@ from openllm.errors import (
     ModelNotFound,
     Overloaded,
     UnsupportedFeature,
+    call,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ class Catalog:
             )
         if task == "generate" and llm.spec.task != "generate":
             raise InvalidRequest(
-                f"{llm.name} is an embedding model.", hint="Use /v1/embeddings.", param="model"
+                f"{llm.name} is an embedding model.",
+                hint=f"Use {call('LLM.embed')}.",
+                param="model",
             )
         if task == "embed" and target.adapter is not None:
             raise UnsupportedFeature(
@@ -106,22 +109,7 @@ class Catalog:
             )
         return target
 
-    def card(self, target: Target) -> dict[str, Any]:
-        """One entry of /v1/models."""
-        llm = target.llm
-        card: dict[str, Any] = {
-            "id": target.name,
-            "object": "model",
-            "created": llm.created,
-            "owned_by": "openllm",
-            "root": llm.name,
-            "parent": llm.name if target.adapter else None,
-        }
-        if llm.started:
-            card["max_model_len"] = llm.max_model_len
-        return card
-
 
 def _fingerprint(llm: LLM) -> str:
     text = f"{openllm.__version__} {llm.spec.to_json()}"
-    return "fp_" + hashlib.sha256(text.encode()).hexdigest()[:10]
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,60 +17,29 @@ from starlette.types import Message, Receive, Scope, Send
 
 from openllm.config.settings import Settings
 from openllm.errors import (
-    ConfigurationError,
-    EngineError,
     InvalidRequest,
     OpenLLMError,
     PayloadTooLarge,
     Retryable,
-    WeightsError,
+    Unauthorized,
 )
-from openllm.http.fields import Fields, decode_object
+from openllm.http.body.fields import Fields, decode_object
+from openllm.http.dialect import Dialect, tell
 from openllm.types import new_request_id
 
 if TYPE_CHECKING:
-    from openllm.http.gate import Gate, Rank, TokenQueue
+    from openllm.http.auth import Auth, Rank
+    from openllm.http.limits import RequestLimits, TokenQueue
     from openllm.http.metrics import Metrics
 
-JSON = b"application/json"
-SSE = b"text/event-stream; charset=utf-8"
 CLIENT_CLOSED = 499  # what logs and metrics show for a client that left; never sent
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
 _DRAIN_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
 _DRAIN_SECONDS = 2.0
-_STREAM_HEADERS = (
-    (b"content-type", SSE),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
 
 
 class ClientGone(Exception):
     """The client has left: nobody reads the answer."""
-
-
-def error_object(error: OpenLLMError) -> dict[str, Any]:
-    """`error` in OpenAI's shape. What an engine or the disk had to say is shown without paths and
-    in one line.
-    """
-    inner = isinstance(error, EngineError | WeightsError | ConfigurationError)
-    message = without_paths(str(error)) if inner else str(error)
-    return {
-        "error": {"message": message, "type": error.kind, "param": error.param, "code": error.code}
-    }
-
-
-def without_paths(message: str) -> str:
-    """The first line of `message` with everything that looks like a path of this machine taken
-    out.
-    """
-    return _PATHLIKE.sub("(a file)", message.partition("\n")[0])
-
-
-def sse(value: Any) -> bytes:
-    """`value` as one server-sent event."""
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 def route_path(scope: Scope) -> str:
@@ -83,13 +52,15 @@ def route_path(scope: Scope) -> str:
 
 
 @attrs.frozen
-class House:
-    """What all exchanges of one server share."""
+class Shared:
+    """What all exchanges of one server have in common."""
 
     settings: Settings
     metrics: Metrics
-    gate: Gate
+    auth: Auth
+    limits: RequestLimits
     queue: TokenQueue
+    dialect: Dialect  # until a route is found
 
 
 class Exchange:
@@ -97,12 +68,15 @@ class Exchange:
     between.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, house: House) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, shared: Shared) -> None:
         self.scope = scope
         self.send = send
-        self.house = house
-        self.settings = house.settings
-        self.metrics = house.metrics
+        self.shared = shared
+        self.settings = shared.settings
+        self.metrics = shared.metrics
+        self.dialect = shared.dialect  # of the route; of the request, where it renames fields
+        self.path_params: Mapping[str, Any] = {}
+        self.route: str | None = "other"  # its label in metrics; None: it is not counted
         self.rank: Rank | None = None  # what the caller's key allows, once it has been looked at
         self.path = route_path(scope)
         self.method: str = scope["method"]
@@ -120,7 +94,7 @@ class Exchange:
 
     def require_admin(self) -> None:
         """Errors: Forbidden."""
-        self.house.gate.require_admin(self.rank)
+        self.shared.auth.require_admin(self.rank, self.dialect)
 
     async def body(self) -> bytes:
         """The whole body. Errors: PayloadTooLarge (before it is read, where its length is
@@ -171,10 +145,11 @@ class Exchange:
         self,
         status: int,
         body: bytes,
-        kind: bytes = JSON,
+        kind: bytes | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
-        """Answer with `body`, whole."""
+        """Answer with `body`, whole; `kind` is its content type, by default the dialect's."""
+        kind = kind or self.dialect.content_type
         own = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
         await self._begin(status, own)
         self._finished = True
@@ -183,9 +158,11 @@ class Exchange:
         )
 
     async def begin_stream(self) -> None:
-        """Send the headers of a stream of server-sent events."""
+        """Send the headers of a stream."""
         self.streaming = True
-        await self._begin(200, list(_STREAM_HEADERS))
+        kind = self.dialect.framing.content_type
+        own = [(b"content-type", kind), (b"cache-control", b"no-cache")]
+        await self._begin(200, [*own, (b"x-accel-buffering", b"no")])
 
     async def end_stream(self, last: bytes) -> None:
         """Send the last bytes of the stream."""
@@ -207,23 +184,26 @@ class Exchange:
         """
         if self.status and not self.streaming:
             return  # a whole answer has begun; the connection ends it
+        failure = tell(error, self.dialect)
         if self.streaming:
-            self.status = error.status
-            await self.end_stream(sse(error_object(error)))
+            self.status = failure.status
+            await self.end_stream(self.dialect.last_words(failure))
             return
         own = list(headers)
+        if isinstance(error, Unauthorized):
+            own.append((b"www-authenticate", self.dialect.challenge))
         if isinstance(error, Retryable):
             own.append((b"retry-after", b"%d" % error.retry_after))
-        body = msgspec.json.encode(error_object(error))
+        body = msgspec.json.encode(self.dialect.error(failure))
         if not isinstance(error, PayloadTooLarge):
-            await self.answer(error.status, body, headers=own)
+            await self.answer(failure.status, body, headers=own)
             return
         own += [
             (b"connection", b"close"),
-            (b"content-type", JSON),
+            (b"content-type", self.dialect.content_type),
             (b"content-length", b"%d" % len(body)),
         ]
-        await self._begin(error.status, own)
+        await self._begin(failure.status, own)
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
         await self._drop_body()
         await self.send({"type": "http.response.body", "body": b""})
@@ -283,19 +263,3 @@ class _ClientWatch:
             and kind is asyncio.CancelledError
         ):
             raise ClientGone from None
-
-
-Handler = Callable[[Exchange], Awaitable[None]]
-
-
-class Endpoint:
-    """A handler of exchanges as an ASGI application for Starlette's routes; `path` labels it in
-    metrics.
-    """
-
-    def __init__(self, path: str, handler: Handler) -> None:
-        self.path = path
-        self._handler = handler
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._handler(scope["openllm.exchange"])

@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
-from openllm.errors import OpenLLMError
+from openllm.config.words import VARIABLES
+from openllm.errors import OpenLLMError, say
 from openllm.http.app import Server
 
 logger = logging.getLogger("openllm")
@@ -30,7 +31,7 @@ class WorkerLife:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.failure: str | None = None  # why the worker ends by itself
+        self.failure: str | None = None  # why the worker ends by itself, names still marked
         self.told_elsewhere = False  # whoever runs this process says `failure`: the log need not
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -57,10 +58,10 @@ class WorkerLife:
 
     def drain(self) -> None:
         """Refuse what is new, finish what runs, then stop. Called again: cut off what runs, too."""
-        if self.server.gate.draining:
+        if self.server.limits.draining:
             self._hurry.set()
             return
-        self.server.gate.draining = True
+        self.server.limits.draining = True
         self._spawn(self._drain())
 
     async def close(self) -> None:
@@ -95,7 +96,7 @@ class WorkerLife:
         return None
 
     async def _drain(self) -> None:
-        logger.info("Draining: %d requests are being answered.", self.server.gate.live)
+        logger.info("Draining: %d requests are being answered.", self.server.limits.live)
         hurry = asyncio.create_task(self._hurry.wait())
         drained = asyncio.create_task(self.server.drain())
         await asyncio.wait((hurry, drained), return_when=asyncio.FIRST_COMPLETED)
@@ -126,15 +127,16 @@ class WorkerLife:
         """
         if task.cancelled() or (error := task.exception()) is None:
             return
-        self._fail(
-            str(error) or type(error).__name__, None if isinstance(error, OpenLLMError) else error
-        )
+        if isinstance(error, OpenLLMError):
+            self._fail(error.text)
+        else:
+            self._fail(str(error) or type(error).__name__, error)
         if self._stop_http is not None:
             self._stop_http()
 
     def _fail(self, why: str, error: BaseException | None = None) -> None:
         if error is not None or not self.told_elsewhere:
-            logger.error("%s", why, exc_info=error)
+            logger.error("%s", say(why, VARIABLES), exc_info=error)
         self.failure = why
 
     def _take_signals(self) -> None:

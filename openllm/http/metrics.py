@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from openllm.http.gate import Ticket
-from openllm.http.scrape import merge_pages
+from openllm.http.limits import Ticket
 from openllm.types import TextDelta, Usage
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ TOKEN_SECONDS = (
     3.2,
 )
 REQUEST_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
+_BORN = "_created"  # samples that say when counting began
 
 # name without its unit's suffix -> (EngineStats field, what it is, whether it only grows)
 _ENGINE: Sequence[tuple[str, str, str, bool]] = (
@@ -238,3 +239,40 @@ class _Gaps(Collector):
         for model, gaps in self._gaps.items():
             histogram.add_metric([model], gaps.buckets(), gaps.total)
         yield histogram
+
+
+def merge_pages(pages: Sequence[bytes]) -> bytes:
+    """Counters and histograms added up, sample by sample; of the times of creation the earliest
+    counts.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Sum(pages))
+    return generate_latest(registry)
+
+
+class _Sum(Collector):
+    def __init__(self, pages: Sequence[bytes]) -> None:
+        self._families: dict[str, Metric] = {}
+        self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+        for page in pages:
+            for family in text_string_to_metric_families(page.decode()):
+                self._add(family)
+
+    def _add(self, family: Metric) -> None:
+        self._families.setdefault(family.name, family)
+        values = self._values.setdefault(family.name, {})
+        for sample in family.samples:
+            key = sample.name, tuple(sorted(sample.labels.items()))
+            if key not in values:
+                values[key] = sample.value
+            elif sample.name.endswith(_BORN):
+                values[key] = min(values[key], sample.value)
+            else:
+                values[key] += sample.value
+
+    def collect(self) -> Iterator[Metric]:
+        for name, family in self._families.items():
+            merged = Metric(name, family.documentation, family.type)
+            for (sample, labels), value in self._values[name].items():
+                merged.add_sample(sample, dict(labels), value)
+            yield merged

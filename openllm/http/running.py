@@ -5,14 +5,14 @@ one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
 import attrs
 
 from openllm.answer.generation import Generation, collect
-from openllm.errors import InvalidRequest, Overloaded
+from openllm.errors import Overloaded
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
 from openllm.http.metrics import Meter
@@ -39,8 +39,6 @@ class Work:
     overrides: dict[str, Any]  # by the names of SamplingParams
     stream: bool = False
     add_special_tokens: bool = True
-    # an error's param -> what the protocol calls that field
-    names: Mapping[str, str] = attrs.field(factory=dict)
     reading: Reading = attrs.field(factory=Reading)
 
 
@@ -52,7 +50,7 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     seconds = exchange.settings.request_seconds
     try:
         async with exchange.client_present(), asyncio.timeout(seconds or None):
-            generations = await _admitted(work)
+            generations = await _admit(work)
             if work.stream:
                 await _stream(exchange, wire, generations)
             else:
@@ -62,14 +60,6 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
         ) from None
-
-
-async def _admitted(work: Work) -> list[Generation]:
-    try:
-        return await _admit(work)
-    except InvalidRequest as error:
-        error.param = work.names.get(error.param or "", error.param)
-        raise
 
 
 async def _admit(work: Work) -> list[Generation]:
@@ -124,8 +114,9 @@ async def _drain(exchange: Exchange, generations: Sequence[Generation]) -> list[
 
 def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     """Begin to count; the prompts wait from here. Errors: Overloaded."""
-    waiting = sum(len(generation.prompt_token_ids) for generation in generations)
-    ticket = exchange.house.queue.enter(waiting)
+    ticket = exchange.shared.queue.enter(
+        sum(len(generation.prompt_token_ids) for generation in generations)
+    )
     return Meter(exchange.metrics, exchange.model, exchange.started, ticket)
 
 

@@ -18,6 +18,8 @@ from openllm.errors import (
     EngineDead,
     InvalidRequest,
     UnsupportedFeature,
+    call,
+    field,
 )
 from openllm.llm.host import Host
 from openllm.llm.model import Model
@@ -44,14 +46,14 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
     if model.spec.task != "generate":
         raise UnsupportedFeature(
             f"{model.spec.served_name} is an embedding model.",
-            hint="Use /v1/embeddings.",
+            hint=f"Use {call('LLM.embed')}.",
             param="model",
         )
     if request.adapter is not None and request.adapter not in host.adapters:
         raise AdapterNotFound(
             f"There is no adapter {request.adapter!r}.",
-            hint="GET /v1/models lists them.",
-            param="model",
+            hint=f"{call('LLM.adapters')} lists them.",
+            param="adapter",
         )
     backend = host.backend
     info = backend.info
@@ -127,10 +129,10 @@ def fit_length(
     if wanted is not None and wanted == default:
         wanted = min(wanted, max(room, 1))
     if room < 1 or (wanted is not None and wanted > room):
-        asked = f" and max_tokens is {wanted}" if wanted is not None else ""
+        asked = f" and {field('max_tokens')} is {wanted}" if wanted is not None else ""
         raise ContextLengthExceeded(
             f"This model's context is {limit} tokens; the prompt has {size}{asked}.",
-            hint="Shorten the prompt or lower max_tokens.",
+            hint=f"Shorten the prompt or lower {field('max_tokens')}.",
             param="prompt" if room < 1 else "max_tokens",
         )
     most = wanted or room

@@ -40,13 +40,13 @@ def _token_prompts(
     for at, prompt in enumerate(prompts):
         if not prompt:
             raise InvalidRequest(
-                f"Input {at} is empty.", hint="Every input needs at least one token.", param="input"
+                f"Input {at} is empty.", hint="Every input needs at least one token.", param="texts"
             )
         if len(prompt) > max_model_len:
             raise ContextLengthExceeded(
                 f"Input {at} has {len(prompt)} tokens; this model takes {max_model_len}.",
                 hint="Shorten it or split it.",
-                param="input",
+                param="texts",
             )
     return prompts
 

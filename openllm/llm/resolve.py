@@ -13,7 +13,7 @@ from openllm import models
 from openllm.config.hf_options import translate_options
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, is_path, resolve_spec
-from openllm.errors import ConfigurationError, UnknownFamily, WeightsError
+from openllm.errors import ConfigurationError, UnknownFamily, WeightsError, option
 from openllm.models.base import LLMConfig
 from openllm.types import SamplingParams
 from openllm.weights.checkpoint import architecture
@@ -90,7 +90,7 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
     model_id = known.get("model_id", family.default_id if family else DEMO)
     if model_id is None:
         raise ConfigurationError(
-            f"The family {known['family']} has no default model.", hint="Add --model-id."
+            f"The family {known['family']} has no default model.", hint=f"Add {option('model_id')}."
         )
     family = family or _recognise(str(model_id), settings)
     weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}

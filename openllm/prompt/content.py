@@ -41,11 +41,11 @@ def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
     kind = part.get("type", "text")
     if kind not in ("text", "input_text", "output_text", "refusal"):
         raise UnsupportedFeature(
-            f"This model takes text only, not {kind!r} content.", param="messages"
+            f"This model takes text only, not {kind!r} content.", param="prompt"
         )
     text = part.get("refusal" if kind == "refusal" else "text")
     if not isinstance(text, str):
-        raise InvalidRequest("A text part of a message has no text.", param="messages")
+        raise InvalidRequest("A text part of a message has no text.", param="prompt")
     return {"type": "text", "text": text}
 
 

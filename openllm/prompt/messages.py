@@ -28,7 +28,7 @@ def conversation(messages: Sequence[Message | Mapping[str, Any]]) -> Conversatio
     """Messages as a prompt. Errors: InvalidRequest for none, or for one without a role."""
     require_items(messages, "A conversation", "Pass a list of messages.")
     if not messages:
-        raise InvalidRequest("There are no messages.", hint="Send at least one.", param="messages")
+        raise InvalidRequest("There are no messages.", hint="Send at least one.", param="prompt")
     return Conversation(
         tuple(item if isinstance(item, Message) else _message(item) for item in messages)
     )
@@ -42,7 +42,7 @@ def _message(item: Mapping[str, Any]) -> Message:
         raise InvalidRequest(
             f"A message has {has}; it needs role and content.",
             hint="See openllm.Message.",
-            param="messages",
+            param="prompt",
         ) from None
 
 

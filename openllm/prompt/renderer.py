@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from jinja2 import Template
 
-from openllm.errors import InvalidRequest, WeightsError
+from openllm.errors import InvalidRequest, WeightsError, call, option
 from openllm.prompt.content import ContentFormat, content_format, template_message
 from openllm.prompt.limits import Limits
 from openllm.prompt.messages import require_items
@@ -131,7 +131,7 @@ class ChatRenderer:
         except TEMPLATE_ERRORS as error:
             raise InvalidRequest(
                 f"The chat template cannot render this conversation: {_reason(error)}.",
-                param="messages",
+                param="prompt",
                 code="chat_template_error",
             ) from error
         return _cut(text, mark) if mark else text
@@ -204,7 +204,8 @@ class ChatRenderer:
         if not source:
             raise InvalidRequest(
                 "This model has no chat template.",
-                hint="Use /v1/completions, or start the server with --chat-template.",
+                hint=f"Use {call('LLM.generate')}, or start the server with"
+                f" {option('chat_template')}.",
                 code="no_chat_template",
             )
         if source not in self._compiled:
@@ -226,7 +227,7 @@ def _compile(environment: BoundedEnvironment, source: str) -> _Compiled:
     except TEMPLATE_ERRORS as error:
         raise InvalidRequest(
             f"The chat template is not valid Jinja: {_reason(error)}.",
-            hint="Mend it, or give another with --chat-template.",
+            hint=f"Mend it, or give another with {option('chat_template')}.",
             code="chat_template_error",
         ) from error
 
@@ -234,7 +235,7 @@ def _compile(environment: BoundedEnvironment, source: str) -> _Compiled:
 def _check(conversation: Conversation) -> None:
     if not conversation.messages:
         raise InvalidRequest(
-            "messages is empty.", hint="Send at least one message.", param="messages"
+            "messages is empty.", hint="Send at least one message.", param="prompt"
         )
     if conversation.continue_final_message and conversation.add_generation_prompt:
         raise InvalidRequest(
@@ -244,7 +245,7 @@ def _check(conversation: Conversation) -> None:
         )
     if taken := _RESERVED & conversation.template_kwargs.keys():
         raise InvalidRequest(
-            f"{min(taken)!r} cannot be a template argument.", param="chat_template_kwargs"
+            f"{min(taken)!r} cannot be a template argument.", param="template_kwargs"
         )
 
 

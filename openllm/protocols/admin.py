@@ -24,9 +24,12 @@ from openllm.errors import (
     OpenLLMError,
     WeightsError,
 )
+from openllm.http.body.fields import Fields, required
 from openllm.http.catalog import Catalog, Target
-from openllm.http.exchange import Endpoint, Exchange, without_paths
-from openllm.http.fields import Fields, required
+from openllm.http.dialect import without_paths
+from openllm.http.exchange import Exchange
+from openllm.http.routes import Endpoint
+from openllm.protocols.native.dialect import NATIVE
 from openllm.weights.adapters import CheckedAdapter, check_mountable
 
 if TYPE_CHECKING:
@@ -67,11 +70,11 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
     async def remove_adapter(exchange: Exchange) -> None:
         exchange.require_admin()
-        name = exchange.scope["path_params"]["name"]
+        name = exchange.path_params["name"]
         found = [target for target in catalog.targets() if target.adapter == name]
         if not found:
             raise AdapterNotFound(
-                f"There is no adapter {name[:128]!r}.", hint="GET /v1/adapters lists them."
+                f"There is no adapter {name[:128]!r}.", hint=f"GET {PATH} lists them."
             )
         exchange.model = found[0].llm.name
         await found[0].llm.unmount_adapter(name)
@@ -82,8 +85,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
     one = PATH + "/{name}"
     return [
-        Route(PATH, Endpoint(PATH, collection), methods=["GET", "POST"]),
-        Route(one, Endpoint(one, remove_adapter), methods=["DELETE"]),
+        Route(PATH, Endpoint(PATH, collection, NATIVE), methods=["GET", "POST"]),
+        Route(one, Endpoint(one, remove_adapter, NATIVE), methods=["DELETE"]),
     ]
 
 
@@ -122,5 +125,5 @@ def _told(error: OpenLLMError, checked: CheckedAdapter, source: str) -> InvalidR
     other path.
     """
     return InvalidRequest(
-        without_paths(str(error).replace(str(checked.path), source)), param="source"
+        without_paths(error.text.replace(str(checked.path), source)), param="source"
     )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
 from openllm.http.catalog import Catalog
-from openllm.http.exchange import Endpoint, Exchange, Handler
+from openllm.http.exchange import Exchange
+from openllm.http.routes import Endpoint, Handler
+from openllm.protocols.native.dialect import Native
 
 _FILES = (
     ("/", "index.html", b"text/html; charset=utf-8"),
@@ -23,13 +28,33 @@ _POLICY = (
 )
 
 
+class Browser(Native):
+    """For browsers, which ask for a password themselves: the key is that, the name does not matter.
+    Only the page takes it, since another site's page could make a browser send it.
+    """
+
+    challenge = b'Basic realm="openllm", charset="UTF-8"'
+
+    def key(self, headers: Mapping[bytes, bytes]) -> bytes:
+        scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"basic":
+            return super().key(headers)
+        try:
+            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+        except binascii.Error:
+            return b""
+
+
+BROWSER = Browser()
+
+
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     if not settings.ui:
         return []
     return [
         Route(
             path,
-            Endpoint(path, _file(files("openllm.ui").joinpath(name).read_bytes(), kind)),
+            Endpoint(path, _file(files("openllm.ui").joinpath(name).read_bytes(), kind), BROWSER),
             methods=["GET"],
         )
         for path, name, kind in _FILES

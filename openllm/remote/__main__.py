@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from openllm.config.spec import LLMSpec
+from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
 from openllm.llm.llm import LLM
 from openllm.remote.child import EnginePlan
@@ -56,7 +57,7 @@ async def _serve(plan: EnginePlan) -> int:
             await server.wait_unused(plan.drain_seconds)
         return code
     except OpenLLMError as error:
-        log.error("%s", error)
+        log.error("%s", error.said(VARIABLES))
         await asyncio.sleep(LAST_WORDS_SECONDS)
         return 1
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.config.spec import LLMSpec
-from openllm.errors import AdapterNotFound, EngineDead, Overloaded
+from openllm.errors import AdapterNotFound, EngineDead, Overloaded, call
 from openllm.facts import Facts
 from openllm.remote.client import Connection
 from openllm.remote.frames import Ask, Embed, Mount, Unmount
@@ -190,6 +190,8 @@ class SharedResidency:
         """Errors: AdapterNotFound; Conflict when it is in use and `wait` is false."""
         if name not in self.names:
             raise AdapterNotFound(
-                f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+                f"There is no adapter {name!r}.",
+                hint=f"{call('LLM.adapters')} lists them.",
+                param="adapter",
             )
         await self._backend.unmount_adapter(name, wait=wait)

@@ -19,6 +19,7 @@ from openllm.errors import (
     Forbidden,
     InvalidRequest,
     WeightsError,
+    option,
 )
 from openllm.weights.checkpoint import (
     ADAPTER_CONFIG,
@@ -147,7 +148,8 @@ def check_adapter(
     rank = max(rank for rank, _, _ in pairs.values())
     if max_rank is not None and rank > max_rank:
         raise WeightsError(
-            f"{path} has rank {rank}, above the limit of {max_rank}.", hint="Raise --max-lora-rank."
+            f"{path} has rank {rank}, above the limit of {max_rank}.",
+            hint=f"Raise {option('max_lora_rank')}.",
         )
     _check_fit(path, pairs, base, bool(config.get("fan_in_fan_out")))
     same = not config.get("rank_pattern") and not config.get("alpha_pattern")

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from openllm.errors import WeightsError
+from openllm.errors import WeightsError, option
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -46,7 +46,8 @@ def read_config(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         if (directory / ADAPTER_CONFIG).is_file():
             raise WeightsError(
-                f"{directory} holds a LoRA adapter, no model.", hint="Pass it with --adapter-id."
+                f"{directory} holds a LoRA adapter, no model.",
+                hint=f"Pass it with {option('adapters')}.",
             )
         raise WeightsError(
             f"{directory} has no config.json.", hint="Name a Hugging Face model directory."
@@ -107,7 +108,7 @@ def refuse_code(directory: Path) -> None:
         if path.is_file() and read_json(path).get("auto_map"):
             raise WeightsError(
                 f"{path} names code of the model's own (auto_map), which is not run.",
-                hint="Pass --trust-remote-code if you trust its authors.",
+                hint=f"Pass {option('trust_remote_code')} if you trust its authors.",
             )
 
 
@@ -147,7 +148,8 @@ def refuse_pickled(name: str, trust_remote_code: bool) -> None:
         raise WeightsError(
             f"{name} is a pickled file, which can run code when it is read; there are no"
             " safetensors weights.",
-            hint="Convert it to safetensors, or pass --trust-remote-code if you trust its authors.",
+            hint=f"Convert it to safetensors, or pass {option('trust_remote_code')} if you trust"
+            " its authors.",
         )
 
 

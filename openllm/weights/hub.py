@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openllm.errors import WeightsError
+from openllm.errors import WeightsError, option
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ def _explained(error: BaseException, repo: str, revision: str | None) -> Weights
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return WeightsError(
-            f"{repo} has no revision {revision!r} on the Hub.", hint="Check --revision."
+            f"{repo} has no revision {revision!r} on the Hub.", hint=f"Check {option('revision')}."
         )
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403, 404):
         return WeightsError(

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError, WeightsError
+from openllm.errors import ConfigurationError, WeightsError, option
 from openllm.weights.checkpoint import (
     PICKLED,
     architecture,
@@ -105,7 +105,9 @@ def _local(spec: LLMSpec, kind: Origin) -> Path:
         return find_tag(spec.model_id)
     if spec.revision is not None:
         raise ConfigurationError(
-            "A revision goes with a Hub id only.", hint="Drop --revision.", param="revision"
+            "A revision goes with a Hub id only.",
+            hint=f"Drop {option('revision')}.",
+            param="revision",
         )
     if kind is Origin.DEMO:
         return Path(str(importlib.resources.files("openllm.demo")))

@@ -48,12 +48,12 @@ UNUSABLE = {
     "a CPU build where there is a GPU": (
         CPU,
         [FakeGpu()],
-        ["CPU", "NVIDIA H200", "--device cpu", "pip install vllm"],
+        ["CPU", "NVIDIA H200", "device=cpu", "pip install vllm"],
     ),
     "a GPU with too little memory": (
         Site(),
         [CROWDED],
-        ["3.0 GiB of 141.0 GiB", "129.7 GiB", "--gpu-memory-utilization"],
+        ["3.0 GiB of 141.0 GiB", "129.7 GiB", "gpu_memory_utilization="],
     ),
     "not installed": (None, None, ["not installed", "pip install"]),
     "without its compiled part": (
@@ -109,7 +109,7 @@ def test_forcing_it_there_is_a_clear_error(here: Any, case: str) -> None:
     with pytest.raises(ConfigurationError) as by_variable:
         select_backend(by_environment)
     assert str(by_option.value) == str(by_variable.value)
-    for word in [*words, "--backend pytorch"]:
+    for word in [*words, "backend=pytorch"]:
         assert word in str(by_option.value)
 
 
@@ -137,8 +137,8 @@ def test_where_it_is_usable_it_is_chosen_and_may_be_forced(
 @pytest.mark.parametrize(
     ("site", "gpus", "fields", "word"),
     [
-        (Site(), [FakeGpu()], {"device": "cpu"}, "--device cpu"),
-        (CPU, None, {"device": "cuda"}, "--device cuda"),
+        (Site(), [FakeGpu()], {"device": "cpu"}, "device=cpu"),
+        (CPU, None, {"device": "cuda"}, "device=cuda"),
         (CPU, None, {"device": "mps"}, "mps"),
         (CPU, None, {"quantization": "nf4"}, "nf4"),
         (Site(), [FakeGpu()], {"device": "cuda:3"}, "cuda:3"),
@@ -250,4 +250,4 @@ def test_installed_but_broken_shows_when_the_engine_s_process_looks(tmp_path: Pa
     assert forced.startswith(
         "ConfigurationError The vllm backend cannot run here: vLLM is installed"
     )
-    assert forced.endswith("Or take --backend pytorch.")
+    assert forced.endswith("Or take backend=pytorch.")

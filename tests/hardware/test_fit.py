@@ -39,8 +39,8 @@ def test_a_cache_that_was_given_must_hold_one_sequence(tmp_path: Path) -> None:
         "4096 tokens",
         "128MiB",
         "64MiB",
-        "--max-model-len 2048",
-        "--kv-cache-memory 129MiB",
+        "max_model_len=2048",
+        "kv_cache_memory=129MiB",
     ):
         assert word in text
     assert "\n" not in text
@@ -50,7 +50,7 @@ def test_with_a_share_of_the_gpu_the_weights_count(tmp_path: Path) -> None:
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.truncate(GIB)
     check_room(ROOM, SHAPE, tmp_path, (gpu(2 * GIB),))
-    with pytest.raises(ConfigurationError, match="--gpu-memory-utilization"):
+    with pytest.raises(ConfigurationError, match="higher gpu_memory_utilization"):
         check_room(ROOM, SHAPE, tmp_path, (gpu(int(1.2 * GIB)),))
     two = attrs.evolve(ROOM, tensor=2)
     check_room(two, SHAPE, tmp_path, (gpu(int(1.2 * GIB)), gpu(int(1.2 * GIB))))

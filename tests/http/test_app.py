@@ -80,7 +80,7 @@ def test_draining_refuses_what_is_new_and_finishes_what_runs(slow: Running) -> N
             lines = answer.iter_lines()
             next(lines)
             drain = asyncio.run_coroutine_threadsafe(server.drain(20), slow.loop)
-            slow.wait_until(lambda: server.gate.draining)
+            slow.wait_until(lambda: server.limits.draining)
             assert late.get("/readyz").json() == {"status": "draining"}
             assert late.get("/livez").status_code == 200
             refused = late.post("/v1/completions", json={"prompt": "hello"})

@@ -40,7 +40,7 @@ def slow(echo_model: Path) -> Iterator[Running]:
 
 def idle(running: Running) -> bool:
     stats = running.llm.stats()
-    return not (stats.running or stats.waiting or running.server.gate.live)
+    return not (stats.running or stats.waiting or running.server.limits.live)
 
 
 @pytest.mark.parametrize(("path", "body"), REQUESTS)
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(slow: Runni
         connection.sendall(
             b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
         )
-        slow.wait_until(lambda: slow.server.gate.live == 1)
+        slow.wait_until(lambda: slow.server.limits.live == 1)
     slow.wait_until(lambda: idle(slow))
 
 

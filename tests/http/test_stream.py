@@ -148,7 +148,7 @@ def test_a_client_that_leaves_while_it_holds_up_the_server_frees_the_engine(
     backend.posted = 0
     with connect(posting, {"prompt": "hello", "max_tokens": TOKENS}, buffer=4096):
         posting.wait_until(lambda: backend.posted > 10)
-    posting.wait_until(lambda: not posting.server.gate.live)
+    posting.wait_until(lambda: not posting.server.limits.live)
 
 
 @pytest.mark.parametrize("body", [{}, {"stop": ["zebra"]}, {"n": 2}, {"logprobs": 1}])

@@ -102,9 +102,7 @@ def test_a_word_that_is_nothing_names_the_nearest_families(settings: Settings) -
 
 
 def test_a_family_without_a_default_model_wants_one(settings: Settings) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"generic has no default model\. Add --model-id\."
-    ):
+    with pytest.raises(ConfigurationError, match=r"generic has no default model\. Add model_id\."):
         _resolve("generic", settings)
     assert _resolve("generic", settings, explicit={"model_id": "a/b"}).family == "generic"
 

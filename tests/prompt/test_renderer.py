@@ -154,7 +154,7 @@ def test_no_template_says_what_to_do(tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", None)
     renderer = ChatRenderer(tokenizer)
     assert not renderer.has_template
-    with pytest.raises(InvalidRequest, match=r"/v1/completions.*--chat-template"):
+    with pytest.raises(InvalidRequest, match=r"LLM\.generate.*chat_template"):
         renderer.render(Conversation((Message("user", "a"),)))
 
 

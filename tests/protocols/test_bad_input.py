@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.test_fields import JSON
+from tests.http.body.test_fields import JSON
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 MESSAGES: Any = [{"role": "user", "content": "hello"}]

@@ -85,7 +85,7 @@ SHARDED = {
 }
 BROKEN = {
     "no config": ({"config.json": None}, "no config.json"),
-    "an adapter": ({"config.json": None, "adapter_config.json": b"{}"}, "--adapter-id"),
+    "an adapter": ({"config.json": None, "adapter_config.json": b"{}"}, "Pass it with adapters"),
     "torn config": ({"config.json": b'{"a'}, "config.json is not readable JSON"),
     "config is a list": ({"config.json": b"[]"}, "no JSON object"),
     "no weights": ({"model.safetensors": None}, "has no weights"),

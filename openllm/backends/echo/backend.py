@@ -86,7 +86,7 @@ class EchoBackend(Backend):
     def check(self, request: TokenRequest) -> None:
         if request.params.structure is not None:
             raise UnsupportedFeature(
-                "The echo backend cannot follow a structure.", param="response_format"
+                "The echo backend cannot follow a structure.", param="structure"
             )
 
     async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:

@@ -13,7 +13,7 @@ import attrs
 
 from openllm.backends.base import Backend, BackendInfo, EngineStats
 from openllm.backends.keras.engine import Engine, Limits
-from openllm.backends.keras.families import end_tokens
+from openllm.backends.keras.families import OTHERS, end_tokens
 from openllm.backends.keras.loader import DTYPES, foreign_framework, load_runtime, missing_packages
 from openllm.backends.keras.runtime import Runtime
 from openllm.backends.keras.schedule import Choice
@@ -25,6 +25,7 @@ from openllm.errors import (
     InvalidRequest,
     UnsupportedCombination,
     UnsupportedFeature,
+    field,
 )
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
@@ -84,12 +85,12 @@ class KerasBackend(Backend):
         """Errors: UnsupportedCombination, ConfigurationError for what this engine would have to
         ignore.
         """
-        for field, neutral in NEUTRAL.items():
-            if (value := getattr(self.spec, field)) not in neutral:
+        for name, neutral in NEUTRAL.items():
+            if (value := getattr(self.spec, name)) not in neutral:
                 raise UnsupportedCombination(
-                    f"The {self.name} backend has no {field} (got {value!r}).",
-                    hint="Leave it out, or take --backend pytorch or vllm.",
-                    param=field,
+                    f"The {self.name} backend has no {name} (got {value!r}).",
+                    hint=f"Leave it out, or take {OTHERS}.",
+                    param=name,
                 )
         if unknown := sorted(set(self.spec.engine_args) - set(OPTIONS)):
             hint = f"It has {', '.join(OPTIONS)}."
@@ -160,17 +161,17 @@ class KerasBackend(Backend):
             raise AdapterNotFound(
                 f"There is no adapter {request.adapter!r}: the {self.name} backend has no LoRA"
                 " support.",
-                hint="Take --backend pytorch or vllm.",
-                param="model",
+                hint=f"Take {OTHERS}.",
+                param="adapter",
             )
         for param, asked in (
-            ("response_format", params.structure),
+            ("structure", params.structure),
             ("prompt_logprobs", params.prompt_logprobs),
         ):
             if asked is not None:
                 raise UnsupportedFeature(
-                    f"The {self.name} backend cannot do {param}.",
-                    hint="Leave it out, or take --backend pytorch or vllm.",
+                    f"The {self.name} backend cannot do {field(param)}.",
+                    hint=f"Leave it out, or take {OTHERS}.",
                     param=param,
                 )
         size = self.info.vocab_size

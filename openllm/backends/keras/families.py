@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from openllm.errors import UnsupportedCombination, WeightsError
+from openllm.errors import UnsupportedCombination, WeightsError, option
 from openllm.weights.resolve import read_config
 
 _SILU = ("silu", "swish")
@@ -52,7 +52,8 @@ FAMILIES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     },
 }
 FLOAT32_ONLY = ("smollm3",)  # whose layers in KerasHub do not take the model's dtype
-ELSEWHERE = "Take --backend pytorch or vllm for it."
+OTHERS = f"{option('backend', 'pytorch')} or vllm"
+ELSEWHERE = f"Take {OTHERS} for it."
 
 
 @attrs.frozen

@@ -51,13 +51,13 @@ class Embedder:
             )
         for prompt in prompts:
             if not prompt:
-                raise InvalidRequest("An input is empty.", param="input")
+                raise InvalidRequest("An input is empty.", param="texts")
             if len(prompt) > self._context:
                 reason = f"An input has {len(prompt)} tokens; the model takes {self._context}."
-                raise InvalidRequest(reason, hint="Shorten it.", param="input")
+                raise InvalidRequest(reason, hint="Shorten it.", param="texts")
             if min(prompt) < 0 or max(prompt) >= vocab_size:
                 raise InvalidRequest(
-                    f"A token id is outside the vocabulary of {vocab_size}.", param="input"
+                    f"A token id is outside the vocabulary of {vocab_size}.", param="texts"
                 )
 
     def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> list[list[float]]:

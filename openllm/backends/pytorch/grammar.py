@@ -109,7 +109,7 @@ class GrammarShop:
             return await asyncio.wait_for(outcome, COMPILE_SECONDS)
         except TimeoutError:
             what = f"The {structure.kind.value} takes more than {COMPILE_SECONDS:g} s to compile."
-            raise InvalidRequest(what, hint="Make it simpler.", param="response_format") from None
+            raise InvalidRequest(what, hint="Make it simpler.", param="structure") from None
 
     def _build(self, structure: Structure) -> Any:
         """On a compiler thread. Errors: InvalidRequest, UnsupportedFeature."""
@@ -125,7 +125,7 @@ class GrammarShop:
             raise InvalidRequest(
                 f"The {structure.kind.value} cannot be compiled: {reason}",
                 hint="Correct it.",
-                param="response_format",
+                param="structure",
             ) from error
         self._require_a_beginning(compiled, structure)
         return compiled
@@ -136,9 +136,7 @@ class GrammarShop:
         bitmask = xgrammar.allocate_token_bitmask(1, self._width)
         Guide(compiled, has_end_token=bool(self._eos)).fill(bitmask, 0)
         if not bool(bitmask.any()):
-            raise InvalidRequest(
-                f"No text matches the {structure.kind.value}.", param="response_format"
-            )
+            raise InvalidRequest(f"No text matches the {structure.kind.value}.", param="structure")
 
 
 def make_compiler(
@@ -199,7 +197,7 @@ def check_size(source: str) -> None:
     if len(source) > MAX_SOURCE:
         raise InvalidRequest(
             f"The structure has {len(source)} characters; {MAX_SOURCE} are allowed.",
-            param="response_format",
+            param="structure",
         )
     depth = 0
     for character in source:
@@ -207,7 +205,7 @@ def check_size(source: str) -> None:
             depth += 1
             if depth > MAX_DEPTH:
                 raise InvalidRequest(
-                    f"The structure nests deeper than {MAX_DEPTH}.", param="response_format"
+                    f"The structure nests deeper than {MAX_DEPTH}.", param="structure"
                 )
         elif character in ")]}":
             depth = max(0, depth - 1)

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 from collections import Counter
 
-from openllm.errors import AdapterNotFound
+from openllm.errors import AdapterNotFound, call
 
 BASE = 0  # the key of "no adapter"
 
@@ -45,7 +45,9 @@ class Mounts:
         """The key of `name`, held until it is given to `release`. Errors: AdapterNotFound."""
         if name not in self._keys:
             raise AdapterNotFound(
-                f"There is no adapter {name!r}.", hint="See /v1/models for those there are."
+                f"There is no adapter {name!r}.",
+                hint=f"{call('LLM.adapters')} lists them.",
+                param="adapter",
             )
         key = self._keys[name]
         self._users[key] += 1

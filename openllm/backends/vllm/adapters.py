@@ -11,7 +11,15 @@ from typing import Any
 
 from openllm.backends.vllm.failures import translate
 from openllm.config.spec import AdapterSpec
-from openllm.errors import AdapterNotFound, Conflict, OpenLLMError, UnsupportedFeature, WeightsError
+from openllm.errors import (
+    AdapterNotFound,
+    Conflict,
+    OpenLLMError,
+    UnsupportedFeature,
+    WeightsError,
+    call,
+    option,
+)
 from openllm.weights.adapters import resolve_adapter
 
 
@@ -32,7 +40,9 @@ class Adapters:
             return None
         if name not in self._mounted:
             raise AdapterNotFound(
-                f"There is no adapter {name!r}.", hint="GET /v1/models lists them.", param="model"
+                f"There is no adapter {name!r}.",
+                hint=f"{call('LLM.adapters')} lists them.",
+                param="adapter",
             )
         return self._mounted[name]
 
@@ -45,12 +55,12 @@ class Adapters:
         if self._slots < 1:
             raise UnsupportedFeature(
                 "The engine was started without room for adapters.",
-                hint="Start with --max-adapters N.",
+                hint=f"Start with {option('max_adapters', 'N')}.",
             )
         if name not in self._mounted and len(self._mounted) >= self._slots:
             raise Conflict(
                 f"All {self._slots} adapter slots are taken.",
-                hint="Remove one, or start with a higher --max-adapters.",
+                hint=f"Remove one, or start with a higher {option('max_adapters')}.",
             )
         number = next(self._ids)
         request = LoRARequest(f"{name}#{number}", number, str(path))

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, option
 from openllm.hardware.parallel import ParallelPlan, plan_parallel
 from openllm.hardware.shape import ModelShape
 
@@ -36,12 +36,12 @@ NAMES: Mapping[str, str] = {
 }
 # What openllm itself decides, with the option to use instead.
 OURS: Mapping[str, str] = {
-    "model": "model_id",
-    "tokenizer": "model_id",
-    "served_model_name": "--name",
-    "revision": "--revision",
-    "runner": "--task",
-    "enable_lora": "--adapter-id or --max-adapters",
+    "model": option("model_id"),
+    "tokenizer": option("model_id"),
+    "served_model_name": option("name"),
+    "revision": option("revision"),
+    "runner": option("task"),
+    "enable_lora": f"{option('adapters')} or {option('max_adapters')}",
 }
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 DRAFT_TOKENS = 4  # drafted per step by a speculative model when nothing is said

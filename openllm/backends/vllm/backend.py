@@ -32,6 +32,7 @@ from openllm.errors import (
     MissingDependency,
     Overloaded,
     UnsupportedFeature,
+    option,
 )
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
@@ -172,7 +173,7 @@ class VLLMBackend(Backend):
         except TimeoutError:
             raise InvalidRequest(
                 f"The structure takes longer than {_COMPILE_SECONDS:g} s to compile.",
-                param="response_format",
+                param="structure",
             ) from None
 
     async def embed(
@@ -180,7 +181,8 @@ class VLLMBackend(Backend):
     ) -> Embeddings:
         if self.spec.task != "embed":
             raise UnsupportedFeature(
-                "This engine was started to generate.", hint="Start it with --task embed."
+                "This engine was started to generate.",
+                hint=f"Start it with {option('task', 'embed')}.",
             )
         launched = self._admit(len(prompts))
         keys = [launched.requests.new_key() for _ in prompts]

@@ -10,7 +10,7 @@ from typing import Any
 
 from openllm.backends.base import Embeddings
 from openllm.backends.vllm.launched import Launched
-from openllm.errors import UnsupportedFeature
+from openllm.errors import UnsupportedFeature, option
 
 _POOLINGS = {"mean_tokens": "MEAN", "cls_token": "CLS", "lasttoken": "LAST"}
 
@@ -55,7 +55,8 @@ async def embed_prompts(
     if pooling is not None and pooling != own:
         raise UnsupportedFeature(
             f"vLLM pools this model by {own!r}, not {pooling!r}.",
-            hint="Start it with --engine-arg pooler_config, or use --backend pytorch.",
+            hint=f"Start it with {option('engine_args.pooler_config')}, or use"
+            f" {option('backend', 'pytorch')}.",
             param="pooling",
         )
     params = PoolingParams(task="embed", use_activation=False)

@@ -13,6 +13,7 @@ from openllm.errors import (
     OpenLLMError,
     Overloaded,
     WeightsError,
+    option,
 )
 from openllm.weights.hub import config_errors
 
@@ -77,7 +78,7 @@ def start_error(error: BaseException) -> OpenLLMError:
     if found := _UNKNOWN_MODEL.search(text):
         return ConfigurationError(
             f"vLLM does not support {found[1]}.",
-            hint="PyTorch would serve it: --backend pytorch.",
+            hint=f"PyTorch would serve it: {option('backend', 'pytorch')}.",
             param="backend",
         )
     if isinstance(error, config_errors()):

@@ -33,9 +33,9 @@ def compacted(structure: Structure) -> Structure:
     try:
         schema = json.loads(text)
     except ValueError as error:
-        raise InvalidRequest(f"The schema is not JSON: {error}.", param="response_format") from None
+        raise InvalidRequest(f"The schema is not JSON: {error}.", param="structure") from None
     if not isinstance(schema, dict | bool):
-        raise InvalidRequest("The schema must be a JSON object.", param="response_format")
+        raise InvalidRequest("The schema must be a JSON object.", param="structure")
     if _needs_another_compiler(schema):
         return structure
     return attrs.evolve(structure, kind=StructureKind.GRAMMAR, value=_ebnf(text))
@@ -53,6 +53,4 @@ def _ebnf(schema: str) -> str:
         return json_grammar(schema)
     except (RuntimeError, ValueError) as error:
         line = _PLACE.sub("", " ".join(str(error).split()))[:300]
-        raise InvalidRequest(
-            f"The schema cannot be followed: {line}", param="response_format"
-        ) from None
+        raise InvalidRequest(f"The schema cannot be followed: {line}", param="structure") from None

@@ -11,6 +11,7 @@ import attrs
 
 from openllm.backends.pytorch.facts import FACTS as PYTORCH
 from openllm.config.spec import LLMSpec
+from openllm.errors import option
 from openllm.hardware.gpus import Gpu, visible_gpus
 
 OLDEST, NEWEST = (0, 26), (0, 33)
@@ -150,14 +151,14 @@ def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) ->
     if installation.platform == "cpu":
         if device == "cuda" or (gpus and device != "cpu"):
             there = (
-                "--device cuda was given"
+                f"{option('device', 'cuda')} was given"
                 if device == "cuda"
                 else f"there is a GPU ({gpus[0].name})"
             )
-            return f"{built}, and {there}. {INSTALL['cuda']} or say --device cpu."
+            return f"{built}, and {there}. {INSTALL['cuda']} or say {option('device', 'cpu')}."
         return None
     if device == "cpu":
-        return f"{built}, and --device cpu was given. {INSTALL['cpu']}."
+        return f"{built}, and {option('device', 'cpu')} was given. {INSTALL['cpu']}."
     if installation.platform == "cuda" and not gpus:
         return f"{built}, and no GPU is visible. {INSTALL['cpu']}."
     if installation.platform == "cuda":
@@ -190,7 +191,7 @@ def _crowded(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
     if weights > held and spec.distributed_executor != "ray":  # with Ray, other hosts hold the rest
         return (
             f"The weights take {_gib(weights)}, and vLLM may use {_gib(held)} of {len(gpus)}"
-            " GPU(s). Take more GPUs, a smaller model or --quantization."
+            f" GPU(s). Take more GPUs, a smaller model or {option('quantization')}."
         )
     worst = min(gpus, key=lambda gpu: gpu.free / max(gpu.total, 1))
     if worst.free >= worst.total * share:
@@ -198,7 +199,8 @@ def _crowded(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
     fits = max(int(100 * worst.free / max(worst.total, 1)) / 100 - 0.02, 0.05)
     return (
         f"GPU {worst.index} has {_gib(worst.free)} of {_gib(worst.total)} free, and vLLM wants "
-        f"{_gib(worst.total * share)}. Free it, give --gpu-memory-utilization {fits:.2f}."
+        f"{_gib(worst.total * share)}. Free it, give"
+        f" {option('gpu_memory_utilization', f'{fits:.2f}')}."
     )
 
 

@@ -18,7 +18,7 @@ from bentoml.cloud import BentoCloudClient
 from bentoml.exceptions import BentoMLException
 from cattrs.errors import BaseValidationError
 
-from openllm.errors import DeployError
+from openllm.errors import DeployError, option
 
 REQUEST_SECONDS = 60  # that one answer may take, as in BentoML's own commands
 LOGIN = (
@@ -112,7 +112,7 @@ def conversation(account: Account, action: str) -> Iterator[None]:
     except httpx.TimeoutException:
         raise DeployError(
             f"BentoCloud at {account.endpoint} did not answer in time: could not {action}.",
-            hint="Try again, or give it longer with --timeout.",
+            hint=f"Try again, or give it longer with {option('timeout')}.",
         ) from None
     except (httpx.TransportError, httpx.InvalidURL, UnicodeError) as error:
         raise DeployError(

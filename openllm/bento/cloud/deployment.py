@@ -18,7 +18,7 @@ from openllm.bento.cloud.account import Account, conversation
 from openllm.bento.cloud.push import Say
 from openllm.bento.pack.names import LONGEST_LABEL, dns_label
 from openllm.bento.pack.store import find_bento
-from openllm.errors import DeployError, ServeError
+from openllm.errors import DeployError, ServeError, option
 
 # RFC 1035; Yatai, BentoCloud's open ancestor, asks for it.
 _LABEL = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?")
@@ -36,16 +36,18 @@ class Scaling:
     def __attrs_post_init__(self) -> None:
         if self.least < 0 or self.most < 0:
             raise DeployError(
-                "The number of replicas cannot be negative.", hint="--scaling-min may be 0."
+                "The number of replicas cannot be negative.",
+                hint=f"{option('scaling_min')} may be 0.",
             )
         if self.most == 0:
             raise DeployError(
-                "At most 0 replicas would serve nobody.", hint="Give --scaling-max 1 or more."
+                "At most 0 replicas would serve nobody.",
+                hint=f"Give {option('scaling_max', 1)} or more.",
             )
         if self.least > self.most:
             raise DeployError(
                 f"At least {self.least} and at most {self.most} replicas cannot be.",
-                hint="Give --scaling-min <= --scaling-max.",
+                hint=f"Give {option('scaling_min')} <= {option('scaling_max')}.",
             )
 
     @classmethod
@@ -117,11 +119,11 @@ def read_envs(texts: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not _VARIABLE.fullmatch(name):
             raise DeployError(
-                f"--env number {at} is not K=V.",
-                hint="Write --env NAME=value, with letters, digits, _.",
+                f"{option('env')} number {at} is not K=V.",
+                hint=f"Write {option('env')} NAME=value, with letters, digits, _.",
             )
         if name in found:
-            raise DeployError(f"--env {name} is given twice.", hint="Give it once.")
+            raise DeployError(f"{option('env')} {name} is given twice.", hint="Give it once.")
         found[name] = value
     return found
 

@@ -19,7 +19,7 @@ from openllm.bento.pack.files import readable
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec
 from openllm.discovery import did_you_mean
-from openllm.errors import DeployError
+from openllm.errors import DeployError, call, option
 
 OVERHEAD = 1.2  # times the weights: buffers, activations, what the engine itself takes
 KV_ROOM = 2 * 2**30  # bytes for the KV cache of a model whose spec does not say kv_cache_memory
@@ -122,7 +122,7 @@ def find_instance_type(kinds: Sequence[InstanceType], name: str) -> InstanceType
     hint = did_you_mean(name, [kind.name for kind in kinds], 1, cutoff=0.4)
     raise DeployError(
         f"BentoCloud has no instance type {name[:60]!r}.",
-        hint=hint or "`openllm deploy --instance-types` lists them.",
+        hint=hint or f"{call('list_instance_types')} lists them.",
     )
 
 
@@ -152,12 +152,12 @@ def cheapest(kinds: Sequence[InstanceType], need: Need) -> InstanceType:
     if not kinds:
         raise DeployError(
             "BentoCloud offers this account no instance types.",
-            hint="Name one with --instance-type.",
+            hint=f"Name one with {option('instance_type')}.",
         )
     largest = max(kinds, key=lambda kind: (kind.gpus * (kind.gpu_memory or 0), kind.memory or 0))
     raise DeployError(
         f"No instance type fits; {largest.name}, the largest, does not: {why_not(largest, need)}.",
-        hint="Quantize the model, or name one with --instance-type all the same.",
+        hint=f"Quantize the model, or name one with {option('instance_type')} all the same.",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openllm.bento.lock.requirements import installed
-from openllm.errors import BuildError
+from openllm.errors import BuildError, option
 
 SECONDS = 900  # for pip to find everything
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -72,7 +72,9 @@ def fetch_hashes(pins: Iterable[str]) -> dict[str, str]:
         if digest and name in wanted
     }
     if lacking := sorted(set(wanted.values()) - set(hashes)):
-        raise BuildError(f"pip knows no hash of {lacking[0]}.", hint="Build without --hashes.")
+        raise BuildError(
+            f"pip knows no hash of {lacking[0]}.", hint=f"Build without {option('hashes')}."
+        )
     return hashes
 
 
@@ -96,7 +98,7 @@ def _ask_pip(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "pip", "install", *arguments]
     hint = (
         "Set pip up for an index that has the packages of this environment, or build without"
-        " --hashes."
+        f" {option('hashes')}."
     )
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError, WeightsError
+from openllm.errors import ConfigurationError, WeightsError, option
 from openllm.weights.checkpoint import read_config, refuse_code
 from openllm.weights.hub import remote_files, snapshot
 from openllm.weights.origin import Origin, origin
@@ -51,13 +51,14 @@ def pin_weights(spec: LLMSpec) -> Pinned:
     if origin(spec.model_id) is not Origin.HUB:
         raise ConfigurationError(
             f"{spec.model_id} is not on the Hub, so its weights cannot stay there.",
-            hint="Drop --weights reference.",
+            hint=f"Drop {option('weights', 'reference')}.",
         )
     directory = snapshot(spec.model_id, spec.revision, _DESCRIPTION)
     commit = directory.name
     if not _COMMIT.fullmatch(commit):
         raise WeightsError(
-            f"The Hub names no commit of {spec.model_id}.", hint="Drop --weights reference."
+            f"The Hub names no commit of {spec.model_id}.",
+            hint=f"Drop {option('weights', 'reference')}.",
         )
     read_config(directory)
     if not spec.trust_remote_code:

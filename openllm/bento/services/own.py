@@ -17,9 +17,10 @@ from openllm.bento.services.dependency import EngineDependency, connect
 from openllm.bento.services.engine import EngineService, address_of
 from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
 from openllm.config.settings import Settings
+from openllm.config.words import VARIABLES
 from openllm.errors import Overloaded
 from openllm.http.app import Server
-from openllm.http.gate import Rank
+from openllm.http.auth import Rank
 from openllm.llm.llm import LLM
 
 DESCRIPTION_PATHS = ("/docs.json", "/schema.json")
@@ -110,10 +111,10 @@ class OwnFront:
     async def _call_own(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Counted like any request: while draining it is refused, and what runs is waited for."""
         try:
-            with self._server.gate.work(Rank.USER):
+            with self._server.limits.work(Rank.USER):
                 await self._host(scope, receive, send)
         except Overloaded as error:
-            body = json.dumps({"error": str(error)}).encode()
+            body = json.dumps({"error": error.said(VARIABLES)}).encode()
             headers = [
                 (b"content-type", b"application/json"),
                 (b"retry-after", str(error.retry_after).encode()),

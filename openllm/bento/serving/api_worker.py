@@ -20,6 +20,7 @@ from openllm.bento.serving.logs import configure_logging
 from openllm.bento.serving.project import load_project, run_service
 from openllm.bento.serving.supervisor import WorkerPlan
 from openllm.config.settings import Settings
+from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
 
 logger = logging.getLogger("openllm")
@@ -37,7 +38,7 @@ def main() -> int:
     try:
         run_service(load_project(folder, served), socket.socket(fileno=plan.listener))
     except OpenLLMError as error:
-        logger.error("%s", error)
+        logger.error("%s", error.said(VARIABLES))
         return error.exit_code
     return 0
 

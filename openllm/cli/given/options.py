@@ -43,6 +43,11 @@ _SECTIONS = {
 }
 
 
+def flags(field: str) -> list[str]:
+    """The flags of a field's option, the one to speak of first."""
+    return _NAMES.get(field, f"--{field.replace('_', '-')}").split(",")
+
+
 class RowType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only
     """Text read as the table's row says, the same way its variable is."""
 
@@ -175,7 +180,7 @@ def _options(rows: Sequence[Variable]) -> Callable[[F], F]:
 
 
 def _option(row: Variable) -> Callable[[F], F]:
-    names = _NAMES.get(row.field, f"--{row.field.replace('_', '-')}").split(",")
+    names = flags(row.field)
     about: dict[str, Any] = {
         "default": None,
         "help": _HELP.get(row.field, row.meaning),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openllm import models
-from openllm.cli.given.options import F
+from openllm.cli.given.options import F, flags
 from openllm.cli.output import print_json
 from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
@@ -109,7 +109,7 @@ def is_bento(tag: str, home: Path) -> bool:
 def _refuse_identity(
     explicit: Mapping[str, Any], environment: Mapping[str, Any], count: int
 ) -> None:
-    said = [f"--{field.replace('_', '-')}" for field in IDENTITY if explicit.get(field) is not None]
+    said = [flags(field)[0] for field in IDENTITY if explicit.get(field) is not None]
     said += [f"OPENLLM_{field.upper()}" for field in IDENTITY if environment.get(field) is not None]
     if said:
         raise ConfigurationError(

@@ -4,7 +4,7 @@ choices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,10 +12,14 @@ import msgspec
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
+from openllm.http.body.fields import Fields
+from openllm.http.body.sampling import add_limit
 from openllm.http.catalog import Catalog, Target
-from openllm.http.exchange import Endpoint, Exchange
-from openllm.http.fields import Fields
+from openllm.http.dialect import Dialect
+from openllm.http.exchange import Exchange
+from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
+from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
 from openllm.protocols.openai.messages import read_conversation
 from openllm.protocols.openai.params import (
@@ -24,17 +28,18 @@ from openllm.protocols.openai.params import (
     read_sampling,
     read_stream,
 )
-from openllm.protocols.openai.shapes import DONE, ending, usage_object
+from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
 from openllm.types import (
     CompletionOutput,
     Conversation,
     GenerationOutput,
     TextDelta,
     Usage,
-    new_request_id,
 )
 
 PATH = "/v1/chat/completions"
+CHAT = OPENAI.renamed(prompt="messages")
+LIMITED = CHAT.renamed(max_tokens="max_completion_tokens")  # for those who call it so
 _encode = msgspec.json.encode
 
 
@@ -47,12 +52,13 @@ class ChatRequest:
     overrides: dict[str, Any]
     stream: StreamOptions
     top_logprobs: int | None = None
-    names: Mapping[str, str] = attrs.field(factory=dict)  # see `Work`
+    dialect: Dialect = CHAT
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def chat(exchange: Exchange) -> None:
         request = read_chat(await exchange.fields(), settings)
+        exchange.dialect = request.dialect
         target = catalog.running(request.model, "generate")
         work = Work(
             target,
@@ -60,11 +66,10 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             request.overrides,
             request.stream.stream,
             add_special_tokens=False,
-            names=request.names,
         )
         await respond(exchange, work, ChatWire(request, target, exchange.created))
 
-    return [Route(PATH, Endpoint(PATH, chat), methods=["POST"])]
+    return [Route(PATH, Endpoint(PATH, chat, CHAT), methods=["POST"])]
 
 
 def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
@@ -75,9 +80,7 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     overrides = read_sampling(fields, settings)
     stream = read_stream(fields)
     conversation = read_conversation(fields, settings)
-    limit = fields.integer("max_completion_tokens", 1, 2**31 - 1)
-    if limit is not None and overrides.setdefault("max_tokens", limit) != limit:
-        fields.bad("max_completion_tokens", "differs from max_tokens")
+    limit = add_limit(fields, "max_completion_tokens", overrides)
     if overrides.get("max_tokens") == 0:
         fields.bad("max_tokens", "must be at least 1")
     top = _top_logprobs(fields, settings)
@@ -88,12 +91,8 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     _refuse_others(fields)
     ignore_harmless(fields)
     fields.close()
-    names = (
-        {"prompt": "messages"}
-        if limit is None
-        else {"prompt": "messages", "max_tokens": "max_completion_tokens"}
-    )
-    return ChatRequest(model, conversation, overrides, stream, top, names)
+    dialect = CHAT if limit is None else LIMITED
+    return ChatRequest(model, conversation, overrides, stream, top, dialect)
 
 
 def _top_logprobs(fields: Fields, settings: Settings) -> int | None:
@@ -123,13 +122,7 @@ class ChatWire:
         top = request.top_logprobs
         self._logprobs = None if top is None else ChatLogprobs(llm.token_table, top)
         self._usage = request.stream.include_usage
-        self._head = {
-            "id": f"chatcmpl-{new_request_id()}",
-            "object": "chat.completion",
-            "created": created,
-            "model": target.name,
-            "system_fingerprint": target.fingerprint,
-        }
+        self._head = head("chatcmpl", "chat.completion", target, created)
         if request.stream.stream:
             self._cut_frames(request.overrides.get("n", 1))
 
@@ -175,10 +168,8 @@ class ChatWire:
 
     def closing(self, usage: Usage) -> bytes:
         if not self._usage:
-            return DONE
-        return (
-            self._start + b',"choices":[],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
-        )
+            return OPENAI.end
+        return self._start + last_frame(usage)
 
     def answer(self, outputs: Sequence[GenerationOutput]) -> bytes:
         output = outputs[0]

@@ -13,20 +13,22 @@ from starlette.routing import Route
 
 from openllm.config.settings import Settings
 from openllm.errors import UnsupportedFeature
+from openllm.http.body.fields import Fields
+from openllm.http.body.prompts import read_prompts
 from openllm.http.catalog import Catalog, Target
-from openllm.http.exchange import Endpoint, Exchange
-from openllm.http.fields import Fields
+from openllm.http.exchange import Exchange
+from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond, total_usage
+from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import TextLogprobs, prompt_table
 from openllm.protocols.openai.params import (
     StreamOptions,
     ignore_harmless,
-    read_prompts,
     read_sampling,
     read_stream,
 )
-from openllm.protocols.openai.shapes import DONE, ending, usage_object
-from openllm.types import CompletionOutput, GenerationOutput, TextDelta, Usage, new_request_id
+from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
+from openllm.types import CompletionOutput, GenerationOutput, TextDelta, Usage
 
 PATH = "/v1/completions"
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
@@ -65,7 +67,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         )
         await respond(exchange, work, CompletionWire(request, target, exchange.created))
 
-    return [Route(PATH, Endpoint(PATH, complete), methods=["POST"])]
+    return [Route(PATH, Endpoint(PATH, complete, OPENAI), methods=["POST"])]
 
 
 def read_completion(fields: Fields, settings: Settings) -> CompletionRequest:
@@ -131,13 +133,7 @@ class CompletionWire:
         self._request = request
         self._llm = target.llm
         self._n = request.overrides.get("n", 1)
-        self._head = {
-            "id": f"cmpl-{new_request_id()}",
-            "object": "text_completion",
-            "created": created,
-            "model": target.name,
-            "system_fingerprint": target.fingerprint,
-        }
+        self._head = head("cmpl", "text_completion", target, created)
         self._logprobs: dict[int, TextLogprobs] = {}
         if request.stream.stream:
             self._cut_frames(self._n * len(request.prompts))
@@ -185,10 +181,8 @@ class CompletionWire:
 
     def closing(self, usage: Usage) -> bytes:
         if not self._request.stream.include_usage:
-            return DONE
-        return (
-            self._start + b',"choices":[],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
-        )
+            return OPENAI.end
+        return self._start + last_frame(usage)
 
     def answer(self, outputs: Sequence[GenerationOutput]) -> bytes:
         choice = self._scored_choice if self._request.scored else self._choice

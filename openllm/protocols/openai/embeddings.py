@@ -13,12 +13,15 @@ import attrs
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
+from openllm.http.body.fields import Fields
+from openllm.http.body.prompts import read_prompts
 from openllm.http.catalog import Catalog
-from openllm.http.exchange import Endpoint, Exchange
-from openllm.http.fields import Fields
-from openllm.protocols.openai.params import read_prompts
+from openllm.http.exchange import Exchange
+from openllm.http.routes import Endpoint
+from openllm.protocols.openai.dialect import OPENAI
 
 PATH = "/v1/embeddings"
+EMBEDDINGS = OPENAI.renamed(prompt="input", texts="input")
 MAX_DIMENSIONS = 65_536
 
 
@@ -54,7 +57,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             {"object": "list", "data": data, "model": target.name, "usage": usage}
         )
 
-    return [Route(PATH, Endpoint(PATH, embed), methods=["POST"])]
+    return [Route(PATH, Endpoint(PATH, embed, EMBEDDINGS), methods=["POST"])]
 
 
 def read_embedding(fields: Fields, settings: Settings) -> EmbeddingRequest:

@@ -4,19 +4,12 @@ prompt tables.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from openllm.answer.tokens import TokenTable
+from openllm.http.framing import finite
 from openllm.types import TokenLogprob
-
-LEAST = -9999.0  # OpenAI's stand-in for minus infinity, which JSON cannot say
-
-
-def finite(logprob: float) -> float:
-    """`logprob`, or `LEAST` for what JSON cannot say."""
-    return logprob if math.isfinite(logprob) else LEAST
 
 
 class ChatLogprobs:

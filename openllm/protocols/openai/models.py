@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
-from openllm.http.catalog import Catalog
-from openllm.http.exchange import Endpoint, Exchange
+from openllm.http.catalog import Catalog, Target
+from openllm.http.exchange import Exchange
+from openllm.http.routes import Endpoint
+from openllm.protocols.openai.dialect import OPENAI
+
+PATH = "/v1/models"
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def list_models(exchange: Exchange) -> None:
         await exchange.answer_json(
-            {"object": "list", "data": [catalog.card(item) for item in catalog.targets()]}
+            {"object": "list", "data": [card(target) for target in catalog.targets()]}
         )
 
     async def get_model(exchange: Exchange) -> None:
-        name: str = exchange.scope["path_params"]["model"]
-        await exchange.answer_json(catalog.card(catalog.find(name)))
+        await exchange.answer_json(card(catalog.find(exchange.path_params["model"])))
 
+    one = Endpoint(PATH + "/{model}", get_model, OPENAI)
     return [
-        Route("/v1/models", Endpoint("/v1/models", list_models), methods=["GET"]),
-        Route(
-            "/v1/models/{model:path}", Endpoint("/v1/models/{model}", get_model), methods=["GET"]
-        ),
+        Route(PATH, Endpoint(PATH, list_models, OPENAI), methods=["GET"]),
+        Route(PATH + "/{model:path}", one, methods=["GET"]),
     ]
+
+
+def card(target: Target) -> dict[str, Any]:
+    """One entry of the list."""
+    llm = target.llm
+    found: dict[str, Any] = {
+        "id": target.name,
+        "object": "model",
+        "created": llm.created,
+        "owned_by": "openllm",
+        "root": llm.name,
+        "parent": llm.name if target.adapter else None,
+    }
+    if llm.started:
+        found["max_model_len"] = llm.max_model_len
+    return found

@@ -1,14 +1,33 @@
-"""What chat and completions have in common on the wire: token counts, how a choice ends, a stream's
-end mark.
+"""What chat and completions have in common on the wire: an answer's head, token counts, how a
+choice and a stream end.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from openllm.types import CompletionOutput, TextDelta, Usage
+import msgspec
 
-DONE = b"data: [DONE]\n\n"
+from openllm.http.catalog import Target
+from openllm.protocols.openai.dialect import OPENAI
+from openllm.types import CompletionOutput, TextDelta, Usage, new_request_id
+
+
+def head(prefix: str, kind: str, target: Target, created: int) -> dict[str, Any]:
+    """What an answer and each of its chunks begin with; `prefix` is that of the id."""
+    return {
+        "id": f"{prefix}-{new_request_id()}",
+        "object": kind,
+        "created": created,
+        "model": target.name,
+        "system_fingerprint": f"fp_{target.fingerprint}",
+    }
+
+
+def last_frame(usage: Usage) -> bytes:
+    """The rest of a stream's last chunk, the one with the usage, and the end mark."""
+    counts = msgspec.json.encode(usage_object(usage))
+    return b',"choices":[],"usage":' + counts + b"}\n\n" + OPENAI.end
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

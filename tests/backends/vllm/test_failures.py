@@ -83,7 +83,7 @@ TOO_LONG = (
         (
             ValueError("Model architectures ['NewForCausalLM'] are not supported"),
             ConfigurationError,
-            "--backend pytorch",
+            "backend=pytorch",
         ),
         (ValueError("a b\nc"), ConfigurationError, "refuses this configuration: a b c"),
         (NotImplementedError("pp"), ConfigurationError, "pp"),

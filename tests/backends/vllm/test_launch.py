@@ -194,15 +194,15 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "longer than the model": ({"max_model_len": 4096}, ("4096", "512", "at most")),
     "too little memory": (
         {"kv_cache_memory": 100_000, "max_model_len": 512},
-        ("512 tokens needs 256KiB", "there are 98KiB", "--kv-cache-memory 320KiB"),
+        ("512 tokens needs 256KiB", "there are 98KiB", "kv_cache_memory=320KiB"),
     ),
     "too few blocks": (
         {"engine_args": {"num_gpu_blocks_override": 1}},
-        ("512 tokens needs 256KiB", "--max-model-len 128", "num_gpu_blocks_override=5"),
+        ("512 tokens needs 256KiB", "max_model_len=128", "num_gpu_blocks_override=5"),
     ),
     "too small a share": (
         {"gpu_memory_utilization": 0.00001},
-        ("512 tokens", "a higher --gpu-memory-utilization"),
+        ("512 tokens", "a higher gpu_memory_utilization"),
     ),
     "more than there is": (
         {"kv_cache_memory": 1 << 50},
@@ -304,7 +304,7 @@ def test_a_model_vllm_does_not_have_is_sent_to_pytorch(
         "openllm.backends.vllm.launch._start", lambda *args: pytest.fail("the engine was started")
     )
     with pytest.raises(
-        ConfigurationError, match=r"does not support NobodyKnowsForCausalLM.*--backend pytorch"
+        ConfigurationError, match=r"does not support NobodyKnowsForCausalLM.*backend=pytorch"
     ):
         launch(LLMSpec(model_id=str(model)), model, StatsBoard())
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from openllm.answer.tokens import TokenTable
-from openllm.protocols.openai.logprobs import LEAST, ChatLogprobs, TextLogprobs, prompt_table
+from openllm.http.framing import LEAST
+from openllm.protocols.openai.logprobs import ChatLogprobs, TextLogprobs, prompt_table
 from openllm.types import TokenLogprob
 
 

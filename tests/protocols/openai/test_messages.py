@@ -8,7 +8,7 @@ import pytest
 
 from openllm.config.settings import Settings
 from openllm.errors import UnsupportedFeature
-from openllm.http.fields import Fields
+from openllm.http.body.fields import Fields
 from openllm.protocols.openai.messages import read_conversation
 from openllm.types import Conversation, Message
 

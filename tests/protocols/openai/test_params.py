@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openllm.config.settings import Settings
-from openllm.http.fields import Fields
+from openllm.http.body.fields import Fields
 from openllm.protocols.openai.params import read_sampling
 from openllm.types import Structure, StructureKind
 

@@ -85,6 +85,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+class Written(str):
+    """A field as the client wrote it: where an error has it as `param`, no dialect renames it."""
+
+    __slots__ = ()
+
+
 class Fields:
     """The fields of one JSON object. Every reader takes its field out; `close` refuses those that
     are left.
@@ -97,9 +103,9 @@ class Fields:
         self._prefix = prefix
         self._known: list[str] = []
 
-    def path(self, name: str) -> str:
+    def path(self, name: str) -> Written:
         """The field's full name."""
-        return f"{self._prefix}.{name}" if self._prefix else name
+        return Written(f"{self._prefix}.{name}" if self._prefix else name)
 
     def bad(self, name: str, why: str, *, hint: str | None = None) -> NoReturn:
         """Refuse the value of field `name`."""
@@ -197,6 +203,13 @@ class Fields:
         value = self.mapping(name)
         return None if value is None else Fields(value, self.path(name))
 
+    def objects(self, name: str, *, most: int) -> list[Fields] | None:
+        """An array of at most `most` objects, each to be read (and closed) the same way."""
+        entries = self.items(name, most=most)
+        if entries is None:
+            return None
+        return [nested(item, f"{self.path(name)}[{at}]") for at, item in enumerate(entries)]
+
     def ignore(self, *names: str) -> None:
         """Take out fields that do not change the answer."""
         self.present(names)
@@ -219,9 +232,18 @@ class Fields:
             raise InvalidRequest(
                 f"Unknown field {path}.",
                 hint=did_you_mean(name, self._known, cutoff=0.75),
-                param=self.path(name)[:64],
+                param=Written(self.path(name)[:64]),
                 code="unknown_field",
             )
+
+
+def nested(value: Any, path: str) -> Fields:
+    """An entry of an array, which must be an object. Errors: InvalidRequest."""
+    if type(value) is not dict:
+        raise InvalidRequest(
+            f"{path} must be an object, not {kind_of(value)}.", param=Written(path)
+        )
+    return Fields(value, path)
 
 
 def required(fields: Fields, name: str, value: Any) -> Any:

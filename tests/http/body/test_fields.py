@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openllm.errors import InvalidRequest, UnsupportedFeature
-from openllm.http.fields import Fields, check_depth, decode_object, required
+from openllm.http.body.fields import Fields, check_depth, decode_object, required
 
 JSON = st.recursive(
     st.none()

@@ -1,0 +1,51 @@
+"""The fields of a body that are called as in `SamplingParams`: overrides of an LLM's defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openllm.config.settings import Settings
+from openllm.http.body.fields import Fields
+
+MAX_STOP_CHARACTERS = 1024
+MAX_TOKEN_LIST = 1024  # entries of logit_bias and stop_token_ids
+MAX_INT = 2**31 - 1
+
+# Ranges of these are checked where every caller of an LLM passes: `openllm.config.sampling`.
+_PLAIN = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "min_tokens",
+    "ignore_eos",
+    "skip_special_tokens",
+)
+
+
+def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
+    """Overrides by `SamplingParams`' names, only what was said; without logprobs, include_stop and
+    structure, which vendors say in their own ways. Errors: InvalidRequest.
+    """
+    said = fields.present(_PLAIN)
+    said["n"] = fields.integer("n", 1, settings.max_n)
+    said["stop"] = fields.texts("stop", most=settings.max_stop, longest=MAX_STOP_CHARACTERS)
+    said["stop_token_ids"] = fields.items("stop_token_ids", most=MAX_TOKEN_LIST)
+    said["logit_bias"] = fields.mapping("logit_bias", most=MAX_TOKEN_LIST)
+    said["max_tokens"] = fields.integer("max_tokens", 0, MAX_INT)
+    said["prompt_logprobs"] = fields.integer("prompt_logprobs", 0, settings.max_logprobs)
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def add_limit(fields: Fields, name: str, overrides: dict[str, Any]) -> int | None:
+    """Another field's word for max_tokens, put into `overrides`. Errors: InvalidRequest where the
+    two differ.
+    """
+    limit = fields.integer(name, 1, MAX_INT)
+    if limit is not None and overrides.setdefault("max_tokens", limit) != limit:
+        fields.bad(name, "differs from max_tokens")
+    return limit

@@ -1,0 +1,101 @@
+"""How one vendor speaks over HTTP: framing, errors, keys and names. An `Exchange` asks the dialect
+of its route and knows no vendor.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from openllm.config.words import VariableWords
+from openllm.errors import ConfigurationError, EngineError, OpenLLMError, WeightsError
+from openllm.http.body.fields import Written
+from openllm.http.framing import SSE, Framing
+
+JSON = b"application/json"
+_PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
+
+
+@attrs.frozen
+class Failure:
+    """An error as a client gets to see it: in the dialect's words, and nothing of the machine."""
+
+    status: int
+    kind: str  # `OpenLLMError.kind`
+    message: str  # what, why and what to do next, in one line
+    param: str | None = None  # the field at fault
+    code: str | None = None
+
+
+class Dialect(VariableWords):
+    """One vendor's. A subclass sets what differs from plain JSON, server-sent events and bearer
+    keys, and says how an error looks; its one instance stands in the vendor's endpoints.
+    """
+
+    content_type = JSON  # of a whole answer
+    framing: Framing = SSE
+    end = b""  # what a stream that went well ends with
+    prefixes: tuple[str, ...] = ()  # paths without a route below these are answered in this dialect
+    fields: Mapping[str, str] = {}  # the domain's name of a request's field -> the vendor's
+    calls: Mapping[str, str] = {}  # what can be called, by its name in Python -> the vendor's route
+    challenge = b'Bearer realm="openllm"'  # the www-authenticate of a 401
+    key_hint = "`Authorization: Bearer KEY`"  # where a key is sent
+    key_headers: tuple[bytes, ...] = (b"authorization",)  # that pages of other origins may set
+
+    def error(self, failure: Failure) -> Any:
+        """The body of an answer that is an error."""
+        raise NotImplementedError
+
+    def status(self, error: OpenLLMError) -> int:
+        """The HTTP status of `error`."""
+        return error.status
+
+    def frame(self, value: Any) -> bytes:
+        """One value of a stream."""
+        return self.framing.frame(value)
+
+    def last_words(self, failure: Failure) -> bytes:
+        """What a stream that has begun ends with when it fails."""
+        return self.frame(self.error(failure))
+
+    def key(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """The key that a request carries; b"" for none."""
+        scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
+        return value.strip() if scheme.lower() == b"bearer" else b""
+
+    def field(self, name: str) -> str:
+        return self.fields.get(name, name)
+
+    def call(self, name: str) -> str:
+        return self.calls.get(name, name)
+
+    def renamed(self, **fields: str) -> Self:
+        """The same dialect for requests that call some fields otherwise."""
+        other = copy.copy(self)
+        other.fields = {**self.fields, **fields}
+        other.prefixes = ()
+        return other
+
+
+def tell(error: OpenLLMError, dialect: Dialect) -> Failure:
+    """`error` in the words of `dialect`. What an engine or the disk had to say is shown without
+    paths and in one line.
+    """
+    message = error.said(dialect)
+    if isinstance(error, EngineError | WeightsError | ConfigurationError):
+        message = without_paths(message)
+    param = error.param
+    if param is not None:
+        param = str(param) if isinstance(param, Written) else dialect.field(param)
+    return Failure(dialect.status(error), error.kind, message, param, error.code)
+
+
+def without_paths(message: str) -> str:
+    """The first line of `message` with everything that looks like a path of this machine taken
+    out.
+    """
+    return _PATHLIKE.sub("(a file)", message.partition("\n")[0])

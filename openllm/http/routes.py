@@ -1,0 +1,116 @@
+"""Which endpoint answers a path, and in which dialect, known before anything of a request is
+looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+from openllm.errors import MethodNotAllowed, NotFound, call
+from openllm.http.dialect import Dialect
+
+if TYPE_CHECKING:
+    from openllm.http.exchange import Exchange
+
+Handler = Callable[["Exchange"], Awaitable[None]]
+
+
+class Endpoint:
+    """What a route leads to. `path` labels it in metrics; `public`: no key is needed, and nothing
+    is counted.
+    """
+
+    def __init__(
+        self, path: str, handler: Handler, dialect: Dialect, *, public: bool = False
+    ) -> None:
+        self.path = path
+        self.handler = handler
+        self.dialect = dialect
+        self.public = public
+
+    async def __call__(self, exchange: Exchange) -> None:
+        await self.handler(exchange)
+
+
+@attrs.frozen
+class Found:
+    """What stands at a path."""
+
+    dialect: Dialect
+    endpoint: Endpoint | None = None
+    params: Mapping[str, Any] = attrs.field(factory=dict)  # of the path
+    others: tuple[str, ...] = ()  # methods: the endpoint is there, but not for the one asked
+
+    @property
+    def public(self) -> bool:
+        return self.endpoint is not None and self.endpoint.public
+
+    def reach(self, method: str, path: str) -> Endpoint:
+        """What answers. Errors: NotFound, MethodNotAllowed."""
+        where = f"{method} {path[:128]}"
+        if self.others:
+            raise MethodNotAllowed(
+                f"{where}: this route has other methods.",
+                hint=f"It takes {', '.join(self.others)}.",
+            )
+        if self.endpoint is None:
+            lists = f"{call('models')} lists the models."
+            known = "models" in self.dialect.calls
+            raise NotFound(f"There is no {where}.", hint=lists if known else None)
+        return self.endpoint
+
+
+class Routes:
+    """All routes of one server."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._routes = [(route, _endpoint(route)) for route in routes]
+        # Asking one route after the other takes time; where a path is all there is to match, it
+        # can be looked up
+        self._plain = {
+            (method, route.path): Found(endpoint.dialect, endpoint)
+            for route, endpoint in reversed(self._routes)
+            for method in route.methods or ()
+            if not route.param_convertors
+        }
+
+    def __iter__(self) -> Iterator[Route]:
+        return (route for route, _ in self._routes)
+
+    def find(self, scope: Scope, path: str) -> Found:
+        """What answers a request for `path` (without the prefix that `scope` has it under)."""
+        return self._plain.get((scope["method"], path)) or self._ask(scope, path)
+
+    def _ask(self, scope: Scope, path: str) -> Found:
+        found = None
+        for route, endpoint in self._routes:
+            match, child = route.matches(scope)
+            if match is Match.FULL:
+                return Found(endpoint.dialect, endpoint, child["path_params"])
+            if match is Match.PARTIAL and found is None:
+                found = Found(endpoint.dialect, endpoint, others=tuple(sorted(route.methods or ())))
+        return found or Found(self.dialect(path))
+
+    def dialect(self, path: str) -> Dialect:
+        """The dialect for a path that no route has: of those whose prefix it has, the one with the
+        longest; else the first.
+        """
+        known = [endpoint.dialect for _, endpoint in self._routes]
+        fits = [
+            (len(prefix), dialect)
+            for dialect in known
+            for prefix in dialect.prefixes
+            if path.startswith(prefix)
+        ]
+        return max(fits, key=lambda fit: fit[0])[1] if fits else known[0]
+
+
+def _endpoint(route: Route) -> Endpoint:
+    if not isinstance(route.endpoint, Endpoint):
+        raise TypeError(f"The route {route.path} has no Endpoint, but {route.endpoint!r}.")
+    return route.endpoint

@@ -1,0 +1,88 @@
+"""POST /v1/generate, /v1/generate_stream and GET /v1/metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from starlette.routing import Route
+
+import openllm
+from openllm.config.settings import Settings
+from openllm.errors import AdapterNotFound, call
+from openllm.http.catalog import Catalog, Target
+from openllm.http.exchange import Exchange
+from openllm.http.routes import Endpoint
+from openllm.http.running import Work, respond
+from openllm.protocols.native.dialect import NATIVE
+from openllm.protocols.native.encode import NativeWire
+from openllm.protocols.native.parse import NativeRequest, read_native
+from openllm.types import Conversation
+
+CHAT = NATIVE.renamed(prompt="messages")
+
+
+def routes(catalog: Catalog, settings: Settings) -> list[Route]:
+    async def run(exchange: Exchange, stream: bool) -> None:
+        request = read_native(await exchange.fields(), settings)
+        if isinstance(request.prompt, Conversation):
+            exchange.dialect = CHAT
+        target = _target(catalog, request)
+        plain = request.add_special_tokens
+        work = Work(target, [request.prompt], request.overrides, stream, plain)
+        await respond(exchange, work, NativeWire(exchange.request_id, target))
+
+    async def generate(exchange: Exchange) -> None:
+        await run(exchange, stream=False)
+
+    async def generate_stream(exchange: Exchange) -> None:
+        await run(exchange, stream=True)
+
+    async def metadata(exchange: Exchange) -> None:
+        models = [describe(target) for target in catalog.targets() if target.adapter is None]
+        await exchange.answer_json(
+            {"openllm_version": openllm.__version__, **models[0], "models": models}
+        )
+
+    handlers = (
+        ("POST", "/v1/generate", generate),
+        ("POST", "/v1/generate_stream", generate_stream),
+        ("GET", "/v1/metadata", metadata),
+    )
+    return [
+        Route(path, Endpoint(path, handler, NATIVE), methods=[method])
+        for method, path, handler in handlers
+    ]
+
+
+def _target(catalog: Catalog, request: NativeRequest) -> Target:
+    target = catalog.running(request.model, "generate")
+    if request.adapter is None:
+        return target
+    if request.adapter not in target.llm.adapters:
+        raise AdapterNotFound(
+            f"There is no adapter {request.adapter[:128]!r}.",
+            hint=f"{call('LLM.adapters')} lists them.",
+            param="adapter",
+        )
+    return attrs.evolve(target, adapter=request.adapter)
+
+
+def describe(target: Target) -> dict[str, Any]:
+    """What the metadata say of one model; nothing of the disk, and nothing that needs the engine's
+    attention.
+    """
+    llm = target.llm
+    info = llm.info if llm.started else None
+    return {
+        "model_id": llm.name,
+        "model_name": llm.spec.family,
+        "task": llm.spec.task,
+        "backend": llm.backend.name if llm.started else llm.spec.backend,
+        "dtype": info.dtype if info else None,
+        "device": info.device if info else None,
+        "max_model_len": info.max_model_len if info else None,
+        "adapters": list(llm.adapters),
+        "configuration": dict(llm.spec.sampling),
+        "ready": llm.started and llm.failure is None,
+    }

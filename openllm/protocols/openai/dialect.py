@@ -1,0 +1,40 @@
+"""OpenAI's dialect: how its clients are answered, and what they call the fields of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from openllm.http.dialect import Dialect, Failure
+
+
+class OpenAI(Dialect):
+    """JSON, server-sent events up to `[DONE]`, errors with message, type, param and code."""
+
+    end = b"data: [DONE]\n\n"
+    prefixes = ("/",)  # who asks for what is not here most likely speaks this
+    fields: Mapping[str, str] = {
+        "adapter": "model",
+        "include_stop": "include_stop_str_in_output",
+        "structure": "response_format",
+        "template_kwargs": "chat_template_kwargs",
+    }
+    calls: Mapping[str, str] = {
+        "LLM.adapters": "GET /v1/models",
+        "LLM.embed": "/v1/embeddings",
+        "LLM.generate": "/v1/completions",
+        "models": "GET /v1/models",
+    }
+
+    def error(self, failure: Failure) -> Any:
+        return {
+            "error": {
+                "message": failure.message,
+                "type": failure.kind,
+                "param": failure.param,
+                "code": failure.code,
+            }
+        }
+
+
+OPENAI = OpenAI()
