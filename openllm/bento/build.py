@@ -26,7 +26,7 @@ from openllm.bento.pack.files import explain, size_on_disk
 from openllm.bento.pack.names import check_name, check_specs, check_text, tag_name
 from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
-from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec, served_name
+from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec
 from openllm.bento.pack.store import Stored, publish, workshop
 from openllm.config.settings import process_environment
 from openllm.config.spec import LLMSpec
@@ -87,7 +87,7 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     merged = merge_document([spec.to_dict() for spec in wanted], {})
     check_specs(merged)
     _check_gpus(merged, options.resources)
-    name = check_name(options.name or tag_name(served_name(merged[0])))
+    name = check_name(options.name or tag_name(merged[0].served_name))
     hashes = {}
     if options.hashes:
         pins = LockedImage.for_specs(merged).lock().pins

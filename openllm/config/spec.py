@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import attrs
 
+from openllm.config.names import is_path, last_part, split_tag
 from openllm.discovery import did_you_mean
 from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination
 from openllm.facts import canonical_name, facts_of
@@ -33,23 +34,15 @@ class AdapterSpec:
         """
         source, name = text, ""
         head, colon, tail = text.rpartition(":")
-        drive = len(head) == 1 and tail.startswith(("/", "\\"))
-        if colon and not drive and not ("/" in tail or "\\" in tail):
+        if colon and tail == last_part(tail):
             source, name = head, tail
         source, _, revision = source.partition("@") if not is_path(source) else (source, "", "")
-        name = name or source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        name = name or last_part(source)
         if not source or not name:
             raise ConfigurationError(
                 f"--adapter-id {text!r} names no adapter.", hint="Write SOURCE or SOURCE:NAME."
             )
         return cls(name, source, revision or None)
-
-
-def is_path(source: str) -> bool:
-    """Whether `source` is written as a local path (POSIX, home or Windows) and so can be no Hub id
-    or tag.
-    """
-    return source.startswith((".", "/", "~")) or "\\" in source or source[1:3] == ":/"
 
 
 def _positive(spec: LLMSpec, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -214,13 +207,15 @@ class LLMSpec:
 
     @property
     def served_name(self) -> str:
-        """What requests write in `model`: `name`, else the last part of a path, else the id
-        itself.
+        """What requests write in `model`: `name`, else the last part of a path, the name of a store
+        tag, or the Hub id.
         """
         if self.name:
             return self.name
-        path = self.model_id.replace("\\", "/").rstrip("/")
-        return path.rpartition("/")[2] if is_path(self.model_id) else self.model_id
+        if is_path(self.model_id):
+            return last_part(self.model_id)
+        tag = split_tag(self.model_id)
+        return tag[0] if tag else self.model_id
 
     def to_dict(self) -> dict[str, Any]:
         """Only what differs from the defaults, as JSON types."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from openllm import models
 from openllm.config.hf_options import translate_options
+from openllm.config.names import is_path, is_tag
 from openllm.config.settings import Settings, spec_layer
-from openllm.config.spec import LLMSpec, is_path, resolve_spec
+from openllm.config.spec import LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, UnknownFamily, WeightsError
 from openllm.models.base import LLMConfig
 from openllm.types import SamplingParams
 from openllm.weights.checkpoint import architecture
-from openllm.weights.store import find_tag, is_tag
+from openllm.weights.origin import DEMO, named_directory
+from openllm.weights.store import find_tag
 
-DEMO = "demo"
 ModelId = str | os.PathLike[str]  # as callers may write it
 # Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
 SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
@@ -125,12 +125,12 @@ def _is_word(model: str) -> bool:
     """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor a tag
     (`name:version`).
     """
-    if any(mark in model for mark in "/\\:~") or model.startswith("."):
+    if is_path(model) or "/" in model or ":" in model:
         return False
     try:
         models.get(model)
     except UnknownFamily:
-        return not Path(model).is_dir()
+        return named_directory(model) is None
     return True
 
 
@@ -138,10 +138,10 @@ def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
     """The family of a model id, as far as can be told without the network; None leaves it to the
     weights.
     """
-    path = Path(model_id).expanduser()
+    directory = named_directory(model_id)
     try:
-        if path.is_dir():
-            family = models.resolve(str(path.absolute()), architecture(path))
+        if directory is not None:
+            family = models.resolve(str(directory.absolute()), architecture(directory))
         else:
             stored = find_tag(model_id, settings.bentoml_home) if is_tag(model_id) else None
             family = models.resolve(model_id, architecture(stored) if stored else None)

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from openllm.config.names import is_tag
 from openllm.config.spec import AdapterSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -31,8 +32,8 @@ from openllm.weights.checkpoint import (
     tensor_shapes,
 )
 from openllm.weights.hub import Token, remote_files, snapshot
-from openllm.weights.origin import Origin, origin
-from openllm.weights.store import find_tag, is_tag
+from openllm.weights.origin import Origin, expand, origin
+from openllm.weights.store import find_tag
 
 __all__ = [
     "CheckedAdapter",
@@ -101,9 +102,7 @@ def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
         raise ConfigurationError(
             "demo is a model, no adapter.", hint="Name an adapter's directory or Hub id."
         )
-    directory = (
-        find_tag(adapter.source) if kind is Origin.STORE else Path(adapter.source).expanduser()
-    )
+    directory = find_tag(adapter.source) if kind is Origin.STORE else expand(adapter.source)
     check_directory(directory)
     return directory.resolve()
 

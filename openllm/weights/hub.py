@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
 import shutil
 import sys
 import time
@@ -45,7 +44,6 @@ _SECOND_COPIES = (
 # What a download may be given: a token, whether to use the stored one (as transformers takes it),
 # or nothing.
 Token = str | bool | None
-_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.5  # seconds; doubles
 
@@ -60,11 +58,6 @@ def config_errors() -> tuple[type[Exception], ...]:
         errors, "StrictDataclassError", None
     )  # not in older versions
     return (strict,) if strict is not None else ()
-
-
-def is_hub_id(source: str) -> bool:
-    """Whether `source` is written like a repository on the Hub: `name` or `owner/name`."""
-    return _HUB_ID.fullmatch(source) is not None and ".." not in source and "--" not in source
 
 
 def cached_snapshot(

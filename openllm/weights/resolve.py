@@ -31,7 +31,7 @@ from openllm.weights.hub import (
     require_room,
     snapshot,
 )
-from openllm.weights.origin import Origin, origin
+from openllm.weights.origin import Origin, expand, origin
 from openllm.weights.store import StoredModel, find_tag, list_store
 
 __all__ = [
@@ -109,7 +109,7 @@ def _local(spec: LLMSpec, kind: Origin) -> Path:
         )
     if kind is Origin.DEMO:
         return Path(str(importlib.resources.files("openllm.demo")))
-    directory = Path(spec.model_id).expanduser()
+    directory = expand(spec.model_id)
     check_directory(directory)
     return directory.resolve()
 

@@ -219,4 +219,4 @@ def test_no_other_module_reads_the_environment() -> None:
             r"\bgetenv\b|os\.environ(?!\[[^]]+\] = |\.setdefault\(|\.update\(|\.pop\()", line
         )
     }
-    assert readers == {"settings.py"}
+    assert readers == {"config/settings.py"}

@@ -12,6 +12,7 @@ import attrs
 from openllm.backends.pytorch.facts import FACTS as PYTORCH
 from openllm.config.spec import LLMSpec
 from openllm.hardware.gpus import Gpu, visible_gpus
+from openllm.weights.origin import named_directory
 
 OLDEST, NEWEST = (0, 26), (0, 33)
 INSTALL = {
@@ -212,13 +213,9 @@ def _said_share(spec: LLMSpec) -> float | None:
 
 def weights_bytes(spec: LLMSpec) -> int:
     """The size of the weights on disk when `spec` names a directory; 0 when it is not known yet."""
-    folder = Path(spec.model_id).expanduser()
+    folder = named_directory(spec.model_id)
     try:
-        return (
-            sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-            if folder.is_dir()
-            else 0
-        )
+        return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
     except OSError:
         return 0
 

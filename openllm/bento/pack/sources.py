@@ -16,7 +16,7 @@ from openllm.bento.pack.store import Stored, store_directory
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.checkpoint import file_digests
-from openllm.weights.origin import Origin, origin
+from openllm.weights.origin import Origin, named_directory, origin
 from openllm.weights.resolve import architecture, fetch_weights
 
 _COMMIT_LENGTH = 40  # hexadecimal digits of a Hub commit, the name of its snapshot directory
@@ -59,7 +59,7 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     packed = attrs.evolve(
         spec,
         model_id=weights.tag if weights else spec.model_id,
-        name=served_name(spec),
+        name=spec.served_name,
         revision=pinned.commit if pinned else None,
         backend=spec.backend or backend.facts.name,
         family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
@@ -107,7 +107,7 @@ def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
     return tuple(
         path.absolute()
         for source in sorted(sources)
-        if (path := Path(source).expanduser()).is_dir()
+        if (path := named_directory(source)) is not None
     )
 
 
@@ -146,17 +146,10 @@ def _draft(spec: LLMSpec) -> LLMSpec:
     return LLMSpec(model_id=spec.speculative_model or "", trust_remote_code=spec.trust_remote_code)
 
 
-def served_name(spec: LLMSpec) -> str:
-    """What requests call the model: said, or the name it had before it was stored."""
-    if spec.name is None and origin(spec.model_id) is Origin.STORE:
-        return spec.model_id.partition(":")[0]
-    return spec.served_name
-
-
 def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
         return _stored_already(directory)
-    name = served_name(attrs.evolve(spec, name=None))
+    name = attrs.evolve(spec, name=None).served_name
     return store_directory(
         directory, name, file_digests(directory), _provenance(spec.model_id, directory)
     )

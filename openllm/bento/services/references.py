@@ -13,9 +13,9 @@ import bentoml
 from bentoml.models import BentoModel
 
 from openllm.bento.pack.sources import inside_sources, store_source
+from openllm.config.names import is_tag
 from openllm.config.spec import LLMSpec
 from openllm.weights.resolve import fetch_weights
-from openllm.weights.store import is_tag
 
 # The base of BentoML's model references has no public name.
 Reference: type[Any] = BentoModel.__mro__[1]

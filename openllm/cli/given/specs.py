@@ -13,12 +13,12 @@ import click
 from openllm import models
 from openllm.cli.given.options import F
 from openllm.cli.output import print_json
+from openllm.config.names import is_tag
 from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, UnknownFamily
 from openllm.llm.resolve import Layers, resolve_model
-from openllm.weights.store import is_tag
 
 if TYPE_CHECKING:
     from openllm.bento.pack.resources import Resources
