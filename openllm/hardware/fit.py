@@ -10,15 +10,10 @@ from typing import Any
 
 import attrs
 
+from openllm.config.sizes import write_size
 from openllm.errors import ConfigurationError
 from openllm.hardware.gpus import Gpu
 from openllm.hardware.shape import ModelShape
-
-_UNITS = (
-    (2**10, "KiB", 2**23),
-    (2**20, "MiB", 2**33),
-    (2**30, "GiB", float("inf")),
-)  # each up to 8 of the next
 
 
 @attrs.frozen
@@ -64,7 +59,10 @@ def check_room(room: Room, shape: ModelShape, weights_dir: Path, devices: tuple[
         have = int(room.blocks * room.block * per_token * kept)
         more = f"--engine-arg num_gpu_blocks_override={-(-room.max_model_len // room.block) + 1}"
     elif room.cache_bytes is not None:
-        have, more = room.cache_bytes, f"--kv-cache-memory {_size(need + room.block * per_token)}"
+        have, more = (
+            room.cache_bytes,
+            f"--kv-cache-memory {write_size(need + room.block * per_token)}",
+        )
         _refuse_more_than_there_is(have, devices)
     elif devices:
         have = int(min(device.total for device in devices) * room.share - weights)
@@ -75,8 +73,8 @@ def check_room(room: Room, shape: ModelShape, weights_dir: Path, devices: tuple[
         fits = max(int(have / (per_token * kept)) // room.block * room.block, 0)
         shorter = f"--max-model-len {fits} or " if fits else ""
         raise ConfigurationError(
-            f"One sequence of {room.max_model_len} tokens needs {_size(need)} for its keys and"
-            f" values, and there are {_size(max(have, 0))}.",
+            f"One sequence of {room.max_model_len} tokens needs {write_size(need)} for its keys and"
+            f" values, and there are {write_size(max(have, 0))}.",
             hint=f"Give {shorter}{more}.",
             param="max_model_len",
         )
@@ -86,13 +84,7 @@ def _refuse_more_than_there_is(cache: int, devices: tuple[Gpu, ...]) -> None:
     least = min((device.free for device in devices), default=cache)
     if cache > least:
         raise ConfigurationError(
-            f"The KV cache would take {_size(cache)}, and {_size(least)} are free.",
+            f"The KV cache would take {write_size(cache)}, and {write_size(least)} are free.",
             hint="Give a smaller --kv-cache-memory, or leave it out.",
             param="kv_cache_memory",
         )
-
-
-def _size(amount: int) -> str:
-    """Rounded up, in the unit that `--kv-cache-memory` reads."""
-    unit, name = next((unit, name) for unit, name, most in _UNITS if amount < most)
-    return f"{-(-amount // unit)}{name}"

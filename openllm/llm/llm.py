@@ -22,7 +22,7 @@ from openllm.llm.host import Host, MakeEngine
 from openllm.llm.loops import bridge, in_event_loop, run_on
 from openllm.llm.model import Model
 from openllm.llm.outputs import Admit, pieces, whole
-from openllm.llm.resolve import DEMO, ModelId, spec_for
+from openllm.llm.resolve import ModelId, spec_for
 from openllm.llm.runner import Runner
 from openllm.llm.training import LoraOptions, prepare
 from openllm.models.base import LLMConfig
@@ -30,6 +30,7 @@ from openllm.prompt.messages import as_prompts, conversation
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
+from openllm.weights.origin import DEMO
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError
 
 T = TypeVar("T")
@@ -132,8 +133,8 @@ def require_room(repo: str, size: int) -> None:
     free = shutil.disk_usage(cache).free
     if size > free:
         raise WeightsError(
-            f"{repo} needs {size / 1e9:.1f} GB, and the disk of the Hub's cache has"
-            f" {free / 1e9:.1f} GB left.",
+            f"{repo} needs {readable_size(size)}, and the disk of the Hub's cache has"
+            f" {readable_size(free)} left.",
             hint="Make room, or set HF_HOME to a larger disk.",
         )
 

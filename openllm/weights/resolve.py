@@ -8,6 +8,7 @@ import importlib.resources
 import logging
 from pathlib import Path
 
+from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError
 from openllm.weights.checkpoint import (
@@ -96,7 +97,7 @@ def fetch_weights(spec: LLMSpec, token: Token = None) -> Path:
     if can_be_fetched(spec) and not weights_present(spec):
         size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
         require_room(spec.model_id, size)
-        logger.info("Fetching %s from the Hub: %.2f GB.", spec.model_id, size / 1e9)
+        logger.info("Fetching %s from the Hub: %s.", spec.model_id, readable_size(size))
     return resolve_weights(spec, token)
 
 

@@ -151,7 +151,7 @@ def test_pickled_weights_on_the_hub_are_refused_by_name_or_fetched_when_trusted(
 def test_no_room_is_said_before_anything_is_fetched(hub, monkeypatch):
     hub.add("org/model", FILES)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
-    with pytest.raises(WeightsError, match="GB left"):
+    with pytest.raises(WeightsError, match="has 10 B left"):
         fetch_weights(spec("org/model"))
     assert not [path for method, path in hub.requests if method == "GET" and "/resolve/" in path]
 

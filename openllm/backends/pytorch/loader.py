@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
+from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     ConfigurationError,
@@ -315,8 +316,8 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
     if fits < 1 or (spec.max_model_len is not None and fits < longest):
         need = (longest + 16) * token_bytes
         raise ConfigurationError(
-            f"A sequence of {longest} tokens needs {need / 2**20:.0f} MiB of KV cache; there are"
-            f" {budget / 2**20:.0f}.",
+            f"A sequence of {longest} tokens needs {readable_size(need)} of KV cache; there are"
+            f" {readable_size(budget)}.",
             hint="Lower max_model_len or raise kv_cache_memory.",
             param="max_model_len",
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from openllm.backends.pytorch.facts import FACTS as PYTORCH
+from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.hardware.gpus import Gpu, visible_gpus
 from openllm.weights.origin import named_directory
@@ -190,16 +191,17 @@ def _crowded(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
     held, weights = sum(gpu.total for gpu in gpus) * share, weights_bytes(spec)
     if weights > held and spec.distributed_executor != "ray":  # with Ray, other hosts hold the rest
         return (
-            f"The weights take {_gib(weights)}, and vLLM may use {_gib(held)} of {len(gpus)}"
-            " GPU(s). Take more GPUs, a smaller model or --quantization."
+            f"The weights take {readable_size(weights)}, and vLLM may use {readable_size(held)} of"
+            f" {len(gpus)} GPU(s). Take more GPUs, a smaller model or --quantization."
         )
     worst = min(gpus, key=lambda gpu: gpu.free / max(gpu.total, 1))
     if worst.free >= worst.total * share:
         return None
     fits = max(int(100 * worst.free / max(worst.total, 1)) / 100 - 0.02, 0.05)
     return (
-        f"GPU {worst.index} has {_gib(worst.free)} of {_gib(worst.total)} free, and vLLM wants "
-        f"{_gib(worst.total * share)}. Free it, give --gpu-memory-utilization {fits:.2f}."
+        f"GPU {worst.index} has {readable_size(worst.free)} of {readable_size(worst.total)} free,"
+        f" and vLLM wants {readable_size(worst.total * share)}. Free it, give"
+        f" --gpu-memory-utilization {fits:.2f}."
     )
 
 
@@ -218,7 +220,3 @@ def weights_bytes(spec: LLMSpec) -> int:
         return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
     except OSError:
         return 0
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"

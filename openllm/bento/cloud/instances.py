@@ -15,8 +15,8 @@ from openllm.bento.cloud.account import Account, conversation
 from openllm.bento.cloud.deployment import Deployable, DeployOptions
 from openllm.bento.cloud.push import Say
 from openllm.bento.inspect import inspect_bento
-from openllm.bento.pack.files import readable
 from openllm.bento.pack.resources import Resources
+from openllm.config.sizes import UNITS, readable_size
 from openllm.config.spec import LLMSpec
 from openllm.discovery import did_you_mean
 from openllm.errors import DeployError
@@ -24,9 +24,7 @@ from openllm.errors import DeployError
 OVERHEAD = 1.2  # times the weights: buffers, activations, what the engine itself takes
 KV_ROOM = 2 * 2**30  # bytes for the KV cache of a model whose spec does not say kv_cache_memory
 PROCESS_ROOM = 2**30  # bytes of a service without a GPU, beside its model
-_UNITS = {f"{letter}i": 1024**power for power, letter in enumerate("KMGT", 1)}
-_UNITS |= {letter: 1000**power for power, letter in enumerate("KMGT", 1)} | {"k": 1000, "": 1}
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i?|k|)B?")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i|[kKMGT]|)B?")
 _NO_LIST = ("403", "404")  # codes of an account, or a server, without a list
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
@@ -140,7 +138,7 @@ def why_not(kind: InstanceType, need: Need) -> str | None:
     memory = each * (need.gpus or 1)
     if memory < need.memory:
         where = f"on {_gpus(need.gpus)}" if need.gpus else "of memory"
-        return f"needs {readable(need.memory)} {where}, has {readable(memory)}"
+        return f"needs {readable_size(need.memory)} {where}, has {readable_size(memory)}"
     return None
 
 
@@ -200,7 +198,7 @@ def read_quantity(text: str | None) -> int | None:
     None if in neither.
     """
     found = _QUANTITY.fullmatch(text.strip()) if text else None
-    return int(float(found[1]) * _UNITS[found[2]]) if found else None
+    return int(float(found[1]) * UNITS[f"{found[2]}B".replace("k", "K")]) if found else None
 
 
 def _gpus(count: int) -> str:

@@ -15,9 +15,10 @@ from openllm.cli.given.deployment import (
 )
 from openllm.cli.given.options import format_option
 from openllm.cli.given.specs import is_bento, model_argument, read_resources, read_specs
-from openllm.cli.output import note, print_json, print_table, readable_size
+from openllm.cli.output import note, print_json, print_table
 from openllm.config.names import is_tag
 from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
 from openllm.errors import DeployError, WeightsError
 from openllm.weights.store import find_tag
 

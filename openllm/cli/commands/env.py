@@ -12,8 +12,9 @@ import click
 
 import openllm
 from openllm.cli.given.options import format_option
-from openllm.cli.output import print_json, print_table, readable_size
+from openllm.cli.output import print_json, print_table
 from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
+from openllm.config.sizes import readable_size, write_size
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import Variable
 from openllm.discovery import variants
@@ -126,7 +127,7 @@ def _default(row: Variable) -> str:
     if isinstance(default, bool):
         return "true" if default else "false"
     if row.kind == "size" and isinstance(default, int):
-        return f"{default // 2**20}MiB" if default % 2**20 == 0 else f"{default // 2**10}KiB"
+        return write_size(default)
     return str(default) if isinstance(default, str | int | float | Path) else "unset"
 
 

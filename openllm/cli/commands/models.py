@@ -6,7 +6,8 @@ import click
 
 from openllm import models
 from openllm.cli.given.options import FORMATS, format_option
-from openllm.cli.output import print_json, print_table, readable_size
+from openllm.cli.output import print_json, print_table
+from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import StoredModel, list_store
