@@ -16,7 +16,8 @@ from openllm.config.sampling import build_params, model_defaults
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import ConfigurationError, WeightsError
 from openllm.models.base import LLMConfig
-from openllm.prompt.renderer import ChatRenderer, load_tokenizer
+from openllm.prompt.renderer import ChatRenderer
+from openllm.prompt.tokenizer import load_tokenizer
 from openllm.types import SamplingParams
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.hub import Token
