@@ -18,7 +18,7 @@ import attrs
 from openllm.backends.base import BackendInfo
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
-from openllm.backends.vllm.embedding import pooler_config, pooling_type
+from openllm.backends.vllm.embedding import pooler_config
 from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_whole_steps
 from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
@@ -35,6 +35,7 @@ from openllm.hardware.fit import Room, check_room, plain_attention
 from openllm.hardware.gpus import Gpu, visible_gpus
 from openllm.hardware.shape import model_shape
 from openllm.weights.hub import config_errors
+from openllm.weights.pooling import pooling_of
 from openllm.weights.resolve import read_config, resolve_weights
 
 logger = logging.getLogger(__name__)
@@ -111,8 +112,8 @@ def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
     arguments.values.update(convert_options(named, declared))
     if spec.speculative_model is not None:
         arguments.values["speculative_config"]["model"] = str(_draft(spec, spec.speculative_model))
-    if spec.task == "embed" and (pooling := pooling_type(weights_dir, config)):
-        arguments.values.setdefault("pooler_config", pooler_config(pooling))
+    if spec.task == "embed" and "pooler_config" not in arguments.values:
+        arguments.values["pooler_config"] = pooler_config(pooling_of(weights_dir, config))
     return arguments
 
 
