@@ -27,7 +27,8 @@ from openllm.errors import (
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Endpoint, Exchange, without_paths
 from openllm.http.fields import Fields, required
-from openllm.weights.adapters import CheckedAdapter, check_mountable
+from openllm.llm.mounting import check_mountable
+from openllm.weights.adapters import CheckedAdapter
 
 if TYPE_CHECKING:
     from openllm.llm.llm import LLM

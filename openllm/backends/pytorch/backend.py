@@ -143,11 +143,11 @@ class PyTorchBackend(Backend):
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         """Errors: WeightsError when the files do not fit the model."""
-        from openllm.backends.pytorch.adapters import read_adapter
+        from openllm.backends.pytorch.adapters import load_adapter
 
         machine = self._running()
         machine.require_engine()
-        adapter = await asyncio.to_thread(read_adapter, path)
+        adapter = await asyncio.to_thread(load_adapter, path)
         key = self._mounts.new_key()
         await machine.mount(key, adapter)
         await self.unmount_adapter(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from openllm import models
+from openllm.backends.base import Backend
 from openllm.backends.select import select_packed
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
 from openllm.bento.pack.store import Stored, store_directory
@@ -43,14 +44,8 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     backend = select_packed(spec)
     pinned = pin_weights(spec) if by_reference else None
     directory = pinned.directory if pinned else fetch_weights(spec)
-    if pinned is None:
-        for adapter in spec.adapters:  # all of them before anything is written
-            check_adapter(
-                resolve_adapter(adapter),
-                directory,
-                spec.max_lora_rank,
-                uniform=backend.facts.uniform_adapters,
-            )
+    # all of them before anything is written; what stays on the Hub is not here to be compared with
+    _check_adapters(spec, None if pinned else directory, backend)
     weights = None if pinned else _store_weights(spec, directory)
     draft = None
     if spec.speculative_model:
@@ -72,15 +67,23 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
 
 
-def check_sources(spec: LLMSpec) -> None:
-    """Everything `spec` names is here (or gets fetched) and is safe to load. Errors:
-    WeightsError.
+def check_sources(spec: LLMSpec, backend: type[Backend]) -> None:
+    """Everything `spec` names is here (or gets fetched), is safe to load and can be served by
+    `backend`. Errors: WeightsError.
     """
-    directory = fetch_weights(spec)
-    for adapter in spec.adapters:
-        check_adapter(resolve_adapter(adapter), directory)
+    _check_adapters(spec, fetch_weights(spec), backend)
     if spec.speculative_model:
         fetch_weights(_draft(spec))
+
+
+def _check_adapters(spec: LLMSpec, base: Path | None, backend: type[Backend]) -> None:
+    for adapter in spec.adapters:
+        check_adapter(
+            resolve_adapter(adapter),
+            base,
+            spec.max_lora_rank,
+            uniform=backend.facts.uniform_adapters,
+        )
 
 
 def sources_of(spec: LLMSpec) -> tuple[str, ...]:
@@ -117,7 +120,9 @@ def store_source(source: str, spec: LLMSpec) -> str:
     """
     for adapter in spec.adapters:
         if adapter.source == source:
-            check_adapter(resolve_adapter(adapter), fetch_weights(spec))
+            _check_adapters(
+                attrs.evolve(spec, adapters=(adapter,)), fetch_weights(spec), select_packed(spec)
+            )
             return _store_adapter(adapter).tag
     named = spec if source == spec.model_id else _draft(spec)
     return _store_weights(named, fetch_weights(named)).tag
