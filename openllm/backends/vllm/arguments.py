@@ -57,7 +57,7 @@ class Machine:
 
     platform: str = "cuda"  # or "cpu", "rocm", ...
     gpus: int = 0  # visible ones
-    free_memory: int = 0  # bytes of RAM; 0: not known
+    free_memory: int = 0  # bytes of RAM
 
 
 @attrs.frozen

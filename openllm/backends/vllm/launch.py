@@ -23,7 +23,6 @@ from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_
 from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.launched import Launched
-from openllm.backends.vllm.machine import free_memory, total_memory
 from openllm.backends.vllm.options import convert_options
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import shorten
@@ -33,6 +32,7 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, WeightsError
 from openllm.hardware.fit import Room, check_room, plain_attention
 from openllm.hardware.gpus import Gpu, visible_gpus
+from openllm.hardware.memory import free_memory, machine_memory
 from openllm.hardware.shape import model_shape
 from openllm.weights.hub import config_errors
 from openllm.weights.pooling import pooling_of
@@ -230,7 +230,8 @@ def _devices(config: Any) -> tuple[Gpu, ...]:
     if config.parallel_config.distributed_executor_backend == "ray":
         return ()
     if config.device_config.device_type == "cpu":
-        return (Gpu(0, "CPU", total_memory(), free_memory()),) if free_memory() else ()
+        memory = machine_memory()
+        return (Gpu(0, "CPU", memory.total, memory.free),) if memory else ()
     return visible_gpus()
 
 
