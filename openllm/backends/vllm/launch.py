@@ -30,10 +30,11 @@ from openllm.backends.vllm.usable import Installation, find_installation
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, WeightsError
-from openllm.hardware.fit import Room, check_room, plain_attention
+from openllm.hardware.fit import Room, check_room
 from openllm.hardware.gpus import Gpu, visible_gpus
 from openllm.hardware.memory import free_memory, machine_memory
-from openllm.hardware.shape import model_shape
+from openllm.hardware.shape import model_shape, plain_attention
+from openllm.weights.checkpoint import weights_size
 from openllm.weights.hub import config_errors
 from openllm.weights.pooling import pooling_of
 from openllm.weights.resolve import read_config, resolve_weights
@@ -220,7 +221,7 @@ def _check_room(config: Any, weights_dir: Path) -> None:
         pipeline=parallel.pipeline_parallel_size,
         blocks=cache.num_gpu_blocks_override,
     )
-    check_room(room, model_shape(fields), weights_dir, _devices(config))
+    check_room(room, model_shape(fields), weights_size(weights_dir), _devices(config))
 
 
 def _devices(config: Any) -> tuple[Gpu, ...]:

@@ -12,7 +12,7 @@ import bentoml.legacy
 
 from openllm.bento.runner.runnable import AMD, CPU, NVIDIA, LLMRunnable
 from openllm.errors import ConfigurationError
-from openllm.hardware.assignment import visible_devices
+from openllm.hardware.gpus import visible_devices
 
 # What the numeric libraries read for the size of their thread pools.
 THREAD_VARIABLES = (

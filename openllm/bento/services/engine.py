@@ -28,7 +28,7 @@ from openllm.bento.services.worker import SHARED_CONFIG
 from openllm.config.settings import Settings, restrict_devices
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError
-from openllm.hardware.assignment import share_devices, visible_devices
+from openllm.hardware.gpus import share_devices, visible_devices
 from openllm.llm.llm import LLM
 from openllm.remote.server import EngineServer
 

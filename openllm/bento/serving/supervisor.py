@@ -22,7 +22,7 @@ from openllm.bento.serving.signals import answering
 from openllm.config.settings import Settings, foreign_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
-from openllm.hardware.assignment import share_devices, visible_devices
+from openllm.hardware.gpus import share_devices, visible_devices
 from openllm.remote.child import EnginePlan, EngineProcess
 
 logger = logging.getLogger("openllm")
