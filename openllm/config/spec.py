@@ -15,6 +15,8 @@ from openllm.facts import canonical_name, facts_of
 
 TASKS = ("generate", "embed")
 EXECUTORS = ("mp", "ray")
+# What says which model it is: no variable and no option can say it for several at once.
+IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
 
 
 @attrs.frozen
@@ -278,6 +280,21 @@ def resolve_spec(*layers: Mapping[str, Any]) -> LLMSpec:
             both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
             merged[key] = {**merged[key], **value} if both else value
     return LLMSpec.from_dict(merged)
+
+
+def identity_in(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that `layer` says and only one model can have."""
+    return tuple(field for field in IDENTITY if layer.get(field) is not None)
+
+
+def refuse_identity(environment: Mapping[str, Any], models: int) -> None:
+    """Errors: ConfigurationError where variables say for several models what only one can have."""
+    if models > 1 and (said := identity_in(environment)):
+        raise ConfigurationError(
+            f"OPENLLM_{said[0].upper()} is set, but this service has {models} models.",
+            hint="Unset it, or serve one model.",
+            param=said[0],
+        )
 
 
 def _one_of(key: str, value: str | None, allowed: tuple[str, ...]) -> None:
