@@ -17,7 +17,6 @@ from typing import Any
 
 import attrs
 
-from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.facts import facts_of
 
@@ -34,9 +33,9 @@ class Gpu:
     free: int
 
 
-def visible_gpus(mask: str | None = None) -> tuple[Gpu, ...]:
-    """The GPUs behind `mask` (default: CUDA_VISIBLE_DEVICES), in its order; empty where there is no
-    driver.
+def visible_gpus(mask: str | None) -> tuple[Gpu, ...]:
+    """The GPUs behind `mask` (what CUDA_VISIBLE_DEVICES says; None: nothing, so all of them), in
+    its order; empty where there is no driver.
     """
     nvml = _nvml()
     if nvml is None:
@@ -44,20 +43,17 @@ def visible_gpus(mask: str | None = None) -> tuple[Gpu, ...]:
     with _opened(nvml) as ready:
         if not ready:
             return ()
-        mask = Settings.from_env().visible_devices if mask is None else mask
         return tuple(_read(nvml, at, handle) for at, handle in enumerate(_handles(nvml, mask)))
 
 
-def visible_devices(mask: str | None = None) -> tuple[str, ...]:
-    """The devices this process may use, as CUDA_VISIBLE_DEVICES would name them; `mask` stands for
-    that variable.
+def visible_devices(mask: str | None) -> tuple[str, ...]:
+    """The devices behind `mask`, as CUDA_VISIBLE_DEVICES would name each; None: all GPUs of the
+    machine.
 
-    Like CUDA, stop at the first entry that is negative or empty. Without the variable: all GPUs of
-    the machine.
+    Like CUDA, stop at the first entry that is negative or empty.
     """
-    mask = Settings.from_env().visible_devices if mask is None else mask
     if mask is None:
-        return tuple(str(gpu.index) for gpu in visible_gpus())
+        return tuple(str(gpu.index) for gpu in visible_gpus(None))
     found: list[str] = []
     for entry in (part.strip() for part in mask.split(",")):
         if not entry or entry.startswith("-"):

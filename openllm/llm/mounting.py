@@ -8,13 +8,15 @@ import re
 from pathlib import Path
 
 from openllm.config.names import is_tag
+from openllm.config.settings import Settings
 from openllm.errors import AdapterNotFound, Forbidden, InvalidRequest, WeightsError
 from openllm.weights.adapters import CheckedAdapter, check_adapter
 from openllm.weights.store import find_tag
 
 
-def resolve_under_root(root: Path | None, source: str) -> Path:
-    """The directory that a request to mount `source` may mean: a store tag, or a name below `root`.
+def resolve_mountable(settings: Settings, source: str) -> Path:
+    """The directory that a request to mount `source` may mean: a store tag, or a name below the
+    adapter root.
 
     What lies outside, what is missing and what is a link out are told apart by nothing in the
     answer. Errors: InvalidRequest (an absolute path, "..", a URL), Forbidden (no root is set),
@@ -25,7 +27,7 @@ def resolve_under_root(root: Path | None, source: str) -> Path:
     )
     if is_tag(source):
         try:
-            return find_tag(source)
+            return find_tag(source, settings.bentoml_home)
         except WeightsError as error:
             raise missing from error
     parts = source.split("/")
@@ -36,12 +38,12 @@ def resolve_under_root(root: Path | None, source: str) -> Path:
             hint="Absolute paths, '..' and URLs are not taken.",
             param="source",
         )
-    if root is None:
+    if settings.adapter_root is None:
         raise Forbidden(
             "This server mounts adapters from its model store only.",
             hint="Give a tag: name:version.",
         )
-    top = root.expanduser().resolve()
+    top = settings.adapter_root.expanduser().resolve()
     directory = (top / source).resolve()
     inside = directory.is_relative_to(top) and directory.is_dir()
     if not inside or not all(file.resolve().is_relative_to(top) for file in directory.iterdir()):
@@ -50,14 +52,14 @@ def resolve_under_root(root: Path | None, source: str) -> Path:
 
 
 def check_mountable(
-    root: Path | None, source: str, base: Path, max_rank: int | None = None
+    settings: Settings, source: str, base: Path, max_rank: int | None = None
 ) -> CheckedAdapter:
-    """`resolve_under_root` and `check_adapter` for a request: what is wrong is said without a path
+    """`resolve_mountable` and `check_adapter` for a request: what is wrong is said without a path
     of this machine.
 
-    Errors: those of `resolve_under_root`; InvalidRequest when the adapter cannot be mounted.
+    Errors: those of `resolve_mountable`; InvalidRequest when the adapter cannot be mounted.
     """
-    path = resolve_under_root(root, source)
+    path = resolve_mountable(settings, source)
     try:
         return check_adapter(path, base, max_rank)
     except WeightsError as error:

@@ -25,7 +25,9 @@ ModelId = str | os.PathLike[str]  # as callers may write it
 SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
 
 
-def spec_for(model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLMSpec:
+def spec_for(
+    model: ModelId | LLMSpec | None, options: Mapping[str, Any], settings: Settings
+) -> LLMSpec:
     """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family
     says. An LLMSpec is taken as it is.
 
@@ -49,7 +51,7 @@ def spec_for(model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLM
     sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
     if sampling:
         explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
-    return resolve_model(_text(model), Layers(explicit, spec_layer()), Settings.from_env())
+    return resolve_model(_text(model), Layers(explicit, spec_layer()), settings)
 
 
 def _text(model: ModelId | None) -> str | None:

@@ -90,7 +90,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
 async def _mount(llm: LLM, request: AdapterRequest, settings: Settings) -> None:
     checked = await asyncio.to_thread(
-        check_mountable, settings.adapter_root, request.source, llm.weights_dir, llm.max_lora_rank
+        check_mountable, settings, request.source, llm.weights_dir, llm.max_lora_rank
     )
     try:
         await llm.mount_adapter(request.name, str(checked.path))

@@ -98,15 +98,15 @@ class CheckedAdapter:
         return content_digest(self.path)
 
 
-def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
-    """The local directory of an adapter: as it is, from the store, or downloaded. `check_adapter`
-    comes next.
+def resolve_adapter(adapter: AdapterSpec, home: Path, token: Token = None) -> Path:
+    """The local directory of an adapter: as it is, from the store below BentoML's `home`, or
+    downloaded. `check_adapter` comes next.
 
     Errors: ConfigurationError for a source that means nothing, WeightsError when it is not there.
     """
     kind = origin(adapter.source)
     if kind is Origin.HUB:
-        _refuse_bare_tag(adapter)
+        _refuse_bare_tag(adapter, home)
         return _from_hub(adapter, token)
     if adapter.revision is not None:
         raise ConfigurationError(
@@ -116,18 +116,18 @@ def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
         raise ConfigurationError(
             "demo is a model, no adapter.", hint="Name an adapter's directory or Hub id."
         )
-    directory = find_tag(adapter.source) if kind is Origin.STORE else expand(adapter.source)
+    directory = find_tag(adapter.source, home) if kind is Origin.STORE else expand(adapter.source)
     check_directory(directory)
     return directory.resolve()
 
 
-def _refuse_bare_tag(adapter: AdapterSpec) -> None:
+def _refuse_bare_tag(adapter: AdapterSpec, home: Path) -> None:
     """`name:version` reads as SOURCE:NAME; if the store has that tag it was meant as one."""
     tag = f"{adapter.source}:{adapter.name}"
     if not is_tag(tag):
         return
     with contextlib.suppress(WeightsError):
-        find_tag(tag)
+        find_tag(tag, home)
         raise ConfigurationError(
             f"{tag} means {adapter.source} by the name of {adapter.name}.",
             hint=f"Write {tag}:NAME.",

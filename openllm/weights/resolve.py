@@ -53,29 +53,30 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-def resolve_weights(spec: LLMSpec, token: Token = None) -> Path:
+def resolve_weights(spec: LLMSpec, home: Path, token: Token = None) -> Path:
     """The local directory that `spec.model_id` stands for, checked; a Hub id may be downloaded,
     nothing else may.
 
-    `token` is for the Hub alone; None: the Hub client's own. Errors: ConfigurationError for an id
+    `home` is BentoML's, for store tags; `token` is for the Hub alone; None: the Hub client's own.
+    Errors: ConfigurationError for an id
     that means nothing; WeightsError for what is missing, broken or unsafe.
     """
     kind = origin(spec.model_id)
     if kind is Origin.HUB:
         return _from_hub(spec, token)
-    directory = _local(spec, kind)
+    directory = _local(spec, kind, home)
     check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
     return directory
 
 
-def weights_present(spec: LLMSpec) -> bool:
+def weights_present(spec: LLMSpec, home: Path) -> bool:
     """Whether `resolve_weights` would succeed without the network. Errors: ConfigurationError."""
     kind = origin(spec.model_id)
     try:
         directory = (
             cached_snapshot(spec.model_id, spec.revision, _wanted(spec))
             if kind is Origin.HUB
-            else _local(spec, kind)
+            else _local(spec, kind, home)
         )
         if directory is None:
             return False
@@ -90,20 +91,20 @@ def can_be_fetched(spec: LLMSpec) -> bool:
     return origin(spec.model_id) is Origin.HUB
 
 
-def fetch_weights(spec: LLMSpec, token: Token = None) -> Path:
+def fetch_weights(spec: LLMSpec, home: Path, token: Token = None) -> Path:
     """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the
     disk has room.
     """
-    if can_be_fetched(spec) and not weights_present(spec):
+    if can_be_fetched(spec) and not weights_present(spec, home):
         size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
         require_room(spec.model_id, size)
         logger.info("Fetching %s from the Hub: %s.", spec.model_id, readable_size(size))
-    return resolve_weights(spec, token)
+    return resolve_weights(spec, home, token)
 
 
-def _local(spec: LLMSpec, kind: Origin) -> Path:
+def _local(spec: LLMSpec, kind: Origin, home: Path) -> Path:
     if kind is Origin.STORE:
-        return find_tag(spec.model_id)
+        return find_tag(spec.model_id, home)
     if spec.revision is not None:
         raise ConfigurationError(
             "A revision goes with a Hub id only.", hint="Drop --revision.", param="revision"

@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 
 from openllm.config.names import split_tag
-from openllm.config.settings import Settings
 from openllm.errors import WeightsError
 from openllm.weights.checkpoint import directory_size
 
+MODELS = "models"  # the store's directory below BentoML's home
 _MODEL_FILE = "model.yaml"
 _LATEST = "latest"
 
@@ -30,14 +30,14 @@ class StoredModel:
     metadata: dict[str, Any]
 
 
-def find_tag(tag: str, home: Path | None = None) -> Path:
+def find_tag(tag: str, home: Path) -> Path:
     """The directory of `name:version` in the store under `home`; the version "latest" is the one
     stored last.
 
-    `home` is $BENTOML_HOME when None. Errors: WeightsError when the store has no such tag.
+    Errors: WeightsError when the store has no such tag.
     """
     name, version = split_tag(tag) or ("", "")
-    versions = _models(home) / name
+    versions = home / MODELS / name
     if version == _LATEST and (versions / _LATEST).is_file():
         version = (versions / _LATEST).read_text(encoding="utf-8").strip()
     path = versions / version
@@ -48,16 +48,12 @@ def find_tag(tag: str, home: Path | None = None) -> Path:
     return path
 
 
-def list_store(home: Path | None = None) -> list[StoredModel]:
-    """Everything in the store under `home` ($BENTOML_HOME when None), by name, newest first."""
-    found = [_read(path.parent) for path in _models(home).glob(f"*/*/{_MODEL_FILE}")]
+def list_store(home: Path) -> list[StoredModel]:
+    """Everything in the store under `home`, by name, newest first."""
+    found = [_read(path.parent) for path in (home / MODELS).glob(f"*/*/{_MODEL_FILE}")]
     return sorted(
         found, key=lambda model: (model.tag.partition(":")[0], -_stamp(model.created), model.tag)
     )
-
-
-def _models(home: Path | None) -> Path:
-    return (home or Settings.from_env().bentoml_home) / "models"
 
 
 def _read(path: Path) -> StoredModel:

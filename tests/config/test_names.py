@@ -41,15 +41,17 @@ def test_a_path_is_a_path_in_every_room(name: str, tmp_path: Path) -> None:
     assert AdapterSpec.parse(f"{name}@b").source == f"{name}@b"  # no revision: it is no Hub id
     assert AdapterSpec.parse(f"{name}:fr") == AdapterSpec("fr", name)
     assert resolve_model(name, Layers(), Settings(bentoml_home=tmp_path)).model_id == name
-    assert spec_for(Path(name), {}).model_id == name
+    assert spec_for(Path(name), {}, Settings()).model_id == name
     with pytest.raises(WeightsError, match="There is no directory"):
-        resolve_weights(LLMSpec(model_id=name))
+        resolve_weights(LLMSpec(model_id=name), tmp_path)
 
 
 @pytest.mark.parametrize("name", NO_PATHS)
 def test_what_only_looks_like_one_is_none(name: str) -> None:
     assert not is_path(name)
-    assert spec_for(Path(name), {}).model_id == f"./{name}"  # a Path says itself that it is one
+    assert (
+        spec_for(Path(name), {}, Settings()).model_id == f"./{name}"
+    )  # a Path says itself that it is one
 
 
 def test_a_directory_called_demo_is_not_the_demo_model(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.hardware.gpus import (
     replica_gpus,
@@ -29,14 +30,14 @@ def names(mask: str | None = None) -> list[str]:
 
 def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     drive(monkeypatch, None)
-    assert visible_gpus() == ()
+    assert visible_gpus(None) == ()
 
 
 def test_all_are_visible_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     drive(monkeypatch, GPUS)
     assert names() == ["A", "B", "C"]
-    first = visible_gpus()[0]
+    first = visible_gpus(None)[0]
     assert (first.index, first.total, first.free) == (0, GPUS[0].total, GPUS[0].free)
 
 
@@ -58,7 +59,7 @@ def test_the_mask_picks_and_orders(
     drive(monkeypatch, GPUS)
     assert names(mask) == seen
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
-    assert names() == seen
+    assert names(Settings.from_env().visible_devices) == seen
 
 
 def test_indices_count_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +118,7 @@ def test_an_engine_uses_the_ones_its_spec_says(
     monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], used: str
 ) -> None:
     drive(monkeypatch, GPUS)
-    found = used_gpus(LLMSpec(model_id="./m", **fields), visible_gpus())
+    found = used_gpus(LLMSpec(model_id="./m", **fields), visible_gpus(None))
     assert "".join(gpu.name for gpu in found) == used
 
 

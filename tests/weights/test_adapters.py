@@ -12,6 +12,7 @@ from openllm.config.spec import AdapterSpec
 from openllm.errors import ConfigurationError, WeightsError
 from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
 from tests.adapters import CONFIG, REFUSED, WEIGHTS, change, rename
+from tests.checkpoints import HOME
 from tests.hub import FakeHub
 from tests.tiny import write_adapter, write_gpt2, write_llama
 
@@ -182,36 +183,35 @@ def test_a_model_is_no_adapter(base):
 
 
 def test_an_adapter_in_a_directory(made, monkeypatch):
-    assert resolve_adapter(AdapterSpec("a", str(made))) == made
+    assert resolve_adapter(AdapterSpec("a", str(made)), HOME) == made
     monkeypatch.chdir(made.parent)
-    assert resolve_adapter(AdapterSpec.parse("./plain:b")) == made
-    assert resolve_adapter(AdapterSpec.parse("plain")) == made
+    assert resolve_adapter(AdapterSpec.parse("./plain:b"), HOME) == made
+    assert resolve_adapter(AdapterSpec.parse("plain"), HOME) == made
     with pytest.raises(WeightsError, match="There is no directory"):
-        resolve_adapter(AdapterSpec("a", "./nowhere"))
+        resolve_adapter(AdapterSpec("a", "./nowhere"), HOME)
     with pytest.raises(ConfigurationError, match="revision"):
-        resolve_adapter(AdapterSpec("a", "./plain", "main"))
+        resolve_adapter(AdapterSpec("a", "./plain", "main"), HOME)
     with pytest.raises(ConfigurationError, match="demo is a model"):
-        resolve_adapter(AdapterSpec("a", "demo"))
+        resolve_adapter(AdapterSpec("a", "demo"), HOME)
 
 
 @pytest.fixture
-def store(tmp_path, made, monkeypatch):
-    home = tmp_path / "bentoml"
-    stored = Path(shutil.copytree(made, home / "models" / "pirate" / "abcd"))
+def home(tmp_path, made):
+    """A store with one adapter, pirate:abcd."""
+    stored = Path(shutil.copytree(made, tmp_path / "bentoml" / "models" / "pirate" / "abcd"))
     (stored / "model.yaml").write_text("name: pirate\nversion: abcd\n")
-    monkeypatch.setenv("BENTOML_HOME", str(home))
-    return stored
+    return tmp_path / "bentoml"
 
 
-def test_an_adapter_in_the_store(store, base):
-    assert check_adapter(resolve_adapter(AdapterSpec("a", "pirate:abcd")), base).rank == 4
+def test_an_adapter_in_the_store(home, base):
+    assert check_adapter(resolve_adapter(AdapterSpec("a", "pirate:abcd"), home), base).rank == 4
     with pytest.raises(WeightsError, match="no pirate:9"):
-        resolve_adapter(AdapterSpec("a", "pirate:9"))
-    assert resolve_adapter(AdapterSpec.parse("pirate:abcd:a")).name == "abcd"
+        resolve_adapter(AdapterSpec("a", "pirate:9"), home)
+    assert resolve_adapter(AdapterSpec.parse("pirate:abcd:a"), home).name == "abcd"
     with pytest.raises(
         ConfigurationError, match="Write pirate:abcd:NAME"
     ):  # it reads as SOURCE:NAME
-        resolve_adapter(AdapterSpec.parse("pirate:abcd"))
+        resolve_adapter(AdapterSpec.parse("pirate:abcd"), home)
 
 
 def test_an_adapter_on_the_hub(tmp_path, made, base, monkeypatch):
@@ -219,10 +219,10 @@ def test_an_adapter_on_the_hub(tmp_path, made, base, monkeypatch):
         hub.connect(monkeypatch, tmp_path / "hf")
         old = hub.add("org/pirate", made)
         hub.add("org/pirate", {CONFIG: b"{}", "adapter_model.bin": b"x", "optimizer.pt": b"x"})
-        directory = resolve_adapter(AdapterSpec.parse(f"org/pirate@{old}:fr"))
+        directory = resolve_adapter(AdapterSpec.parse(f"org/pirate@{old}:fr"), HOME)
         assert directory.name == old
         assert check_adapter(directory, base).rank == 4
         with pytest.raises(WeightsError, match=r"org/pirate/adapter_model\.bin is a pickled"):
-            resolve_adapter(AdapterSpec.parse("org/pirate"))
+            resolve_adapter(AdapterSpec.parse("org/pirate"), HOME)
         with pytest.raises(WeightsError, match="The Hub has no model org/none"):
-            resolve_adapter(AdapterSpec.parse("org/none"))
+            resolve_adapter(AdapterSpec.parse("org/none"), HOME)

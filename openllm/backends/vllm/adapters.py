@@ -93,15 +93,15 @@ def _load_error(name: str, path: Path | str, error: BaseException) -> OpenLLMErr
     )
 
 
-def adapter_ranks(adapters: Sequence[AdapterSpec]) -> list[int]:
+def adapter_ranks(adapters: Sequence[AdapterSpec], home: Path) -> list[int]:
     """The ranks of these adapters; the engine's buffers follow from them. What cannot be read is
     left out.
     """
-    return [rank for adapter in adapters if (rank := _rank(adapter)) is not None]
+    return [rank for adapter in adapters if (rank := _rank(adapter, home)) is not None]
 
 
-def _rank(adapter: AdapterSpec) -> int | None:
+def _rank(adapter: AdapterSpec, home: Path) -> int | None:
     try:
-        return read_adapter(resolve_adapter(adapter)).rank
+        return read_adapter(resolve_adapter(adapter, home)).rank
     except OpenLLMError:
         return None  # mounting it says what is wrong with it

@@ -37,9 +37,11 @@ class Installation:
     fault: str | None = None
 
 
-def unusable(spec: LLMSpec) -> str | None:
-    """Why vLLM cannot serve `spec` here, with the remedy; None when it can."""
-    gpus = visible_gpus()
+def unusable(spec: LLMSpec, mask: str | None) -> str | None:
+    """Why vLLM cannot serve `spec` here, on the GPUs behind `mask` (see `visible_gpus`), with the
+    remedy; None when it can.
+    """
+    gpus = visible_gpus(mask)
     installation = find_installation()
     if installation is None:
         return f"vLLM is not installed. {INSTALL['cuda' if gpus else 'cpu']}."

@@ -14,6 +14,7 @@ from openllm.backends.base import Backend
 from openllm.backends.select import select_packed
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
 from openllm.bento.pack.store import Stored, store_directory
+from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.checkpoint import file_digests
@@ -32,7 +33,7 @@ class Packed:
     pinned: Pinned | None = None  # the weights, where they stay on the Hub
 
 
-def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
+def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) -> Packed:
     """Store everything `spec` names, and settle what was left open: backend, family and the name
     requests use.
 
@@ -41,16 +42,16 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
 
     Errors: WeightsError, BuildError, ConfigurationError, MissingDependency.
     """
-    backend = select_packed(spec)
+    backend, home = select_packed(spec, settings), settings.bentoml_home
     pinned = pin_weights(spec) if by_reference else None
-    directory = pinned.directory if pinned else fetch_weights(spec)
+    directory = pinned.directory if pinned else fetch_weights(spec, home)
     # all of them before anything is written; what stays on the Hub is not here to be compared with
-    _check_adapters(spec, None if pinned else directory, backend)
+    _check_adapters(spec, None if pinned else directory, backend, home)
     weights = None if pinned else _store_weights(spec, directory)
     draft = None
     if spec.speculative_model:
-        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec)))
-    adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)
+        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec), home))
+    adapters = tuple(_store_adapter(adapter, home) for adapter in spec.adapters)
     packed = attrs.evolve(
         spec,
         model_id=weights.tag if weights else spec.model_id,
@@ -67,23 +68,19 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
 
 
-def check_sources(spec: LLMSpec, backend: type[Backend]) -> None:
+def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> None:
     """Everything `spec` names is here (or gets fetched), is safe to load and can be served by
     `backend`. Errors: WeightsError.
     """
-    _check_adapters(spec, fetch_weights(spec), backend)
+    _check_adapters(spec, fetch_weights(spec, home), backend, home)
     if spec.speculative_model:
-        fetch_weights(_draft(spec))
+        fetch_weights(_draft(spec), home)
 
 
-def _check_adapters(spec: LLMSpec, base: Path | None, backend: type[Backend]) -> None:
+def _check_adapters(spec: LLMSpec, base: Path | None, backend: type[Backend], home: Path) -> None:
     for adapter in spec.adapters:
-        check_adapter(
-            resolve_adapter(adapter),
-            base,
-            spec.max_lora_rank,
-            uniform=backend.facts.uniform_adapters,
-        )
+        path = resolve_adapter(adapter, home)
+        check_adapter(path, base, spec.max_lora_rank, uniform=backend.facts.uniform_adapters)
 
 
 def sources_of(spec: LLMSpec) -> tuple[str, ...]:
@@ -114,18 +111,18 @@ def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
     )
 
 
-def store_source(source: str, spec: LLMSpec) -> str:
+def store_source(source: str, spec: LLMSpec, settings: Settings) -> str:
     """Store the one source of `spec` that is called `source`; its tag. Errors: those of
     `pack_spec`.
     """
+    home = settings.bentoml_home
     for adapter in spec.adapters:
         if adapter.source == source:
-            _check_adapters(
-                attrs.evolve(spec, adapters=(adapter,)), fetch_weights(spec), select_packed(spec)
-            )
-            return _store_adapter(adapter).tag
+            alone = attrs.evolve(spec, adapters=(adapter,))
+            _check_adapters(alone, fetch_weights(spec, home), select_packed(spec, settings), home)
+            return _store_adapter(adapter, home).tag
     named = spec if source == spec.model_id else _draft(spec)
-    return _store_weights(named, fetch_weights(named)).tag
+    return _store_weights(named, fetch_weights(named, home)).tag
 
 
 def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec, Path | None]:
@@ -160,8 +157,8 @@ def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
     )
 
 
-def _store_adapter(adapter: AdapterSpec) -> Stored:
-    directory = resolve_adapter(adapter)
+def _store_adapter(adapter: AdapterSpec, home: Path) -> Stored:
+    directory = resolve_adapter(adapter, home)
     if origin(adapter.source) is Origin.STORE:
         return _stored_already(directory)
     metadata = {**_provenance(adapter.source, directory), "kind": "lora"}

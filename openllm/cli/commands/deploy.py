@@ -38,6 +38,7 @@ class Request:
     wait: bool
     seconds: float
     output: str
+    settings: Settings
 
 
 @click.command()
@@ -76,7 +77,8 @@ def command(
     openllm deploy demo:latest --dry-run
     """
     wanted = given_deployment(options)
-    request = Request(model, recipe, wanted, options["wait"], options["timeout"], output)
+    waiting = options["wait"], options["timeout"]
+    request = Request(model, recipe, wanted, *waiting, output, Settings.from_env())
     if model is None and recipe is None and not instance_types:
         raise DeployError(
             "Nothing to deploy is named.", hint="Give a Bento's tag, a recipe or a model."
@@ -132,7 +134,9 @@ def _rehearse(request: Request) -> None:
     from openllm.bento.cloud.instances import choose
 
     account = None
-    if request.options.instance_type is None or _is_elsewhere(request.model):
+    if request.options.instance_type is None or _is_elsewhere(
+        request.model, request.settings.bentoml_home
+    ):
         try:
             account = _connect(request)
         except DeployError as error:
@@ -186,12 +190,12 @@ def _connect(request: Request) -> Account:
 
 def _tag(request: Request) -> str:
     """The Bento that is meant; a recipe or model is made one."""
-    settings = Settings.from_env()
+    settings = request.settings
     model, recipe = request.model, request.recipe
     if (
         model is not None
         and recipe is None
-        and (is_bento(model, settings.bentoml_home) or _is_elsewhere(model))
+        and (is_bento(model, settings.bentoml_home) or _is_elsewhere(model, settings.bentoml_home))
     ):
         return model
     specs = read_specs(model, recipe, {}, settings)
@@ -205,11 +209,10 @@ def _tag(request: Request) -> str:
     return result.tag
 
 
-def _is_elsewhere(model: str | None) -> bool:
+def _is_elsewhere(model: str | None, home: Path) -> bool:
     """Whether `model` is written like a tag, but neither of a Bento nor of a model on this
     machine.
     """
-    home = Settings.from_env().bentoml_home
     if model is None or not is_tag(model) or is_bento(model, home):
         return False
     try:

@@ -28,7 +28,9 @@ def command(model: str, text: str, system: str | None, **options: Any) -> None:
     from openllm.types import Conversation, Message
     from openllm.weights.origin import named_directory
 
-    (spec,) = read_specs(model, None, given_spec(options), Settings.from_env())
+    settings = Settings.from_env()
+    (spec,) = read_specs(model, None, given_spec(options), settings)
     said = (*([Message("system", system)] if system is not None else []), Message("user", text))
     directory = named_directory(spec.model_id)  # it need not hold weights for this
-    click.echo(LLM.from_spec(spec, directory).renderer.render(Conversation(said)))
+    llm = LLM.from_spec(spec, directory, settings=settings)
+    click.echo(llm.renderer.render(Conversation(said)))

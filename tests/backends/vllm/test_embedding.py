@@ -9,6 +9,7 @@ import pytest
 
 from openllm.backends.vllm.embedding import used_pooling
 from openllm.backends.vllm.launch import plan_arguments
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
 from openllm.weights.checkpoint import read_config
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.vllm
 
 def planned(path: Path) -> str | None:
     spec = LLMSpec(model_id=str(path), task="embed")
-    return used_pooling(plan_arguments(spec, path).values["pooler_config"])
+    return used_pooling(plan_arguments(spec, path, Settings()).values["pooler_config"])
 
 
 @pytest.mark.parametrize(
