@@ -32,6 +32,7 @@ from transformers import (
 
 from openllm.backends.pytorch.backend import BACKEND
 from openllm.backends.stream import deltas
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.types import SamplingParams, TokenRequest
 
@@ -177,7 +178,7 @@ async def measure(path: Path, options: argparse.Namespace) -> None:
     spec = LLMSpec(
         model_id=str(path), dtype=options.dtype, device=options.device, enable_prefix_caching=False
     )
-    backend = BACKEND(spec, path)
+    backend = BACKEND(spec, path, Settings.from_env())
     await backend.start()
     try:
         for streams in options.streams:

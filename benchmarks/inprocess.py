@@ -22,6 +22,7 @@ import attrs
 from benchmarks.loadgen import Answer, Load, prompts, summed
 from openllm.answer.generation import join_text
 from openllm.backends.stream import deltas, pull
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.types import GenerationRequest, SamplingParams, TokenRequest, new_request_id
 
@@ -39,7 +40,8 @@ async def asyncllm(spec: LLMSpec) -> AsyncIterator[Ask]:
     """vLLM's own front, as it is: the configuration `vllm serve` uses, its loggers off."""
     from openllm.backends.vllm.launch import engine_config, plan_arguments
 
-    config = engine_config(plan_arguments(spec, Path(spec.model_id)))
+    settings = Settings.from_env()
+    config = engine_config(plan_arguments(spec, Path(spec.model_id), settings))
     from vllm.sampling_params import RequestOutputKind
     from vllm.sampling_params import SamplingParams as VllmSamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -62,7 +64,8 @@ async def asyncllm(spec: LLMSpec) -> AsyncIterator[Ask]:
 async def backend(spec: LLMSpec) -> AsyncIterator[Ask]:
     from openllm.backends.select import select_backend
 
-    engine = select_backend(spec)[0](spec, Path(spec.model_id))
+    settings = Settings.from_env()
+    engine = select_backend(spec, settings)[0](spec, Path(spec.model_id), settings)
     await engine.start()
 
     async def ask(prompt: list[int], answer: int) -> AsyncIterator[int]:

@@ -26,6 +26,7 @@ from typing import Any
 import attrs
 
 from benchmarks.shapes import ROOT, ensure_model
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.hardware.gpus import visible_gpus
 from openllm.llm.llm import LLM
@@ -92,7 +93,7 @@ def side(args: argparse.Namespace, model: Path, gpus: int | None) -> subprocess.
         str(gpus or 0),
     ]
     command += ["--prompts", str(args.prompts), "--answer", str(args.answer), "--dtype", args.dtype]
-    seen = visible_gpus()
+    seen = visible_gpus(Settings.from_env().visible_devices)
     alone = {"CUDA_VISIBLE_DEVICES": str(len(seen) - 1)} if gpus and seen else {}
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, **alone})
 

@@ -28,6 +28,7 @@ import uvloop
 from benchmarks import loadgen
 from benchmarks.systems import answers, free_port
 from openllm.backends.base import Backend
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.llm.llm import LLM
 from openllm.remote.child import ChildBackend
@@ -78,7 +79,7 @@ async def hop_rates(backend: str, args: argparse.Namespace) -> tuple[float, floa
 
 
 def in_child(spec: LLMSpec, place: Path) -> tuple[Backend, str]:
-    return ChildBackend(spec, place), "for the measurement"
+    return ChildBackend(spec, place, Settings.from_env()), "for the measurement"
 
 
 def measure_hop(backend: str, args: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ import attrs
 from benchmarks.report import Outcome, report, row
 from benchmarks.shapes import ensure_model
 from benchmarks.systems import CPU_CACHE, SYSTEMS, Plan, System, start_system
+from openllm.config.settings import Settings
 from openllm.hardware.gpus import visible_gpus
 
 TOGETHER_SHARE, TOGETHER_CACHE = 0.15, 8 << 30  # of each vLLM, so that several fit on one GPU
@@ -90,7 +91,7 @@ def wait_for_memory(patience: float = 30.0) -> None:
     """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and any(
-        gpu.free < 0.95 * gpu.total for gpu in visible_gpus()
+        gpu.free < 0.95 * gpu.total for gpu in visible_gpus(Settings.from_env().visible_devices)
     ):
         time.sleep(0.5)
 
@@ -132,7 +133,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     model = args.model or ensure_model(
         Path(tempfile.gettempdir()) / f"openllm-bench-{shape}", shape
     )
-    cpu = not visible_gpus()
+    cpu = not visible_gpus(Settings.from_env().visible_devices)
     return Plan(
         model=model,
         shape=shape,

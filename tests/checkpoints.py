@@ -9,6 +9,7 @@ from typing import Any
 
 from openllm.config.spec import LLMSpec
 
+HOME = Path("/no/bentoml")  # of tests that name no store tag
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 4}
 
 

@@ -14,7 +14,7 @@ import openllm
 from openllm import models
 from openllm.backends.base import Backend
 from openllm.backends.select import find_backend, select_backend
-from openllm.config.settings import spec_layer
+from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import TASKS, LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, UnsupportedCombination
 from openllm.facts import Facts, all_facts, backend_names, canonical_name, facts_of
@@ -118,7 +118,7 @@ def test_what_the_facts_rule_out_is_refused_before_anything_loads(
     fields: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        select_backend(LLMSpec(model_id="a", backend="flax", **fields))
+        select_backend(LLMSpec(model_id="a", backend="flax", **fields), Settings())
     assert str(caught.value) == f"{says} Or take --backend vllm or --backend pytorch."
 
 

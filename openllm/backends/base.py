@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from openllm.backends.residency import LocalResidency, Residency
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
 from openllm.facts import Facts
@@ -58,9 +59,11 @@ class Backend(abc.ABC):
 
     facts: ClassVar[Facts]
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
+    def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
+        """`settings` are those of this process, as its door has read them; None: the defaults."""
         self.spec = spec
         self.weights_dir = weights_dir
+        self.settings = settings or Settings()
 
     @property
     def name(self) -> str:
@@ -69,17 +72,17 @@ class Backend(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def unusable(cls, spec: LLMSpec) -> str | None:
+    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         """Why this backend cannot run here, as one sentence that names the remedy; None when it
         can. No imports.
         """
 
     @classmethod
-    def unpackable(cls, spec: LLMSpec) -> str | None:
+    def unpackable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         """As `unusable`, for a Bento that is served elsewhere: the devices that are here do not
         count.
         """
-        return cls.unusable(spec)
+        return cls.unusable(spec, settings)
 
     @classmethod
     def cpu_build(cls) -> str | None:
@@ -89,7 +92,7 @@ class Backend(abc.ABC):
         return None
 
     @classmethod
-    def broken(cls, spec: LLMSpec) -> str | None:
+    def broken(cls, spec: LLMSpec, settings: Settings) -> str | None:
         """Why the engine's packages do not import, found by importing them; None when they do.
         Takes seconds.
         """

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from openllm import models
 from openllm.backends.base import Backend
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.discovery import Variant, load, variants
 from openllm.errors import BrokenExtension, ConfigurationError, MissingDependency, option, say
@@ -16,26 +17,30 @@ from openllm.facts import GROUP, all_facts, facts_of
 MODULE = "backend"  # of a backend's package; it exports BACKEND
 
 
-def select_backend(spec: LLMSpec, *, sure: bool = False) -> tuple[type[Backend], str]:
+def select_backend(
+    spec: LLMSpec, settings: Settings, *, sure: bool = False
+) -> tuple[type[Backend], str]:
     """The backend for `spec`, and one line that says which it is and why.
 
     `sure` imports the engine, too: for the process that will run it. Without it nothing is imported
     to look. Errors: ConfigurationError when the backend asked for cannot run here (the message
     names the remedy), MissingDependency when none can.
     """
-    return _forced(spec, spec.backend, sure) if spec.backend else _first_usable(spec, sure)
+    if spec.backend is not None:
+        return _forced(spec, spec.backend, settings, sure)
+    return _first_usable(spec, settings, sure)
 
 
-def select_packed(spec: LLMSpec) -> type[Backend]:
+def select_packed(spec: LLMSpec, settings: Settings) -> type[Backend]:
     """The backend of a Bento of `spec`: the one asked for, also where only other machines can run
     it, else as above.
 
     Errors: those of `select_backend`.
     """
     if spec.backend is None:
-        return select_backend(spec)[0]
+        return select_backend(spec, settings)[0]
     backend = find_backend(spec.backend)
-    if reason := _unfit(spec, spec.backend) or backend.unpackable(spec):
+    if reason := _unfit(spec, spec.backend) or backend.unpackable(spec, settings):
         raise ConfigurationError(
             f"The {spec.backend} backend cannot go into a Bento here: {reason}", param="backend"
         )
@@ -50,7 +55,7 @@ def find_backend(name: str) -> type[Backend]:
     return load(variants(GROUP)[name], _read, MODULE)
 
 
-def obstacle(spec: LLMSpec, name: str, *, sure: bool = False) -> str | None:
+def obstacle(spec: LLMSpec, name: str, settings: Settings, *, sure: bool = False) -> str | None:
     """Why the backend called `name` cannot serve `spec` in this process; None when it can."""
     if reason := _unfit(spec, name):
         return reason
@@ -58,7 +63,8 @@ def obstacle(spec: LLMSpec, name: str, *, sure: bool = False) -> str | None:
         backend = find_backend(name)
     except BrokenExtension as error:
         return str(error)
-    return backend.unusable(spec) or (backend.broken(spec) if sure else None)
+    reason = backend.unusable(spec, settings)
+    return backend.broken(spec, settings) if reason is None and sure else reason
 
 
 def _read(variant: Variant, module: ModuleType) -> type[Backend]:
@@ -78,8 +84,8 @@ def _unfit(spec: LLMSpec, name: str) -> str | None:
     return None
 
 
-def _forced(spec: LLMSpec, name: str, sure: bool) -> tuple[type[Backend], str]:
-    if reason := obstacle(spec, name, sure=sure):
+def _forced(spec: LLMSpec, name: str, settings: Settings, sure: bool) -> tuple[type[Backend], str]:
+    if reason := obstacle(spec, name, settings, sure=sure):
         others = " or ".join(option("backend", other) for other in _tried(spec) if other != name)
         raise ConfigurationError(
             f"The {name} backend cannot run here: {reason}",
@@ -89,10 +95,10 @@ def _forced(spec: LLMSpec, name: str, sure: bool) -> tuple[type[Backend], str]:
     return find_backend(name), f"Backend {name}: it was asked for."
 
 
-def _first_usable(spec: LLMSpec, sure: bool) -> tuple[type[Backend], str]:
+def _first_usable(spec: LLMSpec, settings: Settings, sure: bool) -> tuple[type[Backend], str]:
     reasons: list[str] = []
     for name in _tried(spec):
-        reason = obstacle(spec, name, sure=sure)
+        reason = obstacle(spec, name, settings, sure=sure)
         if reason is None:
             why = " ".join(reasons) if reasons else "it is usable here."
             return find_backend(name), say(f"Backend {name}: {why}")

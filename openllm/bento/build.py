@@ -26,9 +26,9 @@ from openllm.bento.pack.files import explain, size_on_disk
 from openllm.bento.pack.names import check_name, check_specs, check_text, tag_name
 from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
-from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec, served_name
+from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec
 from openllm.bento.pack.store import Stored, publish, workshop
-from openllm.config.settings import process_environment
+from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
 
@@ -76,30 +76,31 @@ class BentoPlan:
 
 
 def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = None) -> BuildResult:
-    """Pack `specs` into one Bento in BentoML's store.
+    """Pack `specs` into one Bento in BentoML's store, as the settings of this process say.
 
     Errors: WeightsError and ConfigurationError for a model that cannot work, BuildError for the
     rest (no room on the disk, a package that is missing here, something secret that would go into
     the Bento). Nothing is kept by halves.
     """
-    options = options or BuildOptions()
+    options, settings = options or BuildOptions(), Settings.from_env()
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     merged = merge_document([spec.to_dict() for spec in wanted], {})
     check_specs(merged)
     _check_gpus(merged, options.resources)
-    name = check_name(options.name or tag_name(served_name(merged[0])))
+    name = check_name(options.name or tag_name(merged[0].served_name))
     hashes = {}
     if options.hashes:
-        pins = LockedImage.for_specs(merged).lock().pins
+        pins = LockedImage.for_specs(merged, settings).lock().pins
         hashes = {HASHES: write_hashes(fetch_hashes(pins))}
-    packed = [pack_spec(spec, by_reference=options.by_reference) for spec in merged]
+    packed = [pack_spec(spec, settings, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
     project = {
         SERVICE: render_service(name),
         DOCUMENT: write_document(ready, options.resources),
         **hashes,
     }
-    tag = bentoml.Tag(name, _version(name, project, ready, options))
+    image = LockedImage.for_specs(ready, settings)
+    tag = bentoml.Tag(name, _version(name, project, image, options))
     try:
         path, new = Path(bentoml.bentos.get(tag).path), False
     except NotFound:
@@ -129,13 +130,13 @@ def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
 
 
 def _version(
-    name: str, project: Mapping[str, str], specs: tuple[LLMSpec, ...], options: BuildOptions
+    name: str, project: Mapping[str, str], image: LockedImage, options: BuildOptions
 ) -> str:
     """The digest of all that goes into the Bento."""
     parts = {
         "project": project,
-        "readme": render_readme(name, specs),
-        "image": LockedImage.for_specs(specs).fingerprint(),
+        "readme": render_readme(name, image.specs),
+        "image": image.fingerprint(),
         "wheel": wheel_record(),
         "bentoml": bentoml.__version__,
         "labels": options.labels,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from openllm.bento.services.dependency import LLMDependency
 from openllm.bento.services.engine import make_engine_service
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
@@ -31,8 +32,9 @@ def depends(model: ModelLike, *, name: str | None = None, **config: Any) -> LLM:
     service, `config` what `bentoml.service` takes for it (`resources`, `envs`). Where BentoML
     starts no processes (development mode, tests), the engine runs in the service's own.
     """
-    spec = _spec(model)
-    engine = make_engine_service(name or _service_name(spec), (spec,), 0, **config)
+    settings = Settings.from_env()
+    spec = _spec(model, settings)
+    engine = make_engine_service(name or _service_name(spec), (spec,), 0, settings, **config)
     descriptor: Any = LLMDependency(engine)
     llm: LLM = descriptor  # which is what it gives to whoever reads the attribute
     return llm
@@ -54,7 +56,8 @@ def service(*models: ModelLike, **config: Any) -> Callable[[type[Any]], OwnServi
     """
     from openllm.bento.services.own import make_own_service
 
-    specs = tuple(_spec(model) for model in models)
+    settings = Settings.from_env()
+    specs = tuple(_spec(model, settings) for model in models)
     names = [spec.served_name for spec in specs]
     if not names:
         raise ConfigurationError("There is no model to serve.", hint="Name at least one.")
@@ -63,9 +66,10 @@ def service(*models: ModelLike, **config: Any) -> Callable[[type[Any]], OwnServi
             f"Two models are called {twice[0]!r}.", hint="Give one of them another name."
         )
     services = [
-        make_engine_service(_service_name(spec), specs, at) for at, spec in enumerate(specs)
+        make_engine_service(_service_name(spec), specs, at, settings)
+        for at, spec in enumerate(specs)
     ]
-    return lambda inner: make_own_service(inner, services, config)
+    return lambda inner: make_own_service(inner, services, settings, config)
 
 
 def _service_name(spec: LLMSpec) -> str:
@@ -73,10 +77,10 @@ def _service_name(spec: LLMSpec) -> str:
     return "".join(letters) + "_engine"
 
 
-def _spec(model: ModelLike) -> LLMSpec:
+def _spec(model: ModelLike, settings: Settings) -> LLMSpec:
     if isinstance(model, LLMSpec):
         return model
     if isinstance(model, str):
-        return LLM(model).spec
+        return LLM(model, settings=settings).spec
     spec: LLMSpec = model.spec
     return spec

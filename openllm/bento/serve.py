@@ -43,8 +43,7 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
         TemporaryDirectory(prefix="openllm-") as folder,
     ):
         for spec in wanted:
-            check_sources(spec)
-            select_backend(spec)
+            check_sources(spec, select_backend(spec, settings)[0], settings.bentoml_home)
         write_project(Path(folder), wanted)
         host, port = listener.getsockname()[:2]
         logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -32,13 +32,3 @@ def note(text: str) -> None:
     """One line of progress; what would not print stands there as a question mark."""
     said = say(text, FLAGS)
     click.echo("".join(each if each.isprintable() else "?" for each in said), err=True)
-
-
-def readable_size(size: int) -> str:
-    """Bytes for people: 1.5 GiB."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"

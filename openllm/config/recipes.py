@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import openllm
-
 SUFFIX = ".yaml"
 
 
 def recipe_directory() -> Path:
     """`_bentos` of an installed openllm, `bentos` of a checkout."""
-    package = Path(openllm.__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "_bentos"
     return inside if inside.is_dir() else package.parent / "bentos"
 

@@ -8,12 +8,15 @@ from typing import Any, Self
 
 import attrs
 
+from openllm.config.names import is_path, last_part, split_tag
 from openllm.discovery import did_you_mean
 from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination, call, option
 from openllm.facts import canonical_name, facts_of
 
 TASKS = ("generate", "embed")
 EXECUTORS = ("mp", "ray")
+# What says which model it is: no variable and no option can say it for several at once.
+IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
 
 
 @attrs.frozen
@@ -33,24 +36,16 @@ class AdapterSpec:
         """
         source, name = text, ""
         head, colon, tail = text.rpartition(":")
-        drive = len(head) == 1 and tail.startswith(("/", "\\"))
-        if colon and not drive and not ("/" in tail or "\\" in tail):
+        if colon and tail == last_part(tail):
             source, name = head, tail
         source, _, revision = source.partition("@") if not is_path(source) else (source, "", "")
-        name = name or source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        name = name or last_part(source)
         if not source or not name:
             raise ConfigurationError(
                 f"{option('adapters')} {text!r} names no adapter.",
                 hint="Write SOURCE or SOURCE:NAME.",
             )
         return cls(name, source, revision or None)
-
-
-def is_path(source: str) -> bool:
-    """Whether `source` is written as a local path (POSIX, home or Windows) and so can be no Hub id
-    or tag.
-    """
-    return source.startswith((".", "/", "~")) or "\\" in source or source[1:3] == ":/"
 
 
 def _positive(spec: LLMSpec, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -215,13 +210,15 @@ class LLMSpec:
 
     @property
     def served_name(self) -> str:
-        """What requests write in `model`: `name`, else the last part of a path, else the id
-        itself.
+        """What requests write in `model`: `name`, else the last part of a path, the name of a store
+        tag, or the Hub id.
         """
         if self.name:
             return self.name
-        path = self.model_id.replace("\\", "/").rstrip("/")
-        return path.rpartition("/")[2] if is_path(self.model_id) else self.model_id
+        if is_path(self.model_id):
+            return last_part(self.model_id)
+        tag = split_tag(self.model_id)
+        return tag[0] if tag else self.model_id
 
     def to_dict(self) -> dict[str, Any]:
         """Only what differs from the defaults, as JSON types."""
@@ -284,6 +281,21 @@ def resolve_spec(*layers: Mapping[str, Any]) -> LLMSpec:
             both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
             merged[key] = {**merged[key], **value} if both else value
     return LLMSpec.from_dict(merged)
+
+
+def identity_in(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that `layer` says and only one model can have."""
+    return tuple(field for field in IDENTITY if layer.get(field) is not None)
+
+
+def refuse_identity(environment: Mapping[str, Any], models: int) -> None:
+    """Errors: ConfigurationError where variables say for several models what only one can have."""
+    if models > 1 and (said := identity_in(environment)):
+        raise ConfigurationError(
+            f"OPENLLM_{said[0].upper()} is set, but this service has {models} models.",
+            hint="Unset it, or serve one model.",
+            param=said[0],
+        )
 
 
 def _one_of(key: str, value: str | None, allowed: tuple[str, ...]) -> None:

@@ -13,13 +13,11 @@ from typing import Any
 
 import attrs
 
+from openllm.config.sizes import parse_size
 from openllm.errors import ConfigurationError
 from openllm.facts import backend_names, canonical_name
 
 PREFIX = "OPENLLM_"
-_UNITS = {"": 1, "B": 1}
-_UNITS |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)}
-_UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)}
 _SWITCH = {
     "1": True,
     "true": True,
@@ -85,17 +83,6 @@ def _number(text: str) -> float:
     return value
 
 
-def _size(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) ?([A-Za-z]{0,3})", text.strip())
-    if match is None or match[2] not in _UNITS:
-        raise ValueError("is not a size in bytes: write 1048576, 64MiB or 2GB")
-    return (
-        int(float(match[1]) * _UNITS[match[2]])
-        if "." in match[1]
-        else int(match[1]) * _UNITS[match[2]]
-    )
-
-
 def _switch(text: str) -> bool:
     try:
         return _SWITCH[text.strip().lower()]
@@ -124,7 +111,7 @@ PARSERS: Mapping[str, Callable[[str], Any]] = {
     "path": lambda text: Path(text).expanduser(),
     "integer": _whole,
     "number": _number,
-    "size": _size,
+    "size": parse_size,
     "switch": _switch,
     "mapping": _mapping,
     "list": _list,

@@ -1,24 +1,21 @@
-"""Whether one sequence fits the memory, said before weights are loaded: how much is missing, and
-what helps.
-"""
+"""What fits the memory, said before weights are loaded: how much is missing, and what helps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 
+from openllm.config.sizes import readable_size, write_size
 from openllm.errors import ConfigurationError, option
+from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.gpus import Gpu
 from openllm.hardware.shape import ModelShape
 
-_UNITS = (
-    (2**10, "KiB", 2**23),
-    (2**20, "MiB", 2**33),
-    (2**30, "GiB", float("inf")),
-)  # each up to 8 of the next
+LEAST_CACHE, MOST_CPU_CACHE = 64 * 2**20, 4 * 2**30  # bytes
+CPU_SHARE = 4  # a CPU's cache takes at most a quarter of the free memory
+CPU_SEQUENCES = 8  # of the longest length that a CPU's cache holds by default
+RESERVED = 20  # a twentieth of a GPU is left to activations
 
 
 @attrs.frozen
@@ -35,67 +32,113 @@ class Room:
     blocks: int | None = None  # that it was told to take, whatever else was said
 
 
-def plain_attention(config: Mapping[str, Any]) -> bool:
-    """Whether every layer keeps keys and values of the whole sequence; else the sizes below say too
-    much.
-    """
-    text = config.get("text_config")
-    fields = {**config, **text} if isinstance(text, Mapping) else config
-    if fields.get("kv_lora_rank") or fields.get("sliding_window") or fields.get("state_size"):
-        return False
-    layers = fields.get("layer_types")
-    return not layers or set(layers) == {"full_attention"}
-
-
-def check_room(room: Room, shape: ModelShape, weights_dir: Path, devices: tuple[Gpu, ...]) -> None:
-    """Errors: ConfigurationError when one sequence of max_model_len tokens cannot fit, or the cache
-    is larger than the smallest of `devices` (the GPUs, or the machine's memory as one)."""
+def check_room(room: Room, shape: ModelShape, weights: int, devices: tuple[Gpu, ...]) -> None:
+    """Errors: ConfigurationError when one sequence of max_model_len tokens cannot fit beside
+    `weights` bytes, or the cache is larger than the smallest of `devices` (the GPUs, or the
+    machine's memory as one)."""
     per_token = shape.kv_bytes_per_token(room.cache_dtype)
     if not per_token:
         return
-    kept = (
-        max(shape.kv_heads // room.tensor, 1) / shape.kv_heads / room.pipeline
-    )  # of all that one device keeps
-    need = int(-(-room.max_model_len // room.block) * room.block * per_token * kept)
-    weights = sum(path.stat().st_size for path in weights_dir.glob("*.safetensors")) / (
-        room.tensor * room.pipeline
-    )
+    # of all that one device keeps
+    kept = max(shape.kv_heads // room.tensor, 1) / shape.kv_heads / room.pipeline
+    layout = CacheLayout(per_token * kept, room.block)
     if room.blocks is not None:
-        have = int(room.blocks * room.block * per_token * kept)
+        have = layout.size(room.blocks * room.block)
         blocks = -(-room.max_model_len // room.block) + 1
         more = option("engine_args.num_gpu_blocks_override", blocks)
     elif room.cache_bytes is not None:
         have = room.cache_bytes
-        more = option("kv_cache_memory", _size(need + room.block * per_token))
+        need = layout.size(room.max_model_len) + room.block * per_token
+        more = option("kv_cache_memory", write_size(need))
         _refuse_more_than_there_is(have, devices)
     elif devices:
-        have = int(min(device.total for device in devices) * room.share - weights)
+        held = min(device.total for device in devices) * room.share
+        have = int(held - weights / (room.tensor * room.pipeline))
         share, cache = option("gpu_memory_utilization"), option("kv_cache_dtype", "fp8")
         more = f"more GPUs, {cache} or a higher {share}"
     else:
         return
-    if need > have:
-        fits = max(int(have / (per_token * kept)) // room.block * room.block, 0)
-        shorter = f"{option('max_model_len', fits)} or " if fits else ""
-        raise ConfigurationError(
-            f"One sequence of {room.max_model_len} tokens needs {_size(need)} for its keys and"
-            f" values, and there are {_size(max(have, 0))}.",
-            hint=f"Give {shorter}{more}.",
-            param="max_model_len",
-        )
+    require_sequence(room.max_model_len, layout, have, more)
+
+
+def require_sequence(tokens: int, layout: CacheLayout, have: int, more: str) -> None:
+    """Refuse a cache of `have` bytes that one sequence of `tokens` does not fit; `more` says what
+    else would help. Errors: ConfigurationError.
+    """
+    if (need := layout.size(tokens)) <= have:
+        return
+    fits = layout.tokens(max(have, 0))
+    shorter = f"{option('max_model_len', fits)} or " if fits else ""
+    raise ConfigurationError(
+        f"One sequence of {tokens} tokens needs {write_size(need)} for its keys and values, and"
+        f" there are {write_size(max(have, 0))}.",
+        hint=f"Give {shorter}{more}.",
+        param="max_model_len",
+    )
 
 
 def _refuse_more_than_there_is(cache: int, devices: tuple[Gpu, ...]) -> None:
     least = min((device.free for device in devices), default=cache)
     if cache > least:
         raise ConfigurationError(
-            f"The KV cache would take {_size(cache)}, and {_size(least)} are free.",
+            f"The KV cache would take {write_size(cache)}, and {write_size(least)} are free.",
             hint=f"Give a smaller {option('kv_cache_memory')}, or leave it out.",
             param="kv_cache_memory",
         )
 
 
-def _size(amount: int) -> str:
-    """Rounded up, in the unit that kv_cache_memory is read in."""
-    unit, name = next((unit, name) for unit, name, most in _UNITS if amount < most)
-    return f"{-(-amount // unit)}{name}"
+def why_crowded(
+    gpus: Sequence[Gpu], share: float, weights: int, *, elsewhere: bool = False
+) -> str | None:
+    """Why an engine that reserves `share` of each of `gpus` has no room there, with the remedy;
+    None when it has.
+
+    With `elsewhere` other machines hold a part of the weights.
+    """
+    held = sum(gpu.total for gpu in gpus) * share
+    if weights > held and not elsewhere:
+        return (
+            f"The weights take {readable_size(weights)}, and the engine may use"
+            f" {readable_size(held)} of {len(gpus)} GPU(s). Take more GPUs, a smaller model or"
+            f" {option('quantization')}."
+        )
+    worst = min(gpus, key=lambda gpu: gpu.free / max(gpu.total, 1))
+    if worst.free >= worst.total * share:
+        return None
+    fits = max(int(100 * worst.free / max(worst.total, 1)) / 100 - 0.02, 0.05)
+    return (
+        f"GPU {worst.index} has {readable_size(worst.free)} of {readable_size(worst.total)} free,"
+        f" and the engine wants {readable_size(worst.total * share)}. Free it, give"
+        f" {option('gpu_memory_utilization', f'{fits:.2f}')}."
+    )
+
+
+def gpu_cache(free: int, total: int, share: float) -> int:
+    """Bytes for the cache on a GPU whose weights are loaded: what is left of the share that the
+    engine may take.
+    """
+    return max(0, int(total * share) - (total - free) - total // RESERVED)
+
+
+def cpu_cache(free: int) -> int:
+    """Bytes that a cache may take of `free` memory."""
+    return max(free // CPU_SHARE, LEAST_CACHE)
+
+
+@attrs.frozen
+class CachePlan:
+    """A CPU's cache: the longest sequence it is for, in tokens, and its bytes."""
+
+    longest: int
+    size: int
+
+
+def plan_cpu_cache(layout: CacheLayout, longest: int, free: int, *, fixed: bool) -> CachePlan:
+    """A cache for some sequences of `longest` tokens within the free memory, for one at least;
+    where even that is too much the longest is cut to what fits, unless it is `fixed`.
+    """
+    room = cpu_cache(free)
+    if not fixed and layout.size(longest) > room:
+        longest = max(layout.tokens(room), layout.block)
+    wanted = max(layout.size(CPU_SEQUENCES * longest), LEAST_CACHE)
+    return CachePlan(longest, max(min(wanted, room), layout.size(longest)))

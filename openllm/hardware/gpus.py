@@ -1,5 +1,7 @@
-"""The NVIDIA GPUs this process may use, read through the driver's library: no framework, no CUDA
-context.
+"""The GPUs this process may use, how many of them an engine wants, and which each one gets.
+
+NVIDIA's are read through the driver's library: no framework, no CUDA context. Devices are entries
+of CUDA_VISIBLE_DEVICES (indices, UUIDs, MIG) as they are.
 """
 
 from __future__ import annotations
@@ -7,14 +9,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
 
-from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.facts import facts_of
+
+logger = logging.getLogger("openllm")
 
 
 @attrs.frozen
@@ -27,9 +33,9 @@ class Gpu:
     free: int
 
 
-def visible_gpus(mask: str | None = None) -> tuple[Gpu, ...]:
-    """The GPUs behind `mask` (default: CUDA_VISIBLE_DEVICES), in its order; empty where there is no
-    driver.
+def visible_gpus(mask: str | None) -> tuple[Gpu, ...]:
+    """The GPUs behind `mask` (what CUDA_VISIBLE_DEVICES says; None: nothing, so all of them), in
+    its order; empty where there is no driver.
     """
     nvml = _nvml()
     if nvml is None:
@@ -37,8 +43,84 @@ def visible_gpus(mask: str | None = None) -> tuple[Gpu, ...]:
     with _opened(nvml) as ready:
         if not ready:
             return ()
-        mask = Settings.from_env().visible_devices if mask is None else mask
         return tuple(_read(nvml, at, handle) for at, handle in enumerate(_handles(nvml, mask)))
+
+
+def visible_devices(mask: str | None) -> tuple[str, ...]:
+    """The devices behind `mask`, as CUDA_VISIBLE_DEVICES would name each; None: all GPUs of the
+    machine.
+
+    Like CUDA, stop at the first entry that is negative or empty.
+    """
+    if mask is None:
+        return tuple(str(gpu.index) for gpu in visible_gpus(None))
+    found: list[str] = []
+    for entry in (part.strip() for part in mask.split(",")):
+        if not entry or entry.startswith("-"):
+            break
+        found.append(entry)
+    return tuple(found)
+
+
+def gpus_needed(spec: LLMSpec) -> int:
+    """GPUs that one engine of `spec` cannot do without."""
+    without = spec.backend is not None and not facts_of(spec.backend).uses_gpu
+    if without or spec.device == "cpu":
+        return 0
+    return (spec.tensor_parallel_size or 1) * (spec.pipeline_parallel_size or 1)
+
+
+def replica_gpus(specs: Sequence[LLMSpec]) -> int:
+    """GPUs of one replica of a deployment: one set for each engine that wants them, or says how
+    many share the model.
+    """
+    return sum(
+        gpus_needed(spec)
+        for spec in specs
+        if spec.tensor_parallel_size or (spec.backend and facts_of(spec.backend).wants_gpu)
+    )
+
+
+def used_gpus(spec: LLMSpec, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """Those of the visible `gpus` that an engine of `spec` would use: the named one, as many as its
+    parallel sizes say, else all.
+    """
+    at = (spec.device or "").partition(":")[2]
+    if at.isdigit():
+        return tuple(gpus[int(at) : int(at) + 1])
+    return tuple(gpus if spec.tensor_parallel_size is None else gpus[: gpus_needed(spec)])
+
+
+def share_devices(specs: Sequence[LLMSpec], devices: Sequence[str]) -> tuple[str | None, ...]:
+    """CUDA_VISIBLE_DEVICES for each engine, in the order of `specs`; None: as it is in this
+    process.
+
+    Where there are enough, nobody shares: an engine whose spec says how many it wants gets those,
+    the others get equal parts of the rest. Where there are not, or a spec names its device itself,
+    all see all of them.
+    """
+    needs = [gpus_needed(spec) for spec in specs]
+    named = any(spec.device not in (None, "cpu", "cuda") for spec in specs)
+    if named or not devices or len([need for need in needs if need]) < 2:
+        return (None,) * len(specs)
+    if sum(needs) > len(devices):
+        logger.warning(
+            "%d models share %d GPUs: give each a gpu_memory_utilization that leaves room.",
+            len(specs),
+            len(devices),
+        )
+        return (None,) * len(specs)
+    open_ended = [
+        at for at, spec in enumerate(specs) if needs[at] and spec.tensor_parallel_size is None
+    ]
+    spare = len(devices) - sum(needs)
+    for at in open_ended:
+        needs[at] += spare // len(open_ended)
+    shares, begin = [], 0
+    for need in needs:
+        shares.append(",".join(devices[begin : begin + need]) if need else "-1")
+        begin += need
+    return tuple(shares)
 
 
 def _nvml() -> ModuleType | None:

@@ -5,21 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
+import attrs
 
 SYSTEM, PROCESSES = Path("/sys"), Path("/proc")
 UNKNOWN_MEMORY = 4 * 2**30  # bytes, where the system does not tell
-
-
-def prepare_thread(device: torch.device) -> None:
-    """Set up the calling thread for computing: its CUDA device, and torch's threads bounded by the
-    cores for us.
-
-    A smaller OMP_NUM_THREADS stays, for torch has read it by itself.
-    """
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), physical_cores())))
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+# A control group's limit, usage and details: of version 2, then of version 1.
+_CGROUPS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+_CACHED = ("active_file", "inactive_file")
 
 
 def physical_cores(system: Path = SYSTEM) -> int:
@@ -43,25 +38,52 @@ def physical_cores(system: Path = SYSTEM) -> int:
     return min(len(cores), allowed)
 
 
+@attrs.frozen
+class MachineMemory:
+    """Bytes of RAM: of the machine, and what can be had of it without swapping."""
+
+    total: int
+    free: int
+
+
 def free_memory(system: Path = SYSTEM, processes: Path = PROCESSES) -> int:
-    """Bytes that can be had without swapping: of the machine, and of the container if that is
-    less.
+    """Bytes that can be had without swapping; a guess where the system does not tell."""
+    found = machine_memory(system, processes)
+    return found.free if found else UNKNOWN_MEMORY
+
+
+def machine_memory(system: Path = SYSTEM, processes: Path = PROCESSES) -> MachineMemory | None:
+    """What the machine has and leaves, the container's limit considered; None where the system does
+    not tell.
     """
-    found = [UNKNOWN_MEMORY]
-    if (table := processes / "meminfo").is_file():
-        found = [1024 * _numbers(table).get("MemAvailable:", UNKNOWN_MEMORY // 1024)]
-    limit, used, detail = (
-        system / f"fs/cgroup/memory.{name}" for name in ("max", "current", "stat")
-    )
-    if limit.is_file() and used.is_file() and (most := limit.read_text().strip()).isdigit():
-        # Files that were read are counted as used, but give way.
-        cached = _numbers(detail) if detail.is_file() else {}
-        held = int(used.read_text()) - cached.get("active_file", 0) - cached.get("inactive_file", 0)
-        found.append(max(0, int(most) - max(0, held)))
-    return min(found)
+    machine = _numbers(processes / "meminfo")
+    if "MemAvailable:" not in machine:
+        return None
+    available = 1024 * machine["MemAvailable:"]
+    left = [room for files in _CGROUPS if (room := _left(system / "fs/cgroup", *files)) is not None]
+    return MachineMemory(1024 * machine.get("MemTotal:", 0), min([available, *left]))
+
+
+def _left(group: Path, limit: str, usage: str, detail: str) -> int | None:
+    """Bytes that the control group leaves; None where it sets no limit."""
+    most, used = _number(group / limit), _number(group / usage)
+    if most is None or used is None:
+        return None
+    # Files that were read are counted as used, but give way.
+    parts = _numbers(group / detail)
+    cached = sum(parts.get(f"total_{name}", parts.get(name, 0)) for name in _CACHED)
+    return max(0, most - max(0, used - cached))
+
+
+def _number(path: Path) -> int | None:
+    """What a system file of one number says; None for "max", and where there is no such file."""
+    text = path.read_text().strip() if path.is_file() else ""
+    return int(text) if text.isdigit() else None
 
 
 def _numbers(table: Path) -> dict[str, int]:
-    """The lines of a system file that say a name and a number."""
+    """The lines of a system file that say a name and a number; none where there is no such file."""
+    if not table.is_file():
+        return {}
     words = (line.split() for line in table.read_text().splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}

@@ -30,8 +30,7 @@ class ModelShape:
 
 def model_shape(config: Mapping[str, Any]) -> ModelShape:
     """The shape of the text model in `config` (the content of config.json)."""
-    text = config.get("text_config")
-    fields = {**config, **text} if isinstance(text, Mapping) else config
+    fields = _text_fields(config)
     heads = _first(fields, "num_attention_heads", "n_head", "num_heads")
     hidden = _first(fields, "hidden_size", "n_embd", "d_model")
     return ModelShape(
@@ -44,6 +43,23 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
         longest=_first(fields, "max_position_embeddings", "n_positions", "max_seq_len"),
         dtype=str(fields.get("dtype") or fields.get("torch_dtype") or ""),
     )
+
+
+def plain_attention(config: Mapping[str, Any]) -> bool:
+    """Whether every layer keeps keys and values of the whole sequence; else the sizes below say too
+    much.
+    """
+    fields = _text_fields(config)
+    if fields.get("kv_lora_rank") or fields.get("sliding_window") or fields.get("state_size"):
+        return False
+    layers = fields.get("layer_types")
+    return not layers or set(layers) == {"full_attention"}
+
+
+def _text_fields(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of the text model, where the model has other parts beside it."""
+    text = config.get("text_config")
+    return {**config, **text} if isinstance(text, Mapping) else config
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> int:

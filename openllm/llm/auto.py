@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from openllm import models
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.discovery import near
 from openllm.errors import ConfigurationError, UnsupportedCombination, WeightsError
@@ -29,10 +30,12 @@ class FamilyLLM(LLM):
     backend_name: ClassVar[str]
 
     @classmethod
-    def _spec_of(cls, model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLMSpec:
+    def _spec_of(
+        cls, model: ModelId | LLMSpec | None, options: Mapping[str, Any], settings: Settings
+    ) -> LLMSpec:
         """What the constructor was given, as a spec of this family on this backend."""
         if isinstance(model, LLMSpec):
-            return spec_for(model, options)
+            return spec_for(model, options, settings)
         if model is not None and options.get("model_id") is not None:
             raise ConfigurationError(
                 f"{cls.__name__} was given two models, {model!r} and {options['model_id']!r}.",
@@ -42,7 +45,7 @@ class FamilyLLM(LLM):
         if model is not None:
             options = {**options, "model_id": model}
         decided = _decided(cls.__name__, options, backend=cls.backend_name, family=cls.family.name)
-        return spec_for(cls.family.name, decided)
+        return spec_for(cls.family.name, decided, settings)
 
     @classmethod
     def _check_weights(cls, spec: LLMSpec, weights_dir: Path) -> None:
@@ -111,15 +114,16 @@ class AutoClass:
         UnsupportedCombination.
         """
         llm = family_class(models.get(family), cls.backend_name)(model_id, **options)
-        if ensure_available is not None and not weights_present(llm.spec):
+        if ensure_available is not None and not weights_present(
+            llm.spec, llm.settings.bentoml_home
+        ):
             if not ensure_available and can_be_fetched(llm.spec):
                 raise WeightsError(
                     f"The weights of {llm.spec.model_id} are not on this machine.",
                     hint="Pass ensure_available=True to fetch them.",
                 )
-            fetch_weights(
-                llm.spec, options.get("token")
-            )  # says what is wrong with what cannot be fetched
+            # says what is wrong with what cannot be fetched
+            fetch_weights(llm.spec, llm.settings.bentoml_home, options.get("token"))
         return llm
 
     @classmethod
@@ -131,11 +135,12 @@ class AutoClass:
         """
         said = _decided(cls.__name__, options, backend=cls.backend_name)
         token = said.pop("token", None)
-        spec = spec_for(model_id, said)
+        settings = Settings.from_env()
+        spec = spec_for(model_id, said, settings)
         kind = LLM
         if spec.family is not None:
             kind = family_class(models.get(spec.family), cls.backend_name)
-        return kind(spec, token=token)
+        return kind(spec, token=token, settings=settings)
 
 
 class _Mapping(Mapping[type[LLMConfig], type[FamilyLLM]]):

@@ -9,6 +9,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ import attrs
 from openllm.backends.base import Backend
 from openllm.backends.residency import Residency
 from openllm.backends.select import select_backend
+from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import EngineDead, InvalidRequest
 from openllm.llm.loops import LoopThread, at_shutdown, in_event_loop, lends_threads, run_on
@@ -26,10 +28,10 @@ T = TypeVar("T")
 MakeEngine = Callable[[LLMSpec, Path], tuple[Backend, str]]  # what gives a model its engine
 
 
-def choose_engine(spec: LLMSpec, weights_dir: Path) -> tuple[Backend, str]:
+def choose_engine(spec: LLMSpec, weights_dir: Path, settings: Settings) -> tuple[Backend, str]:
     """The engine for `spec` in this process, not started, and one line that says why that one."""
-    kind, reason = select_backend(spec, sure=True)
-    return kind(spec, weights_dir), reason
+    kind, reason = select_backend(spec, settings, sure=True)
+    return kind(spec, weights_dir, settings), reason
 
 
 class Host:
@@ -39,7 +41,8 @@ class Host:
 
     def __init__(self, model: Model, make_engine: MakeEngine | None = None) -> None:
         self._model = model
-        self._make_engine = make_engine or choose_engine
+        self._choose = make_engine is None
+        self._make_engine = make_engine or partial(choose_engine, settings=model.settings)
         self._backend: Backend | None = None  # from its first use until it is closed
         self._reason = ""
         self._residency: Residency | None = None
@@ -123,10 +126,10 @@ class Host:
 
     async def _start(self, owner: object) -> None:
         model = self._model
-        if self._make_engine is choose_engine:
+        if self._choose:
             # Imports the engine. Errors that are kept meanwhile keep their stack, which must not
             # hold the owner.
-            await asyncio.to_thread(select_backend, model.spec, sure=True)
+            await asyncio.to_thread(select_backend, model.spec, model.settings, sure=True)
         backend, _, adapters = await asyncio.to_thread(
             lambda: (self.backend, model.renderer, model.adapter_dirs)
         )

@@ -14,6 +14,7 @@ from openllm.answer.generation import Generation
 from openllm.answer.tokens import TokenTable
 from openllm.backends.base import Backend, BackendInfo, EngineStats
 from openllm.backends.residency import Residency
+from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import InvalidRequest
 from openllm.llm.admission import admit, encode
@@ -22,7 +23,7 @@ from openllm.llm.host import Host, MakeEngine
 from openllm.llm.loops import bridge, in_event_loop, run_on
 from openllm.llm.model import Model
 from openllm.llm.outputs import Admit, pieces, whole
-from openllm.llm.resolve import DEMO, ModelId, spec_for
+from openllm.llm.resolve import ModelId, spec_for
 from openllm.llm.runner import Runner
 from openllm.llm.training import LoraOptions, prepare
 from openllm.models.base import LLMConfig
@@ -30,6 +31,7 @@ from openllm.prompt.messages import as_prompts, conversation
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
+from openllm.weights.origin import DEMO
 
 T = TypeVar("T")
 
@@ -43,7 +45,8 @@ class LLM:
     comes from `OPENLLM_*` variables, then from the model's family. Or it is an `LLMSpec`, which
     says everything. `token` is shown to the Hub and to nobody else, and written down nowhere;
     without it the Hub client's own is used. `weights_dir` is where the weights are, for who knows
-    it, and `make_engine` gives an engine of another kind, such as one in another process. Errors:
+    it, and `make_engine` gives an engine of another kind, such as one in another process.
+    `settings` are those of the process; without them they are read from the environment. Errors:
     ConfigurationError for options that cannot work; WeightsError, MissingDependency and the
     engine's own when it starts.
 
@@ -59,10 +62,12 @@ class LLM:
         token: Token = None,
         weights_dir: Path | None = None,
         make_engine: MakeEngine | None = None,
+        settings: Settings | None = None,
         **options: Any,
     ) -> None:
-        spec = self._spec_of(model, options)
-        self._model = Model(spec, token, weights_dir, self._check_weights)
+        self.settings = settings or Settings.from_env()
+        spec = self._spec_of(model, options, self.settings)
+        self._model = Model(spec, self.settings, token, weights_dir, self._check_weights)
         self._host = Host(self._model, make_engine)
         self._given = (weights_dir, make_engine)
         self.created = int(time.time())
@@ -74,29 +79,40 @@ class LLM:
 
     @classmethod
     def from_spec(
-        cls, spec: LLMSpec, weights_dir: Path | None = None, make_engine: MakeEngine | None = None
+        cls,
+        spec: LLMSpec,
+        weights_dir: Path | None = None,
+        make_engine: MakeEngine | None = None,
+        settings: Settings | None = None,
     ) -> Self:
-        """The same as `LLM(spec, ...)`: exactly this spec, without reading the environment."""
-        return cls(spec, weights_dir=weights_dir, make_engine=make_engine)
+        """The same as `LLM(spec, ...)`: exactly this spec, whatever the environment says of it."""
+        return cls(spec, weights_dir=weights_dir, make_engine=make_engine, settings=settings)
 
     @classmethod
-    def _spec_of(cls, model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLMSpec:
+    def _spec_of(
+        cls, model: ModelId | LLMSpec | None, options: Mapping[str, Any], settings: Settings
+    ) -> LLMSpec:
         """What the constructor was given as a spec; `model_id=` alone is as good as `model`."""
         if model is None:
             model = options.get("model_id", DEMO)
             options = {key: value for key, value in options.items() if key != "model_id"}
-        return spec_for(model, options)
+        return spec_for(model, options, settings)
 
     @classmethod
     def _check_weights(cls, spec: LLMSpec, weights_dir: Path) -> None:
         """Any will do; a class for one family looks closer. Errors: WeightsError."""
 
-    # A copy is the same model, not started. A pickle does not hold the token.
+    # A copy is the same model, not started. A pickle does not hold the token, nor the settings,
+    # which are those of the process that reads it.
 
     def __copy__(self) -> Self:
         weights_dir, make_engine = self._given
         return type(self)(
-            self.spec, token=self._model.token, weights_dir=weights_dir, make_engine=make_engine
+            self.spec,
+            token=self._model.token,
+            weights_dir=weights_dir,
+            make_engine=make_engine,
+            settings=self.settings,
         )
 
     def __deepcopy__(self, _: object) -> Self:

@@ -13,10 +13,12 @@ from openllm import models
 from openllm.answer.tokens import TokenTable
 from openllm.backends.select import select_backend
 from openllm.config.sampling import build_params, model_defaults
+from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import ConfigurationError, WeightsError
 from openllm.models.base import LLMConfig
-from openllm.prompt.renderer import ChatRenderer, load_tokenizer
+from openllm.prompt.renderer import ChatRenderer
+from openllm.prompt.tokenizer import load_tokenizer
 from openllm.types import SamplingParams
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.hub import Token
@@ -28,18 +30,21 @@ CheckWeights = Callable[[LLMSpec, Path], None]  # raises WeightsError
 class Model:
     """One spec's weights, adapters, family, tokenizer, renderer and sampling defaults.
 
-    `token` is shown to the Hub alone. `weights_dir` is where the weights are, when that is known
-    already; else they are looked for, and `check` says whether those that were found will do.
+    `settings` are those of this process, `token` is shown to the Hub alone. `weights_dir` is where
+    the weights are, when that is known already; else they are looked for, and `check` says whether
+    those that were found will do.
     """
 
     def __init__(
         self,
         spec: LLMSpec,
+        settings: Settings,
         token: Token = None,
         weights_dir: Path | None = None,
         check: CheckWeights | None = None,
     ) -> None:
         self.spec = spec
+        self.settings = settings
         self.token = token  # kept out of the spec, which is written down
         self._given_dir = weights_dir
         self._check = check
@@ -51,7 +56,7 @@ class Model:
         """
         if self._given_dir is not None:
             return self._given_dir
-        found = resolve_weights(self.spec, self.token)
+        found = resolve_weights(self.spec, self.settings.bentoml_home, self.token)
         if self._check is not None:
             self._check(self.spec, found)
         return found
@@ -76,8 +81,8 @@ class Model:
             raise ConfigurationError(
                 f"An adapter cannot have the model's name {adapter.name!r}.", hint="Rename it."
             )
-        path = resolve_adapter(adapter, self.token)
-        uniform = select_backend(self.spec)[0].facts.uniform_adapters
+        path = resolve_adapter(adapter, self.settings.bentoml_home, self.token)
+        uniform = select_backend(self.spec, self.settings)[0].facts.uniform_adapters
         return check_adapter(path, self.weights_dir, max_rank, uniform=uniform).path
 
     @cached_property

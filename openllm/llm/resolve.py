@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from openllm import models
 from openllm.config.hf_options import translate_options
+from openllm.config.names import is_path, is_tag
 from openllm.config.settings import Settings, spec_layer
-from openllm.config.spec import LLMSpec, is_path, resolve_spec
+from openllm.config.spec import LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, UnknownFamily, WeightsError, option
 from openllm.models.base import LLMConfig
 from openllm.types import SamplingParams
 from openllm.weights.checkpoint import architecture
-from openllm.weights.store import find_tag, is_tag
+from openllm.weights.origin import DEMO, named_directory
+from openllm.weights.store import find_tag
 
-DEMO = "demo"
 ModelId = str | os.PathLike[str]  # as callers may write it
 # Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
 SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
 
 
-def spec_for(model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLMSpec:
+def spec_for(
+    model: ModelId | LLMSpec | None, options: Mapping[str, Any], settings: Settings
+) -> LLMSpec:
     """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family
     says. An LLMSpec is taken as it is.
 
@@ -49,7 +51,7 @@ def spec_for(model: ModelId | LLMSpec | None, options: Mapping[str, Any]) -> LLM
     sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
     if sampling:
         explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
-    return resolve_model(_text(model), Layers(explicit, spec_layer()), Settings.from_env())
+    return resolve_model(_text(model), Layers(explicit, spec_layer()), settings)
 
 
 def _text(model: ModelId | None) -> str | None:
@@ -125,12 +127,12 @@ def _is_word(model: str) -> bool:
     """Whether `model` can only be a family's name: neither a path, nor a Hub id, nor a tag
     (`name:version`).
     """
-    if any(mark in model for mark in "/\\:~") or model.startswith("."):
+    if is_path(model) or "/" in model or ":" in model:
         return False
     try:
         models.get(model)
     except UnknownFamily:
-        return not Path(model).is_dir()
+        return named_directory(model) is None
     return True
 
 
@@ -138,10 +140,10 @@ def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
     """The family of a model id, as far as can be told without the network; None leaves it to the
     weights.
     """
-    path = Path(model_id).expanduser()
+    directory = named_directory(model_id)
     try:
-        if path.is_dir():
-            family = models.resolve(str(path.absolute()), architecture(path))
+        if directory is not None:
+            family = models.resolve(str(directory.absolute()), architecture(directory))
         else:
             stored = find_tag(model_id, settings.bentoml_home) if is_tag(model_id) else None
             family = models.resolve(model_id, architecture(stored) if stored else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from openllm.config.names import is_path
 from openllm.discovery import Variant, did_you_mean, load, load_each, variants
 from openllm.errors import ConfigurationError, UnknownFamily
 from openllm.models.base import LLMConfig
@@ -113,7 +114,7 @@ def _only(found: list[type[LLMConfig]], what: str) -> type[LLMConfig] | None:
 
 def _hub_id(model_id: str) -> str | None:
     """The lower-cased Hub id that a model id or store tag stands for; None for a path."""
-    if model_id.startswith((".", "/", "~")) or "\\" in model_id or model_id[1:3] == ":/":
+    if is_path(model_id):
         return None
     return model_id.partition(":")[0].replace("--", "/").lower()
 
@@ -121,6 +122,6 @@ def _hub_id(model_id: str) -> str | None:
 def _unknown(name: str) -> UnknownFamily:
     known = [word for family in all_families() for word in (family.name, *family.aliases)]
     hint = did_you_mean(name.lower(), known) or f"There are {', '.join(names())}."
-    if "/" in name or "\\" in name:
+    if is_path(name) or "/" in name:
         hint = "That is a model: pass it as model_id, or to from_pretrained."
     return UnknownFamily(f"Unknown model family {name!r}.", hint=hint, param="family")

@@ -1,14 +1,27 @@
-"""What callers pass as a prompt, as values of `openllm.types`."""
+"""What callers pass as a prompt, as values of `openllm.types`; and what a chat template is given
+for each message.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from openllm.errors import InvalidRequest
+from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.types import Conversation, Message, Prompt
 
 LONGEST_SHOWN = 80  # characters of what was wrong
+# What a part of a message may be, and under which key its text stands. A client may send an
+# earlier answer back as it came: its parts are output_text and refusal.
+TEXT_PARTS: Mapping[str, str] = {
+    "text": "text",
+    "input_text": "text",
+    "output_text": "text",
+    "refusal": "refusal",
+}
+# What a template expects in `message.content`: a text, a list of parts, or (it looks) either.
+ContentFormat = Literal["text", "parts", "either"]
 
 
 def require_items(value: object, what: str, hint: str) -> None:
@@ -53,3 +66,56 @@ def as_prompts(texts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     require_items(texts, "An input", "Pass a text, or a list of texts.")
     items: list[Any] = list(texts)
     return [items] if items and all(isinstance(item, int) for item in items) else items
+
+
+def template_message(message: Message, wanted: ContentFormat) -> dict[str, Any]:
+    """The message as templates know it: absent fields left out, content in the wanted form, tool
+    arguments parsed.
+    """
+    fields: dict[str, Any] = {"role": message.role, "content": _content(message.content, wanted)}
+    if message.tool_calls is not None:
+        fields["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
+    optional = {"name": message.name, "tool_call_id": message.tool_call_id}
+    return fields | {key: value for key, value in optional.items() if value is not None}
+
+
+def _content(content: str | Sequence[Mapping[str, Any]] | None, wanted: ContentFormat) -> Any:
+    if content is None:
+        return None
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if wanted == "parts" else content
+    parts = [_text_part(part) for part in content]
+    return "\n".join(part["text"] for part in parts) if wanted == "text" else parts
+
+
+def text_key(kind: object, path: str = "messages") -> str:
+    """The key under which a part of this kind holds its text; `path` names it for the caller.
+    Errors: UnsupportedFeature for a part that is no text.
+    """
+    key = TEXT_PARTS.get(kind) if isinstance(kind, str) else None
+    if key is None:
+        raise UnsupportedFeature(
+            f"{path}: only text is taken, not {kind!r}.",
+            hint=f"A part is {', '.join(TEXT_PARTS)}.",
+            param=path,
+        )
+    return key
+
+
+def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    text = part.get(text_key(part.get("type", "text")))
+    if not isinstance(text, str):
+        raise InvalidRequest("A text part of a message has no text.", param="prompt")
+    return {"type": "text", "text": text}
+
+
+def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI sends a call's arguments as JSON text; templates expect the object."""
+    function = dict(call.get("function") or {})
+    if isinstance(arguments := function.get("arguments"), str):
+        try:
+            parsed = json.loads(arguments or "{}")
+        except ValueError:
+            parsed = None
+        function["arguments"] = parsed if isinstance(parsed, dict) else arguments
+    return {**call, "function": function}

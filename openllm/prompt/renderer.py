@@ -3,84 +3,24 @@
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
-from jinja2 import Template
+from jinja2 import Template, nodes
 
-from openllm.errors import InvalidRequest, WeightsError, call, option
-from openllm.prompt.content import ContentFormat, content_format, template_message
+from openllm.errors import InvalidRequest, call, option
 from openllm.prompt.limits import Limits
-from openllm.prompt.messages import require_items
+from openllm.prompt.messages import ContentFormat, require_items, template_message
 from openllm.prompt.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
+from openllm.prompt.tokenizer import longest_token, tokenize
 from openllm.types import Conversation, Message, Prompt
-from openllm.weights.hub import config_errors
 
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "tekken.json",
-)
 _RESERVED = frozenset({"messages", "tools", "add_generation_prompt"})
 _LONGEST_TEMPLATE = 2**20  # characters
 _LONGEST_REASON = 300  # characters of a template's own complaint
 _NFC_SHRINKS = 4  # times fewer bytes after Unicode normalisation, at most
-
-
-def load_tokenizer(weights_dir: Path, *, trust_remote_code: bool = False) -> Any:
-    """The transformers tokenizer of a local directory; the network is never asked. Errors:
-    WeightsError.
-    """
-    if not weights_dir.is_dir():
-        raise WeightsError(f"There is no directory {weights_dir}.", hint="Check the path.")
-    if not trust_remote_code and not any(
-        (weights_dir / name).is_file() for name in _TOKENIZER_FILES
-    ):
-        raise WeightsError(
-            f"{weights_dir} has no tokenizer: tokenizer.json is missing.",
-            hint="Save it there with tokenizer.save_pretrained().",
-        )
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        _check_json(weights_dir / name)
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(
-            str(weights_dir), local_files_only=True, trust_remote_code=trust_remote_code
-        )
-    except config_errors() as error:
-        reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        raise WeightsError(
-            f"{weights_dir / 'config.json'} cannot be used: {reason}.", hint="Fetch it again."
-        ) from error
-    except Exception as error:
-        # The tokenizers library raises bare Exceptions for a tokenizer.json that it cannot read.
-        if not isinstance(
-            error, OSError | ValueError | LookupError | TypeError | AttributeError | ImportError
-        ) and (type(error) is not Exception):
-            raise
-        reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        raise WeightsError(
-            f"The tokenizer in {weights_dir} does not load: {reason}", hint="Fetch its files again."
-        ) from error
-
-
-def _check_json(path: Path) -> None:
-    if not path.is_file():
-        return
-    try:
-        json.loads(path.read_bytes())
-    except (ValueError, OSError) as error:
-        raise WeightsError(
-            f"{path} is not readable JSON: {error}.", hint="Fetch it again."
-        ) from error
 
 
 class ChatRenderer:
@@ -143,9 +83,9 @@ class ChatRenderer:
         InvalidRequest.
         """
         if isinstance(prompt, Conversation):
-            return self._tokenize(self.render(prompt), False)
+            return tokenize(self.tokenizer, self.render(prompt), False)
         if isinstance(prompt, str):
-            return self._tokenize(prompt, add_special_tokens)
+            return tokenize(self.tokenizer, prompt, add_special_tokens)
         require_items(prompt, "A prompt", "Pass a text, token ids or a Conversation.")
         for token in prompt:
             if type(token) is not int or token < 0:
@@ -165,37 +105,7 @@ class ChatRenderer:
 
     @functools.cached_property
     def _longest_token(self) -> int:
-        """Characters of the longest token; 0 where a token may stand for any length of text
-        (unknown words).
-        """
-        model = getattr(getattr(self.tokenizer, "backend_tokenizer", None), "model", None)
-        if type(model).__name__ != "BPE" or (
-            getattr(model, "unk_token", None) and not getattr(model, "byte_fallback", 0)
-        ):
-            return 0
-        return max(map(len, self.tokenizer.get_vocab()), default=0)
-
-    def _tokenize(self, text: str, add_special_tokens: bool) -> list[int]:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequest(
-                "The prompt holds half of a surrogate pair, which is no text.", param="prompt"
-            ) from error
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            return [
-                int(token)
-                for token in self.tokenizer.encode(text, add_special_tokens=add_special_tokens)
-            ]
-        if (
-            backend.truncation is not None or backend.padding is not None
-        ):  # left on by whoever used the tokenizer last
-            backend.no_truncation()
-            backend.no_padding()
-        # `encode` holds the interpreter lock (8 s for 4 MB); a batch of one does not, and is faster
-        # on long texts.
-        return list(backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids)
+        return longest_token(self.tokenizer)
 
     def _template(self, tools: bool) -> _Compiled:
         source = self._source
@@ -230,6 +140,69 @@ def _compile(environment: BoundedEnvironment, source: str) -> _Compiled:
             hint=f"Mend it, or give another with {option('chat_template')}.",
             code="chat_template_error",
         ) from error
+
+
+def content_format(template: nodes.Template) -> ContentFormat:
+    """What the parsed template expects in `message.content`, judged by whether it loops over it or
+    indexes it.
+    """
+    names = {"content"}
+    before: set[str] = set()
+    while names != before:
+        before = set(names)
+        names |= _assigned(template, before) | _passed(template, before)
+    loops = any(_is_content(loop.iter, names) for loop in template.find_all(nodes.For))
+    fields: list[nodes.Getitem | nodes.Getattr] = [
+        *template.find_all(nodes.Getitem),
+        *template.find_all(nodes.Getattr),
+    ]
+    if not loops and not any(_is_part(field.node, names) for field in fields):
+        return "text"
+    asks = any(
+        test.name in ("string", "iterable", "sequence", "mapping") and _is_content(test.node, names)
+        for test in template.find_all(nodes.Test)
+    )
+    return "either" if asks else "parts"
+
+
+def _assigned(template: nodes.Template, names: set[str]) -> set[str]:
+    return {
+        assign.target.name
+        for assign in template.find_all(nodes.Assign)
+        if isinstance(assign.target, nodes.Name) and _is_content(assign.node, names)
+    }
+
+
+def _passed(template: nodes.Template, names: set[str]) -> set[str]:
+    """Parameters of macros that are somewhere called with a message's content."""
+    macros = {
+        macro.name: [arg.name for arg in macro.args] for macro in template.find_all(nodes.Macro)
+    }
+    return {
+        parameter
+        for call in template.find_all(nodes.Call)
+        if isinstance(call.node, nodes.Name)
+        for parameter, value in zip(macros.get(call.node.name, ()), call.args, strict=False)
+        if _is_content(value, names)
+    }
+
+
+def _is_content(node: nodes.Node | None, names: set[str]) -> bool:
+    """Whether the expression is a message's content, perhaps through filters."""
+    if isinstance(node, nodes.Filter):
+        return _is_content(node.node, names)
+    if isinstance(node, nodes.Getattr):
+        return node.attr == "content"
+    if isinstance(node, nodes.Getitem):
+        return isinstance(node.arg, nodes.Const) and node.arg.value == "content"
+    return isinstance(node, nodes.Name) and node.name in names
+
+
+def _is_part(node: nodes.Node | None, names: set[str]) -> bool:
+    """Whether the expression is `content[0]`, of which something more is asked."""
+    if not isinstance(node, nodes.Getitem) or not isinstance(node.arg, nodes.Const):
+        return False
+    return isinstance(node.arg.value, int) and _is_content(node.node, names)
 
 
 def _check(conversation: Conversation) -> None:

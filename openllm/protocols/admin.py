@@ -29,8 +29,9 @@ from openllm.http.catalog import Catalog, Target
 from openllm.http.dialect import without_paths
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
+from openllm.llm.mounting import check_mountable
 from openllm.protocols.native.dialect import NATIVE
-from openllm.weights.adapters import CheckedAdapter, check_mountable
+from openllm.weights.adapters import CheckedAdapter
 
 if TYPE_CHECKING:
     from openllm.llm.llm import LLM
@@ -92,7 +93,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
 async def _mount(llm: LLM, request: AdapterRequest, settings: Settings) -> None:
     checked = await asyncio.to_thread(
-        check_mountable, settings.adapter_root, request.source, llm.weights_dir, llm.max_lora_rank
+        check_mountable, settings, request.source, llm.weights_dir, llm.max_lora_rank
     )
     try:
         await llm.mount_adapter(request.name, str(checked.path))

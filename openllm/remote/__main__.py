@@ -12,8 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
+import attrs
 import msgspec
 
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
@@ -42,14 +44,21 @@ def main() -> int:
     return code
 
 
+def planned_llm(plan: EnginePlan) -> LLM:
+    """The LLM of this process: what the plan says goes before the environment. Errors:
+    ConfigurationError.
+    """
+    settings = attrs.evolve(Settings.from_env(), drain_seconds=plan.drain_seconds)
+    place = Path(plan.weights_dir) if plan.weights_dir else None
+    return LLM.from_spec(LLMSpec.from_json(plan.spec), place, settings=settings)
+
+
 async def _serve(plan: EnginePlan) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     threading.Thread(target=_wait_orphaned, args=(loop, stop), daemon=True).start()
-    spec = LLMSpec.from_json(plan.spec)
-    llm = LLM.from_spec(spec, Path(plan.weights_dir) if plan.weights_dir else None)
-    server = EngineServer(llm, Path(plan.address))
+    server = EngineServer(planned_llm(plan), Path(plan.address))
     await server.listen()
     try:
         code = await _live(server, stop)

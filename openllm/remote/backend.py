@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, Overloaded, call
 from openllm.facts import Facts
@@ -31,8 +32,10 @@ class RunnerBackend(Backend):
         adapters=True,
     )
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path, address: Path) -> None:
-        super().__init__(spec, weights_dir)
+    def __init__(
+        self, spec: LLMSpec, weights_dir: Path, address: Path, settings: Settings | None = None
+    ) -> None:
+        super().__init__(spec, weights_dir, settings)
         self.address = address
         self.report: Callable[[], bytes] = (
             bytes  # what this process tells another one that collects reports
@@ -40,7 +43,7 @@ class RunnerBackend(Backend):
         self._link: Connection | None = None
 
     @classmethod
-    def unusable(cls, spec: LLMSpec) -> str | None:
+    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         return None
 
     async def start(self) -> None:

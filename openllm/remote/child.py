@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 import msgspec
 
-from openllm.config.settings import process_environment
+from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import EngineDead
 from openllm.remote.backend import RESTART, RunnerBackend
@@ -29,20 +30,20 @@ class EnginePlan:
     address: str  # of its socket
     weights_dir: str | None = None  # None: found by the spec
     log_level: str = "INFO"
-    drain_seconds: float = 5.0  # that its users get to leave when it is asked to stop
+    drain_seconds: float = 5.0  # that its users get to leave when it is asked to stop; vLLM, too
 
 
 class EngineProcess:
     """A child that runs one engine; it ends when this process does, however that ends."""
 
-    def __init__(self, plan: EnginePlan, devices: str | None = None) -> None:
-        """`devices` becomes CUDA_VISIBLE_DEVICES; None: as it is here."""
-        environment = process_environment()
-        if devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = devices
+    def __init__(
+        self, plan: EnginePlan, environment: Mapping[str, str], devices: str | None = None
+    ) -> None:
+        """`devices` becomes CUDA_VISIBLE_DEVICES; None: as it is in `environment`."""
+        own = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
         command = [sys.executable, "-m", "openllm.remote"]
         self._child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, env=environment, start_new_session=True
+            command, stdin=subprocess.PIPE, env={**environment, **own}, start_new_session=True
         )
         stdin = self._child.stdin
         if stdin is not None:
@@ -79,15 +80,20 @@ class EngineProcess:
 class ChildBackend(RunnerBackend):
     """A runner that starts its engine's process itself, and ends it when closed."""
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
-        super().__init__(spec, weights_dir, Path())
+    def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
+        super().__init__(spec, weights_dir, Path(), settings)
         self._child: EngineProcess | None = None
 
     async def start(self) -> None:
         if self._child is None:
             self.address = Path(tempfile.mkdtemp(prefix="openllm-")) / "engine.sock"
-            plan = EnginePlan(self.spec.to_json(), str(self.address), str(self.weights_dir))
-            self._child = EngineProcess(plan)
+            plan = EnginePlan(
+                self.spec.to_json(),
+                str(self.address),
+                str(self.weights_dir),
+                drain_seconds=self.settings.drain_seconds,
+            )
+            self._child = EngineProcess(plan, process_environment())
         await super().start()
 
     @property

@@ -1,10 +1,11 @@
-"""LoRA adapters before they reach an engine: found by name, and checked to be safe and to fit the
-base model.
+"""LoRA adapters before they reach an engine: found by name, read once, and checked to be safe and
+to fit the base model.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -12,12 +13,10 @@ from typing import Any
 
 import attrs
 
+from openllm.config.names import is_tag
 from openllm.config.spec import AdapterSpec
 from openllm.errors import (
-    AdapterNotFound,
     ConfigurationError,
-    Forbidden,
-    InvalidRequest,
     WeightsError,
     option,
 )
@@ -32,16 +31,8 @@ from openllm.weights.checkpoint import (
     tensor_shapes,
 )
 from openllm.weights.hub import Token, remote_files, snapshot
-from openllm.weights.origin import Origin, origin
-from openllm.weights.store import find_tag, is_tag
-
-__all__ = [
-    "CheckedAdapter",
-    "check_adapter",
-    "check_mountable",
-    "resolve_adapter",
-    "resolve_under_root",
-]
+from openllm.weights.origin import Origin, expand, origin
+from openllm.weights.store import find_tag
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
@@ -69,14 +60,41 @@ _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @attrs.frozen
+class AdapterLayer:
+    """What an adapter adds to one linear layer: the product of its two matrices, times `scale`."""
+
+    down: str  # the name of A in the file, `[rank, width_in]`
+    up: str  # the name of B, `[width_out, rank]`
+    rank: int
+    width_in: int
+    width_out: int
+    scale: float  # alpha / rank, or alpha / sqrt(rank) with rsLoRA
+
+
+@attrs.frozen
 class CheckedAdapter:
-    """An adapter that fits its base model and that every LoRA engine can mount."""
+    """A plain LoRA adapter as its files say: one that every LoRA engine can mount."""
 
     path: Path
-    rank: int  # the largest over its layers
-    targets: tuple[str, ...]  # last names of the layers it changes, sorted: "q_proj", ...
+    layers: Mapping[str, AdapterLayer]  # by the layer's path in the model
     base_model: str | None  # what it says it was trained on
     uniform: bool  # one rank and one alpha for all layers; vLLM needs that
+    transposed: bool  # the base model's matrices are `[in, out]`, as GPT-2's
+
+    @property
+    def rank(self) -> int:
+        """The largest over its layers."""
+        return max(layer.rank for layer in self.layers.values())
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Last names of the layers it changes, sorted: "q_proj", ..."""
+        return tuple(sorted({module.rpartition(".")[2] for module in self.layers}))
+
+    @property
+    def weights(self) -> Path:
+        """The file that holds its matrices."""
+        return self.path / ADAPTER_WEIGHTS
 
     @property
     def digest(self) -> str:
@@ -84,15 +102,15 @@ class CheckedAdapter:
         return content_digest(self.path)
 
 
-def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
-    """The local directory of an adapter: as it is, from the store, or downloaded. `check_adapter`
-    comes next.
+def resolve_adapter(adapter: AdapterSpec, home: Path, token: Token = None) -> Path:
+    """The local directory of an adapter: as it is, from the store below BentoML's `home`, or
+    downloaded. `check_adapter` comes next.
 
     Errors: ConfigurationError for a source that means nothing, WeightsError when it is not there.
     """
     kind = origin(adapter.source)
     if kind is Origin.HUB:
-        _refuse_bare_tag(adapter)
+        _refuse_bare_tag(adapter, home)
         return _from_hub(adapter, token)
     if adapter.revision is not None:
         raise ConfigurationError(
@@ -102,20 +120,18 @@ def resolve_adapter(adapter: AdapterSpec, token: Token = None) -> Path:
         raise ConfigurationError(
             "demo is a model, no adapter.", hint="Name an adapter's directory or Hub id."
         )
-    directory = (
-        find_tag(adapter.source) if kind is Origin.STORE else Path(adapter.source).expanduser()
-    )
+    directory = find_tag(adapter.source, home) if kind is Origin.STORE else expand(adapter.source)
     check_directory(directory)
     return directory.resolve()
 
 
-def _refuse_bare_tag(adapter: AdapterSpec) -> None:
+def _refuse_bare_tag(adapter: AdapterSpec, home: Path) -> None:
     """`name:version` reads as SOURCE:NAME; if the store has that tag it was meant as one."""
     tag = f"{adapter.source}:{adapter.name}"
     if not is_tag(tag):
         return
     with contextlib.suppress(WeightsError):
-        find_tag(tag)
+        find_tag(tag, home)
         raise ConfigurationError(
             f"{tag} means {adapter.source} by the name of {adapter.name}.",
             hint=f"Write {tag}:NAME.",
@@ -133,39 +149,48 @@ def _from_hub(adapter: AdapterSpec, token: Token) -> Path:
 
 
 def check_adapter(
-    path: Path, base: Path, max_rank: int | None = None, *, uniform: bool = False
+    path: Path, base: Path | None, max_rank: int | None = None, *, uniform: bool = False
 ) -> CheckedAdapter:
-    """Check the adapter in `path` against the model in `base`; only headers are read, so it costs
-    milliseconds.
+    """Read the adapter in `path` and check it against the model in `base` (None: it is not here);
+    only headers are read, so it costs milliseconds.
 
-    Errors: WeightsError, one line for each reason: not LoRA, a variant no engine can mix in a
-    batch, pickled or broken files, a rank above `max_rank`, layers the base model lacks, shapes
-    that do not fit; with `uniform`, layers that differ in rank or alpha.
+    Errors: WeightsError, one line for each reason: those of `read_adapter`, a rank above
+    `max_rank`, layers the base model lacks, shapes that do not fit; with `uniform`, layers that
+    differ in rank or alpha.
     """
-    check_directory(path)
-    config = _read_adapter_config(path)
-    pairs = _pairs(path)
-    rank = max(rank for rank, _, _ in pairs.values())
-    if max_rank is not None and rank > max_rank:
+    adapter = read_adapter(path)
+    if max_rank is not None and adapter.rank > max_rank:
         raise WeightsError(
-            f"{path} has rank {rank}, above the limit of {max_rank}.",
+            f"{path} has rank {adapter.rank}, above the limit of {max_rank}.",
             hint=f"Raise {option('max_lora_rank')}.",
         )
-    _check_fit(path, pairs, base, bool(config.get("fan_in_fan_out")))
-    same = not config.get("rank_pattern") and not config.get("alpha_pattern")
-    if uniform and not same:
+    if base is not None:
+        _check_fit(adapter, base)
+    if uniform and not adapter.uniform:
         raise WeightsError(
             f"{path} sets ranks or alphas layer by layer (rank_pattern, alpha_pattern); this engine"
             " knows one for all.",
             hint="Use the pytorch backend, or train it with one rank and one alpha.",
         )
+    return adapter
+
+
+def read_adapter(path: Path) -> CheckedAdapter:
+    """The adapter in `path`, as peft has saved it: its configuration, and the names and shapes of
+    its matrices.
+
+    Errors: WeightsError for what is not LoRA, a variant no engine can mix in a batch, pickled or
+    broken files.
+    """
+    check_directory(path)
+    config = _read_adapter_config(path)
     named = config.get("base_model_name_or_path")
     return CheckedAdapter(
         path=path,
-        rank=rank,
-        targets=tuple(sorted({module.rpartition(".")[2] for module in pairs})),
+        layers=_layers(path, config),
         base_model=named if isinstance(named, str) and named else None,
-        uniform=same,
+        uniform=not config.get("rank_pattern") and not config.get("alpha_pattern"),
+        transposed=bool(config.get("fan_in_fan_out")),
     )
 
 
@@ -200,8 +225,8 @@ def _read_adapter_config(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def _pairs(path: Path) -> dict[str, tuple[int, int, int]]:
-    """(rank, in, out) by module path, from the header of the weights."""
+def _layers(path: Path, config: Mapping[str, Any]) -> dict[str, AdapterLayer]:
+    """What the header of the weights says, by module path."""
     weights = path / ADAPTER_WEIGHTS
     if not weights.is_file():
         if pickled := pickled_files([file.name for file in path.iterdir()]):
@@ -209,7 +234,7 @@ def _pairs(path: Path) -> dict[str, tuple[int, int, int]]:
         raise WeightsError(
             f"{path} has no {ADAPTER_WEIGHTS}.", hint="Save the adapter again with peft."
         )
-    sides: dict[str, dict[str, tuple[int, ...]]] = {}
+    sides: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
     for key, info in read_header(weights).items():
         match = _KEY.fullmatch(key)
         if match is None or len(info.shape) != 2:
@@ -217,28 +242,41 @@ def _pairs(path: Path) -> dict[str, tuple[int, int, int]]:
                 f"{weights} holds {key}, which is no LoRA matrix of a linear layer.",
                 hint="Train linear layers only; save with save_embedding_layers=False.",
             )
-        sides.setdefault(match["module"], {})[match["side"]] = info.shape
+        sides.setdefault(match["module"], {})[match["side"]] = (key, info.shape)
     if not sides:
         raise WeightsError(
             f"{weights} holds no LoRA matrices.", hint="Save the adapter again with peft."
         )
-    return {module: _pair(weights, module, shapes) for module, shapes in sides.items()}
+    layers = {}
+    for module, pair in sides.items():
+        if len(pair) < 2 or pair["A"][1][0] != pair["B"][1][1]:
+            raise WeightsError(
+                f"{weights} has no whole pair of matrices for {module}.",
+                hint="Save it again with peft.",
+            )
+        (down, (rank, width_in)), (up, (width_out, _)) = pair["A"], pair["B"]
+        scale = _scale(path, config, module, rank)
+        layers[module] = AdapterLayer(down, up, rank, width_in, width_out, scale)
+    return layers
 
 
-def _pair(
-    weights: Path, module: str, shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[int, int, int]:
-    if len(shapes) < 2 or shapes["A"][0] != shapes["B"][1]:
+def _scale(path: Path, config: Mapping[str, Any], module: str, rank: int) -> float:
+    """alpha / rank, or alpha / sqrt(rank) with rsLoRA; patterns name a module by the end of its
+    path.
+    """
+    try:
+        patterns = dict(config.get("alpha_pattern") or {}).items()
+        found = (alpha for name, alpha in patterns if re.fullmatch(rf"(.*\.)?({name})", module))
+        alpha = float(next(found, config.get("lora_alpha", rank)))
+    except (TypeError, ValueError, re.error) as error:
         raise WeightsError(
-            f"{weights} has no whole pair of matrices for {module}.",
-            hint="Save it again with peft.",
-        )
-    return shapes["A"][0], shapes["A"][1], shapes["B"][0]
+            f"{path / ADAPTER_CONFIG} says no usable alpha for {module}: {error}.",
+            hint="Save the adapter again with peft.",
+        ) from error
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def _check_fit(
-    path: Path, pairs: Mapping[str, tuple[int, int, int]], base: Path, transposed: bool
-) -> None:
+def _check_fit(adapter: CheckedAdapter, base: Path) -> None:
     """Compare with the base model's headers; where it is quantized, only the names of layers can be
     compared.
     """
@@ -246,24 +284,26 @@ def _check_fit(
     shapes = tensor_shapes(base)
     if not shapes:
         return  # a trusted pickled base: the engine will compare
-    layers = _layers(shapes, config)
-    for module, (_, width_in, width_out) in pairs.items():
-        shape = next((layers[name] for name in _spellings(module) if name in layers), None)
+    known = _base_layers(shapes, config)
+    for module, layer in adapter.layers.items():
+        shape = next((known[name] for name in _spellings(module) if name in known), None)
         if shape is None:
             raise WeightsError(
-                f"{path} changes {module}, which the base model does not have.",
-                hint=_other_base(path),
+                f"{adapter.path} changes {module}, which the base model does not have.",
+                hint=_other_base(adapter),
             )
-        wanted = (width_in, width_out) if transposed else (width_out, width_in)
+        wanted = (layer.width_out, layer.width_in)
+        if adapter.transposed:
+            wanted = wanted[::-1]
         if "quantization_config" not in config and shape != wanted:
             raise WeightsError(
-                f"{path} fits a {module} of shape {list(wanted)}; the base model's is"
+                f"{adapter.path} fits a {module} of shape {list(wanted)}; the base model's is"
                 f" {list(shape)}.",
-                hint=_other_base(path),
+                hint=_other_base(adapter),
             )
 
 
-def _layers(
+def _base_layers(
     shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the base model's layers by module path; a tied output layer has the embedding's
@@ -300,14 +340,10 @@ def _spellings(module: str) -> Iterator[str]:
         yield f"{outer}.{module}"
 
 
-def _other_base(path: Path) -> str:
-    named = read_json(path / ADAPTER_CONFIG).get("base_model_name_or_path")
-    made_for = (
-        f"It was made for {PurePosixPath(str(named)).name}."
-        if named
-        else "It was made for another model."
-    )
-    return f"{made_for} Use an adapter of this model."
+def _other_base(adapter: CheckedAdapter) -> str:
+    named = adapter.base_model
+    made_for = PurePosixPath(named).name if named else "another model"
+    return f"It was made for {made_for}. Use an adapter of this model."
 
 
 def _pickled(name: str) -> WeightsError:
@@ -316,59 +352,3 @@ def _pickled(name: str) -> WeightsError:
         f" {ADAPTER_WEIGHTS}.",
         hint="Load it with peft and save it again with safe_serialization=True.",
     )
-
-
-# While serving
-# ------------------------------------------------------------
-
-
-def resolve_under_root(root: Path | None, source: str) -> Path:
-    """The directory that a request to mount `source` may mean: a store tag, or a name below `root`.
-
-    What lies outside, what is missing and what is a link out are told apart by nothing in the
-    answer. Errors: InvalidRequest (an absolute path, "..", a URL), Forbidden (no root is set),
-    AdapterNotFound.
-    """
-    missing = AdapterNotFound(
-        f"There is no adapter {source!r} to mount.", hint="Check its name.", param="source"
-    )
-    if is_tag(source):
-        try:
-            return find_tag(source)
-        except WeightsError as error:
-            raise missing from error
-    parts = source.split("/")
-    plain = source.isprintable() and not re.search(r"[\\:~]", source) and len(source) <= 512
-    if not plain or any(part in ("", ".", "..") for part in parts):
-        raise InvalidRequest(
-            "An adapter is mounted by a model-store tag or by its name below the adapter root.",
-            hint="Absolute paths, '..' and URLs are not taken.",
-            param="source",
-        )
-    if root is None:
-        raise Forbidden(
-            "This server mounts adapters from its model store only.",
-            hint="Give a tag: name:version.",
-        )
-    top = root.expanduser().resolve()
-    directory = (top / source).resolve()
-    inside = directory.is_relative_to(top) and directory.is_dir()
-    if not inside or not all(file.resolve().is_relative_to(top) for file in directory.iterdir()):
-        raise missing
-    return directory
-
-
-def check_mountable(
-    root: Path | None, source: str, base: Path, max_rank: int | None = None
-) -> CheckedAdapter:
-    """`resolve_under_root` and `check_adapter` for a request: what is wrong is said without a path
-    of this machine.
-
-    Errors: those of `resolve_under_root`; InvalidRequest when the adapter cannot be mounted.
-    """
-    path = resolve_under_root(root, source)
-    try:
-        return check_adapter(path, base, max_rank)
-    except WeightsError as error:
-        message = error.message.replace(str(path), source)
-        raise InvalidRequest(message, hint=error.hint, param="source") from error

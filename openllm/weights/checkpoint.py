@@ -259,6 +259,14 @@ def _file_digest(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
+def weights_size(directory: Path) -> int:
+    """Bytes of the safetensors files that lie in a directory; 0 where they cannot be read."""
+    try:
+        return sum(path.stat().st_size for path in iter_weight_files(directory))
+    except OSError:
+        return 0
+
+
 def directory_size(directory: Path) -> int:
     """Bytes of the model's files, links followed."""
     return sum((directory / inner).stat().st_size for inner in model_files(directory))

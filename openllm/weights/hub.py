@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
 import shutil
 import sys
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError, option
 
 T = TypeVar("T")
@@ -45,7 +45,6 @@ _SECOND_COPIES = (
 # What a download may be given: a token, whether to use the stored one (as transformers takes it),
 # or nothing.
 Token = str | bool | None
-_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.5  # seconds; doubles
 
@@ -60,11 +59,6 @@ def config_errors() -> tuple[type[Exception], ...]:
         errors, "StrictDataclassError", None
     )  # not in older versions
     return (strict,) if strict is not None else ()
-
-
-def is_hub_id(source: str) -> bool:
-    """Whether `source` is written like a repository on the Hub: `name` or `owner/name`."""
-    return _HUB_ID.fullmatch(source) is not None and ".." not in source and "--" not in source
 
 
 def cached_snapshot(
@@ -139,8 +133,8 @@ def require_room(repo: str, size: int) -> None:
     free = shutil.disk_usage(cache).free
     if size > free:
         raise WeightsError(
-            f"{repo} needs {size / 1e9:.1f} GB, and the disk of the Hub's cache has"
-            f" {free / 1e9:.1f} GB left.",
+            f"{repo} needs {readable_size(size)}, and the disk of the Hub's cache has"
+            f" {readable_size(free)} left.",
             hint="Make room, or set HF_HOME to a larger disk.",
         )
 

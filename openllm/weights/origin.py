@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from pathlib import Path
 
+from openllm.config.names import is_hub_id, is_path, is_tag
 from openllm.errors import ConfigurationError
-from openllm.weights.hub import is_hub_id
-from openllm.weights.store import is_tag
 
 DEMO = "demo"
-_PATH = re.compile(r"[./~\\]|[A-Za-z]:[\\/]")  # how a path begins; the last is a Windows drive
 
 
 class Origin(Enum):
@@ -33,7 +30,7 @@ def origin(source: str) -> Origin:
         raise ConfigurationError(
             f"{source!r} is a URL.", hint="Name a Hub id (owner/name) or a directory."
         )
-    if _PATH.match(source) or Path(source).is_dir():
+    if is_path(source) or named_directory(source) is not None:
         return Origin.DIRECTORY
     if is_tag(source):
         return Origin.STORE
@@ -43,3 +40,19 @@ def origin(source: str) -> Origin:
         f"{source!r} is no directory here, no model-store tag and no Hub id.",
         hint="Write ./directory, name:version, owner/name, or a family's name (`openllm models`).",
     )
+
+
+def named_directory(source: str) -> Path | None:
+    """The existing directory that `source` names; None where it names something else, or one that
+    is not there.
+    """
+    directory = expand(source)
+    return directory if source != DEMO and directory.is_dir() else None
+
+
+def expand(source: str) -> Path:
+    """The path that `source` writes, with `~` expanded where there is such a user."""
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:
+        return Path(source)

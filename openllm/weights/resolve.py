@@ -8,6 +8,7 @@ import importlib.resources
 import logging
 from pathlib import Path
 
+from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError, option
 from openllm.weights.checkpoint import (
@@ -31,7 +32,7 @@ from openllm.weights.hub import (
     require_room,
     snapshot,
 )
-from openllm.weights.origin import Origin, origin
+from openllm.weights.origin import Origin, expand, origin
 from openllm.weights.store import StoredModel, find_tag, list_store
 
 __all__ = [
@@ -52,29 +53,30 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-def resolve_weights(spec: LLMSpec, token: Token = None) -> Path:
+def resolve_weights(spec: LLMSpec, home: Path, token: Token = None) -> Path:
     """The local directory that `spec.model_id` stands for, checked; a Hub id may be downloaded,
     nothing else may.
 
-    `token` is for the Hub alone; None: the Hub client's own. Errors: ConfigurationError for an id
+    `home` is BentoML's, for store tags; `token` is for the Hub alone; None: the Hub client's own.
+    Errors: ConfigurationError for an id
     that means nothing; WeightsError for what is missing, broken or unsafe.
     """
     kind = origin(spec.model_id)
     if kind is Origin.HUB:
         return _from_hub(spec, token)
-    directory = _local(spec, kind)
+    directory = _local(spec, kind, home)
     check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
     return directory
 
 
-def weights_present(spec: LLMSpec) -> bool:
+def weights_present(spec: LLMSpec, home: Path) -> bool:
     """Whether `resolve_weights` would succeed without the network. Errors: ConfigurationError."""
     kind = origin(spec.model_id)
     try:
         directory = (
             cached_snapshot(spec.model_id, spec.revision, _wanted(spec))
             if kind is Origin.HUB
-            else _local(spec, kind)
+            else _local(spec, kind, home)
         )
         if directory is None:
             return False
@@ -89,20 +91,20 @@ def can_be_fetched(spec: LLMSpec) -> bool:
     return origin(spec.model_id) is Origin.HUB
 
 
-def fetch_weights(spec: LLMSpec, token: Token = None) -> Path:
+def fetch_weights(spec: LLMSpec, home: Path, token: Token = None) -> Path:
     """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the
     disk has room.
     """
-    if can_be_fetched(spec) and not weights_present(spec):
+    if can_be_fetched(spec) and not weights_present(spec, home):
         size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
         require_room(spec.model_id, size)
-        logger.info("Fetching %s from the Hub: %.2f GB.", spec.model_id, size / 1e9)
-    return resolve_weights(spec, token)
+        logger.info("Fetching %s from the Hub: %s.", spec.model_id, readable_size(size))
+    return resolve_weights(spec, home, token)
 
 
-def _local(spec: LLMSpec, kind: Origin) -> Path:
+def _local(spec: LLMSpec, kind: Origin, home: Path) -> Path:
     if kind is Origin.STORE:
-        return find_tag(spec.model_id)
+        return find_tag(spec.model_id, home)
     if spec.revision is not None:
         raise ConfigurationError(
             "A revision goes with a Hub id only.",
@@ -111,7 +113,7 @@ def _local(spec: LLMSpec, kind: Origin) -> Path:
         )
     if kind is Origin.DEMO:
         return Path(str(importlib.resources.files("openllm.demo")))
-    directory = Path(spec.model_id).expanduser()
+    directory = expand(spec.model_id)
     check_directory(directory)
     return directory.resolve()
 

@@ -4,19 +4,17 @@ there.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from openllm.config.settings import Settings
+from openllm.config.names import split_tag
 from openllm.errors import WeightsError
 from openllm.weights.checkpoint import directory_size
 
-_PART = r"[a-z0-9](?:[-._a-z0-9]{0,61}[a-z0-9])?"  # BentoML's rule for a tag's name and version
-_TAG = re.compile(rf"({_PART}):({_PART})")
+MODELS = "models"  # the store's directory below BentoML's home
 _MODEL_FILE = "model.yaml"
 _LATEST = "latest"
 
@@ -32,40 +30,30 @@ class StoredModel:
     metadata: dict[str, Any]
 
 
-def is_tag(source: str) -> bool:
-    """Whether `source` is written `name:version`."""
-    return _TAG.fullmatch(source) is not None
-
-
-def find_tag(tag: str, home: Path | None = None) -> Path:
+def find_tag(tag: str, home: Path) -> Path:
     """The directory of `name:version` in the store under `home`; the version "latest" is the one
     stored last.
 
-    `home` is $BENTOML_HOME when None. Errors: WeightsError when the store has no such tag.
+    Errors: WeightsError when the store has no such tag.
     """
-    match = _TAG.fullmatch(tag)
-    path = _models(home) / match[1] if match else None
-    if match and path and match[2] == _LATEST and (path / _LATEST).is_file():
-        path = path / (path / _LATEST).read_text(encoding="utf-8").strip()
-    elif match and path:
-        path = path / match[2]
-    if path is None or not (path / _MODEL_FILE).is_file():
+    name, version = split_tag(tag) or ("", "")
+    versions = home / MODELS / name
+    if version == _LATEST and (versions / _LATEST).is_file():
+        version = (versions / _LATEST).read_text(encoding="utf-8").strip()
+    path = versions / version
+    if not name or not (path / _MODEL_FILE).is_file():
         raise WeightsError(
             f"The model store has no {tag}.", hint="`openllm models` lists what it has."
         )
     return path
 
 
-def list_store(home: Path | None = None) -> list[StoredModel]:
-    """Everything in the store under `home` ($BENTOML_HOME when None), by name, newest first."""
-    found = [_read(path.parent) for path in _models(home).glob(f"*/*/{_MODEL_FILE}")]
+def list_store(home: Path) -> list[StoredModel]:
+    """Everything in the store under `home`, by name, newest first."""
+    found = [_read(path.parent) for path in (home / MODELS).glob(f"*/*/{_MODEL_FILE}")]
     return sorted(
         found, key=lambda model: (model.tag.partition(":")[0], -_stamp(model.created), model.tag)
     )
-
-
-def _models(home: Path | None) -> Path:
-    return (home or Settings.from_env().bentoml_home) / "models"
 
 
 def _read(path: Path) -> StoredModel:

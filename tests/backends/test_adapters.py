@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from openllm.backends.base import Backend
 from openllm.backends.select import find_backend
+from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import AdapterNotFound, Conflict, WeightsError
 from openllm.facts import all_facts
@@ -106,7 +107,7 @@ def spec_of(world: World, backend: str, **options: Any) -> LLMSpec:
 async def llm(request: pytest.FixtureRequest, world: World) -> AsyncIterator[LLM]:
     adapters = [AdapterSpec(name, str(world.adapter(name))) for name in NAMES]
     spec = spec_of(world, request.param, adapters=adapters)
-    if why := find_backend(request.param).unusable(spec):
+    if why := find_backend(request.param).unusable(spec, Settings()):
         pytest.skip(why)
     async with LLM.from_spec(spec) as llm:
         yield llm

@@ -21,6 +21,7 @@ from openllm.backends.base import Backend
 from openllm.backends.echo.backend import EchoBackend
 from openllm.backends.select import find_backend
 from openllm.backends.stream import pull
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -68,7 +69,7 @@ async def llm(request: pytest.FixtureRequest, weights: Path) -> AsyncIterator[LL
         max_queue=64,
         engine_args={"delay": 0.002} if issubclass(find_backend(name), EchoBackend) else {},
     )
-    if why := find_backend(name).unusable(spec):
+    if why := find_backend(name).unusable(spec, Settings()):
         pytest.skip(why)
     async with LLM.from_spec(
         spec, make_engine=in_child if request.param == "runner" else None

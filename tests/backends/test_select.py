@@ -11,7 +11,7 @@ import pytest
 
 from openllm.backends.select import find_backend, select_backend
 from openllm.backends.vllm.usable import find_installation, unusable
-from openllm.config.settings import spec_layer
+from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, MissingDependency
 from openllm.facts import backend_names
@@ -39,7 +39,9 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find_backend("pytorch"), "unusable", classmethod(lambda cls, spec: None))
+    monkeypatch.setattr(
+        find_backend("pytorch"), "unusable", classmethod(lambda cls, spec, settings: None)
+    )
 
 
 # What "usable" means, case by case: the state of the machine, and what the reason must name.
@@ -89,7 +91,7 @@ def test_where_vllm_is_not_usable_pytorch_is_chosen_and_the_line_says_why(
 ) -> None:
     site, gpus, words = UNUSABLE[case]
     here(site, gpus)
-    backend, line = select_backend(spec())
+    backend, line = select_backend(spec(), Settings.from_env())
     assert backend is find_backend("pytorch")
     assert line.startswith("Backend pytorch: ")
     for word in words:
@@ -102,12 +104,12 @@ def test_forcing_it_there_is_a_clear_error(here: Any, case: str) -> None:
     site, gpus, words = UNUSABLE[case]
     here(site, gpus)
     with pytest.raises(ConfigurationError) as by_option:
-        select_backend(spec(backend="vllm"))
+        select_backend(spec(backend="vllm"), Settings.from_env())
     by_environment = resolve_spec(
         {"model_id": "org/model"}, spec_layer({"OPENLLM_BACKEND": "vllm"})
     )
     with pytest.raises(ConfigurationError) as by_variable:
-        select_backend(by_environment)
+        select_backend(by_environment, Settings.from_env())
     assert str(by_option.value) == str(by_variable.value)
     for word in [*words, "backend=pytorch"]:
         assert word in str(by_option.value)
@@ -130,8 +132,13 @@ def test_where_it_is_usable_it_is_chosen_and_may_be_forced(
     here: Any, site: Site, gpus: list[FakeGpu] | None, fields: dict[str, Any]
 ) -> None:
     here(site, gpus)
-    assert select_backend(spec(**fields))[1] == "Backend vllm: it is usable here."
-    assert select_backend(spec(backend="vllm", **fields))[1] == "Backend vllm: it was asked for."
+    assert (
+        select_backend(spec(**fields), Settings.from_env())[1] == "Backend vllm: it is usable here."
+    )
+    assert (
+        select_backend(spec(backend="vllm", **fields), Settings.from_env())[1]
+        == "Backend vllm: it was asked for."
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,7 @@ def test_what_was_asked_for_must_fit_the_build(
     here: Any, site: Site, gpus: list[FakeGpu] | None, fields: dict[str, Any], word: str
 ) -> None:
     here(site, gpus)
-    reason = unusable(spec(**fields))
+    reason = unusable(spec(**fields), None)
     assert reason is not None
     assert word in reason
 
@@ -161,26 +168,28 @@ def test_weights_larger_than_the_gpus_are_told_before_anything_loads(
     model.mkdir()
     with (model / "model.safetensors").open("wb") as file:
         file.truncate(3 * GIB)  # sparse
-    reason = unusable(LLMSpec(model_id=str(model)))
+    reason = unusable(LLMSpec(model_id=str(model)), None)
     assert reason is not None
     assert "3.0 GiB" in reason
-    assert unusable(LLMSpec(model_id=str(model), distributed_executor="ray")) is None
+    assert unusable(LLMSpec(model_id=str(model), distributed_executor="ray"), None) is None
 
 
 def test_nothing_usable_names_both_reasons(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     here(None)
     monkeypatch.setattr(
-        find_backend("pytorch"), "unusable", classmethod(lambda cls, spec: "torch is missing.")
+        find_backend("pytorch"),
+        "unusable",
+        classmethod(lambda cls, spec, settings: "torch is missing."),
     )
     with pytest.raises(MissingDependency, match=r"vLLM is not installed.*torch is missing"):
-        select_backend(spec())
+        select_backend(spec(), Settings.from_env())
 
 
 def test_an_unregistered_folder_named_vllm_is_not_it(
     here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here(Site(name="something-else"), [FakeGpu()])
-    reason = unusable(spec())
+    reason = unusable(spec(), None)
     assert reason is not None
     assert "was not installed" in reason
 
@@ -198,8 +207,10 @@ def test_looking_imports_no_engine() -> None:
     code = (
         "import sys; from openllm.backends.select import select_backend; from openllm.config.spec"
         " import LLMSpec;from openllm.backends.vllm.usable import unusable;"
-        " unusable(LLMSpec(model_id='x'));select_backend(LLMSpec(model_id='x',"
-        " backend='echo'));print(sorted({'torch', 'vllm', 'transformers'} & set(sys.modules)))"
+        " from openllm.config.settings import Settings;"
+        " unusable(LLMSpec(model_id='x'), None);select_backend(LLMSpec(model_id='x',"
+        " backend='echo'), Settings());"
+        " print(sorted({'torch', 'vllm', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -234,11 +245,13 @@ def test_installed_but_broken_shows_when_the_engine_s_process_looks(tmp_path: Pa
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from openllm.backends.select import find_backend, select_backend\n"
+        "from openllm.config.settings import Settings\n"
         "from openllm.config.spec import LLMSpec\n"
-        "find_backend('pytorch').unusable = classmethod(lambda cls, spec: None)\n"
-        "print(select_backend(LLMSpec(model_id='x', device='cpu'))[1])\n"
-        "print(select_backend(LLMSpec(model_id='x', device='cpu'), sure=True)[1])\n"
-        "try: select_backend(LLMSpec(model_id='x', device='cpu', backend='vllm'), sure=True)\n"
+        "find_backend('pytorch').unusable = classmethod(lambda cls, spec, settings: None)\n"
+        "print(select_backend(LLMSpec(model_id='x', device='cpu'), Settings())[1])\n"
+        "print(select_backend(LLMSpec(model_id='x', device='cpu'), Settings(), sure=True)[1])\n"
+        "asked = LLMSpec(model_id='x', device='cpu', backend='vllm')\n"
+        "try: select_backend(asked, Settings(), sure=True)\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,6 +24,18 @@ from openllm.config.spec import EXECUTORS, TASKS, LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.facts import backend_names
 
+# What is called from outside, or begins a process, beside the commands.
+DOORS = {
+    "http/app.py",  # create_app
+    "llm/llm.py",  # LLM(...)
+    "llm/auto.py",  # AutoLLM.from_pretrained
+    "remote/__main__.py",
+    "bento/build.py",
+    "bento/compose.py",  # depends, service
+    "bento/services/llm.py",  # create_service
+    "bento/serving/api_worker.py",
+}
+
 
 def test_defaults_are_the_safe_ones() -> None:
     got = Settings.from_env({})
@@ -219,4 +231,22 @@ def test_no_other_module_reads_the_environment() -> None:
             r"\bgetenv\b|os\.environ(?!\[[^]]+\] = |\.setdefault\(|\.update\(|\.pop\()", line
         )
     }
-    assert readers == {"settings.py"}
+    assert readers == {"config/settings.py"}
+
+
+def test_settings_are_read_at_the_doors_only() -> None:
+    """Everybody else is given them: a second reading can differ from what the first was told."""
+    root = Path(openllm.__file__).parent
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if re.search(r"\bSettings\.from_env\(\)", path.read_text(encoding="utf-8"))
+    }
+    commands = {name for name in found if name.startswith("cli/")}
+    assert found - commands == DOORS
+    below = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if re.search(r"\bspec_layer\(\)", path.read_text(encoding="utf-8"))
+    }
+    assert below == {"llm/resolve.py", "cli/given/specs.py", "bento/services/llm.py"}

@@ -1,10 +1,20 @@
-"""The GPUs this process may use."""
+"""The GPUs this process may use, how many an engine wants, and which it gets."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from openllm.hardware.gpus import visible_gpus
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.hardware.gpus import (
+    replica_gpus,
+    share_devices,
+    used_gpus,
+    visible_devices,
+    visible_gpus,
+)
 from tests.backends.fakes import FakeGpu, drive
 
 GPUS = [
@@ -20,14 +30,14 @@ def names(mask: str | None = None) -> list[str]:
 
 def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     drive(monkeypatch, None)
-    assert visible_gpus() == ()
+    assert visible_gpus(None) == ()
 
 
 def test_all_are_visible_when_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     drive(monkeypatch, GPUS)
     assert names() == ["A", "B", "C"]
-    first = visible_gpus()[0]
+    first = visible_gpus(None)[0]
     assert (first.index, first.total, first.free) == (0, GPUS[0].total, GPUS[0].free)
 
 
@@ -49,9 +59,70 @@ def test_the_mask_picks_and_orders(
     drive(monkeypatch, GPUS)
     assert names(mask) == seen
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
-    assert names() == seen
+    assert names(Settings.from_env().visible_devices) == seen
 
 
 def test_indices_count_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     drive(monkeypatch, GPUS)
     assert [gpu.index for gpu in visible_gpus("2,1")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        ("", ()),
+        ("-1", ()),
+        ("0", ("0",)),
+        ("2, 3", ("2", "3")),
+        ("1,-1,2", ("1",)),
+        ("GPU-8932f937-d72c,MIG-GPU-1/1/0", ("GPU-8932f937-d72c", "MIG-GPU-1/1/0")),
+    ],
+)
+def test_reading_the_mask(mask: str, expected: tuple[str, ...]) -> None:
+    assert visible_devices(mask) == expected
+
+
+@pytest.mark.parametrize(
+    ("specs", "devices", "expected"),
+    [
+        ([{}], "abcd", [None]),  # one engine decides itself
+        ([{}, {}], "", [None, None]),
+        ([{}, {}], "a", [None, None]),  # they have to share
+        ([{}, {}], "ab", ["a", "b"]),
+        ([{}, {}], "abcd", ["a,b", "c,d"]),
+        ([{"tensor_parallel_size": 2}, {}], "abcd", ["a,b", "c,d"]),
+        ([{"tensor_parallel_size": 2}, {"tensor_parallel_size": 1}], "abcd", ["a,b", "c"]),
+        ([{"tensor_parallel_size": 2, "pipeline_parallel_size": 2}, {}], "abcde", ["a,b,c,d", "e"]),
+        ([{}, {"device": "cpu"}, {}], "ab", ["a", "-1", "b"]),
+        ([{"backend": "echo"}, {}], "ab", [None, None]),  # only one of them uses any
+        ([{"device": "cuda:1"}, {}], "ab", [None, None]),  # the spec itself says which
+    ],
+)
+def test_sharing(specs: list[dict[str, Any]], devices: str, expected: list[str | None]) -> None:
+    found = share_devices([LLMSpec(model_id="./m", **spec) for spec in specs], list(devices))
+    assert list(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "used"),
+    [
+        ({}, "ABC"),
+        ({"device": "cuda:1"}, "B"),
+        ({"device": "cuda:7"}, ""),
+        ({"tensor_parallel_size": 2}, "AB"),
+        ({"tensor_parallel_size": 1, "pipeline_parallel_size": 2}, "AB"),
+        ({"pipeline_parallel_size": 2}, "ABC"),
+    ],
+)
+def test_an_engine_uses_the_ones_its_spec_says(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], used: str
+) -> None:
+    drive(monkeypatch, GPUS)
+    found = used_gpus(LLMSpec(model_id="./m", **fields), visible_gpus(None))
+    assert "".join(gpu.name for gpu in found) == used
+
+
+def test_a_replica_gets_a_set_for_each_engine_that_needs_one() -> None:
+    engines = [{"backend": "vllm"}, {"backend": "pytorch"}, {"tensor_parallel_size": 2}]
+    engines += [{"backend": "vllm", "device": "cpu"}, {"backend": "echo"}]
+    assert replica_gpus([LLMSpec(model_id="./m", **fields) for fields in engines]) == 3

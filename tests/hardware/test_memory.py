@@ -41,3 +41,35 @@ def test_memory_is_what_the_machine_and_the_container_leave(tmp_path: Path) -> N
         "anon 400000\nactive_file 200000\ninactive_file 400000\n"
     )
     assert hardware.free_memory(tmp_path, tmp_path) == 500000
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "stat", "prefix"),
+    [
+        ("memory.max", "memory.current", "memory.stat", ""),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_",
+        ),
+    ],
+)
+def test_both_versions_of_control_groups_come_to_the_same_sum(
+    tmp_path: Path, limit: str, usage: str, stat: str, prefix: str
+) -> None:
+    """vLLM's sum took a file that was read for used, the PyTorch engine's knew version 2 only."""
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 5000 kB\n")
+    group = tmp_path / "fs/cgroup"
+    (group / "memory").mkdir(parents=True)
+    (group / limit).write_text("3000000\n")
+    (group / usage).write_text("1000000\n")
+    assert hardware.free_memory(tmp_path, tmp_path) == 2000000
+    (group / stat).write_text(f"{prefix}active_file 200000\n{prefix}inactive_file 400000\n")
+    assert hardware.machine_memory(tmp_path, tmp_path) == hardware.MachineMemory(9216000, 2600000)
+    (group / limit).write_text("9223372036854771712\n")  # version 1's way to say: none
+    assert hardware.free_memory(tmp_path, tmp_path) == 5000 * 1024
+
+
+def test_where_the_system_does_not_tell_nothing_is_known(tmp_path: Path) -> None:
+    assert hardware.machine_memory(tmp_path, tmp_path) is None

@@ -1,6 +1,4 @@
-"""Adapters: what fits is taken, everything else is refused with its reason, and requests learn
-nothing of the disk.
-"""
+"""Adapters: what fits is taken, everything else is refused with its reason."""
 
 from __future__ import annotations
 
@@ -11,24 +9,12 @@ from pathlib import Path
 import pytest
 
 from openllm.config.spec import AdapterSpec
-from openllm.errors import (
-    AdapterNotFound,
-    ConfigurationError,
-    Forbidden,
-    InvalidRequest,
-    OpenLLMError,
-    WeightsError,
-)
-from openllm.weights.adapters import (
-    check_adapter,
-    check_mountable,
-    resolve_adapter,
-    resolve_under_root,
-)
+from openllm.errors import ConfigurationError, WeightsError
+from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
+from tests.adapters import CONFIG, REFUSED, WEIGHTS, change, rename
+from tests.checkpoints import HOME
 from tests.hub import FakeHub
 from tests.tiny import write_adapter, write_gpt2, write_llama
-
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 @pytest.fixture(scope="module")
@@ -48,23 +34,6 @@ def made(tmp_path_factory, base):
 def adapter(tmp_path, made):
     """A copy of it to spoil."""
     return Path(shutil.copytree(made, tmp_path / "plain"))
-
-
-def change(adapter: Path, **fields: object) -> Path:
-    config = json.loads((adapter / CONFIG).read_text())
-    (adapter / CONFIG).write_text(json.dumps({**config, **fields}))
-    return adapter
-
-
-def rename(adapter: Path, **names: str) -> Path:
-    """Other names for the tensors whose names contain a key."""
-    from safetensors.numpy import load_file, save_file
-
-    tensors = load_file(adapter / WEIGHTS)
-    for old, new in names.items():
-        tensors = {name.replace(old, new): value for name, value in tensors.items()}
-    save_file(tensors, adapter / WEIGHTS)
-    return adapter
 
 
 def test_a_plain_adapter_is_described(made, base):
@@ -101,6 +70,36 @@ def test_patterns_raise_the_rank_and_are_told(tmp_path, base):
         check_adapter(adapter, base, max_rank=8)
     with pytest.raises(WeightsError, match="rank_pattern"):
         check_adapter(adapter, base, uniform=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "scales"),
+    [
+        ({"lora_alpha": 8}, {"q_proj": 2.0, "down_proj": 2.0}),
+        ({"lora_alpha": 8, "use_rslora": True}, {"q_proj": 4.0, "down_proj": 4.0}),
+        ({"lora_alpha": None}, None),
+        ({"lora_alpha": 8, "alpha_pattern": {"q_proj": 2}}, {"q_proj": 0.5, "down_proj": 2.0}),
+        ({"alpha_pattern": {"(": 2}}, None),
+        ({"alpha_pattern": ["q_proj"]}, None),
+    ],
+)
+def test_each_layer_is_told_with_its_scale(adapter, fields, scales):
+    change(adapter, **fields)
+    if scales is None:
+        with pytest.raises(WeightsError, match="no usable alpha"):
+            read_adapter(adapter)
+        return
+    for module, layer in read_adapter(adapter).layers.items():
+        assert layer.scale == scales[module.rpartition(".")[2]]
+        assert layer.rank == 4
+        assert module in layer.up
+        assert module in layer.down
+
+
+def test_without_its_base_model_the_adapter_alone_is_checked(adapter):
+    assert check_adapter(rename(adapter, q_proj="query"), None).targets == ("down_proj", "query")
+    with pytest.raises(WeightsError, match="rank 4, above the limit of 2"):
+        check_adapter(adapter, None, max_rank=2)
 
 
 def test_transposed_layers_fit(tmp_path):
@@ -152,46 +151,6 @@ def test_of_a_quantized_base_only_the_names_are_compared(adapter, base, tmp_path
         check_adapter(rename(adapter, q_proj="z_proj"), packed)
 
 
-REFUSED = {
-    "another type": (lambda path: change(path, peft_type="IA3"), "type IA3; only LORA"),
-    "no type": (lambda path: change(path, peft_type=None), "only LORA"),
-    "DoRA": (lambda path: change(path, use_dora=True), "DoRA"),
-    "saved modules": (lambda path: change(path, modules_to_save=["lm_head"]), "modules_to_save"),
-    "biases": (lambda path: change(path, bias="lora_only"), "bias=lora_only"),
-    "a bias in B": (lambda path: change(path, lora_bias=True), "a bias in its matrices"),
-    "parameters": (lambda path: change(path, target_parameters=["experts"]), "target_parameters"),
-    "PiSSA": (
-        lambda path: change(path, init_lora_weights="pissa_niter_16"),
-        "init_lora_weights=pissa_niter_16",
-    ),
-    "code": (lambda path: change(path, auto_map={"AutoModel": "a.B"}), "code of its own"),
-    "no config": (lambda path: (path / CONFIG).unlink(), f"has no {CONFIG}"),
-    "torn config": (lambda path: (path / CONFIG).write_text("{"), "not readable JSON"),
-    "no weights": (lambda path: (path / WEIGHTS).unlink(), f"has no {WEIGHTS}"),
-    "pickled": (
-        lambda path: (path / WEIGHTS).rename(path / "adapter_model.bin"),
-        "adapter_model.bin is a pickled",
-    ),
-    "cut short": (
-        lambda path: (path / WEIGHTS).write_bytes((path / WEIGHTS).read_bytes()[:-8]),
-        "no whole safetensors",
-    ),
-    "unknown layers": (
-        lambda path: rename(path, q_proj="query"),
-        "changes .*query, which the base model does not have",
-    ),
-    "half a pair": (lambda path: rename(path, lora_B="lora_A"), "pair"),
-    "embeddings": (
-        lambda path: rename(path, **{"lora_A.weight": "lora_embedding_A"}),
-        "no LoRA matrix of a linear",
-    ),
-    "magnitudes": (
-        lambda path: rename(path, **{"lora_B.weight": "lora_magnitude_vector"}),
-        "no LoRA matrix",
-    ),
-}
-
-
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_mounted_says_why(adapter, base, name):
     spoil, words = REFUSED[name]
@@ -224,36 +183,35 @@ def test_a_model_is_no_adapter(base):
 
 
 def test_an_adapter_in_a_directory(made, monkeypatch):
-    assert resolve_adapter(AdapterSpec("a", str(made))) == made
+    assert resolve_adapter(AdapterSpec("a", str(made)), HOME) == made
     monkeypatch.chdir(made.parent)
-    assert resolve_adapter(AdapterSpec.parse("./plain:b")) == made
-    assert resolve_adapter(AdapterSpec.parse("plain")) == made
+    assert resolve_adapter(AdapterSpec.parse("./plain:b"), HOME) == made
+    assert resolve_adapter(AdapterSpec.parse("plain"), HOME) == made
     with pytest.raises(WeightsError, match="There is no directory"):
-        resolve_adapter(AdapterSpec("a", "./nowhere"))
+        resolve_adapter(AdapterSpec("a", "./nowhere"), HOME)
     with pytest.raises(ConfigurationError, match="revision"):
-        resolve_adapter(AdapterSpec("a", "./plain", "main"))
+        resolve_adapter(AdapterSpec("a", "./plain", "main"), HOME)
     with pytest.raises(ConfigurationError, match="demo is a model"):
-        resolve_adapter(AdapterSpec("a", "demo"))
+        resolve_adapter(AdapterSpec("a", "demo"), HOME)
 
 
 @pytest.fixture
-def store(tmp_path, made, monkeypatch):
-    home = tmp_path / "bentoml"
-    stored = Path(shutil.copytree(made, home / "models" / "pirate" / "abcd"))
+def home(tmp_path, made):
+    """A store with one adapter, pirate:abcd."""
+    stored = Path(shutil.copytree(made, tmp_path / "bentoml" / "models" / "pirate" / "abcd"))
     (stored / "model.yaml").write_text("name: pirate\nversion: abcd\n")
-    monkeypatch.setenv("BENTOML_HOME", str(home))
-    return stored
+    return tmp_path / "bentoml"
 
 
-def test_an_adapter_in_the_store(store, base):
-    assert check_adapter(resolve_adapter(AdapterSpec("a", "pirate:abcd")), base).rank == 4
+def test_an_adapter_in_the_store(home, base):
+    assert check_adapter(resolve_adapter(AdapterSpec("a", "pirate:abcd"), home), base).rank == 4
     with pytest.raises(WeightsError, match="no pirate:9"):
-        resolve_adapter(AdapterSpec("a", "pirate:9"))
-    assert resolve_adapter(AdapterSpec.parse("pirate:abcd:a")).name == "abcd"
+        resolve_adapter(AdapterSpec("a", "pirate:9"), home)
+    assert resolve_adapter(AdapterSpec.parse("pirate:abcd:a"), home).name == "abcd"
     with pytest.raises(
         ConfigurationError, match="Write pirate:abcd:NAME"
     ):  # it reads as SOURCE:NAME
-        resolve_adapter(AdapterSpec.parse("pirate:abcd"))
+        resolve_adapter(AdapterSpec.parse("pirate:abcd"), home)
 
 
 def test_an_adapter_on_the_hub(tmp_path, made, base, monkeypatch):
@@ -261,83 +219,10 @@ def test_an_adapter_on_the_hub(tmp_path, made, base, monkeypatch):
         hub.connect(monkeypatch, tmp_path / "hf")
         old = hub.add("org/pirate", made)
         hub.add("org/pirate", {CONFIG: b"{}", "adapter_model.bin": b"x", "optimizer.pt": b"x"})
-        directory = resolve_adapter(AdapterSpec.parse(f"org/pirate@{old}:fr"))
+        directory = resolve_adapter(AdapterSpec.parse(f"org/pirate@{old}:fr"), HOME)
         assert directory.name == old
         assert check_adapter(directory, base).rank == 4
         with pytest.raises(WeightsError, match=r"org/pirate/adapter_model\.bin is a pickled"):
-            resolve_adapter(AdapterSpec.parse("org/pirate"))
+            resolve_adapter(AdapterSpec.parse("org/pirate"), HOME)
         with pytest.raises(WeightsError, match="The Hub has no model org/none"):
-            resolve_adapter(AdapterSpec.parse("org/none"))
-
-
-# While serving.
-
-
-@pytest.fixture
-def root(tmp_path, made):
-    """An adapter root with good and bad things in and around it."""
-    root = tmp_path / "root"
-    shutil.copytree(made, root / "team" / "pirate")
-    shutil.copytree(made, tmp_path / "outside")
-    (root / "link-out").symlink_to(tmp_path / "outside")
-    (root / "link-in").symlink_to(root / "team" / "pirate")
-    (root / "mixed").mkdir()
-    (root / "mixed" / CONFIG).symlink_to(tmp_path / "outside" / CONFIG)
-    (root / "file").write_text("x")
-    return root
-
-
-def test_names_below_the_root_are_taken(root, base, store):
-    expected = (root / "team" / "pirate").resolve()
-    assert (
-        resolve_under_root(root, "team/pirate") == resolve_under_root(root, "link-in") == expected
-    )
-    assert resolve_under_root(None, "pirate:abcd") == store
-    assert check_mountable(root, "team/pirate", base).path == expected
-
-
-OUT = [
-    "../outside",
-    "team/../../outside",
-    "/etc",
-    "~/x",
-    "C:\\x",
-    "a\\b",
-    "https://x/y",
-    "file:///etc",
-    "",
-    ".",
-    "a//b",
-    "a\0b",
-]
-
-
-@pytest.mark.parametrize("source", OUT)
-def test_a_way_out_of_the_root_is_a_bad_request(root, source):
-    with pytest.raises(InvalidRequest) as caught:
-        resolve_under_root(root, source)
-    assert caught.value.status == 400
-
-
-@pytest.mark.parametrize(
-    "source", ["nowhere", "link-out", "mixed", "file", "other:1", "team/pirate/adapter_config.json"]
-)
-def test_missing_and_linked_out_look_the_same(root, store, source):
-    with pytest.raises(AdapterNotFound) as caught:
-        resolve_under_root(root, source)
-    assert str(caught.value) == f"There is no adapter {source!r} to mount. Check its name."
-
-
-def test_without_a_root_only_tags_are_taken(store):
-    with pytest.raises(Forbidden, match="model store only"):
-        resolve_under_root(None, "team/pirate")
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_refusal_to_a_request_names_no_path(root, base, name, tmp_path):
-    REFUSED[name][0](root / "team" / "pirate")
-    with pytest.raises(OpenLLMError) as caught:
-        check_mountable(root, "team/pirate", base)
-    assert caught.value.status == 400
-    assert str(tmp_path) not in str(caught.value)
-    assert "team/pirate" in str(caught.value)
+            resolve_adapter(AdapterSpec.parse("org/none"), HOME)

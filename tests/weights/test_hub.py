@@ -14,7 +14,7 @@ import pytest
 import openllm
 from openllm.errors import WeightsError
 from openllm.weights.resolve import fetch_weights, read_config, resolve_weights, weights_present
-from tests.checkpoints import CONFIG, FILES, spec
+from tests.checkpoints import CONFIG, FILES, HOME, spec
 from tests.hub import FakeHub
 from tests.tiny import write_adapter, write_llama
 
@@ -40,14 +40,14 @@ MORE = {
 
 def test_a_hub_id_is_fetched_once_and_only_what_is_safe(hub, tmp_path):
     commit = hub.add("org/model", {**FILES, **MORE})
-    assert not weights_present(spec("org/model"))
-    directory = fetch_weights(spec("org/model"))
+    assert not weights_present(spec("org/model"), HOME)
+    directory = fetch_weights(spec("org/model"), HOME)
     assert directory.name == commit
     names = {path.name for path in directory.rglob("*") if path.is_file()}
     assert names == {*FILES, "README.md", "chat_template.jinja"}
-    assert weights_present(spec("org/model"))
+    assert weights_present(spec("org/model"), HOME)
     hub.requests.clear()
-    assert resolve_weights(spec("org/model")) == directory
+    assert resolve_weights(spec("org/model"), HOME) == directory
     assert not [path for method, path in hub.requests if method == "GET" and "/resolve/" in path]
 
 
@@ -55,58 +55,58 @@ def test_a_revision_is_honoured(hub):
     old = hub.add("org/model", FILES)
     new = hub.add("org/model", {**FILES, "config.json": b'{"new": 1}'})
     hub.add("org/model", {**FILES, "config.json": b'{"branch": 1}'}, branch="dev")
-    assert read_config(resolve_weights(spec("org/model", revision=old))) == CONFIG
-    assert resolve_weights(spec("org/model")).name == new
-    assert read_config(resolve_weights(spec("org/model", revision="dev"))) == {"branch": 1}
+    assert read_config(resolve_weights(spec("org/model", revision=old), HOME)) == CONFIG
+    assert resolve_weights(spec("org/model"), HOME).name == new
+    assert read_config(resolve_weights(spec("org/model", revision="dev"), HOME)) == {"branch": 1}
 
 
 def test_the_cache_does_when_the_hub_is_gone(hub, monkeypatch, tmp_path):
     hub.add("org/model", FILES)
-    directory = resolve_weights(spec("org/model"))
+    directory = resolve_weights(spec("org/model"), HOME)
     hub.stop()
-    assert resolve_weights(spec("org/model")) == directory
+    assert resolve_weights(spec("org/model"), HOME) == directory
     with pytest.raises(
         WeightsError, match="cannot be reached, and this machine has no whole copy of org/other"
     ):
-        resolve_weights(spec("org/other"))
+        resolve_weights(spec("org/other"), HOME)
 
 
 def test_offline_nothing_is_asked(hub, monkeypatch, tmp_path):
     hub.add("org/model", FILES)
     hub.add("org/other", FILES)
-    directory = resolve_weights(spec("org/model"))
+    directory = resolve_weights(spec("org/model"), HOME)
     hub.connect(monkeypatch, tmp_path / "hf", offline=True)
     hub.requests.clear()
-    assert resolve_weights(spec("org/model")) == directory
+    assert resolve_weights(spec("org/model"), HOME) == directory
     with pytest.raises(WeightsError, match="HF_HUB_OFFLINE forbids"):
-        resolve_weights(spec("org/other"))
+        resolve_weights(spec("org/other"), HOME)
     assert hub.requests == []
 
 
 def test_a_half_fetched_copy_does_not_pass_for_a_whole_one(hub, monkeypatch, tmp_path):
     hub.add("org/model", FILES)
-    directory = resolve_weights(spec("org/model"))
+    directory = resolve_weights(spec("org/model"), HOME)
     (directory / "model.safetensors").unlink()
-    assert not weights_present(spec("org/model"))
+    assert not weights_present(spec("org/model"), HOME)
     hub.connect(monkeypatch, tmp_path / "hf", offline=True)
     with pytest.raises(WeightsError):
-        resolve_weights(spec("org/model"))
+        resolve_weights(spec("org/model"), HOME)
     hub.connect(monkeypatch, tmp_path / "hf")
-    assert weights_present(spec("org/model")) is False
-    assert (resolve_weights(spec("org/model")) / "model.safetensors").is_file()
+    assert weights_present(spec("org/model"), HOME) is False
+    assert (resolve_weights(spec("org/model"), HOME) / "model.safetensors").is_file()
 
 
 def test_a_hub_that_stumbles_is_asked_again(hub):
     hub.add("org/model", FILES)
     hub.stumbles = 2
-    assert resolve_weights(spec("org/model")).is_dir()
+    assert resolve_weights(spec("org/model"), HOME).is_dir()
 
 
 def test_a_hub_that_stays_down(hub):
     hub.add("org/model", FILES)
     hub.stumbles = 10**6
     with pytest.raises(WeightsError, match="The Hub answered 503"):
-        resolve_weights(spec("org/model"))
+        resolve_weights(spec("org/model"), HOME)
 
 
 @pytest.mark.parametrize(
@@ -117,33 +117,33 @@ def test_what_the_hub_refuses(hub, refuses, words):
     hub.add("org/model", FILES)
     hub.repositories["org/model"].refuses = refuses
     with pytest.raises(WeightsError, match=words) as caught:
-        resolve_weights(spec("org/model"))
+        resolve_weights(spec("org/model"), HOME)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_names_and_revisions(hub):
     hub.add("org/model", FILES)
     with pytest.raises(WeightsError, match="The Hub has no model org/nothing"):
-        resolve_weights(spec("org/nothing"))
+        resolve_weights(spec("org/nothing"), HOME)
     with pytest.raises(WeightsError, match="no revision 'v9'"):
-        resolve_weights(spec("org/model", revision="v9"))
+        resolve_weights(spec("org/model", revision="v9"), HOME)
 
 
 def test_the_token_of_the_environment_is_used(hub, monkeypatch):
     hub.add("org/private", FILES)
     hub.repositories["org/private"].token = "secret"
     with pytest.raises(WeightsError, match="HF_TOKEN"):
-        resolve_weights(spec("org/private"))
+        resolve_weights(spec("org/private"), HOME)
     monkeypatch.setenv("HF_TOKEN", "secret")
-    assert resolve_weights(spec("org/private")).is_dir()
+    assert resolve_weights(spec("org/private"), HOME).is_dir()
 
 
 def test_pickled_weights_on_the_hub_are_refused_by_name_or_fetched_when_trusted(hub):
     files = {key: value for key, value in FILES.items() if key != "model.safetensors"}
     hub.add("org/old", {**files, "pytorch_model.bin": b"x", "code.py": b"1"})
     with pytest.raises(WeightsError, match=r"org/old/pytorch_model\.bin is a pickled"):
-        resolve_weights(spec("org/old"))
-    directory = resolve_weights(spec("org/old", trust_remote_code=True))
+        resolve_weights(spec("org/old"), HOME)
+    directory = resolve_weights(spec("org/old", trust_remote_code=True), HOME)
     assert (directory / "pytorch_model.bin").is_file()
     assert (directory / "code.py").is_file()
 
@@ -151,8 +151,8 @@ def test_pickled_weights_on_the_hub_are_refused_by_name_or_fetched_when_trusted(
 def test_no_room_is_said_before_anything_is_fetched(hub, monkeypatch):
     hub.add("org/model", FILES)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
-    with pytest.raises(WeightsError, match="GB left"):
-        fetch_weights(spec("org/model"))
+    with pytest.raises(WeightsError, match="has 10 B left"):
+        fetch_weights(spec("org/model"), HOME)
     assert not [path for method, path in hub.requests if method == "GET" and "/resolve/" in path]
 
 
@@ -161,7 +161,7 @@ def test_a_process_of_its_own_says_nothing_on_stderr(hub, tmp_path):
     hub.add("org/model", FILES)
     code = (
         "from openllm.weights.resolve import *; from openllm.config.spec import LLMSpec\n"
-        "print(fetch_weights(LLMSpec(model_id='org/model')).name)"
+        "print(fetch_weights(LLMSpec(model_id='org/model'), None).name)"
     )
     environ = {**os.environ, **hub.environ(tmp_path / "fresh")}
     done = subprocess.run(

@@ -14,7 +14,7 @@ from openllm.weights.resolve import (
     resolve_weights,
     weights_present,
 )
-from tests.checkpoints import forbid_network, spec, tensors, write
+from tests.checkpoints import HOME, forbid_network, spec, tensors, write
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_model_id_is_read_one_way(tmp_path, monkeypatch, model_id, expected):
 def test_what_means_nothing_is_said_so(tmp_path, monkeypatch, model_id):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match=r"Write|Name"):
-        resolve_weights(spec(model_id))
+        resolve_weights(spec(model_id), HOME)
 
 
 # Directories.
@@ -72,8 +72,8 @@ def test_a_directory_is_found_without_the_network(tmp_path, monkeypatch, no_netw
         "dotted": "./home/../home/my model",
     }
     written |= {"home": "~/my model", "link": "./link"}
-    assert resolve_weights(spec(written[style])) == directory.resolve()
-    assert weights_present(spec(written[style]))
+    assert resolve_weights(spec(written[style]), HOME) == directory.resolve()
+    assert weights_present(spec(written[style]), HOME)
 
 
 SHARDED = {
@@ -129,38 +129,38 @@ def test_a_directory_that_cannot_be_loaded_says_why(tmp_path, no_network, name):
     files, words = BROKEN[name]
     directory = write(tmp_path / "model", files)
     with pytest.raises(WeightsError, match=words) as caught:
-        resolve_weights(spec(directory))
+        resolve_weights(spec(directory), HOME)
     assert "\n" not in str(caught.value)
     assert caught.value.hint
-    assert not weights_present(spec(directory))
+    assert not weights_present(spec(directory), HOME)
 
 
 @pytest.mark.parametrize("name", ["pickled", "pickled pt", "code", "tokenizer code"])
 def test_what_is_unsafe_is_taken_when_trusted(tmp_path, name):
     directory = write(tmp_path / "model", BROKEN[name][0])
-    assert resolve_weights(spec(directory, trust_remote_code=True)) == directory
+    assert resolve_weights(spec(directory, trust_remote_code=True), HOME) == directory
 
 
 def test_a_missing_directory_is_never_looked_up_on_the_hub(tmp_path, no_network):
     for model_id in (tmp_path / "nowhere", "./nowhere/at-all", "C:\\nowhere"):
         with pytest.raises(WeightsError, match="There is no directory"):
-            resolve_weights(spec(model_id))
+            resolve_weights(spec(model_id), HOME)
 
 
 def test_a_file_is_no_directory(tmp_path):
     path = write(tmp_path) / "model.safetensors"
     with pytest.raises(WeightsError, match="is a file"):
-        resolve_weights(spec(path))
+        resolve_weights(spec(path), HOME)
 
 
 def test_a_revision_of_a_directory_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="revision"):
-        resolve_weights(spec(write(tmp_path), revision="main"))
+        resolve_weights(spec(write(tmp_path), revision="main"), HOME)
 
 
 def test_shards_beside_their_index_are_whole(tmp_path):
     directory = write(tmp_path, {**SHARDED, "m-2.safetensors": tensors(b=1)})
-    assert resolve_weights(spec(directory)) == directory
+    assert resolve_weights(spec(directory), HOME) == directory
     assert {path.name for path in iter_weight_files(directory)} == {
         "m-1.safetensors",
         "m-2.safetensors",

@@ -19,9 +19,8 @@ def no_network(monkeypatch):
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def store(tmp_path):
     home = tmp_path / "bentoml"
-    monkeypatch.setenv("BENTOML_HOME", str(home))
     for number, version in enumerate(("aaaa1", "bbbb2")):
         text = (
             f"name: llama\nversion: {version}\ncreation_time:"
@@ -33,12 +32,12 @@ def store(tmp_path, monkeypatch):
 
 
 def test_a_tag_is_found_in_the_store_without_the_network(store, no_network):
-    assert resolve_weights(spec("llama:bbbb2")) == store / "models" / "llama" / "bbbb2"
-    assert resolve_weights(spec("llama:latest")) == store / "models" / "llama" / "aaaa1"
-    assert weights_present(spec("llama:bbbb2"))
+    assert resolve_weights(spec("llama:bbbb2"), store) == store / "models" / "llama" / "bbbb2"
+    assert resolve_weights(spec("llama:latest"), store) == store / "models" / "llama" / "aaaa1"
+    assert weights_present(spec("llama:bbbb2"), store)
 
 
-def test_the_store_as_bentoml_writes_it(tmp_path, monkeypatch):
+def test_the_store_as_bentoml_writes_it(tmp_path):
     """The layout is BentoML's own: what it made is found."""
     script = (
         "import bentoml, pathlib, sys\n"
@@ -54,9 +53,10 @@ def test_the_store_as_bentoml_writes_it(tmp_path, monkeypatch):
     tag = subprocess.run(
         command, env=environ, capture_output=True, text=True, check=True
     ).stdout.split()[-1]
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
-    assert resolve_weights(spec(tag)) == resolve_weights(spec("made-here:latest"))
-    (stored,) = list_store()
+    assert resolve_weights(spec(tag), tmp_path) == resolve_weights(
+        spec("made-here:latest"), tmp_path
+    )
+    (stored,) = list_store(tmp_path)
     assert (stored.tag, stored.metadata) == (tag, {"k": "v"})
     assert stored.created is not None
 
@@ -64,8 +64,8 @@ def test_the_store_as_bentoml_writes_it(tmp_path, monkeypatch):
 def test_a_tag_the_store_lacks(store, no_network):
     for tag in ("llama:cccc3", "other:latest"):
         with pytest.raises(WeightsError, match=f"The model store has no {tag}"):
-            resolve_weights(spec(tag))
-        assert not weights_present(spec(tag))
+            resolve_weights(spec(tag), store)
+        assert not weights_present(spec(tag), store)
 
 
 def test_the_store_is_listed_newest_first(store):

@@ -15,6 +15,7 @@ import attrs
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.echo.facts import FACTS
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -44,8 +45,8 @@ class EchoBackend(Backend):
 
     facts = FACTS
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
-        super().__init__(spec, weights_dir)
+    def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
+        super().__init__(spec, weights_dir, settings)
         self._info: BackendInfo | None = None
         self._adapters: set[str] = set()
         self._delay = _number(spec, "delay")
@@ -60,7 +61,7 @@ class EchoBackend(Backend):
         self._closed = False
 
     @classmethod
-    def unusable(cls, spec: LLMSpec) -> str | None:
+    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         return None
 
     async def start(self) -> None:

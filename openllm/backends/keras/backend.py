@@ -17,6 +17,7 @@ from openllm.backends.keras.families import OTHERS, end_tokens
 from openllm.backends.keras.loader import DTYPES, foreign_framework, load_runtime, missing_packages
 from openllm.backends.keras.runtime import Runtime
 from openllm.backends.keras.schedule import Choice
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -70,15 +71,15 @@ class KerasBackend(Backend):
 
     framework: ClassVar[str]
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
-        super().__init__(spec, weights_dir)
+    def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
+        super().__init__(spec, weights_dir, settings)
         self._runtime: Runtime | None = None
         self._engine: Engine | None = None
         self._info: BackendInfo | None = None
         self._require_supported()
 
     @classmethod
-    def unusable(cls, spec: LLMSpec) -> str | None:
+    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         return missing_packages(cls.framework) or foreign_framework(cls.framework)
 
     def _require_supported(self) -> None:

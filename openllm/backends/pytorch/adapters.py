@@ -8,9 +8,6 @@ without adapters costs a look at `None`.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,7 @@ from safetensors.torch import load_file
 
 from openllm.backends.pytorch.sequence import BASE_ADAPTER
 from openllm.errors import WeightsError
-
-_KEY = re.compile(
-    r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight"
-)
+from openllm.weights.adapters import read_adapter
 
 
 @attrs.frozen
@@ -41,61 +35,21 @@ class Adapter:
         return max(int(down.shape[0]) for down, _ in self.pairs.values())
 
 
-def read_adapter(path: Path) -> Adapter:
-    """Read peft's `adapter_config.json` and `adapter_model.safetensors`. Errors: WeightsError."""
+def load_adapter(path: Path) -> Adapter:
+    """The matrices of the adapter in `path`, on the CPU. Errors: WeightsError."""
+    found = read_adapter(path)
     try:
-        config = json.loads((path / "adapter_config.json").read_text())
-        tensors = load_file(path / "adapter_model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = f"The adapter {path.name!r} cannot be read: {type(error).__name__}."
+        tensors = load_file(found.weights)
+    except (OSError, SafetensorError) as error:
         raise WeightsError(
-            reason, hint="It needs adapter_config.json and adapter_model.safetensors."
+            f"{found.weights} cannot be read: {error}.", hint="Fetch it again."
         ) from error
-    unsupported = [
-        name for name in ("use_dora", "lora_bias", "modules_to_save") if config.get(name)
-    ]
-    if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unsupported:
-        what = (
-            ", ".join(unsupported) or f"type {config.get('peft_type')}, bias {config.get('bias')}"
-        )
-        raise WeightsError(
-            f"The adapter {path.name!r} uses {what}.", hint="Only plain LoRA can be mounted."
-        )
-    halves: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        match = _KEY.fullmatch(key)
-        if match is None:
-            raise WeightsError(
-                f"The adapter {path.name!r} holds {key!r}.",
-                hint="Only LoRA of linear layers is known.",
-            )
-        halves.setdefault(match["module"], {})[match["side"]] = tensor
-    if lone := [module for module, sides in halves.items() if len(sides) < 2]:
-        raise WeightsError(
-            f"The adapter {path.name!r} has half a pair for {lone[0]!r}.", hint="Save it again."
-        )
-    if not halves:
-        raise WeightsError(
-            f"The adapter {path.name!r} holds no matrices.", hint="Train and save it again."
-        )
     return Adapter(
         {
-            module: (sides["A"], sides["B"] * _scale(config, module, sides["A"].shape[0]))
-            for module, sides in halves.items()
+            module: (tensors[layer.down], tensors[layer.up] * layer.scale)
+            for module, layer in found.layers.items()
         }
     )
-
-
-def _scale(config: dict[str, Any], module: str, rank: int) -> float:
-    """alpha / rank, or alpha / sqrt(rank) with rsLoRA; patterns name a module by the end of its
-    path.
-    """
-    alpha = config.get("lora_alpha", rank)
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            alpha = value
-            break
-    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 class AdapterBank:

@@ -15,6 +15,7 @@ from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.lease import Lease
 from openllm.backends.pytorch.facts import FACTS
 from openllm.backends.pytorch.mounts import BASE, Mounts
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
@@ -48,14 +49,14 @@ class PyTorchBackend(Backend):
 
     facts = FACTS
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
-        super().__init__(spec, weights_dir)
+    def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
+        super().__init__(spec, weights_dir, settings)
         self._loaded: LoadedModel | None = None
         self._machine: Machine | None = None
         self._mounts = Mounts()
 
     @classmethod
-    def unusable(cls, spec: LLMSpec) -> str | None:
+    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
         return f"{missing[0]} is not installed ({INSTALL})." if missing else None
 
@@ -143,11 +144,11 @@ class PyTorchBackend(Backend):
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         """Errors: WeightsError when the files do not fit the model."""
-        from openllm.backends.pytorch.adapters import read_adapter
+        from openllm.backends.pytorch.adapters import load_adapter
 
         machine = self._running()
         machine.require_engine()
-        adapter = await asyncio.to_thread(read_adapter, path)
+        adapter = await asyncio.to_thread(load_adapter, path)
         key = self._mounts.new_key()
         await machine.mount(key, adapter)
         await self.unmount_adapter(name)

@@ -4,7 +4,6 @@ them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,10 @@ import torch
 
 from openllm.backends.pytorch.loader import LoadedModel
 from openllm.errors import InvalidRequest, UnsupportedFeature
+from openllm.weights.checkpoint import read_config
+from openllm.weights.pooling import is_encoder, pooling_of
 
 TOKENS_AT_ONCE = 4096  # padded tokens of one forward pass
-_MODES = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_lasttoken": "last",
-}
 
 
 class Embedder:
@@ -28,9 +24,9 @@ class Embedder:
     def __init__(self, loaded: LoadedModel, weights_dir: Path) -> None:
         self._model, self._device, self._context = loaded.model, loaded.device, loaded.context
         self._body: Any = getattr(loaded.model, "base_model", loaded.model)
-        self.pooling = stored_pooling(weights_dir) or (
-            "mean" if is_encoder(loaded.model.config) else "last"
-        )
+        config = read_config(weights_dir)
+        self._encoder = is_encoder(config)
+        self.pooling = pooling_of(weights_dir, config)
 
     def batches(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Indices of prompts to run together, of like lengths, so that little is padding."""
@@ -72,7 +68,7 @@ class Embedder:
                 "input_ids": ids.to(self._device),
                 "attention_mask": mask.long(),
             }
-            if not is_encoder(self._model.config):
+            if not self._encoder:
                 arguments["use_cache"] = False
             states = self._body(**arguments).last_hidden_state.float()
             vectors: list[list[float]] = pool(states, mask, pooling or self.pooling).tolist()
@@ -92,41 +88,3 @@ def pool(states: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
         weights = mask[..., None].to(states.dtype)
         return (states * weights).sum(1) / weights.sum(1)
     raise InvalidRequest(f"pooling {how!r} is not one of mean, last, cls.", param="pooling")
-
-
-def stored_pooling(weights_dir: Path) -> str | None:
-    """What 1_Pooling/config.json says; None when there is none. Errors: UnsupportedFeature for
-    other poolings.
-    """
-    path = weights_dir / "1_Pooling" / "config.json"
-    if not path.is_file():
-        return None
-    config = json.loads(path.read_text())
-    chosen = [
-        key for key, value in config.items() if key.startswith("pooling_mode") and value is True
-    ]
-    if len(chosen) != 1 or chosen[0] not in _MODES:
-        raise UnsupportedFeature(
-            f"The pooling {', '.join(chosen) or 'none'} is not known.", hint="Name one: mean."
-        )
-    return _MODES[chosen[0]]
-
-
-def is_encoder(config: Any) -> bool:
-    """Whether every token sees every other: no architecture of a causal model, and not said to be a
-    decoder.
-    """
-    if getattr(config, "is_decoder", False):
-        return False
-    names = getattr(config, "architectures", None) or ()
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
-    if any("ForCausalLM" in name or name.endswith("LMHeadModel") for name in names):
-        return False
-    kind = config.model_type
-    return (
-        kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    )

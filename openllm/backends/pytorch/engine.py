@@ -25,8 +25,8 @@ from openllm.backends.pytorch.sampler import Drawn, Sampler
 from openllm.backends.pytorch.scheduler import Scheduler
 from openllm.backends.pytorch.sequence import Job, Sequence, expand
 from openllm.backends.pytorch.steps import Outcome, StepComputer
+from openllm.backends.pytorch.threads import prepare_thread
 from openllm.errors import EngineDead, OpenLLMError, Overloaded
-from openllm.hardware.memory import prepare_thread
 from openllm.types import FinishReason, TokenDelta
 
 log = logging.getLogger(__name__)

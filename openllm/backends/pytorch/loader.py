@@ -14,13 +14,17 @@ from safetensors import SafetensorError
 
 from openllm.backends.pytorch.quantization import CONFIG, quantization_config
 from openllm.backends.pytorch.quiet import no_progress_bar
+from openllm.config.sizes import write_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     ConfigurationError,
     MissingDependency,
     UnsupportedCombination,
     WeightsError,
+    option,
 )
+from openllm.hardware.fit import MOST_CPU_CACHE, cpu_cache, gpu_cache, require_sequence
+from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.memory import free_memory
 from openllm.weights.hub import config_errors
 
@@ -33,7 +37,8 @@ DTYPES = {
     "float16": torch.float16,
     "half": torch.float16,
 }
-CPU_CACHE_BYTES, LEAST_CACHE_BYTES = 4 * 2**30, 64 * 2**20
+GPU_SHARE = 0.9  # of a GPU's memory, where nothing is said
+SLAB_BLOCK, SLAB_SPARE = 8, 1  # slabs are multiples of 8 tokens and have a token of scratch
 SOLO_SEQUENCES = 4  # at once, when each has a cache of its own that no budget counts
 
 
@@ -309,17 +314,11 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
             param="max_model_len",
         )
     budget = spec.kv_cache_memory or _default_budget(spec, loaded.device)
-    fits = (
-        budget // max(1, token_bytes) // 8 * 8 - 8
-    )  # slabs are multiples of 8 and have a token of scratch
-    if fits < 1 or (spec.max_model_len is not None and fits < longest):
-        need = (longest + 16) * token_bytes
-        raise ConfigurationError(
-            f"A sequence of {longest} tokens needs {need / 2**20:.0f} MiB of KV cache; there are"
-            f" {budget / 2**20:.0f}.",
-            hint="Lower max_model_len or raise kv_cache_memory.",
-            param="max_model_len",
-        )
+    layout = CacheLayout(max(token_bytes, 1), SLAB_BLOCK, SLAB_SPARE)
+    fits = layout.tokens(budget)
+    if spec.max_model_len is not None or fits < 1:
+        more = option("kv_cache_memory", write_size(layout.size(longest)))
+        require_sequence(longest, layout, budget, more)
     usual = 32 if on_cpu else 256
     sequences = spec.max_num_seqs or (usual if token_bytes else SOLO_SEQUENCES)
     return Limits(
@@ -334,11 +333,10 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
 
 
 def _default_budget(spec: LLMSpec, device: torch.device) -> int:
-    """Bytes for keys and values: what utilisation leaves on a GPU, else a quarter of free memory,
-    at most 4 GiB.
+    """Bytes for keys and values: what utilisation leaves on a GPU, else a part of the free
+    memory.
     """
     if device.type == "cuda":
         free, total = map(int, torch.cuda.mem_get_info(device))
-        taken = total - free
-        return max(0, int(total * (spec.gpu_memory_utilization or 0.9)) - taken - total // 20)
-    return max(LEAST_CACHE_BYTES, min(CPU_CACHE_BYTES, free_memory() // 4))
+        return gpu_cache(free, total, spec.gpu_memory_utilization or GPU_SHARE)
+    return min(cpu_cache(free_memory()), MOST_CPU_CACHE)

@@ -22,9 +22,9 @@ from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
 from openllm.backends.pytorch.guide import Guide
 from openllm.backends.pytorch.loader import LoadedModel, choose_limits
 from openllm.backends.pytorch.sampler import Sampler
+from openllm.backends.pytorch.threads import prepare_thread
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
-from openllm.hardware.memory import prepare_thread
 from openllm.types import Structure
 
 T = TypeVar("T")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from openllm.errors import (
     call,
     option,
 )
-from openllm.weights.adapters import resolve_adapter
+from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
 
 
 class Adapters:
@@ -62,6 +61,10 @@ class Adapters:
                 f"All {self._slots} adapter slots are taken.",
                 hint=f"Remove one, or start with a higher {option('max_adapters')}.",
             )
+        try:
+            await asyncio.to_thread(check_adapter, path, None, uniform=True)
+        except WeightsError as error:
+            raise _load_error(name, path, error) from error
         number = next(self._ids)
         request = LoRARequest(f"{name}#{number}", number, str(path))
         await self._load(name, request)
@@ -74,7 +77,7 @@ class Adapters:
         outcomes = await asyncio.gather(self._engine.add_lora(request), return_exceptions=True)
         outcome: Any = outcomes[0]
         if isinstance(outcome, BaseException):
-            raise _load_error(request, name, outcome) from outcome
+            raise _load_error(name, request.lora_path, outcome) from outcome
         if not outcome:
             raise WeightsError(
                 f"vLLM did not load the adapter {name!r}.", hint="See the server's log."
@@ -87,29 +90,28 @@ class Adapters:
         await self._engine.remove_lora(request.lora_int_id)
 
 
-def _load_error(request: Any, name: str, error: BaseException) -> OpenLLMError:
+def _load_error(name: str, path: Path | str, error: BaseException) -> OpenLLMError:
     """What the engine said, without the names of its calls and without paths: it goes to callers
     too.
     """
     if type(error).__name__ == "EngineDeadError":
         return translate(error)
     text = " ".join(str(error).split())
-    reason = (text.rpartition("failed: ")[2] or text).replace(request.lora_path, "its directory")
+    reason = (text.rpartition("failed: ")[2] or text).replace(str(path), "its directory")
     return WeightsError(
         f"vLLM cannot load the adapter {name!r}: {reason}", hint="Check it with peft."
     )
 
 
-def adapter_ranks(adapters: Sequence[AdapterSpec]) -> list[int]:
+def adapter_ranks(adapters: Sequence[AdapterSpec], home: Path) -> list[int]:
     """The ranks of these adapters; the engine's buffers follow from them. What cannot be read is
     left out.
     """
-    return [rank for adapter in adapters if (rank := _rank(adapter)) is not None]
+    return [rank for adapter in adapters if (rank := _rank(adapter, home)) is not None]
 
 
-def _rank(adapter: AdapterSpec) -> int | None:
+def _rank(adapter: AdapterSpec, home: Path) -> int | None:
     try:
-        config = json.loads((resolve_adapter(adapter) / "adapter_config.json").read_text())
-        return max(int(config["r"]), *map(int, (config.get("rank_pattern") or {"": 0}).values()))
-    except (OpenLLMError, OSError, ValueError, TypeError, KeyError):
+        return read_adapter(resolve_adapter(adapter, home)).rank
+    except OpenLLMError:
         return None  # mounting it says what is wrong with it

@@ -12,6 +12,8 @@ import attrs
 
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, option
+from openllm.hardware.fit import cpu_cache, plan_cpu_cache
+from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.parallel import ParallelPlan, plan_parallel
 from openllm.hardware.shape import ModelShape
 
@@ -45,10 +47,7 @@ OURS: Mapping[str, str] = {
 }
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 DRAFT_TOKENS = 4  # drafted per step by a speculative model when nothing is said
-CPU_SEQUENCES = 8  # of the longest length that the CPU's KV cache holds by default
-CPU_SHARE = 4  # and it takes at most 1/4 of the free memory
-CPU_LEAST = 64 << 20
-CPU_BLOCK = 128  # tokens
+CPU_BLOCK, CPU_SPARE = 128, 2  # tokens of a block of the CPU's KV cache, and blocks to spare
 
 
 @attrs.frozen
@@ -57,7 +56,7 @@ class Machine:
 
     platform: str = "cuda"  # or "cpu", "rocm", ...
     gpus: int = 0  # visible ones
-    free_memory: int = 0  # bytes of RAM; 0: not known
+    free_memory: int = 0  # bytes of RAM
 
 
 @attrs.frozen
@@ -183,25 +182,21 @@ def _fit_cpu(values: dict[str, Any], shape: ModelShape, machine: Machine) -> lis
         values.setdefault("enable_chunked_prefill", False)
     if "kv_cache_memory_bytes" in values or "gpu_memory_utilization" in values:
         return []
-    per_token = shape.kv_bytes_per_token(str(values["dtype"]))
-    room = max(machine.free_memory // CPU_SHARE, CPU_LEAST)
     longest = values.get("max_model_len") or shape.longest
-    if not per_token or not isinstance(longest, int):
-        values["kv_cache_memory_bytes"] = room
+    layout = cpu_layout(shape, str(values["dtype"]))
+    if not layout.token_bytes or not isinstance(longest, int):
+        values["kv_cache_memory_bytes"] = cpu_cache(machine.free_memory)
         return []
-    lines = []
-    if "max_model_len" not in values and cache_bytes(longest, per_token) > room:
-        longest = max((room // per_token // CPU_BLOCK - 2) * CPU_BLOCK, CPU_BLOCK)
-        values["max_model_len"] = longest
-        lines.append(
-            f"max_model_len is {longest} tokens of the model's {shape.longest}: more does not fit"
-            " the memory."
-        )
-    wanted = max(cache_bytes(CPU_SEQUENCES * longest, per_token), CPU_LEAST)
-    values["kv_cache_memory_bytes"] = max(min(wanted, room), cache_bytes(longest, per_token))
-    return lines
+    fixed = "max_model_len" in values
+    plan = plan_cpu_cache(layout, longest, machine.free_memory, fixed=fixed)
+    values["kv_cache_memory_bytes"] = plan.size
+    if plan.longest == longest:
+        return []
+    values["max_model_len"] = plan.longest
+    cut = f"max_model_len is {plan.longest} tokens of the model's {shape.longest}"
+    return [f"{cut}: more does not fit the memory."]
 
 
-def cache_bytes(tokens: int, per_token: int) -> int:
-    """Bytes of a KV cache that holds `tokens` in the CPU's blocks, with two blocks to spare."""
-    return (-(-tokens // CPU_BLOCK) + 2) * CPU_BLOCK * per_token
+def cpu_layout(shape: ModelShape, dtype: str) -> CacheLayout:
+    """How vLLM lays out a CPU's KV cache."""
+    return CacheLayout(shape.kv_bytes_per_token(dtype), CPU_BLOCK, CPU_SPARE)

@@ -25,6 +25,7 @@ from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver
 from openllm.backends.vllm.structure import compacted
 from openllm.backends.vllm.usable import cpu_build, unpackable, unusable
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     EngineDead,
@@ -44,17 +45,17 @@ class VLLMBackend(Backend):
 
     facts = FACTS
 
-    def __init__(self, spec: LLMSpec, weights_dir: Path) -> None:
-        super().__init__(spec, weights_dir)
+    def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
+        super().__init__(spec, weights_dir, settings)
         self._launched: Launched | None = None
         self._board = StatsBoard()
 
     @classmethod
-    def unusable(cls, spec: LLMSpec) -> str | None:
-        return unusable(spec)
+    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
+        return unusable(spec, settings.visible_devices)
 
     @classmethod
-    def unpackable(cls, spec: LLMSpec) -> str | None:
+    def unpackable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         return unpackable(spec)
 
     @classmethod
@@ -62,9 +63,9 @@ class VLLMBackend(Backend):
         return cpu_build()
 
     @classmethod
-    def broken(cls, spec: LLMSpec) -> str | None:
+    def broken(cls, spec: LLMSpec, settings: Settings) -> str | None:
         try:
-            engine_args_class(spec)
+            engine_args_class(spec, settings)
         except MissingDependency as error:
             return str(error)
         return None
@@ -74,7 +75,9 @@ class VLLMBackend(Backend):
             return
         # made on a thread, because it blocks; what it runs on this loop begins with the two lines
         # below
-        self._launched = await asyncio.to_thread(launch, self.spec, self.weights_dir, self._board)
+        self._launched = await asyncio.to_thread(
+            launch, self.spec, self.weights_dir, self.settings, self._board
+        )
         # now, or the death of an idle engine would go unseen
         self._launched.engine._run_output_handler()
         await self._launched.engine.get_supported_tasks()

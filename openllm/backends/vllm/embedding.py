@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from openllm.backends.base import Embeddings
 from openllm.backends.vllm.launched import Launched
 from openllm.errors import UnsupportedFeature, option
-
-_POOLINGS = {"mean_tokens": "MEAN", "cls_token": "CLS", "lasttoken": "LAST"}
-
-
-def pooling_type(weights_dir: Path, config: Mapping[str, Any]) -> str | None:
-    """How to pool where vLLM would not find out: by 1_Pooling/config.json, else the mean for an
-    encoder.
-
-    None where vLLM knows: sentence-transformers' modules.json, and decoders (the last token).
-    """
-    if (weights_dir / "modules.json").exists():
-        return None
-    try:
-        said = json.loads((weights_dir / "1_Pooling" / "config.json").read_text())
-    except (OSError, ValueError):
-        said = {}
-    for mode, pooling in _POOLINGS.items():
-        if said.get(f"pooling_mode_{mode}"):
-            return pooling
-    decoder = any(
-        name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.get("architectures") or ()
-    )
-    return None if decoder else "MEAN"
+from openllm.weights.pooling import Pooling
 
 
-def pooler_config(pooling: str) -> Any:
+def pooler_config(pooling: Pooling) -> Any:
     """vLLM's PoolerConfig for one pooling."""
     from vllm.config import PoolerConfig
 
-    return PoolerConfig(pooling_type=pooling)
+    kinds: Mapping[Pooling, Any] = {"mean": "MEAN", "cls": "CLS", "last": "LAST"}
+    return PoolerConfig(pooling_type=kinds[pooling])
 
 
 async def embed_prompts(
@@ -51,7 +28,7 @@ async def embed_prompts(
     """
     from vllm.pooling_params import PoolingParams
 
-    own = pooling_of(launched.config.model_config.pooler_config)
+    own = used_pooling(launched.config.model_config.pooler_config)
     if pooling is not None and pooling != own:
         raise UnsupportedFeature(
             f"vLLM pools this model by {own!r}, not {pooling!r}.",
@@ -74,7 +51,7 @@ async def embed_prompts(
     return Embeddings(list(vectors), sum(len(token_ids) for _, token_ids in prompts))
 
 
-def pooling_of(config: Any) -> str | None:
+def used_pooling(config: Any) -> str | None:
     """How a vLLM PoolerConfig pools a sequence, in our words."""
     for name in ("seq_pooling_type", "pooling_type"):
         if value := getattr(config, name, None):

@@ -18,12 +18,11 @@ import attrs
 from openllm.backends.base import BackendInfo
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
-from openllm.backends.vllm.embedding import pooler_config, pooling_type
+from openllm.backends.vllm.embedding import pooler_config
 from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_whole_steps
 from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.launched import Launched
-from openllm.backends.vllm.machine import free_memory, total_memory
 from openllm.backends.vllm.options import convert_options
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import shorten
@@ -31,10 +30,13 @@ from openllm.backends.vllm.usable import Installation, find_installation
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, WeightsError
-from openllm.hardware.fit import Room, check_room, plain_attention
+from openllm.hardware.fit import Room, check_room
 from openllm.hardware.gpus import Gpu, visible_gpus
-from openllm.hardware.shape import model_shape
+from openllm.hardware.memory import free_memory, machine_memory
+from openllm.hardware.shape import model_shape, plain_attention
+from openllm.weights.checkpoint import weights_size
 from openllm.weights.hub import config_errors
+from openllm.weights.pooling import pooling_of
 from openllm.weights.resolve import read_config, resolve_weights
 
 logger = logging.getLogger(__name__)
@@ -51,20 +53,20 @@ STARTING: tuple[type[Exception], ...] = (
 )
 
 
-def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
+def launch(spec: LLMSpec, weights_dir: Path, settings: Settings, board: StatsBoard) -> Launched:
     """Bring the engine up. Blocks for seconds to minutes; not for an event loop's thread.
 
     Errors: MissingDependency, ConfigurationError, EngineDead.
     """
-    arguments = plan_arguments(spec, weights_dir)
+    arguments = plan_arguments(spec, weights_dir, settings)
     for line in arguments.lines:
         logger.info(line)
     try:
         with _quiet():
             config = engine_config(arguments)
             _check_workers(config)
-        _let_streams_finish(config, arguments)
-        _check_room(config, weights_dir)
+        _let_streams_finish(config, arguments, settings.drain_seconds)
+        _check_room(config, weights_dir, settings.visible_devices)
         engine, guard = _guarded(config, board)
     except STARTING + config_errors() as error:
         raise start_error(error) from error
@@ -78,7 +80,7 @@ def launch(spec: LLMSpec, weights_dir: Path, board: StatsBoard) -> Launched:
     )
 
 
-def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
+def engine_args_class(spec: LLMSpec, settings: Settings) -> tuple[type, Installation]:
     """vLLM's AsyncEngineArgs, imported with the environment that `spec` needs. Errors:
     MissingDependency.
     """
@@ -86,7 +88,7 @@ def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
     if installation is None or installation.fault:
         why = installation.fault if installation else "vLLM is not installed"
         raise MissingDependency(f"{why}.", hint="Run: pip install vllm")
-    prepare_environment(installation.platform, spec.device, Settings.from_env().visible_devices)
+    prepare_environment(installation.platform, spec.device, settings.visible_devices)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
     except STARTING as error:
@@ -94,34 +96,35 @@ def engine_args_class(spec: LLMSpec) -> tuple[type, Installation]:
     return AsyncEngineArgs, installation
 
 
-def plan_arguments(spec: LLMSpec, weights_dir: Path) -> Arguments:
+def plan_arguments(spec: LLMSpec, weights_dir: Path, settings: Settings) -> Arguments:
     """The engine arguments for `spec` on this machine. Imports vLLM. Errors: MissingDependency,
     ConfigurationError.
     """
     _refuse_second_start()
-    declared, installation = engine_args_class(spec)
-    gpus = visible_gpus() if installation.platform == "cuda" else ()
+    declared, installation = engine_args_class(spec, settings)
+    gpus = visible_gpus(settings.visible_devices) if installation.platform == "cuda" else ()
     machine = Machine(installation.platform, len(gpus), free_memory())
     said = attrs.evolve(spec, engine_args=convert_options(spec.engine_args, declared))
     config = read_config(weights_dir)
-    arguments = engine_arguments(
-        said, weights_dir, model_shape(config), machine, adapter_ranks(spec.adapters)
-    )
+    ranks = adapter_ranks(spec.adapters, settings.bentoml_home)
+    arguments = engine_arguments(said, weights_dir, model_shape(config), machine, ranks)
     named = {name: arguments.values[name] for name in NAMES.values() if name in arguments.values}
     arguments.values.update(convert_options(named, declared))
     if spec.speculative_model is not None:
-        arguments.values["speculative_config"]["model"] = str(_draft(spec, spec.speculative_model))
-    if spec.task == "embed" and (pooling := pooling_type(weights_dir, config)):
-        arguments.values.setdefault("pooler_config", pooler_config(pooling))
+        draft = _draft(spec, spec.speculative_model, settings.bentoml_home)
+        arguments.values["speculative_config"]["model"] = str(draft)
+    if spec.task == "embed" and "pooler_config" not in arguments.values:
+        arguments.values["pooler_config"] = pooler_config(pooling_of(weights_dir, config))
     return arguments
 
 
-def _draft(spec: LLMSpec, model_id: str) -> Path:
+def _draft(spec: LLMSpec, model_id: str, home: Path) -> Path:
     """The directory of the speculative model, found and checked like the model's. Errors:
     ConfigurationError.
     """
     try:
-        return resolve_weights(LLMSpec(model_id=model_id, trust_remote_code=spec.trust_remote_code))
+        draft = LLMSpec(model_id=model_id, trust_remote_code=spec.trust_remote_code)
+        return resolve_weights(draft, home)
     except (ConfigurationError, WeightsError) as error:
         raise ConfigurationError(
             f"The speculative model {model_id!r} cannot be used: {error.message}",
@@ -157,14 +160,14 @@ def engine_config(arguments: Arguments) -> Any:
     return AsyncEngineArgs(**arguments.values).create_engine_config(UsageContext.OPENAI_API_SERVER)
 
 
-def _let_streams_finish(config: Any, arguments: Arguments) -> None:
+def _let_streams_finish(config: Any, arguments: Arguments, seconds: float) -> None:
     """Give the engine's process the time to drain that the server has.
 
     Ctrl+C, and BentoML's supervisor, signal that process too; by vLLM's default it then aborts
     every live request.
     """
     if hasattr(config, "shutdown_timeout") and "shutdown_timeout" not in arguments.values:
-        config.shutdown_timeout = math.ceil(Settings.from_env().drain_seconds)
+        config.shutdown_timeout = math.ceil(seconds)
 
 
 def _refuse_second_start() -> None:
@@ -201,7 +204,7 @@ def _start(config: Any, board: StatsBoard) -> Any:
     )
 
 
-def _check_room(config: Any, weights_dir: Path) -> None:
+def _check_room(config: Any, weights_dir: Path, mask: str | None) -> None:
     model, cache, parallel = config.model_config, config.cache_config, config.parallel_config
     fields = read_config(weights_dir)
     if not plain_attention(fields) or model.runner_type == "pooling":
@@ -219,18 +222,19 @@ def _check_room(config: Any, weights_dir: Path) -> None:
         pipeline=parallel.pipeline_parallel_size,
         blocks=cache.num_gpu_blocks_override,
     )
-    check_room(room, model_shape(fields), weights_dir, _devices(config))
+    check_room(room, model_shape(fields), weights_size(weights_dir), _devices(config, mask))
 
 
-def _devices(config: Any) -> tuple[Gpu, ...]:
+def _devices(config: Any, mask: str | None) -> tuple[Gpu, ...]:
     """Whose memory the engine takes: the GPUs, or this machine's as if it were one; with Ray it is
     not known.
     """
     if config.parallel_config.distributed_executor_backend == "ray":
         return ()
     if config.device_config.device_type == "cpu":
-        return (Gpu(0, "CPU", total_memory(), free_memory()),) if free_memory() else ()
-    return visible_gpus()
+        memory = machine_memory()
+        return (Gpu(0, "CPU", memory.total, memory.free),) if memory else ()
+    return visible_gpus(mask)
 
 
 def _check_workers(config: Any) -> None:

@@ -12,7 +12,10 @@ import attrs
 from openllm.backends.pytorch.facts import FACTS as PYTORCH
 from openllm.config.spec import LLMSpec
 from openllm.errors import option
-from openllm.hardware.gpus import Gpu, visible_gpus
+from openllm.hardware.fit import why_crowded
+from openllm.hardware.gpus import Gpu, used_gpus, visible_gpus
+from openllm.weights.checkpoint import weights_size
+from openllm.weights.origin import named_directory
 
 OLDEST, NEWEST = (0, 26), (0, 33)
 INSTALL = {
@@ -35,9 +38,11 @@ class Installation:
     fault: str | None = None
 
 
-def unusable(spec: LLMSpec) -> str | None:
-    """Why vLLM cannot serve `spec` here, with the remedy; None when it can."""
-    gpus = visible_gpus()
+def unusable(spec: LLMSpec, mask: str | None) -> str | None:
+    """Why vLLM cannot serve `spec` here, on the GPUs behind `mask` (see `visible_gpus`), with the
+    remedy; None when it can.
+    """
+    gpus = visible_gpus(mask)
     installation = find_installation()
     if installation is None:
         return f"vLLM is not installed. {INSTALL['cuda' if gpus else 'cpu']}."
@@ -162,22 +167,10 @@ def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) ->
     if installation.platform == "cuda" and not gpus:
         return f"{built}, and no GPU is visible. {INSTALL['cpu']}."
     if installation.platform == "cuda":
-        return _crowded(spec, _taken(spec, gpus))
+        return _crowded(spec, used_gpus(spec, gpus))
     if installation.platform == "rocm" and not Path("/dev/kfd").exists():
         return f"{built}, and there is no AMD GPU. {INSTALL['cpu']}."
     return None
-
-
-def _taken(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """The GPUs that `spec` would use: the named one, as many as its parallel sizes say, else
-    all.
-    """
-    at = (spec.device or "").partition(":")[2]
-    if at.isdigit():
-        return gpus[int(at) : int(at) + 1]
-    if spec.tensor_parallel_size is None:
-        return gpus
-    return gpus[: spec.tensor_parallel_size * (spec.pipeline_parallel_size or 1)]
 
 
 def _crowded(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
@@ -187,21 +180,9 @@ def _crowded(spec: LLMSpec, gpus: tuple[Gpu, ...]) -> str | None:
     if not gpus:
         return f"There is no GPU {spec.device}. Name one that is there."
     share = spec.gpu_memory_utilization or _said_share(spec) or DEFAULT_SHARE
-    held, weights = sum(gpu.total for gpu in gpus) * share, weights_bytes(spec)
-    if weights > held and spec.distributed_executor != "ray":  # with Ray, other hosts hold the rest
-        return (
-            f"The weights take {_gib(weights)}, and vLLM may use {_gib(held)} of {len(gpus)}"
-            f" GPU(s). Take more GPUs, a smaller model or {option('quantization')}."
-        )
-    worst = min(gpus, key=lambda gpu: gpu.free / max(gpu.total, 1))
-    if worst.free >= worst.total * share:
-        return None
-    fits = max(int(100 * worst.free / max(worst.total, 1)) / 100 - 0.02, 0.05)
-    return (
-        f"GPU {worst.index} has {_gib(worst.free)} of {_gib(worst.total)} free, and vLLM wants "
-        f"{_gib(worst.total * share)}. Free it, give"
-        f" {option('gpu_memory_utilization', f'{fits:.2f}')}."
-    )
+    directory = named_directory(spec.model_id)  # else their size is not known yet
+    weights = weights_size(directory) if directory else 0
+    return why_crowded(gpus, share, weights, elsewhere=spec.distributed_executor == "ray")
 
 
 def _said_share(spec: LLMSpec) -> float | None:
@@ -210,20 +191,3 @@ def _said_share(spec: LLMSpec) -> float | None:
         return float(said) if said is not None else None
     except (TypeError, ValueError):
         return None  # a wrong type is refused with its own error when the engine starts
-
-
-def weights_bytes(spec: LLMSpec) -> int:
-    """The size of the weights on disk when `spec` names a directory; 0 when it is not known yet."""
-    folder = Path(spec.model_id).expanduser()
-    try:
-        return (
-            sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-            if folder.is_dir()
-            else 0
-        )
-    except OSError:
-        return 0
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"

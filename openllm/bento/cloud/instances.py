@@ -15,18 +15,14 @@ from openllm.bento.cloud.account import Account, conversation
 from openllm.bento.cloud.deployment import Deployable, DeployOptions
 from openllm.bento.cloud.push import Say
 from openllm.bento.inspect import inspect_bento
-from openllm.bento.pack.files import readable
 from openllm.bento.pack.resources import Resources
+from openllm.config.sizes import UNITS, readable_size
 from openllm.config.spec import LLMSpec
 from openllm.discovery import did_you_mean
 from openllm.errors import DeployError, call, option
+from openllm.hardware.footprint import Footprint
 
-OVERHEAD = 1.2  # times the weights: buffers, activations, what the engine itself takes
-KV_ROOM = 2 * 2**30  # bytes for the KV cache of a model whose spec does not say kv_cache_memory
-PROCESS_ROOM = 2**30  # bytes of a service without a GPU, beside its model
-_UNITS = {f"{letter}i": 1024**power for power, letter in enumerate("KMGT", 1)}
-_UNITS |= {letter: 1000**power for power, letter in enumerate("KMGT", 1)} | {"k": 1000, "": 1}
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i?|k|)B?")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i|[kKMGT]|)B?")
 _NO_LIST = ("403", "404")  # codes of an account, or a server, without a list
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
@@ -69,39 +65,17 @@ class InstanceType:
         return float(found[0]) if found else math.inf
 
 
-@attrs.frozen
-class Need:
-    """What one replica asks for, sizes in bytes. `weights` None: they are fetched at start, nobody
-    knows their size.
+def bento_footprint(tag: str) -> Footprint:
+    """What one replica takes, by what `openllm build` wrote into the Bento. Errors: ServeError,
+    BuildError.
     """
-
-    weights: int | None
-    room: int
-    gpus: int
-    gpu_type: str | None = None
-
-    @classmethod
-    def of_bento(cls, tag: str) -> Self:
-        """From what `openllm build` wrote into the Bento. Errors: ServeError, BuildError."""
-        found = inspect_bento(tag)
-        specs = [LLMSpec.from_dict(spec) for spec in found.specs]
-        resources = Resources.read(found.resources)
-        known = all(model.inside or model.size for model in found.models)
-        return cls(
-            weights=sum(model.size for model in found.models) if known else None,
-            room=sum(spec.kv_cache_memory or KV_ROOM for spec in specs),
-            gpus=resources.gpus(specs),
-            gpu_type=resources.gpu_type,
-        )
-
-    @property
-    def memory(self) -> int:
-        """Of the GPUs together, or of the machine where there are none."""
-        return (
-            math.ceil((self.weights or 0) * OVERHEAD)
-            + self.room
-            + (0 if self.gpus else PROCESS_ROOM)
-        )
+    found = inspect_bento(tag)
+    resources = Resources.read(found.resources)
+    known = all(model.inside or model.size for model in found.models)
+    weights = sum(model.size for model in found.models) if known else None
+    specs = [LLMSpec.from_dict(spec) for spec in found.specs]
+    footprint = Footprint.of(specs, weights, resources.gpu)
+    return attrs.evolve(footprint, gpu_type=resources.gpu_type)
 
 
 def list_instance_types(account: Account, cluster: str | None) -> tuple[InstanceType, ...]:
@@ -126,7 +100,7 @@ def find_instance_type(kinds: Sequence[InstanceType], name: str) -> InstanceType
     )
 
 
-def why_not(kind: InstanceType, need: Need) -> str | None:
+def why_not(kind: InstanceType, need: Footprint) -> str | None:
     """The first reason why a replica does not fit on `kind`; None: it does, as far as is known."""
     if kind.gpus < need.gpus:
         return f"needs {_gpus(need.gpus)}, has {kind.gpus or 'none'}"
@@ -140,11 +114,11 @@ def why_not(kind: InstanceType, need: Need) -> str | None:
     memory = each * (need.gpus or 1)
     if memory < need.memory:
         where = f"on {_gpus(need.gpus)}" if need.gpus else "of memory"
-        return f"needs {readable(need.memory)} {where}, has {readable(memory)}"
+        return f"needs {readable_size(need.memory)} {where}, has {readable_size(memory)}"
     return None
 
 
-def cheapest(kinds: Sequence[InstanceType], need: Need) -> InstanceType:
+def cheapest(kinds: Sequence[InstanceType], need: Footprint) -> InstanceType:
     """Errors: DeployError when none fits; it says why the largest does not."""
     for kind in sorted(kinds, key=lambda kind: (kind.cost, kind.name)):
         if why_not(kind, need) is None:
@@ -178,7 +152,7 @@ def choose(account: Account, bento: Deployable, options: DeployOptions, say: Say
             f" {'It is not checked' if options.instance_type else 'BentoCloud decides'}."
         )
         return options
-    need = Need.of_bento(bento.tag) if bento.local else None
+    need = bento_footprint(bento.tag) if bento.local else None
     if options.instance_type is not None:
         kind = find_instance_type(kinds, options.instance_type)
         if need is not None and (reason := why_not(kind, need)) is not None:
@@ -200,7 +174,7 @@ def read_quantity(text: str | None) -> int | None:
     None if in neither.
     """
     found = _QUANTITY.fullmatch(text.strip()) if text else None
-    return int(float(found[1]) * _UNITS[found[2]]) if found else None
+    return int(float(found[1]) * UNITS[f"{found[2]}B".replace("k", "K")]) if found else None
 
 
 def _gpus(count: int) -> str:

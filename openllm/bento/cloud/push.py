@@ -19,8 +19,8 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 
 from openllm.bento.cloud.account import Account, conversation, refusal
-from openllm.bento.pack.files import readable
 from openllm.bento.pack.store import find_bento
+from openllm.config.sizes import readable_size
 
 Say = Callable[[str], None]
 
@@ -87,8 +87,8 @@ class Uploads:
             done = before < upload.total <= upload.sent
             if done or (advance > 0 and upload.total and now - upload.said >= SECONDS_BETWEEN):
                 upload.said = now
-                sent = readable(upload.sent)
-                part = f"{sent} of {readable(upload.total)} of {upload.name}"
+                sent = readable_size(upload.sent)
+                part = f"{sent} of {readable_size(upload.total)} of {upload.name}"
                 self._say(f"Sent {upload.name} ({sent})." if done else f"Sent {part}.")
 
 

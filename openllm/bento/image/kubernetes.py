@@ -19,6 +19,7 @@ from openllm.bento.pack.resources import Resources
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
+from openllm.hardware.footprint import HEADROOM, Footprint
 from openllm.http.life import BACKSTOP_SECONDS, LAST_WORDS_SECONDS
 
 PORT = 3000
@@ -77,8 +78,8 @@ def make_manifests(tag: str, image: str, replicas: Replicas) -> dict[str, dict[s
     specs = [LLMSpec.from_dict(spec) for spec in found.specs]
     resources = Resources.read(found.resources)
     name = dns_label(found.tag.partition(":")[0])
-    gib = math.ceil(sum(found.sizes.values()) / _GIB)
-    container = _container(name, image, resources.gpus(specs), gib)
+    footprint = Footprint.of(specs, sum(found.sizes.values()), resources.gpu)
+    container = _container(name, image, footprint)
     return {
         "deployment": _deployment(name, found.tag, container, resources, replicas),
         "service": _service(name),
@@ -136,12 +137,12 @@ def _deployment(
     }
 
 
-def _container(name: str, image: str, gpus: int, gib: int) -> dict[str, Any]:
-    """`gib`: size of what the Bento carries; loading it takes at least so much memory."""
-    requests: dict[str, Any] = {"cpu": "1", "memory": f"{gib + 2}Gi"}
-    limits: dict[str, Any] = {"memory": f"{2 * gib + 4}Gi"}
-    if gpus:
-        requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = gpus
+def _container(name: str, image: str, footprint: Footprint) -> dict[str, Any]:
+    gib = math.ceil(footprint.host_memory / _GIB)
+    requests: dict[str, Any] = {"cpu": "1", "memory": f"{gib}Gi"}
+    limits: dict[str, Any] = {"memory": f"{HEADROOM * gib}Gi"}
+    if footprint.gpus:
+        requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = footprint.gpus
     return {
         "name": name,
         "image": image,

@@ -17,6 +17,7 @@ from openllm.backends.select import select_backend
 from openllm.bento.lock.hashes import known_hashes, take_hashes
 from openllm.bento.lock.requirements import Lock, lock_requirements
 from openllm.bento.lock.wheel import wheel_digest, wheel_name, write_wheel
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.discovery import variants
 from openllm.facts import facts_of
@@ -36,17 +37,19 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
     """
 
     specs: tuple[LLMSpec, ...] = ()
+    settings: Settings = attrs.field(factory=Settings)
 
     @classmethod
-    def for_specs(cls, specs: Sequence[LLMSpec]) -> LockedImage:
-        """The image for these models: a plain Python, without compilers, as every package comes as
-        a wheel.
+    def for_specs(cls, specs: Sequence[LLMSpec], settings: Settings) -> LockedImage:
+        """The image for these models, built by a process with these settings: a plain Python,
+        without compilers, as every package comes as a wheel.
         """
         return cls(  # type: ignore[call-arg]  # the fields of bentoml's Image
             base_image=f"python:{PYTHON_VERSION}-slim",
             distro="none",
             python_version=PYTHON_VERSION,
             specs=tuple(specs),
+            settings=settings,
         )
 
     def freeze(self, bento_fs: Path, envs: list[Any], platform_: str | None = None) -> Any:
@@ -79,7 +82,12 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
         """The engines the image must be able to run, sorted; what no spec says is chosen as it is
         here.
         """
-        return sorted({spec.backend or select_backend(spec)[0].facts.name for spec in self.specs})
+        return sorted(
+            {
+                spec.backend or select_backend(spec, self.settings)[0].facts.name
+                for spec in self.specs
+            }
+        )
 
     def lock(self) -> Lock:
         """The packages the image installs. Errors: BuildError."""

@@ -14,14 +14,12 @@ from typing import Any
 import yaml
 
 from openllm.bento.pack.resources import Resources
-from openllm.config.spec import LLMSpec, resolve_spec
+from openllm.config.spec import LLMSpec, refuse_identity, resolve_spec
 from openllm.errors import ConfigurationError, ServeError
 
 DOCUMENT = "spec.json"  # beside the service.py of a Bento
 MANY = "llms"
 RESOURCES = "resources"
-# What names one model: an environment variable cannot say it for several.
-_IDENTITY = frozenset({"model_id", "family", "revision", "name", "adapters"})
 
 
 def read_document(path: Path) -> tuple[dict[str, Any], ...]:
@@ -80,11 +78,7 @@ def merge_document(
     Errors: ConfigurationError for a key nobody knows, or a variable that cannot apply to several
     models at once.
     """
-    if len(baked) > 1 and (ambiguous := sorted(_IDENTITY & set(environment))):
-        raise ConfigurationError(
-            f"OPENLLM_{ambiguous[0].upper()} is set, but this service has {len(baked)} models.",
-            hint="Unset it, or serve one model.",
-        )
+    refuse_identity(environment, len(baked))
     specs = tuple(resolve_spec(environment, item) for item in baked)
     served = [spec.served_name for spec in specs]
     if twice := sorted({name for name in served if served.count(name) > 1}):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from openllm.config.sizes import readable_size
 from openllm.errors import BuildError
 
 # Below this a file is copied: people edit such files in place, and a link would change with them.
@@ -58,7 +59,7 @@ def require_room(needed: int, directory: Path, what: str) -> None:
     free = shutil.disk_usage(directory).free
     if needed > free:
         raise BuildError(
-            f"{what} needs {readable(needed)} on the disk, {readable(free)} are free.",
+            f"{what} needs {readable_size(needed)} on the disk, {readable_size(free)} are free.",
             hint=(
                 "Free some space, or point BENTOML_HOME at the disk that holds the weights: then"
                 " nothing is copied."
@@ -73,16 +74,6 @@ def explain(error: OSError, what: str) -> BuildError:
         return BuildError(f"{what}: the disk is full; nothing was kept.", hint=hint)
     reason = error.strerror or type(error).__name__
     return BuildError(f"{what}: {reason}.", hint="Check the permissions of BENTOML_HOME.")
-
-
-def readable(size: int) -> str:
-    """A number of bytes for people: 1536 -> 1.5 KiB."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def size_on_disk(*parts: Path) -> int:

@@ -12,8 +12,7 @@ import attrs
 
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
-from openllm.facts import facts_of
-from openllm.hardware.assignment import gpus_needed
+from openllm.hardware.gpus import replica_gpus
 
 _GPU_TYPE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 MOST_GPUS = 64  # of one machine; more is a slip of the pen
@@ -63,8 +62,4 @@ class Resources:
         """How many GPUs a replica gets: as said, else one set per engine that wants them."""
         if self.gpu is not None:
             return self.gpu
-        return sum(
-            gpus_needed(spec)
-            for spec in specs
-            if spec.tensor_parallel_size or (spec.backend and facts_of(spec.backend).wants_gpu)
-        )
+        return replica_gpus(specs)

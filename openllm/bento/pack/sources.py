@@ -10,13 +10,15 @@ from pathlib import Path
 import attrs
 
 from openllm import models
+from openllm.backends.base import Backend
 from openllm.backends.select import select_packed
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
 from openllm.bento.pack.store import Stored, store_directory
+from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.checkpoint import file_digests
-from openllm.weights.origin import Origin, origin
+from openllm.weights.origin import Origin, named_directory, origin
 from openllm.weights.resolve import architecture, fetch_weights
 
 _COMMIT_LENGTH = 40  # hexadecimal digits of a Hub commit, the name of its snapshot directory
@@ -31,7 +33,7 @@ class Packed:
     pinned: Pinned | None = None  # the weights, where they stay on the Hub
 
 
-def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
+def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) -> Packed:
     """Store everything `spec` names, and settle what was left open: backend, family and the name
     requests use.
 
@@ -40,26 +42,20 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
 
     Errors: WeightsError, BuildError, ConfigurationError, MissingDependency.
     """
-    backend = select_packed(spec)
+    backend, home = select_packed(spec, settings), settings.bentoml_home
     pinned = pin_weights(spec) if by_reference else None
-    directory = pinned.directory if pinned else fetch_weights(spec)
-    if pinned is None:
-        for adapter in spec.adapters:  # all of them before anything is written
-            check_adapter(
-                resolve_adapter(adapter),
-                directory,
-                spec.max_lora_rank,
-                uniform=backend.facts.uniform_adapters,
-            )
+    directory = pinned.directory if pinned else fetch_weights(spec, home)
+    # all of them before anything is written; what stays on the Hub is not here to be compared with
+    _check_adapters(spec, None if pinned else directory, backend, home)
     weights = None if pinned else _store_weights(spec, directory)
     draft = None
     if spec.speculative_model:
-        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec)))
-    adapters = tuple(_store_adapter(adapter) for adapter in spec.adapters)
+        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec), home))
+    adapters = tuple(_store_adapter(adapter, home) for adapter in spec.adapters)
     packed = attrs.evolve(
         spec,
         model_id=weights.tag if weights else spec.model_id,
-        name=served_name(spec),
+        name=spec.served_name,
         revision=pinned.commit if pinned else None,
         backend=spec.backend or backend.facts.name,
         family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
@@ -72,15 +68,19 @@ def pack_spec(spec: LLMSpec, *, by_reference: bool = False) -> Packed:
     return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
 
 
-def check_sources(spec: LLMSpec) -> None:
-    """Everything `spec` names is here (or gets fetched) and is safe to load. Errors:
-    WeightsError.
+def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> None:
+    """Everything `spec` names is here (or gets fetched), is safe to load and can be served by
+    `backend`. Errors: WeightsError.
     """
-    directory = fetch_weights(spec)
-    for adapter in spec.adapters:
-        check_adapter(resolve_adapter(adapter), directory)
+    _check_adapters(spec, fetch_weights(spec, home), backend, home)
     if spec.speculative_model:
-        fetch_weights(_draft(spec))
+        fetch_weights(_draft(spec), home)
+
+
+def _check_adapters(spec: LLMSpec, base: Path | None, backend: type[Backend], home: Path) -> None:
+    for adapter in spec.adapters:
+        path = resolve_adapter(adapter, home)
+        check_adapter(path, base, spec.max_lora_rank, uniform=backend.facts.uniform_adapters)
 
 
 def sources_of(spec: LLMSpec) -> tuple[str, ...]:
@@ -107,20 +107,22 @@ def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
     return tuple(
         path.absolute()
         for source in sorted(sources)
-        if (path := Path(source).expanduser()).is_dir()
+        if (path := named_directory(source)) is not None
     )
 
 
-def store_source(source: str, spec: LLMSpec) -> str:
+def store_source(source: str, spec: LLMSpec, settings: Settings) -> str:
     """Store the one source of `spec` that is called `source`; its tag. Errors: those of
     `pack_spec`.
     """
+    home = settings.bentoml_home
     for adapter in spec.adapters:
         if adapter.source == source:
-            check_adapter(resolve_adapter(adapter), fetch_weights(spec))
-            return _store_adapter(adapter).tag
+            alone = attrs.evolve(spec, adapters=(adapter,))
+            _check_adapters(alone, fetch_weights(spec, home), select_packed(spec, settings), home)
+            return _store_adapter(adapter, home).tag
     named = spec if source == spec.model_id else _draft(spec)
-    return _store_weights(named, fetch_weights(named)).tag
+    return _store_weights(named, fetch_weights(named, home)).tag
 
 
 def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec, Path | None]:
@@ -146,24 +148,17 @@ def _draft(spec: LLMSpec) -> LLMSpec:
     return LLMSpec(model_id=spec.speculative_model or "", trust_remote_code=spec.trust_remote_code)
 
 
-def served_name(spec: LLMSpec) -> str:
-    """What requests call the model: said, or the name it had before it was stored."""
-    if spec.name is None and origin(spec.model_id) is Origin.STORE:
-        return spec.model_id.partition(":")[0]
-    return spec.served_name
-
-
 def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
         return _stored_already(directory)
-    name = served_name(attrs.evolve(spec, name=None))
+    name = attrs.evolve(spec, name=None).served_name
     return store_directory(
         directory, name, file_digests(directory), _provenance(spec.model_id, directory)
     )
 
 
-def _store_adapter(adapter: AdapterSpec) -> Stored:
-    directory = resolve_adapter(adapter)
+def _store_adapter(adapter: AdapterSpec, home: Path) -> Stored:
+    directory = resolve_adapter(adapter, home)
     if origin(adapter.source) is Origin.STORE:
         return _stored_already(directory)
     metadata = {**_provenance(adapter.source, directory), "kind": "lora"}

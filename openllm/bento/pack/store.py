@@ -22,10 +22,10 @@ from openllm.bento.pack.files import (
     bytes_to_copy,
     explain,
     place,
-    readable,
     require_room,
 )
 from openllm.bento.pack.names import tag_name
+from openllm.config.sizes import readable_size
 from openllm.errors import ServeError
 from openllm.weights.checkpoint import join_digests, model_files
 
@@ -64,7 +64,7 @@ def store_directory(
     try:
         with workshop() as bench:
             needed = bytes_to_copy((directory / inner for inner in files), bench)
-            logger.info("%s needs %s on the disk.", what, readable(needed))
+            logger.info("%s needs %s on the disk.", what, readable_size(needed))
             require_room(needed, bench, what)
             placed = (place(directory / inner, bench / inner) for inner in files)
             placement = sum(placed, start=Placement())

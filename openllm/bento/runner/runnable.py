@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import bentoml.legacy
 
 from openllm.backends.base import EngineStats
-from openllm.hardware.assignment import gpus_needed
+from openllm.hardware.gpus import gpus_needed
 from openllm.llm.llm import LLM
 from openllm.llm.loops import LoopThread
 from openllm.types import GenerationOutput, Prompt

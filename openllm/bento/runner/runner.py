@@ -20,11 +20,11 @@ from openllm.bento.pack.names import tag_name
 from openllm.bento.runner.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
 from openllm.bento.runner.runnable import make_runnable
 from openllm.bento.runner.strategy import LLMStrategy
+from openllm.config.names import is_tag
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
 from openllm.llm.resolve import ModelId
-from openllm.weights.store import is_tag
 
 RUNNER_OPTIONS = (
     "name",

@@ -11,8 +11,9 @@ from typing import Any
 import bentoml.legacy
 
 from openllm.bento.runner.runnable import AMD, CPU, NVIDIA, LLMRunnable
+from openllm.config.settings import Settings
 from openllm.errors import ConfigurationError
-from openllm.hardware.assignment import visible_devices
+from openllm.hardware.gpus import visible_devices
 
 # What the numeric libraries read for the size of their thread pools.
 THREAD_VARIABLES = (
@@ -41,7 +42,7 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
         """Called by BentoML before it starts anything. Errors: ConfigurationError where GPUs are
         missing.
         """
-        devices = requested_devices(resource_request)
+        devices = requested_devices(runnable_class.source.settings, resource_request)
         if not devices:
             return max(1, int(workers_per_resource))
         if len(devices) < runnable_class.GPUS:
@@ -61,7 +62,7 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
         worker_index: int,
     ) -> dict[str, str]:
         """The variables of worker `worker_index` (from 0)."""
-        devices = requested_devices(resource_request)
+        devices = requested_devices(runnable_class.source.settings, resource_request)
         if not devices:
             from bentoml._internal.resource import get_resource, system_resources
 
@@ -74,13 +75,15 @@ class LLMStrategy(bentoml.legacy.Strategy):  # type: ignore[misc]  # bentoml has
         return {"CUDA_VISIBLE_DEVICES": ",".join(devices[begin : begin + size])}
 
 
-def requested_devices(resource_request: Mapping[str, Any] | None) -> tuple[str, ...]:
+def requested_devices(
+    settings: Settings, resource_request: Mapping[str, Any] | None
+) -> tuple[str, ...]:
     """The devices that a runner may use: all visible ones, or of those as many (or the ones) that
     were asked for.
 
     Errors: ConfigurationError for GPUs that are not there.
     """
-    visible, request = visible_devices(), resource_request or {}
+    visible, request = visible_devices(settings.visible_devices), resource_request or {}
     wanted = next((request[kind] for kind in (NVIDIA, AMD) if kind in request), None)
     if wanted in ("system", None):
         return visible

@@ -9,7 +9,9 @@ from typing import Any
 
 import bentoml
 
+from openllm.backends.base import Backend
 from openllm.bento.services.engine import EngineService, address_of
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.llm.llm import LLM
 from openllm.remote.backend import RunnerBackend
@@ -48,14 +50,18 @@ class LLMDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
 
 def remote_llm(service: EngineService) -> LLM:
     """An LLM over the engine that `service` stands for."""
-    return connect(*service.localised(), address_of(service.name))
+    return connect(*service.localised(), address_of(service.name), service.settings)
 
 
-def connect(spec: LLMSpec, weights_dir: Path | None, address: Path | None) -> LLM:
+def connect(
+    spec: LLMSpec, weights_dir: Path | None, address: Path | None, settings: Settings
+) -> LLM:
     """An LLM whose engine listens at `address`; None: with an engine of its own in this process."""
     if address is None:
-        return LLM.from_spec(spec, weights_dir)
+        return LLM.from_spec(spec, weights_dir, settings=settings)
     reason = f"Backend {spec.backend or 'chosen there'}: in a process of its own."
-    return LLM.from_spec(
-        spec, weights_dir, lambda spec, place: (RunnerBackend(spec, place, address), reason)
-    )
+
+    def make_engine(spec: LLMSpec, place: Path) -> tuple[Backend, str]:
+        return RunnerBackend(spec, place, address, settings), reason
+
+    return LLM.from_spec(spec, weights_dir, make_engine, settings)

@@ -28,7 +28,7 @@ from openllm.bento.services.worker import SHARED_CONFIG
 from openllm.config.settings import Settings, restrict_devices
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError
-from openllm.hardware.assignment import share_devices, visible_devices
+from openllm.hardware.gpus import share_devices, visible_devices
 from openllm.llm.llm import LLM
 from openllm.remote.server import EngineServer
 
@@ -59,10 +59,11 @@ class EngineWorker:
 @attrs.define(eq=False, slots=False)
 class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
     """One engine. `choose` gives the spec in force and the GPUs it may see (None: all), once the
-    process runs.
+    process runs; `settings` are what the process that made the service was told.
     """
 
     choose: Callable[[], tuple[LLMSpec, str | None]] = attrs.field(init=False, default=None)
+    settings: Settings = attrs.field(init=False, factory=Settings)
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
     _server: EngineServer | None = attrs.field(init=False, default=None)
     _starting: asyncio.Task[None] | None = attrs.field(init=False, default=None)
@@ -74,11 +75,12 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of the engine's process: nothing but its lifespan and health."""
+        logging.getLogger("openllm").setLevel(self.settings.log_level.upper())
         _, devices = self.choose()
         if devices is not None:
             restrict_devices(devices)
-        logging.getLogger("openllm").setLevel(Settings.from_env().log_level.upper())
-        self._served = LLM.from_spec(*self.localised())
+            self.settings = attrs.evolve(self.settings, visible_devices=devices)
+        self._served = LLM.from_spec(*self.localised(), settings=self.settings)
         host = super().to_asgi(is_main)
 
         async def health(scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,19 +120,21 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
         if self._server is not None:
-            await self._server.wait_unused(Settings.from_env().drain_seconds + USERS_SECONDS)
+            await self._server.wait_unused(self.settings.drain_seconds + USERS_SECONDS)
             await self._server.close()
 
 
 def make_engine_service(
-    name: str, specs: Sequence[LLMSpec], at: int, **config: Any
+    name: str, specs: Sequence[LLMSpec], at: int, settings: Settings, **config: Any
 ) -> EngineService:
     """The service of `specs[at]`, one of those that are served together; `config` is BentoML's."""
     service: EngineService = bentoml.service(
         name=name, service_class=EngineService, **{**SHARED_CONFIG, **config}
     )(type("EngineOf" + name, (EngineWorker,), {}))
-    service.choose = lambda: (specs[at], share_devices(specs, visible_devices())[at])
-    carry_sources(service, specs[at : at + 1])
+    mask = settings.visible_devices
+    service.choose = lambda: (specs[at], share_devices(specs, visible_devices(mask))[at])
+    service.settings = settings
+    carry_sources(service, specs[at : at + 1], settings)
     return service
 
 

@@ -43,7 +43,8 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
     baked = read_document(Path(file).parent / document)
     specs = merge_document(baked, {})
     identifier = name.replace(".", "_").replace("-", "_")
-    workers = Settings.from_env().api_workers
+    settings, environment = Settings.from_env(), spec_layer()
+    workers = settings.api_workers
 
     class CheckedWorker(Worker):
         @bentoml.on_deployment  # type: ignore[untyped-decorator]  # bentoml has no types
@@ -53,9 +54,9 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
 
     engines = []
     if len(specs) > 1 or workers > 1:
-        in_force = merge_document(baked, spec_layer())
+        in_force = merge_document(baked, environment)
         engines = [
-            make_engine_service(f"{identifier}_engine_{at}", in_force, at)
+            make_engine_service(f"{identifier}_engine_{at}", in_force, at, settings)
             for at in range(len(in_force))
         ]
         for engine in engines:
@@ -63,14 +64,14 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
     service: LLMService = bentoml.service(
         name=identifier,
         service_class=LLMService,
-        image=LockedImage.for_specs(specs),
+        image=LockedImage.for_specs(specs, settings),
         description=render_readme(name, specs),
         labels=dict(LABELS),
         **{**SHARED_CONFIG, "workers": workers},
     )(CheckedWorker)
-    service.baked = baked
+    service.baked, service.environment, service.settings = baked, environment, settings
     service.engines = tuple(engine.name for engine in engines)
-    carry_sources(service, specs)
+    carry_sources(service, specs, settings)
     return service
 
 
@@ -89,12 +90,13 @@ class ServicePlan:
 class LLMService(HTTPService):
     """A BentoML service whose HTTP application is openllm's own.
 
-    `baked` are the specs as the Bento has them, `engines` the services of engines that have
-    processes of their own. `plan` is what `openllm start` decided; without it, the environment
-    rules.
+    `baked` are the specs as the Bento has them, `environment` is what variables say over them,
+    `engines` are the services of engines that have processes of their own. `plan` is what `openllm
+    start` decided; without it, the environment rules.
     """
 
     baked: tuple[Mapping[str, Any], ...] = attrs.field(init=False, default=())
+    environment: Mapping[str, Any] = attrs.field(init=False, factory=dict)
     engines: tuple[str, ...] = attrs.field(init=False, default=())
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
     plan: ServicePlan | None = attrs.field(init=False, default=None)
@@ -105,7 +107,7 @@ class LLMService(HTTPService):
         """
         if self.plan is not None:
             return self.plan
-        return ServicePlan(merge_document(self.baked, spec_layer()), Settings.from_env())
+        return ServicePlan(merge_document(self.baked, self.environment), self.settings)
 
     def check(self) -> None:
         """Called once before any worker starts: what cannot work is one line here, not a trace in
@@ -124,7 +126,7 @@ class LLMService(HTTPService):
         if plan.engines or self.engines:
             addresses = plan.engines or tuple(address_of(name) for name in self.engines)
         llms = [
-            connect(*localise(spec, partial(find_source, self)), address)
+            connect(*localise(spec, partial(find_source, self)), address, plan.settings)
             for spec, address in zip(plan.specs, addresses, strict=True)
         ]
         life = self.begin_life(

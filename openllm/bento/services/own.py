@@ -53,12 +53,12 @@ class OwnService(HTTPService):
         """The application of one worker."""
         addresses = [address_of(engine.name) for engine in self.engines]
         self.served = tuple(
-            connect(*engine.localised(), address)
+            connect(*engine.localised(), address, self.settings)
             for engine, address in zip(self.engines, addresses, strict=True)
         )
         life = self.begin_life(
             self.served,
-            Settings.from_env(),
+            self.settings,
             workers=int(self.config.get("workers") or 1),
             apart=None not in addresses,
         )
@@ -69,7 +69,10 @@ class OwnService(HTTPService):
 
 
 def make_own_service(
-    inner: type[Any], engines: Sequence[EngineService], config: dict[str, Any]
+    inner: type[Any],
+    engines: Sequence[EngineService],
+    settings: Settings,
+    config: dict[str, Any],
 ) -> OwnService:
     """`inner` as a service over `engines`; `config` is what `bentoml.service` takes."""
     members: dict[str, Any] = {engine.name: EngineDependency(engine) for engine in engines}
@@ -78,14 +81,14 @@ def make_own_service(
     defaults = {
         **SHARED_CONFIG,
         "name": inner.__name__,
-        "workers": Settings.from_env().api_workers,
-        "image": LockedImage.for_specs(tuple(specs)),
+        "workers": settings.api_workers,
+        "image": LockedImage.for_specs(tuple(specs), settings),
         "labels": dict(LABELS),
     }
     service: OwnService = bentoml.service(service_class=OwnService, **{**defaults, **config})(
         type(inner.__name__, (inner, OwnWorker), members)
     )
-    service.engines = tuple(engines)
+    service.engines, service.settings = tuple(engines), settings
     return service
 
 

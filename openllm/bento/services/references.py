@@ -13,23 +13,26 @@ import bentoml
 from bentoml.models import BentoModel
 
 from openllm.bento.pack.sources import inside_sources, store_source
+from openllm.config.names import is_tag
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.weights.resolve import fetch_weights
-from openllm.weights.store import is_tag
 
 # The base of BentoML's model references has no public name.
 Reference: type[Any] = BentoModel.__mro__[1]
 
 
-def reference_to(source: str, spec: LLMSpec) -> Any:
+def reference_to(source: str, spec: LLMSpec, settings: Settings) -> Any:
     """BentoML's reference to one source of `spec`: by tag, or stored once somebody asks for it."""
-    return BentoModel(source) if is_tag(source) else SourceModel(source, spec)
+    return BentoModel(source) if is_tag(source) else SourceModel(source, spec, settings)
 
 
-def carry_sources(service: bentoml.Service, specs: Sequence[LLMSpec]) -> None:
+def carry_sources(service: bentoml.Service, specs: Sequence[LLMSpec], settings: Settings) -> None:
     """Let a Bento of `service` carry what `specs` name, but for what stays on the Hub."""
     service.sources = tuple(
-        (source, reference_to(source, spec)) for spec in specs for source in inside_sources(spec)
+        (source, reference_to(source, spec, settings))
+        for spec in specs
+        for source in inside_sources(spec)
     )
     service.models = [reference for _, reference in service.sources]
 
@@ -56,6 +59,7 @@ class SourceModel(Reference):  # type: ignore[misc]  # bentoml has no types
 
     source: str
     spec: LLMSpec
+    settings: Settings
 
     def to_info(self, alias: str | None = None) -> Any:
         """Called while a Bento is built: stores the source. Errors: those of `pack_spec`."""
@@ -74,7 +78,9 @@ class SourceModel(Reference):  # type: ignore[misc]  # bentoml has no types
         """Called before a service that is in no Bento is served: only sees to it that the weights
         are here.
         """
-        return fetch_weights(self.spec) if self.source == self.spec.model_id else None
+        if self.source != self.spec.model_id:
+            return None
+        return fetch_weights(self.spec, self.settings.bentoml_home)
 
     def _stored(self) -> BentoModel:
-        return BentoModel(store_source(self.source, self.spec))
+        return BentoModel(store_source(self.source, self.spec, self.settings))

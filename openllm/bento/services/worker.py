@@ -34,9 +34,12 @@ LABELS = {"openllm": openllm.__version__, "openai_endpoint": "/v1"}
 
 @attrs.define(eq=False, slots=False)
 class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
-    """A service whose workers run openllm's HTTP server; `life` is this process's worker's."""
+    """A service whose workers run openllm's HTTP server; `life` is this process's worker's,
+    `settings` are what the process that made the service was told.
+    """
 
     life: WorkerLife = attrs.field(init=False, default=None)
+    settings: Settings = attrs.field(init=False, factory=Settings)
 
     def begin_life(
         self, llms: Sequence[LLM], settings: Settings, *, workers: int, apart: bool

@@ -19,10 +19,10 @@ import attrs
 import msgspec
 
 from openllm.bento.serving.signals import answering
-from openllm.config.settings import Settings, foreign_environment
+from openllm.config.settings import Settings, foreign_environment, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
-from openllm.hardware.assignment import share_devices, visible_devices
+from openllm.hardware.gpus import share_devices, visible_devices
 from openllm.remote.child import EnginePlan, EngineProcess
 
 logger = logging.getLogger("openllm")
@@ -125,7 +125,9 @@ def supervise(fleet: Fleet, listener: socket.socket) -> None:
         try:
             for at, (plan, devices) in enumerate(_engine_plans(fleet)):
                 name = f"The engine of {fleet.specs[at].served_name}"
-                engines.append(_watched(name, EngineProcess(plan, devices), events))
+                engines.append(
+                    _watched(name, EngineProcess(plan, process_environment(), devices), events)
+                )
             count = range(fleet.settings.api_workers)
             workers.extend(
                 _watched("An API worker", WorkerProcess(fleet, listener), events) for _ in count
@@ -140,7 +142,7 @@ def supervise(fleet: Fleet, listener: socket.socket) -> None:
 
 
 def _engine_plans(fleet: Fleet) -> Iterator[tuple[EnginePlan, str | None]]:
-    shares = share_devices(fleet.specs, visible_devices())
+    shares = share_devices(fleet.specs, visible_devices(fleet.settings.visible_devices))
     for spec, address, devices in zip(fleet.specs, fleet.addresses, shares, strict=True):
         settings = fleet.settings
         yield (

@@ -16,8 +16,9 @@ from openllm.cli.given.options import (
     spec_options,
 )
 from openllm.cli.given.specs import model_argument, print_specs, read_resources, read_specs
-from openllm.cli.output import note, print_json, readable_size
+from openllm.cli.output import note, print_json
 from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
 
 if TYPE_CHECKING:
     from openllm.bento.build import BuildResult

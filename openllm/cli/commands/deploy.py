@@ -15,10 +15,12 @@ from openllm.cli.given.deployment import (
 )
 from openllm.cli.given.options import format_option
 from openllm.cli.given.specs import is_bento, model_argument, read_resources, read_specs
-from openllm.cli.output import note, print_json, print_table, readable_size
+from openllm.cli.output import note, print_json, print_table
+from openllm.config.names import is_tag
 from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
 from openllm.errors import DeployError, WeightsError
-from openllm.weights.store import find_tag, is_tag
+from openllm.weights.store import find_tag
 
 if TYPE_CHECKING:
     from openllm.bento.cloud.account import Account
@@ -36,6 +38,7 @@ class Request:
     wait: bool
     seconds: float
     output: str
+    settings: Settings
 
 
 @click.command()
@@ -74,7 +77,8 @@ def command(
     openllm deploy demo:latest --dry-run
     """
     wanted = given_deployment(options)
-    request = Request(model, recipe, wanted, options["wait"], options["timeout"], output)
+    waiting = options["wait"], options["timeout"]
+    request = Request(model, recipe, wanted, *waiting, output, Settings.from_env())
     if model is None and recipe is None and not instance_types:
         raise DeployError(
             "Nothing to deploy is named.", hint="Give a Bento's tag, a recipe or a model."
@@ -130,7 +134,9 @@ def _rehearse(request: Request) -> None:
     from openllm.bento.cloud.instances import choose
 
     account = None
-    if request.options.instance_type is None or _is_elsewhere(request.model):
+    if request.options.instance_type is None or _is_elsewhere(
+        request.model, request.settings.bentoml_home
+    ):
         try:
             account = _connect(request)
         except DeployError as error:
@@ -149,13 +155,13 @@ def _rehearse(request: Request) -> None:
 def _list_types(request: Request) -> None:
     """The machines, cheapest first; where a Bento is named, whether a replica fits."""
     from openllm.bento.cloud.deployment import find_deployable
-    from openllm.bento.cloud.instances import Need, list_instance_types, why_not
+    from openllm.bento.cloud.instances import bento_footprint, list_instance_types, why_not
 
     account = _connect(request)
     need = None
     if request.model or request.recipe:
         bento = find_deployable(_tag(request), account)
-        need = Need.of_bento(bento.tag) if bento.local else None
+        need = bento_footprint(bento.tag) if bento.local else None
     kinds = list_instance_types(account, request.options.cluster)
     reasons = [why_not(kind, need) if need is not None else None for kind in kinds]
     if request.output == "json":
@@ -184,12 +190,12 @@ def _connect(request: Request) -> Account:
 
 def _tag(request: Request) -> str:
     """The Bento that is meant; a recipe or model is made one."""
-    settings = Settings.from_env()
+    settings = request.settings
     model, recipe = request.model, request.recipe
     if (
         model is not None
         and recipe is None
-        and (is_bento(model, settings.bentoml_home) or _is_elsewhere(model))
+        and (is_bento(model, settings.bentoml_home) or _is_elsewhere(model, settings.bentoml_home))
     ):
         return model
     specs = read_specs(model, recipe, {}, settings)
@@ -203,11 +209,10 @@ def _tag(request: Request) -> str:
     return result.tag
 
 
-def _is_elsewhere(model: str | None) -> bool:
+def _is_elsewhere(model: str | None, home: Path) -> bool:
     """Whether `model` is written like a tag, but neither of a Bento nor of a model on this
     machine.
     """
-    home = Settings.from_env().bentoml_home
     if model is None or not is_tag(model) or is_bento(model, home):
         return False
     try:

@@ -12,8 +12,9 @@ import click
 
 import openllm
 from openllm.cli.given.options import format_option
-from openllm.cli.output import print_json, print_table, readable_size
+from openllm.cli.output import print_json, print_table
 from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
+from openllm.config.sizes import readable_size, write_size
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import Variable
 from openllm.discovery import variants
@@ -32,23 +33,25 @@ def command(output: str) -> None:
     if output == "markdown":
         click.echo(_markdown())
         return
-    Settings.from_env()  # warns of variables that nobody knows
+    settings = Settings.from_env()  # warns of variables that nobody knows
     if output == "json":
         print_json(
             {
                 "versions": _versions(),
-                "backends": _backends(),
-                "devices": _devices(),
+                "backends": _backends(settings),
+                "devices": _devices(settings),
                 "variables": [_plain(row) for row in all_variables()],
             }
         )
         return
     print_table(("PACKAGE", "VERSION"), list(_versions().items()))
     click.echo()
-    engines = [(item["name"], item["title"], item["obstacle"] or "yes") for item in _backends()]
+    engines = [
+        (item["name"], item["title"], item["obstacle"] or "yes") for item in _backends(settings)
+    ]
     print_table(("BACKEND", "ENGINE", "USABLE HERE"), engines)
     click.echo()
-    devices = [(item["name"], item["memory"]) for item in _devices()]
+    devices = [(item["name"], item["memory"]) for item in _devices(settings)]
     print_table(("DEVICE", "MEMORY"), devices)
     click.echo()
     variables = [_plain(row) for row in all_variables()]
@@ -81,7 +84,7 @@ def _version(name: str) -> str:
     return "not installed"
 
 
-def _backends() -> list[dict[str, Any]]:
+def _backends(settings: Settings) -> list[dict[str, Any]]:
     from openllm.backends.select import obstacle
 
     return [
@@ -90,18 +93,20 @@ def _backends() -> list[dict[str, Any]]:
             "title": facts.title,
             "spellings": facts.spellings,
             "distribution": variants(GROUP)[facts.name].distribution or "openllm",
-            "obstacle": obstacle(LLMSpec(model_id="demo", backend=facts.name), facts.name),
+            "obstacle": obstacle(
+                LLMSpec(model_id="demo", backend=facts.name), facts.name, settings
+            ),
         }
         for facts in all_facts()
     ]
 
 
-def _devices() -> list[dict[str, str]]:
+def _devices(settings: Settings) -> list[dict[str, str]]:
     from openllm.hardware.gpus import visible_gpus
 
     gpus = [
         {"name": f"cuda:{gpu.index} {gpu.name}", "memory": readable_size(gpu.total)}
-        for gpu in visible_gpus()
+        for gpu in visible_gpus(settings.visible_devices)
     ]
     return gpus or [{"name": "cpu", "memory": "-"}]
 
@@ -126,7 +131,7 @@ def _default(row: Variable) -> str:
     if isinstance(default, bool):
         return "true" if default else "false"
     if row.kind == "size" and isinstance(default, int):
-        return f"{default // 2**20}MiB" if default % 2**20 == 0 else f"{default // 2**10}KiB"
+        return write_size(default)
     return str(default) if isinstance(default, str | int | float | Path) else "unset"
 
 

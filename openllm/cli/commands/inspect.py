@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from openllm.cli.given.options import FORMATS, format_option
-from openllm.cli.output import print_json, print_table, readable_size
+from openllm.cli.output import print_json, print_table
+from openllm.config.sizes import readable_size
 
 if TYPE_CHECKING:
     from openllm.bento.inspect import Inspection

@@ -6,7 +6,9 @@ import click
 
 from openllm import models
 from openllm.cli.given.options import FORMATS, format_option
-from openllm.cli.output import print_json, print_table, readable_size
+from openllm.cli.output import print_json, print_table
+from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import StoredModel, list_store
@@ -35,7 +37,7 @@ def command(output: str) -> None:
     A family's name stands for its default model: `openllm start llama`. Other models of the family
     are named by --model-id, or alone: `openllm start meta-llama/Llama-3.2-3B-Instruct`.
     """
-    families, stored = models.all_families(), list_store()
+    families, stored = models.all_families(), list_store(Settings.from_env().bentoml_home)
     if output == "json":
         print_json(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,10 +26,11 @@ def command(model: str, text: str, system: str | None, **options: Any) -> None:
     """
     from openllm.llm.llm import LLM
     from openllm.types import Conversation, Message
+    from openllm.weights.origin import named_directory
 
-    (spec,) = read_specs(model, None, given_spec(options), Settings.from_env())
+    settings = Settings.from_env()
+    (spec,) = read_specs(model, None, given_spec(options), settings)
     said = (*([Message("system", system)] if system is not None else []), Message("user", text))
-    path = Path(spec.model_id).expanduser()  # a directory need not hold weights for this
-    click.echo(
-        LLM.from_spec(spec, path if path.is_dir() else None).renderer.render(Conversation(said))
-    )
+    directory = named_directory(spec.model_id)  # it need not hold weights for this
+    llm = LLM.from_spec(spec, directory, settings=settings)
+    click.echo(llm.renderer.render(Conversation(said)))

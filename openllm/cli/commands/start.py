@@ -19,6 +19,7 @@ from openllm.cli.given.options import (
 )
 from openllm.cli.given.specs import model_argument, print_specs, read_specs
 from openllm.config.spec import LLMSpec
+from openllm.weights.origin import named_directory
 
 
 @click.command(cls=SectionedCommand)
@@ -75,7 +76,7 @@ def _reload(specs: Sequence[LLMSpec], recipe: Path | None) -> int:
     """Run this command line without --reload in a child, again and again; the exit code."""
     from openllm.cli.reload import run_reloading
 
-    models = [path for spec in specs if (path := Path(spec.model_id).expanduser()).is_dir()]
+    models = [path for spec in specs if (path := named_directory(spec.model_id)) is not None]
     watched = [Path(openllm.__file__).parent, *([recipe] if recipe else []), *models]
     arguments = [part for part in sys.argv[1:] if part != "--reload"]
     return run_reloading([sys.executable, "-m", "openllm", *arguments], watched)

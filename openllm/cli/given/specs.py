@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openllm import models
-from openllm.cli.given.options import F, flags
+from openllm.cli.given.options import F
 from openllm.cli.output import print_json
+from openllm.config.names import is_tag
 from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
-from openllm.config.spec import LLMSpec
+from openllm.config.spec import LLMSpec, identity_in, refuse_identity
 from openllm.errors import ConfigurationError, UnknownFamily
 from openllm.llm.resolve import Layers, resolve_model
-from openllm.weights.store import is_tag
 
 if TYPE_CHECKING:
     from openllm.bento.pack.resources import Resources
-
-# What names one model and so cannot be said once for several.
-IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
 
 
 def model_argument(function: F) -> F:
@@ -59,7 +56,12 @@ def read_specs(
 
     written = read_document(path)
     if len(written) > 1:
-        _refuse_identity(explicit, environment, len(written))
+        if said := identity_in(explicit):
+            raise ConfigurationError(
+                f"--{said[0].replace('_', '-')} cannot apply to {len(written)} models.",
+                hint="Write it into the recipe.",
+            )
+        refuse_identity(environment, len(written))
     specs = [resolve_model(None, Layers(explicit, environment, item), settings) for item in written]
     return merge_document([spec.to_dict() for spec in specs], {})
 
@@ -104,14 +106,3 @@ def is_bento(tag: str, home: Path) -> bool:
     """Whether the local Bento store has `name:version` (version may be latest)."""
     name, _, version = tag.partition(":")
     return is_tag(tag) and (home / "bentos" / name / version).exists()
-
-
-def _refuse_identity(
-    explicit: Mapping[str, Any], environment: Mapping[str, Any], count: int
-) -> None:
-    said = [flags(field)[0] for field in IDENTITY if explicit.get(field) is not None]
-    said += [f"OPENLLM_{field.upper()}" for field in IDENTITY if environment.get(field) is not None]
-    if said:
-        raise ConfigurationError(
-            f"{said[0]} cannot apply to {count} models.", hint="Write it into the recipe."
-        )

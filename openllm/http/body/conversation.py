@@ -11,6 +11,7 @@ import msgspec
 from openllm.config.settings import Settings
 from openllm.errors import UnsupportedFeature, field
 from openllm.http.body.fields import Fields, kind_of, nested, required
+from openllm.prompt.messages import text_key
 from openllm.types import Conversation, Message
 
 MAX_MESSAGES = 8192
@@ -74,14 +75,9 @@ def _content(fields: Fields) -> str | None:
 
 def _part(fields: Fields) -> str:
     kind = required(fields, "type", fields.text("type", longest=64))
-    if kind not in ("text", "input_text", "refusal"):
-        path = fields.path("type")
-        raise UnsupportedFeature(
-            f"{path}: this server takes text only, not {kind!r}.", hint="Send text.", param=path
-        )
-    key = "refusal" if kind == "refusal" else "text"
+    key = text_key(kind, fields.path("type"))
     text: str = required(fields, key, fields.text(key))
-    fields.ignore("cache_control", "annotations")
+    fields.ignore("cache_control", "annotations", "logprobs")
     fields.close()
     return text
 

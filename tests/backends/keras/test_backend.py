@@ -17,6 +17,7 @@ import pytest
 from openllm.backends.flax.backend import BACKEND as FLAX
 from openllm.backends.keras import loader
 from openllm.backends.tf.backend import BACKEND as TF
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, EngineDead, MissingDependency, UnsupportedCombination
 from tests.backends.keras.checkpoints import write_checkpoint
@@ -46,7 +47,7 @@ async def test_a_missing_package_is_named_with_its_install(
 ) -> None:
     path = write_checkpoint(tmp_path, "llama")
     without(monkeypatch, missing)
-    reason = backend.unusable(spec())
+    reason = backend.unusable(spec(), Settings())
     assert reason is not None
     assert missing in reason
     assert install in reason
@@ -61,8 +62,8 @@ def test_a_second_framework_in_one_process_is_one_clear_error(
     without(monkeypatch)
     running = SimpleNamespace(config=SimpleNamespace(backend=lambda: "tensorflow"))
     monkeypatch.setitem(sys.modules, "keras", running)
-    assert TF.unusable(spec()) is None
-    assert "runs on tensorflow" in (FLAX.unusable(spec()) or "")
+    assert TF.unusable(spec(), Settings()) is None
+    assert "runs on tensorflow" in (FLAX.unusable(spec(), Settings()) or "")
     with pytest.raises(UnsupportedCombination, match="one framework only"):
         loader.import_keras("jax")
 
@@ -71,8 +72,10 @@ def test_asking_whether_it_is_usable_imports_no_framework() -> None:
     code = (
         "import sys; from openllm.config.spec import LLMSpec;"
         "from openllm.backends.flax import backend as flax; from openllm.backends.tf import backend"
-        " as tf;flax.BACKEND.unusable(LLMSpec(model_id='x'));"
-        " tf.BACKEND.unusable(LLMSpec(model_id='x'));print({'keras', 'keras_hub', 'jax',"
+        " as tf; from openllm.config.settings import Settings;"
+        " flax.BACKEND.unusable(LLMSpec(model_id='x'), Settings());"
+        " tf.BACKEND.unusable(LLMSpec(model_id='x'), Settings());"
+        " print({'keras', 'keras_hub', 'jax',"
         " 'tensorflow', 'transformers', 'torch'} & set(sys.modules))"
     )
     root = Path(__file__).parents[3]

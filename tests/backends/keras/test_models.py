@@ -19,6 +19,7 @@ from openllm.backends.base import Backend
 from openllm.backends.keras import loader
 from openllm.backends.select import find_backend
 from openllm.backends.stream import deltas as deltas_of
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.keras
 @pytest.fixture(params=["flax", "tf"])
 def kind(request: pytest.FixtureRequest) -> type[Backend]:
     backend = find_backend(request.param)
-    if why := backend.unusable(LLMSpec(model_id="x")):
+    if why := backend.unusable(LLMSpec(model_id="x"), Settings()):
         pytest.skip(why)
     return backend
 

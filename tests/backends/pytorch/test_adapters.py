@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from openllm.backends.pytorch.adapters import load_adapter
 from openllm.errors import AdapterNotFound, WeightsError
+from openllm.weights.adapters import read_adapter
 from tests import tiny
+from tests.adapters import REFUSED
 from tests.backends.pytorch.conftest import ask, prompt_of, started, until_idle
 
 MARGIN = 1e-3
@@ -169,8 +173,8 @@ def edited(
     ("config", "rename", "says"),
     [
         ({"peft_type": "IA3"}, str, "IA3"),
-        ({"use_dora": True}, str, "use_dora"),
-        ({"bias": "all"}, str, "bias all"),
+        ({"use_dora": True}, str, "DoRA"),
+        ({"bias": "all"}, str, "bias=all"),
         ({}, lambda key: key.replace("q_proj", "z_proj"), "z_proj"),
         ({}, lambda key: key.replace("lora_A", "lora_magnitude"), "lora_magnitude"),
         (
@@ -191,12 +195,27 @@ async def test_what_does_not_fit_is_refused(
             await ask(backend, prompt_of(3), "bad")
 
 
+@pytest.mark.parametrize("name", [name for name in REFUSED if name != "unknown layers"])
+def test_it_refuses_what_the_one_reader_refuses(
+    adapters: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    """It had a list of three options that it cannot do, beside the checks' eleven."""
+    bad = Path(shutil.copytree(adapters["narrow"], tmp_path / "bad"))
+    spoil, words = REFUSED[name]
+    spoil(bad)
+    with pytest.raises(WeightsError, match=words) as by_engine:
+        load_adapter(bad)
+    with pytest.raises(WeightsError) as by_reader:
+        read_adapter(bad)
+    assert str(by_engine.value) == str(by_reader.value)
+
+
 async def test_another_models_adapter_is_refused(llama: Path, tmp_path: Path) -> None:
     other = tiny.write_llama(tmp_path / "other", hidden_size=32)
     adapter = tiny.write_adapter(tmp_path / "adapter", other)
     async with started(llama) as backend:
         with pytest.raises(WeightsError, match="another base model"):
             await backend.mount_adapter("it", adapter)
-        with pytest.raises(WeightsError, match="cannot be read"):
+        with pytest.raises(WeightsError, match="There is no directory"):
             await backend.mount_adapter("it", tmp_path / "nowhere")
         assert (await ask(backend, prompt_of(3))).reason == "length"

@@ -5,7 +5,6 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from openllm.backends.pytorch.embedder import stored_pooling
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from tests import tiny
 from tests.backends.pytorch.conftest import ask, prompt_of, started
@@ -106,12 +104,3 @@ async def test_an_encoder_decoder_has_no_embeddings(model: Callable[[str], Path]
             await backend.embed([prompt_of(4)])
         with pytest.raises(UnsupportedFeature):
             await ask(backend, prompt_of(4), prompt_logprobs=1)
-
-
-def test_an_unknown_pooling_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text(
-        json.dumps({"pooling_mode_max_tokens": True})
-    )
-    with pytest.raises(UnsupportedFeature, match="max_tokens"):
-        stored_pooling(tmp_path)

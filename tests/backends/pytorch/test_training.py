@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
@@ -57,7 +58,7 @@ def test_only_the_matrices_of_the_adapter_are_trained(weights: Path) -> None:
 
 
 def test_it_takes_an_llm_or_the_model_in_it(weights: Path) -> None:
-    for one in (LLM(str(weights)), Model(LLMSpec(model_id=str(weights)))):
+    for one in (LLM(str(weights)), Model(LLMSpec(model_id=str(weights)), Settings())):
         model, tokenizer = prepare(one, rank=2, targets=["v_proj"])
         assert model.peft_config["default"].r == 2
         assert tokenizer is one.tokenizer

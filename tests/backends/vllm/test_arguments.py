@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from openllm.backends.vllm.arguments import (
-    CPU_LEAST,
     Machine,
-    cache_bytes,
+    cpu_layout,
     engine_arguments,
     lora_rank,
 )
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
+from openllm.hardware.fit import LEAST_CACHE
 from openllm.hardware.shape import ModelShape
 
 SHAPE = ModelShape(
@@ -166,7 +166,7 @@ def test_without_adapters_there_is_no_lora() -> None:
 
 def test_the_cpu_gets_what_it_needs_where_nothing_was_said() -> None:
     values = arguments(CPU, max_model_len=1024)
-    per_token = SHAPE.kv_bytes_per_token("float32")
+    layout = cpu_layout(SHAPE, "float32")
     assert values["dtype"] == "float32"
     assert values["enforce_eager"] is True
     assert values["enable_chunked_prefill"] is False
@@ -177,7 +177,7 @@ def test_the_cpu_gets_what_it_needs_where_nothing_was_said() -> None:
         arguments(CPU, engine_args={"enable_chunked_prefill": True})["enable_chunked_prefill"]
         is True
     )
-    assert values["kv_cache_memory_bytes"] == max(cache_bytes(8 * 1024, per_token), CPU_LEAST)
+    assert values["kv_cache_memory_bytes"] == max(layout.size(8 * 1024), LEAST_CACHE)
     said = arguments(CPU, dtype="bfloat16", enforce_eager=False, kv_cache_memory=2**20)
     assert (said["dtype"], said["enforce_eager"], said["kv_cache_memory_bytes"]) == (
         "bfloat16",
@@ -189,9 +189,9 @@ def test_the_cpu_gets_what_it_needs_where_nothing_was_said() -> None:
 
 def test_the_cpu_gets_a_shorter_context_where_the_models_does_not_fit() -> None:
     made = engine_arguments(LLMSpec(model_id="x"), HERE, SHAPE, Machine("cpu", free_memory=2**30))
-    longest, per_token = made.values["max_model_len"], SHAPE.kv_bytes_per_token("float32")
+    longest, layout = made.values["max_model_len"], cpu_layout(SHAPE, "float32")
     assert 0 < longest < SHAPE.longest
-    assert cache_bytes(longest, per_token) <= made.values["kv_cache_memory_bytes"] <= 2**30 // 4
+    assert layout.size(longest) <= made.values["kv_cache_memory_bytes"] <= 2**30 // 4
     assert str(longest) in made.lines[0]
     asked = arguments(Machine("cpu", free_memory=2**30), max_model_len=65536)
     assert asked["max_model_len"] == 65536  # the check of the room tells the user

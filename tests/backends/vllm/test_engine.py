@@ -18,6 +18,7 @@ from openllm.backends.base import join
 from openllm.backends.stream import Inbox
 from openllm.backends.stream import deltas as deltas_of
 from openllm.backends.vllm.backend import BACKEND
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -58,7 +59,7 @@ async def engine(folder: Path) -> AsyncIterator[Any]:
     spec = LLMSpec(
         model_id=str(folder / "model"), max_num_seqs=8, max_queue=4, max_adapters=3, max_lora_rank=8
     )
-    backend = BACKEND(spec, folder / "model")
+    backend = BACKEND(spec, folder / "model", Settings(drain_seconds=119.5))
     await backend.start()
     yield backend
     await backend.close()
@@ -97,6 +98,11 @@ async def idle(engine: Any) -> bool:
             return True
         await asyncio.sleep(0.1)
     return False
+
+
+async def test_the_engines_process_has_the_servers_time_to_drain(engine: Any) -> None:
+    """It was told what the environment says, whatever --drain-seconds had said."""
+    assert engine._launched.config.shutdown_timeout == 120
 
 
 async def test_the_short_way_gives_what_asyncllm_gives(engine: Any) -> None:

@@ -16,6 +16,7 @@ import pytest
 from openllm.backends.vllm.environment import gpu_mask, prepare_environment
 from openllm.backends.vllm.launch import _check_room, engine_config, launch, plan_arguments
 from openllm.backends.vllm.stats import StatsBoard
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError
 from tests.tiny import write_adapter, write_encoder, write_llama
@@ -45,7 +46,9 @@ def served(*options: str) -> Any:
 
 def ours(weights: Path, **fields: Any) -> Any:
     return engine_config(
-        plan_arguments(LLMSpec(model_id=str(weights), backend="vllm", **fields), weights)
+        plan_arguments(
+            LLMSpec(model_id=str(weights), backend="vllm", **fields), weights, Settings()
+        )
     )
 
 
@@ -155,7 +158,7 @@ def test_what_openllm_adds_by_itself_is_all_that_it_adds(weights: Path, tmp_path
         ),
     }
     for case, (spec, options) in added.items():
-        made = plan_arguments(spec, Path(spec.model_id))
+        made = plan_arguments(spec, Path(spec.model_id), Settings())
         if case == "a context that does not fit":  # the numbers follow from this machine's memory
             options = tuple(
                 part
@@ -176,7 +179,7 @@ def test_adapters_on_disk_set_the_rank(weights: Path, tmp_path: Path) -> None:
     write_adapter(tmp_path / "wide", weights, rank=20)
     gone = str(tmp_path / "gone")  # mounting it will say so
     made = plan_arguments(
-        LLMSpec(model_id=str(weights), adapters=(str(tmp_path / "wide"), gone)), weights
+        LLMSpec(model_id=str(weights), adapters=(str(tmp_path / "wide"), gone)), weights, Settings()
     )
     assert made.values["max_lora_rank"] == 32
     assert made.values["max_loras"] == 3
@@ -281,14 +284,14 @@ def test_the_draft_is_found_like_the_model(weights: Path, tmp_path: Path) -> Non
         speculative_model=str(small),
         engine_args={"speculative_config": {"num_speculative_tokens": 2}},
     )
-    assert plan_arguments(spec, weights).values["speculative_config"] == {
+    assert plan_arguments(spec, weights, Settings()).values["speculative_config"] == {
         "model": str(small),
         "num_speculative_tokens": 2,
     }
     for file in small.glob("*.safetensors"):
         file.rename(small / "pytorch_model.bin")
     with pytest.raises(ConfigurationError, match="speculative model"):
-        plan_arguments(spec, weights)
+        plan_arguments(spec, weights, Settings())
 
 
 def test_a_model_vllm_does_not_have_is_sent_to_pytorch(
@@ -318,7 +321,7 @@ def test_a_script_without_a_guard_is_told(weights: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(ConfigurationError, match="__main__"):
-        plan_arguments(LLMSpec(model_id=str(weights)), weights)
+        plan_arguments(LLMSpec(model_id=str(weights)), weights, Settings())
 
 
 def test_the_environment_keeps_what_the_user_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,5 +341,10 @@ def test_the_environment_keeps_what_the_user_set(monkeypatch: pytest.MonkeyPatch
 
 def test_engine_args_reach_the_engine_typed(weights: Path) -> None:
     spec = LLMSpec(model_id=str(weights), engine_args={"max_num_seqs": "12"})
-    assert plan_arguments(spec, weights).values["max_num_seqs"] == 12
-    assert plan_arguments(attrs.evolve(spec, max_num_seqs=12), weights).values["max_num_seqs"] == 12
+    assert plan_arguments(spec, weights, Settings()).values["max_num_seqs"] == 12
+    assert (
+        plan_arguments(attrs.evolve(spec, max_num_seqs=12), weights, Settings()).values[
+            "max_num_seqs"
+        ]
+        == 12
+    )

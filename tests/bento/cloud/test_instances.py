@@ -12,7 +12,7 @@ import pytest
 from openllm.bento.build import BuildOptions, build
 from openllm.bento.cloud.instances import (
     InstanceType,
-    Need,
+    bento_footprint,
     cheapest,
     find_instance_type,
     read_quantity,
@@ -21,6 +21,7 @@ from openllm.bento.cloud.instances import (
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec
 from openllm.errors import DeployError
+from openllm.hardware.footprint import Footprint
 
 GIB = 2**30
 CPU = InstanceType("cpu.4", "0.20", "4", 16 * GIB, 0, "", None, "")
@@ -33,44 +34,48 @@ PRICELESS = attrs.evolve(A100, name="gpu.beta", price="")
 @pytest.mark.parametrize(
     ("need", "kind", "reason"),
     [
-        (Need(16 * GIB, 2 * GIB, 1), L4, None),
-        (Need(20 * GIB, 2 * GIB, 1), L4, "needs 26.0 GiB on 1 GPU, has 24.0 GiB"),
+        (Footprint(16 * GIB, 2 * GIB, 1), L4, None),
+        (Footprint(20 * GIB, 2 * GIB, 1), L4, "needs 26.0 GiB on 1 GPU, has 24.0 GiB"),
         (
-            Need(20 * GIB, 2 * GIB, 1),
+            Footprint(20 * GIB, 2 * GIB, 1),
             FOUR,
             "needs 26.0 GiB on 1 GPU, has 24.0 GiB",
         ),  # it would use one of them
-        (Need(20 * GIB, 2 * GIB, 4), FOUR, None),
-        (Need(20 * GIB, 2 * GIB, 1), A100, None),
-        (Need(20 * GIB, 2 * GIB, 1, "nvidia-l4"), A100, "needs nvidia-l4, has nvidia-a100-80gb"),
-        (Need(GIB, 2 * GIB, 2), L4, "needs 2 GPUs, has 1"),
-        (Need(GIB, 2 * GIB, 1), CPU, "needs 1 GPU, has none"),
-        (Need(GIB, 2 * GIB, 0), CPU, None),
-        (Need(12 * GIB, 2 * GIB, 0), CPU, "needs 17.4 GiB of memory, has 16.0 GiB"),
-        (Need(None, 2 * GIB, 1), L4, None),  # fetched at start
-        (Need(GIB, 2 * GIB, 1), attrs.evolve(L4, gpu_memory=None), "its memory is not known"),
+        (Footprint(20 * GIB, 2 * GIB, 4), FOUR, None),
+        (Footprint(20 * GIB, 2 * GIB, 1), A100, None),
+        (
+            Footprint(20 * GIB, 2 * GIB, 1, "nvidia-l4"),
+            A100,
+            "needs nvidia-l4, has nvidia-a100-80gb",
+        ),
+        (Footprint(GIB, 2 * GIB, 2), L4, "needs 2 GPUs, has 1"),
+        (Footprint(GIB, 2 * GIB, 1), CPU, "needs 1 GPU, has none"),
+        (Footprint(GIB, 2 * GIB, 0), CPU, None),
+        (Footprint(12 * GIB, 2 * GIB, 0), CPU, "needs 17.4 GiB of memory, has 16.0 GiB"),
+        (Footprint(None, 2 * GIB, 1), L4, None),  # fetched at start
+        (Footprint(GIB, 2 * GIB, 1), attrs.evolve(L4, gpu_memory=None), "its memory is not known"),
     ],
 )
 def test_a_replica_fits_or_the_reason_is_said(
-    need: Need, kind: InstanceType, reason: str | None
+    need: Footprint, kind: InstanceType, reason: str | None
 ) -> None:
     assert why_not(kind, need) == reason
 
 
 def test_the_cheapest_that_fits_is_taken_and_one_without_a_price_last() -> None:
     kinds = [PRICELESS, A100, FOUR, L4, CPU]
-    assert cheapest(kinds, Need(GIB, 2 * GIB, 1)) is L4
-    assert cheapest(kinds, Need(30 * GIB, 2 * GIB, 1)) is A100
-    assert cheapest([PRICELESS, FOUR], Need(30 * GIB, 2 * GIB, 1)) is PRICELESS
+    assert cheapest(kinds, Footprint(GIB, 2 * GIB, 1)) is L4
+    assert cheapest(kinds, Footprint(30 * GIB, 2 * GIB, 1)) is A100
+    assert cheapest([PRICELESS, FOUR], Footprint(30 * GIB, 2 * GIB, 1)) is PRICELESS
 
 
 def test_where_none_fits_the_largest_says_why() -> None:
     with pytest.raises(
         DeployError, match=r"gpu\.l4\.4, the largest, does not: needs 122\.0 GiB on 1 GPU, has 24"
     ):
-        cheapest([CPU, L4, FOUR], Need(100 * GIB, 2 * GIB, 1))
+        cheapest([CPU, L4, FOUR], Footprint(100 * GIB, 2 * GIB, 1))
     with pytest.raises(DeployError, match="offers this account no instance types"):
-        cheapest([], Need(GIB, GIB, 0))
+        cheapest([], Footprint(GIB, GIB, 0))
 
 
 def test_an_unknown_one_gets_the_nearest_named() -> None:
@@ -84,8 +89,8 @@ def test_an_unknown_one_gets_the_nearest_named() -> None:
 def test_the_need_is_read_from_the_bento(home: Path, echo_model: Path) -> None:
     spec = LLMSpec(model_id=str(echo_model), backend="echo", kv_cache_memory=3 * GIB)
     result = build(spec, BuildOptions(resources=Resources(gpu=1, gpu_type="nvidia-l4")))
-    need = Need.of_bento(result.tag)
-    assert (need.room, need.gpus, need.gpu_type) == (3 * GIB, 1, "nvidia-l4")
+    need = bento_footprint(result.tag)
+    assert (need.cache, need.gpus, need.gpu_type) == (3 * GIB, 1, "nvidia-l4")
     assert need.weights == sum(path.stat().st_size for path in echo_model.iterdir())
 
 

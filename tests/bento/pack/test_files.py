@@ -15,7 +15,6 @@ from openllm.bento.pack.files import (
     bytes_to_copy,
     explain,
     place,
-    readable,
     require_room,
 )
 from openllm.errors import BuildError
@@ -103,17 +102,3 @@ def test_a_disk_that_refuses_is_explained_in_one_line(number: int, said: str) ->
     line = str(explain(OSError(number, os.strerror(number)), "Storing x"))
     assert said in line
     assert "\n" not in line
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1536, "1.5 KiB"),
-        (5 * 1024**3, "5.0 GiB"),
-        (2**50, "1024.0 TiB"),
-    ],
-)
-def test_sizes_are_readable(size: int, text: str) -> None:
-    assert readable(size) == text

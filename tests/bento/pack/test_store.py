@@ -43,7 +43,7 @@ def test_bentoml_finds_what_was_stored(home: Path, echo_model: Path) -> None:
     assert model.info.metadata == {"hub_id": "org/name", "digest": content_digest(echo_model)}
     assert bentoml.models.get("parrot:latest").tag == model.tag
     assert [str(item.tag) for item in bentoml.models.list()] == [stored.tag]
-    assert resolve_weights(LLMSpec(model_id=stored.tag)) == stored.path
+    assert resolve_weights(LLMSpec(model_id=stored.tag), home) == stored.path
 
 
 def test_the_second_time_nothing_is_written(home: Path, echo_model: Path) -> None:

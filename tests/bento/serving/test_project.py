@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from openllm.bento.serving.project import write_project
+from openllm.bento.services.llm import ServicePlan
+from openllm.bento.serving.project import load_project, write_project
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
+from openllm.remote.__main__ import planned_llm
+from openllm.remote.child import EnginePlan
 from tests.tiny import write_llama
 
 ENGINES = ("torch", "transformers", "tokenizers", "safetensors", "vllm", "keras")
@@ -74,3 +78,28 @@ def test_weights_are_mapped_and_extras_left_alone(tmp_path: Path) -> None:
     assert isinstance(found, dict)
     assert found["read"] < size / 10
     assert not {"peft", "xgrammar", "vllm", "keras", "triton"} & set(found["modules"])
+
+
+@pytest.mark.parametrize("seconds", [30.0, 120.0])
+def test_one_time_to_drain_reaches_the_server_and_the_engine(
+    home: Path, echo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """`--drain-seconds` is no variable: who reads the environment again hears another value."""
+    monkeypatch.setenv("OPENLLM_DRAIN_SECONDS", "7")
+    spec = LLMSpec(model_id=str(echo_model), backend="echo")
+    write_project(tmp_path, [spec])
+    service = load_project(tmp_path, ServicePlan((spec,), Settings(drain_seconds=seconds)))
+    service.to_asgi()
+    server = service.life.server
+    (llm,) = server.catalog.llms
+    assert server.settings.drain_seconds == seconds
+    assert llm.settings.drain_seconds == llm.backend.settings.drain_seconds == seconds
+
+
+def test_the_time_to_drain_reaches_an_engine_in_a_process_of_its_own(
+    echo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENLLM_DRAIN_SECONDS", "7")
+    spec = LLMSpec(model_id=str(echo_model), backend="echo")
+    plan = EnginePlan(spec.to_json(), "unused", drain_seconds=120.0)
+    assert planned_llm(plan).backend.settings.drain_seconds == 120.0

@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from openllm.bento.pack.document import merge_document
 from openllm.cli import cli
-from openllm.config.spec import LLMSpec
+from openllm.config.settings import spec_layer
+from openllm.config.spec import IDENTITY, LLMSpec
+from openllm.errors import ConfigurationError
 from tests.cli.conftest import Run
 
 
@@ -139,7 +142,7 @@ def test_a_recipe_of_several_models_takes_what_applies_to_each(run: Run, tmp_pat
             [{"model_id": "a/b"}, {"model_id": "c/d"}],
             [],
             {"OPENLLM_MODEL_ID": "x"},
-            "OPENLLM_MODEL_ID cannot apply",
+            "OPENLLM_MODEL_ID is set, but this service has 2 models.",
         ),
         ([{"model_id": "a/b"}, {"model_id": "a/b"}], [], {}, "Two models are called 'a/b'."),
         ([{"model_id": "a/b", "modle": 1}], [], {}, "Unknown spec key 'modle'."),
@@ -154,6 +157,20 @@ def test_a_recipe_that_cannot_work_is_one_line(
     result = run("start", "-f", _recipe(tmp_path, {"llms": recipe}), *args, **variables)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("field", IDENTITY)
+def test_what_one_model_is_no_variable_says_for_two_whichever_way_they_are_served(
+    run: Run, tmp_path: Path, field: str
+) -> None:
+    """`start` refused OPENLLM_TASK and OPENLLM_CHAT_TEMPLATE, `bentoml serve` obeyed them."""
+    name = f"OPENLLM_{field.upper()}"
+    llms = [{"model_id": "a/b"}, {"model_id": "c/d"}]
+    with pytest.raises(ConfigurationError) as by_bento:  # what a built service does with them
+        merge_document(llms, spec_layer({name: "embed"}))
+    result = run("start", "-f", _recipe(tmp_path, {"llms": llms}), **{name: "embed"})
+    assert (result.exit_code, result.stderr.strip()) == (2, f"Error: {by_bento.value}")
+    assert f"{name} is set, but this service has 2 models." in result.stderr
 
 
 def test_a_recipe_that_comes_along_is_found_by_name(
