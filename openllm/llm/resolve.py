@@ -15,14 +15,11 @@ from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, UnknownFamily, WeightsError, option
 from openllm.models.base import LLMConfig
-from openllm.types import SamplingParams
 from openllm.weights.checkpoint import architecture
 from openllm.weights.origin import DEMO, named_directory
 from openllm.weights.store import find_tag
 
 ModelId = str | os.PathLike[str]  # as callers may write it
-# Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
-SAMPLING_NAMES = frozenset({"max_new_tokens", *attrs.fields_dict(SamplingParams)}) - {"seed"}
 
 
 def spec_for(
@@ -43,12 +40,16 @@ def spec_for(
                 param=min(options),
             )
         return model
+    from openllm.types import SamplingParams  # with msgspec, which commands that print do without
+
+    # Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
+    named = {"max_new_tokens", *attrs.fields_dict(SamplingParams)} - {"seed"}
     options = {
         key: _text(value) if key == "model_id" else value
         for key, value in translate_options(options).items()
     }
-    explicit = {key: value for key, value in options.items() if key not in SAMPLING_NAMES}
-    sampling = {key: value for key, value in options.items() if key in SAMPLING_NAMES}
+    explicit = {key: value for key, value in options.items() if key not in named}
+    sampling = {key: value for key, value in options.items() if key in named}
     if sampling:
         explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
     return resolve_model(_text(model), Layers(explicit, spec_layer()), settings)
