@@ -31,7 +31,6 @@ from openllm.prompt.messages import as_prompts, conversation
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
-from openllm.weights.origin import DEMO
 
 T = TypeVar("T")
 
@@ -45,10 +44,9 @@ class LLM:
     comes from `OPENLLM_*` variables, then from the model's family. Or it is an `LLMSpec`, which
     says everything. `token` is shown to the Hub and to nobody else, and written down nowhere;
     without it the Hub client's own is used. `weights_dir` is where the weights are, for who knows
-    it, and `make_engine` gives an engine of another kind, such as one in another process.
-    `settings` are those of the process; without them they are read from the environment. Errors:
-    ConfigurationError for options that cannot work; WeightsError, MissingDependency and the
-    engine's own when it starts.
+    it, and `make_engine` gives an engine of another kind, such as one in another process. The
+    environment is read for `settings` that are not given. Errors: ConfigurationError for options
+    that cannot work; WeightsError, MissingDependency and the engine's own when it starts.
 
         llm = openllm.LLM("demo")
         print(llm("How do I build a Bento?"))              # in a script
@@ -69,7 +67,7 @@ class LLM:
         spec = self._spec_of(model, options, self.settings)
         self._model = Model(spec, self.settings, token, weights_dir, self._check_weights)
         self._host = Host(self._model, make_engine)
-        self._given = (weights_dir, make_engine)
+        self._given: dict[str, Any] = {"weights_dir": weights_dir, "make_engine": make_engine}
         self.created = int(time.time())
 
     @classmethod
@@ -92,10 +90,7 @@ class LLM:
     def _spec_of(
         cls, model: ModelId | LLMSpec | None, options: Mapping[str, Any], settings: Settings
     ) -> LLMSpec:
-        """What the constructor was given as a spec; `model_id=` alone is as good as `model`."""
-        if model is None:
-            model = options.get("model_id", DEMO)
-            options = {key: value for key, value in options.items() if key != "model_id"}
+        """What the constructor was given as a spec."""
         return spec_for(model, options, settings)
 
     @classmethod
@@ -106,20 +101,13 @@ class LLM:
     # which are those of the process that reads it.
 
     def __copy__(self) -> Self:
-        weights_dir, make_engine = self._given
-        return type(self)(
-            self.spec,
-            token=self._model.token,
-            weights_dir=weights_dir,
-            make_engine=make_engine,
-            settings=self.settings,
-        )
+        return type(self)(self.spec, token=self._model.token, settings=self.settings, **self._given)
 
     def __deepcopy__(self, _: object) -> Self:
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_spec, (self.spec, *self._given)
+        return partial(type(self).from_spec, **self._given), (self.spec,)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.spec.model_id!r}, backend={self.spec.backend!r})"
@@ -174,8 +162,7 @@ class LLM:
         return self.token_table.data(token_id)
 
     def sampling_params(self, **overrides: Any) -> SamplingParams:
-        """Overrides, then the spec's defaults, the model's own (generation_config.json), and the
-        family's.
+        """Overrides, then the defaults of the spec, of the model's directory and of the family.
 
         Errors: InvalidRequest that names the parameter.
         """
@@ -311,8 +298,6 @@ class LLM:
         without `wait`.
         """
         await run_on(self.loop, lambda: self.residency.remove(name, wait=wait))
-
-    # What can be asked.
 
     async def admit(self, request: GenerationRequest) -> Generation:
         """Render, tokenize and check a request; the engine sees it when the result begins. For the

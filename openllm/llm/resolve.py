@@ -26,7 +26,7 @@ def spec_for(
     model: ModelId | LLMSpec | None, options: Mapping[str, Any], settings: Settings
 ) -> LLMSpec:
     """The spec of a model named in code: options, then `OPENLLM_*` variables, then what its family
-    says. An LLMSpec is taken as it is.
+    says. An LLMSpec is taken as it is; for None, the option `model_id` says what the model is.
 
     Options may hold sampling parameters too (`max_new_tokens=512`): they become the defaults of
     requests; and the names of transformers' `from_pretrained`. Errors: ConfigurationError,
@@ -40,6 +40,8 @@ def spec_for(
                 param=min(options),
             )
         return model
+    options = dict(options)
+    name: ModelId = options.pop("model_id", DEMO) if model is None else model
     from openllm.types import SamplingParams  # with msgspec, which commands that print do without
 
     # Sampling parameters that may stand among an LLM's options; `seed` there is the engine's.
@@ -52,7 +54,7 @@ def spec_for(
     sampling = {key: value for key, value in options.items() if key in named}
     if sampling:
         explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
-    return resolve_model(_text(model), Layers(explicit, spec_layer()), settings)
+    return resolve_model(_text(name), Layers(explicit, spec_layer()), settings)
 
 
 def _text(model: ModelId | None) -> str | None:
