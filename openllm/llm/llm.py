@@ -153,14 +153,6 @@ class LLM:
         """Single tokens as bytes and text, for logprobs."""
         return self._model.token_table
 
-    def token_text(self, token_id: int) -> str:
-        """One token as text; incomplete characters show as U+FFFD."""
-        return self.token_table.text(token_id)
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """The bytes that one token adds to a text."""
-        return self.token_table.data(token_id)
-
     def sampling_params(self, **overrides: Any) -> SamplingParams:
         """Overrides, then the defaults of the spec, of the model's directory and of the family.
 
@@ -310,6 +302,8 @@ class LLM:
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""
         return await encode(self._model, prompt, add_special_tokens, self.max_model_len)
+
+    # What can be asked.
 
     async def generate(
         self, prompt: Prompt, *, adapter_name: str | None = None, **params: Any
