@@ -18,7 +18,7 @@ import pytest
 
 import openllm
 from openllm.backends.base import Backend
-from openllm.backends.echo import EchoBackend
+from openllm.backends.echo.backend import EchoBackend
 from openllm.config.spec import LLMSpec
 from openllm.errors import EngineDead, InvalidRequest
 from openllm.llm.llm import LLM
