@@ -1,6 +1,6 @@
 """What other distributions add to openllm is used like what comes with it, and no other file is
-touched: a backend, a family, a protocol and a command, through `openllm start`, `openllm build` and
-`bentoml serve`.
+touched: a backend, a family, a protocol, a command, and formats of tools and thoughts, through
+`openllm start`, `openllm build` and `bentoml serve`.
 """
 
 from __future__ import annotations
@@ -149,6 +149,30 @@ print(sorted(family.name for family in openllm.AutoBackwardsLLM._model_mapping))
     ], done.stderr
 
 
+def test_an_answer_is_read_in_formats_of_theirs(site: Path, heron: Path, tmp_path: Path) -> None:
+    code = """
+import asyncio, sys, openllm
+from openllm.answer.generation import collect
+from openllm.types import GenerationRequest, Reading
+
+async def main():
+    async with openllm.LLM(sys.argv[1], backend="echo") as llm:
+        params = llm.sampling_params(max_tokens=64)
+        reading = Reading(reasoning="mutter", tools="shout")
+        request = GenerationRequest("(well)\\nWEATHER\\nsunny\\n", params, reading=reading)
+        output = await collect(await llm.admit(request))
+        print(*output.outputs[0].parts, sep="\\n")
+
+asyncio.run(main())
+"""
+    done = python(site, tmp_path, "-c", code, str(heron))
+    assert done.stdout.splitlines() == [
+        "Reasoning(text='well')",
+        "ToolCall(index=0, arguments='{}', id='call_0', name='weather')",
+        "Text(text='sunny\\n')",
+    ], done.stderr
+
+
 def test_start_serves_with_all_of_them(site: Path, heron: Path, tmp_path: Path) -> None:
     command = ["openllm", "start", str(heron), "--backend", "reverse"]
     with running(command, tmp_path / "log", **variables(site, tmp_path)) as server:
@@ -171,7 +195,8 @@ def test_a_bento_locks_the_distributions_it_is_served_with(built: dict[str, Any]
     assert (spec["backend"], spec["family"]) == ("backwards", "heron")
     path = Path(built["path"]) / "env" / "python" / "requirements.txt"
     lines = path.read_text().splitlines()
-    assert {"openllm-backwards==1.0", "openllm-heron==1.0", "openllm-telegraph==1.0"} <= set(lines)
+    wanted = ("backwards", "heron", "telegraph", "shout")
+    assert {f"openllm-{name}==1.0" for name in wanted} <= set(lines)
     assert f"psutil=={psutil.__version__}" in lines  # which that engine requires
     assert not [line for line in lines if line.startswith("openllm-hello")]  # it serves nothing
 

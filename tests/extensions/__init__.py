@@ -40,7 +40,14 @@ TELEGRAPH = Published(
     "openllm-telegraph", {"openllm.protocols": {"telegraph": "openllm_telegraph"}}
 )
 HELLO = Published("openllm-hello", {"openllm.commands": {"hello-there": "openllm_hello"}})
-ALL = (BACKWARDS, HERON, TELEGRAPH, HELLO)
+SHOUT = Published(
+    "openllm-shout",
+    {
+        "openllm.tools": {"shout": "openllm_shout.tools"},
+        "openllm.reasoning": {"mutter": "openllm_shout.reasoning"},
+    },
+)
+ALL = (BACKWARDS, HERON, TELEGRAPH, HELLO, SHOUT)
 
 
 def install(folder: Path, *distributions: Published) -> Path:

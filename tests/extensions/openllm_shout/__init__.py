@@ -1,0 +1,1 @@
+"""Formats for openllm of a model that shouts what it calls and mutters what it thinks."""
