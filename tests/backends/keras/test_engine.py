@@ -46,8 +46,8 @@ def submit(
     return inbox, engine.submit(TokenRequest("request", prompt, asked), inbox)
 
 
-async def read(inbox: Inbox[TokenDelta], left: int = 1) -> list[TokenDelta]:
-    deltas = []
+async def read(inbox: Inbox[TokenDelta], choices: list[Choice]) -> list[TokenDelta]:
+    deltas, left = [], len(choices)
     while left:
         deltas.append(await inbox.get())
         left -= deltas[-1].finish_reason is not None
@@ -56,7 +56,7 @@ async def read(inbox: Inbox[TokenDelta], left: int = 1) -> list[TokenDelta]:
 
 async def ask(engine: Engine, prompt: list[int], **params: Any) -> list[int]:
     inbox, choices = submit(engine, prompt, **params)
-    deltas = await read(inbox, len(choices))
+    deltas = await read(inbox, choices)
     return [token for delta in deltas for token in delta.token_ids]
 
 
@@ -141,7 +141,7 @@ async def test_a_full_queue_refuses_and_the_rest_finishes(make: Make) -> None:
             submit(engine, [2, 3])
         assert caught.value.retry_after >= 1
     for inbox, choices in accepted:
-        assert (await read(inbox, len(choices)))[-1].finish_reason == "length"
+        assert (await read(inbox, choices))[-1].finish_reason == "length"
 
 
 async def test_a_dropped_choice_frees_its_row_for_one_that_waits(make: Make) -> None:
@@ -160,7 +160,7 @@ async def test_one_choice_can_be_dropped_and_the_others_go_on(make: Make) -> Non
     engine = make()
     inbox, choices = submit(engine, [2], n=3, max_tokens=400)
     engine.give_up([choices[1]])
-    deltas = await read(inbox, 2)
+    deltas = await read(inbox, choices[:2])
     assert sorted(delta.index for delta in deltas if delta.finish_reason) == [0, 2]
 
 
