@@ -14,7 +14,15 @@ import pytest
 from openllm import discovery
 from openllm.discovery import GROUPS, Variant, did_you_mean, load, load_each, near, variants
 from openllm.errors import BrokenExtension
-from tests.extensions import ALL, BACKWARDS, HELLO, Published, install, write_metadata
+from tests.extensions import (
+    ALL,
+    BACKWARDS,
+    HELLO,
+    Published,
+    install,
+    installed,
+    write_metadata,
+)
 
 COMMANDS = "openllm.commands"
 
@@ -24,21 +32,12 @@ def _command(variant: Variant, module: ModuleType) -> object:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def site(tmp_path: Path) -> Iterator[Path]:
     """A folder on the path of this process, into which distributions may be installed."""
-    caches = (variants, discovery._entry_points, discovery._log_once)
-    for cache in caches:
-        cache.cache_clear()
     folder = tmp_path / "site"
     folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    known = set(sys.modules)
-    yield folder
-    for name in set(sys.modules) - known:
-        if name.startswith("openllm_"):
-            del sys.modules[name]
-    for cache in caches:
-        cache.cache_clear()
+    with installed(folder):
+        yield folder
 
 
 def _publish(folder: Path, name: str, value: str, text: str, group: str = COMMANDS) -> Published:

@@ -73,8 +73,8 @@ class Backend(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
-        """Why this backend cannot run here, as one sentence that names the remedy; None when it
-        can. No imports.
+        """Why this backend cannot run here, as one sentence that names the remedy, options in it
+        marked as in an error; None when it can. No imports.
         """
 
     @classmethod

@@ -56,13 +56,15 @@ def find_backend(name: str) -> type[Backend]:
 
 
 def obstacle(spec: LLMSpec, name: str, settings: Settings, *, sure: bool = False) -> str | None:
-    """Why the backend called `name` cannot serve `spec` in this process; None when it can."""
+    """Why the backend called `name` cannot serve `spec` in this process, options in it marked as in
+    an error; None when it can.
+    """
     if reason := _unfit(spec, name):
         return reason
     try:
         backend = find_backend(name)
     except BrokenExtension as error:
-        return str(error)
+        return error.text
     reason = backend.unusable(spec, settings)
     return backend.broken(spec, settings) if reason is None and sure else reason
 

@@ -152,4 +152,6 @@ def check_ids(token_ids: Collection[int], params: SamplingParams, vocab_size: in
     }
     for name, ids in named.items():
         if ids and (min(ids) < 0 or max(ids) >= vocab_size):
-            raise InvalidRequest(f"{name}: a token id is not in [0, {vocab_size}).", param=name)
+            raise InvalidRequest(
+                f"{field(name)}: a token id is not in [0, {vocab_size}).", param=name
+            )

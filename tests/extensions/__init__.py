@@ -8,10 +8,16 @@ their own.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+import pytest
+
+from openllm import discovery
+from openllm.discovery import variants
 
 SOURCES = Path(__file__).parent
 
@@ -60,6 +66,25 @@ def install(folder: Path, *distributions: Published) -> Path:
         )
         write_metadata(folder, distribution)
     return folder
+
+
+@contextmanager
+def installed(folder: Path, *distributions: Published) -> Iterator[Path]:
+    """`distributions` in `folder`, and that on the path of this process, for a while."""
+    caches = (variants, discovery._entry_points, discovery._log_once)
+    known = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        for cache in caches:
+            cache.cache_clear()
+        patch.syspath_prepend(install(folder, *distributions))
+        try:
+            yield folder
+        finally:
+            for name in set(sys.modules) - known:
+                if name.startswith("openllm_"):
+                    del sys.modules[name]
+            for cache in caches:
+                cache.cache_clear()
 
 
 def write_metadata(folder: Path, distribution: Published) -> None:

@@ -13,9 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-import openllm.protocols
 from openllm.config.settings import Settings
-from openllm.discovery import variants
 from openllm.errors import (
     ConfigurationError,
     EngineDead,
@@ -30,10 +28,11 @@ from openllm.errors import (
 )
 from openllm.http.body.fields import Written
 from openllm.http.dialect import Dialect, tell
+from tests.extensions import TELEGRAPH, installed
 from tests.protocols.conftest import echo_llm
 from tests.serving import Running, serve
 
-KEY = {"X-Lines-Key": "user-key"}
+KEY = {"X-Telegraph-Key": "user-key"}
 BEARER = {"Authorization": "Bearer user-key"}
 TEXT = "hello world, how do I build it?"
 
@@ -98,51 +97,47 @@ def test_a_request_can_rename_more_without_changing_the_dialect() -> None:
 
 
 @contextmanager
-def speaking_lines(model: Path, **engine_args: float) -> Iterator[Running]:
-    """A server that has found the protocol `lines` beside its own."""
-    vendor = str(Path(__file__).with_name("vendor"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openllm.protocols, "__path__", [*openllm.protocols.__path__, vendor])
-        variants.cache_clear()
-        settings = Settings(api_key="user-key", cors_origins=("https://chat.example",))
-        with serve(echo_llm(model, engine_args=engine_args), settings=settings) as found:
-            variants.cache_clear()
-            yield found
+def telegraph(model: Path, site: Path, **engine_args: float) -> Iterator[Running]:
+    """A server that has found somebody else's wire format beside its own."""
+    settings = Settings(api_key="user-key", cors_origins=("https://chat.example",))
+    llm = echo_llm(model, engine_args=engine_args)
+    with installed(site, TELEGRAPH), serve(llm, settings=settings) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def lines(echo_model: Path) -> Iterator[Running]:
-    with speaking_lines(echo_model) as found:
+def third(echo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with telegraph(echo_model, tmp_path_factory.mktemp("site")) as found:
         yield found
 
 
 def say(client: httpx.Client, **body: Any) -> httpx.Response:
-    return client.post("/lines/say", json={"text": TEXT, "limit": 6, **body}, headers=KEY)
+    return client.post("/telegraph/send", json={"text": TEXT, "words": 6, **body}, headers=KEY)
 
 
-def test_a_whole_answer_has_its_content_type(lines: Running) -> None:
-    with lines.client() as client:
+def test_a_whole_answer_has_its_content_type(third: Running) -> None:
+    with third.client() as client:
         answer = say(client)
         other = client.post("/v1/completions", json={"prompt": TEXT}, headers=BEARER)
-    assert answer.headers["content-type"] == "application/vnd.lines+json"
-    assert answer.json()["tokens"] == 6
+    assert answer.headers["content-type"] == "application/vnd.telegraph+json"
+    assert answer.json()["words"] == 6
     assert other.headers["content-type"] == "application/json"
 
 
-def test_a_stream_is_framed_and_ended_its_way(lines: Running) -> None:
-    with lines.client() as client:
+def test_a_stream_is_framed_and_ended_its_way(third: Running) -> None:
+    with third.client() as client:
         whole = say(client).json()
         answer = say(client, live=True)
     assert answer.headers["content-type"] == "application/x-ndjson"
-    *pieces, tokens, end = map(json.loads, answer.text.splitlines())
-    assert "".join(piece["piece"] for piece in pieces) == whole["said"]
-    assert (tokens, end) == ({"tokens": 6}, {"bye": True})
+    *pieces, words, end = map(json.loads, answer.text.splitlines())
+    assert "".join(piece["telegram"] for piece in pieces) == whole["telegram"]
+    assert (words, end) == ({"words": 6}, {"telegram": "STOP"})
 
 
 @pytest.mark.parametrize(
     ("body", "where", "words"),
     [
-        ({"limit": 99_999}, "limit", "limit is 99999. Shorten the prompt or lower limit."),
+        ({"words": 99_999}, "words", "words is 99999. Shorten the prompt or lower words."),
         ({"until": ""}, "until", "until: an empty stop string"),
         ({"text": "a " * 900}, "text", "the prompt has"),
         ({"max_tokens": 1}, "max_tokens", "Unknown field 'max_tokens'."),  # the client's own word
@@ -150,65 +145,65 @@ def test_a_stream_is_framed_and_ended_its_way(lines: Running) -> None:
 )
 @pytest.mark.parametrize("live", [False, True])
 def test_an_error_before_the_answer_is_a_status_with_its_names(
-    lines: Running, body: dict[str, Any], where: str, words: str, live: bool
+    third: Running, body: dict[str, Any], where: str, words: str, live: bool
 ) -> None:
-    with lines.client() as client:
+    with third.client() as client:
         answer = say(client, live=live, **body)
     assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/vnd.lines+json"
-    assert answer.json().keys() == {"oops", "where"}
-    assert answer.json()["where"] == where
-    assert words in answer.json()["oops"]
+    assert answer.headers["content-type"] == "application/vnd.telegraph+json"
+    assert answer.json().keys() == {"bounced", "at"}
+    assert answer.json()["at"] == where
+    assert words in answer.json()["bounced"]
 
 
-def test_an_error_within_a_stream_is_its_last_line(echo_model: Path) -> None:
-    with speaking_lines(echo_model, die_after=3) as dying, dying.client() as client:
+def test_an_error_within_a_stream_is_its_last_line(echo_model: Path, tmp_path: Path) -> None:
+    with telegraph(echo_model, tmp_path, die_after=3) as dying, dying.client() as client:
         answer = say(client, live=True)
     *pieces, last = map(json.loads, answer.text.splitlines())
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/x-ndjson"
     assert pieces
-    assert all(piece.keys() == {"piece"} for piece in pieces)
-    assert last["oops"].startswith("The echo engine has stopped")
+    assert all(piece.keys() == {"telegram"} for piece in pieces)
+    assert last["bounced"].startswith("The echo engine has stopped")
 
 
-@pytest.mark.parametrize("headers", [{}, BEARER, {"X-Lines-Key": "wrong"}])
-def test_a_key_is_asked_for_and_taken_its_way_only(lines: Running, headers: dict[str, str]) -> None:
-    with lines.client() as client:
-        answer = client.post("/lines/say", json={"text": TEXT}, headers=headers)
+@pytest.mark.parametrize("headers", [{}, BEARER, {"X-Telegraph-Key": "wrong"}])
+def test_a_key_is_asked_for_and_taken_its_way_only(third: Running, headers: dict[str, str]) -> None:
+    with third.client() as client:
+        answer = client.post("/telegraph/send", json={"text": TEXT}, headers=headers)
         elsewhere = client.get("/v1/models", headers=KEY)
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == 'Lines realm="openllm"'
-    assert answer.json().keys() == {"oops", "where"}
-    assert ("X-Lines-Key" in answer.json()["oops"]) == ("X-Lines-Key" not in headers)
+    assert answer.headers["www-authenticate"] == 'Telegraph realm="openllm"'
+    assert answer.json().keys() == {"bounced", "at"}
+    assert ("X-Telegraph-Key" in answer.json()["bounced"]) == ("X-Telegraph-Key" not in headers)
     assert elsewhere.status_code == 401
     assert "error" in elsewhere.json()
 
 
-def test_pages_of_other_origins_may_send_its_key(lines: Running) -> None:
-    with lines.client() as client:
+def test_pages_of_other_origins_may_send_its_key(third: Running) -> None:
+    with third.client() as client:
         origin = {"Origin": "https://chat.example", "Access-Control-Request-Method": "POST"}
-        allowed = client.options("/lines/say", headers=origin).headers
+        allowed = client.options("/telegraph/send", headers=origin).headers
         other = client.options("/v1/chat/completions", headers=origin).headers
-    assert "x-lines-key" in allowed["access-control-allow-headers"]
-    assert "x-lines-key" not in other["access-control-allow-headers"]
+    assert "x-telegraph-key" in allowed["access-control-allow-headers"]
+    assert "x-telegraph-key" not in other["access-control-allow-headers"]
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "shape"),
     [
-        ("GET", "/lines/nothing", 404, "oops"),
-        ("POST", "/lines/nothing", 404, "oops"),
-        ("GET", "/lines/say", 405, "oops"),
-        ("GET", "/linesnothing", 404, "error"),
+        ("GET", "/telegraph/nothing", 404, "bounced"),
+        ("POST", "/telegraph/nothing", 404, "bounced"),
+        ("GET", "/telegraph/send", 405, "bounced"),
+        ("GET", "/telegraphs", 404, "error"),
         ("GET", "/v1/nothing", 404, "error"),
         ("GET", "/v1/completions", 405, "error"),
     ],
 )
 def test_what_is_not_there_is_told_in_the_dialect_of_the_path(
-    lines: Running, method: str, path: str, status: int, shape: str
+    third: Running, method: str, path: str, status: int, shape: str
 ) -> None:
-    with lines.client() as client:
+    with third.client() as client:
         answer = client.request(method, path, headers={**KEY, **BEARER})
     assert answer.status_code == status
     assert shape in answer.json()

@@ -25,6 +25,7 @@ from openllm.bento.services.references import carry_sources, find_source
 from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
+from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
 
 
@@ -36,7 +37,7 @@ def create_service(name: str, file: str, document: str) -> LLMService:
     try:
         return _make_service(name, file, document)
     except OpenLLMError as error:
-        raise BentoMLException(str(error)) from None
+        raise BentoMLException(error.said(VARIABLES)) from None
 
 
 def _make_service(name: str, file: str, document: str) -> LLMService:
@@ -117,7 +118,7 @@ class LLMService(HTTPService):
             for spec in self.plan_in_force().specs:
                 find_source(self, spec.model_id)
         except OpenLLMError as error:
-            raise BentoMLException(str(error)) from None
+            raise BentoMLException(error.said(VARIABLES)) from None
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""

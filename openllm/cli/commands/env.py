@@ -13,11 +13,13 @@ import click
 import openllm
 from openllm.cli.given.options import format_option
 from openllm.cli.output import print_json, print_table
+from openllm.cli.words import FLAGS
 from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
 from openllm.config.sizes import readable_size, write_size
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import Variable
 from openllm.discovery import variants
+from openllm.errors import say
 from openllm.facts import GROUP, all_facts
 
 DISTRIBUTIONS = ("bentoml", "transformers")  # beside those of the engines
@@ -87,15 +89,17 @@ def _version(name: str) -> str:
 def _backends(settings: Settings) -> list[dict[str, Any]]:
     from openllm.backends.select import obstacle
 
+    obstacles = {
+        facts.name: obstacle(LLMSpec(model_id="demo", backend=facts.name), facts.name, settings)
+        for facts in all_facts()
+    }
     return [
         {
             "name": facts.name,
             "title": facts.title,
             "spellings": facts.spellings,
             "distribution": variants(GROUP)[facts.name].distribution or "openllm",
-            "obstacle": obstacle(
-                LLMSpec(model_id="demo", backend=facts.name), facts.name, settings
-            ),
+            "obstacle": say(reason, FLAGS) if (reason := obstacles[facts.name]) else None,
         }
         for facts in all_facts()
     ]

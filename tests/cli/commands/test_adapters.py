@@ -100,7 +100,7 @@ def test_adapters_come_and_go_by_command(server: ServerProcess, run: Run) -> Non
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("wide", "wide has rank 32, above the limit of 8. Raise --max-lora-rank."),
+        ("wide", "wide has rank 32, above the limit of 8. Raise OPENLLM_MAX_LORA_RANK."),
         ("../base", "Absolute paths, '..' and URLs are not taken."),
         ("missing", "There is no adapter 'missing' to mount."),
     ],

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 import openllm
+from openllm.backends import select
 from openllm.config.settings import all_variables
+from openllm.config.spec import LLMSpec
+from openllm.errors import option
 from tests.cli.conftest import Run
 
 DOCS = Path(openllm.__file__).parents[1] / "docs" / "configuration.md"
@@ -30,6 +33,18 @@ def test_env_as_json_has_every_variable(run: Run) -> None:
     assert [item["name"] for item in found["variables"]] == [row.name for row in all_variables()]
     assert found["devices"]
     assert "sk-hidden" not in result.output
+
+
+def test_env_says_what_keeps_a_backend_from_running_in_flags(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def obstacle(spec: LLMSpec, name: str) -> str | None:
+        return f"Give {option('device', 'cpu')}." if name == "vllm" else None
+
+    monkeypatch.setattr(select, "obstacle", obstacle)
+    found = json.loads(run("env", "-o", "json").stdout)["backends"]
+    assert {item["name"]: item["obstacle"] for item in found}["vllm"] == "Give --device cpu."
+    assert "Give --device cpu." in run("env").stdout
 
 
 def test_env_warns_of_a_variable_that_nobody_knows(
