@@ -6,6 +6,8 @@ import importlib.metadata
 
 import pytest
 
+from openllm.bento.lock import requirements
+
 
 def install_only(monkeypatch: pytest.MonkeyPatch, **requires: list[str]) -> None:
     """Let exactly these distributions be installed, of version 1, with what they require."""
@@ -22,3 +24,4 @@ def install_only(monkeypatch: pytest.MonkeyPatch, **requires: list[str]) -> None
     monkeypatch.setattr(
         importlib.metadata, "distributions", lambda: [Installed(name) for name in requires]
     )
+    monkeypatch.setattr(requirements, "_providers", dict)  # each is called what its module is
