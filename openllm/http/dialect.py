@@ -4,6 +4,7 @@ of its route and knows no vendor.
 
 from __future__ import annotations
 
+import abc
 import copy
 import re
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ class Failure:
     code: str | None = None
 
 
-class Dialect(VariableWords):
+class Dialect(VariableWords, abc.ABC):
     """One vendor's. A subclass sets what differs from plain JSON, server-sent events and bearer
     keys, and says how an error looks; its one instance stands in the vendor's endpoints.
     """
@@ -46,9 +47,9 @@ class Dialect(VariableWords):
     key_hint = "`Authorization: Bearer KEY`"  # where a key is sent
     key_headers: tuple[bytes, ...] = (b"authorization",)  # that pages of other origins may set
 
+    @abc.abstractmethod
     def error(self, failure: Failure) -> Any:
         """The body of an answer that is an error."""
-        raise NotImplementedError
 
     def status(self, error: OpenLLMError) -> int:
         """The HTTP status of `error`."""

@@ -27,7 +27,7 @@ from openllm.errors import (
     option,
 )
 from openllm.http.body.fields import Written
-from openllm.http.dialect import Dialect, tell
+from openllm.http.dialect import Dialect, Failure, tell
 from tests.extensions import TELEGRAPH, installed
 from tests.protocols.conftest import echo_llm
 from tests.serving import Running, serve
@@ -42,6 +42,9 @@ class Plain(Dialect):
 
     fields: Mapping[str, str] = {"max_tokens": "limit"}
     calls: Mapping[str, str] = {"LLM.embed": "POST /embed"}
+
+    def error(self, failure: Failure) -> str:
+        return failure.message
 
 
 # What an error becomes.
