@@ -10,7 +10,7 @@ from collections.abc import Callable
 import attrs
 
 from openllm.backends.keras.pool import Seat
-from openllm.backends.keras.sampler import Sampler
+from openllm.backends.sampler import Sampler
 from openllm.errors import Overloaded
 from openllm.types import Sink, TokenDelta, TokenRequest
 
