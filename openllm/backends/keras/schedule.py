@@ -1,5 +1,6 @@
-"""Who runs and who waits: choices in order of arrival, seated in free rows. Plain data; the engine
-holds the lock.
+"""Who runs and who waits: choices in order of arrival, seated in free rows.
+
+Plain data; the engine holds the lock.
 """
 
 from __future__ import annotations
