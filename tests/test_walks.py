@@ -79,13 +79,12 @@ class Checkout:
                 path.write_text(step["text"])
                 continue
             assert step["kind"] == "console", step[0]
-            for command in COMMAND.finditer(step["text"]):
+            for command in COMMAND.finditer(step["text"].replace(":3000", f":{self.port}")):
                 self.run(command["words"].strip(), command["seen"])
 
     def run(self, words: str, seen: str) -> None:
         """Run one command as a shell does; one that ends in & goes on while the rest is done."""
         words = words.replace("pip install", f"pip install {PIP.format(site=self.site)}")
-        words = words.replace("localhost:3000", f"localhost:{self.port}")
         if words.endswith("&"):
             self._serve(words.removesuffix("&"), seen)
             return
