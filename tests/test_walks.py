@@ -33,8 +33,9 @@ STEP = re.compile(
     r"(?:^`(?P<path>[^`\n]+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 COMMAND = re.compile(r"^\$ (?P<words>.*\n)(?P<seen>(?:(?!\$ ).*\n)*)", re.MULTILINE)
-COMMAND_WAIT = 240.0  # seconds; a suite on a loaded machine
+COMMAND_WAIT = 400.0  # seconds; a suite on a loaded machine
 START_WAIT = 180.0
+WALK_WAIT = 900
 KEPT = ("openllm", "tests", "scripts", "docs", "templates", "bentos")
 # What pip needs to install from a directory alone, and elsewhere than into this environment.
 PIP = "--target {site} --no-deps --no-build-isolation --no-index --disable-pip-version-check"
@@ -162,6 +163,7 @@ def test_there_is_a_walk_for_what_is_added_most() -> None:
     assert set(WALKS) == kinds
 
 
+@pytest.mark.timeout(WALK_WAIT)
 @pytest.mark.parametrize("kind", WALKS)
 def test_the_walk_leads_where_it_says(kind: str, checkout: Checkout) -> None:
     checkout.follow(WALKS[kind])

@@ -1,1 +1,1 @@
-"""The one arithmetic of GPUs and memory, which every choice that depends on the machine asks."""
+"""The arithmetic of GPUs and memory: what this machine has, and whether a model fits it."""
