@@ -47,9 +47,11 @@ check: install  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install  ## rewrite the code the way `check` wants it
+format: install  ## rewrite the code the way `check` wants it, and what is made from the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python scripts/write_stubs.py
+	$(BIN)/python scripts/structure.py
 
 test: check  ## check, then every suite that fits this machine
 	$(if $(filter 1,$(VLLM)),$(MAKE) install-vllm)

@@ -5,6 +5,8 @@ framework. Beside the names below there are one class per backend (`AutoLLM`, `A
 and one per family and backend (`Llama`, `VLLMLlama`, `TFLlama`, `FlaxLlama` and so on), derived
 from the registries (`openllm.llm.auto`). What a type checker sees is `__init__.pyi`, written by
 `scripts/write_stubs.py`.
+
+To add a public name: the module it is in, in `HOMES`.
 """
 
 from __future__ import annotations

@@ -1,39 +1,87 @@
-"""The page that tells how the code is laid out names what is there."""
+"""The page that tells how the code is laid out says what is there, and the rooms are as it says."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import grimp
+import pytest
+
+from openllm.discovery import GROUPS
+from scripts import structure
+from tests.naming import is_there
+from tests.test_house import COLUMNS, LONGEST_FILE, LONGEST_FUNCTION, name_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "structure.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+MODULES = sorted((ROOT / "openllm").rglob("*.py"))
+ELSEWHERE = {"openllm.AutoBackwardsLLM", "openllm.BackwardsLlama"}  # of a distribution of the tests
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 
 
-def test_every_module_at_the_top_is_on_the_page() -> None:
-    inside = [path for path in (ROOT / "openllm").iterdir() if not path.name.startswith((".", "_"))]
-    names = [f"{path.name}/" for path in inside if path.is_dir() and any(path.glob("*.py"))]
-    names += [path.name for path in inside if path.suffix == ".py"]
-    missing = [name for name in names if not re.search(rf"\b{re.escape(name)}", PAGE)]
-    assert missing == []
+def block(name: str) -> str:
+    return PAGE.partition(f"<!-- {name}: made")[2].partition(f"<!-- end of {name} -->")[0]
 
 
-def test_the_page_names_nothing_that_is_gone() -> None:
-    tree = PAGE.partition("```\n")[2].partition("```")[0]
-    named = re.findall(r"^  (\w+(?:\.py|/)) ", tree, re.MULTILINE)
-    assert len(named) > 20
-    assert [name for name in named if not (ROOT / "openllm" / name).exists()] == []
+def test_what_the_page_says_of_rooms_and_modules_is_what_they_say() -> None:
+    assert structure.page(PAGE) == PAGE, "run: python scripts/structure.py"
 
 
-def test_files_have_at_most_400_lines() -> None:
-    long = {
-        str(path.relative_to(ROOT)): size
-        for path in (ROOT / "openllm").rglob("*.py")
-        if (size := len(path.read_text().splitlines())) > 400
-    }
-    assert long == {}
+def test_every_module_is_in_the_tree() -> None:
+    named = re.findall(r"^ +(\w+\.py)\b", block("tree"), re.MULTILINE)
+    inside = [path for path in MODULES if path.name != "__init__.py"]
+    assert sorted(named) == sorted(["__init__.py", *(path.name for path in inside)])
+
+
+def test_the_floors_are_import_linters() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts = {contract["name"]: contract for contract in linter["contracts"]}
+    for name, title in (("layers", "Layers"), ("bento", "Rooms of bento")):
+        floors: list[list[str]] = []
+        for number, room in re.findall(r"^([ \d]{2})  (\w+)  ", block(name), re.MULTILINE):
+            if number.strip():
+                floors.append([])
+            floors[-1].append(room)
+        assert contracts[title]["exhaustive"] is True
+        assert floors == [re.findall(r"\w+", layer) for layer in contracts[title]["layers"]]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_opens_with_one_sentence(path: Path) -> None:
+    """Its contract, short enough for two lines of the tree."""
+    opening = " ".join(structure.docstring(path).split("\n\n")[0].split())
+    assert opening.endswith(".")
+    assert opening == structure.first_sentence(path) + "."
+    depth = len(path.relative_to(ROOT / "openllm").parts)
+    assert len(structure.entry("  " * depth + path.name, opening)) <= 2
+
+
+@pytest.mark.parametrize("group", sorted(GROUPS))
+def test_each_folder_that_is_discovered_says_how_to_add_to_it(group: str) -> None:
+    folder = GROUPS[group].package.replace(".", "/")
+    assert f"| `{folder}/` |" in block("additions")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_page_names_a_module_or_a_file_that_is_gone(page: Path) -> None:
+    text = re.sub(r"^`[^`\n]+`:$", "", page.read_text(), flags=re.MULTILINE)  # files of the walks
+    names = set(re.findall(r"`(openllm(?:\.\w+)+)(?![\w/])", text)) - set(GROUPS) - ELSEWHERE
+    paths = re.findall(r"`((?:openllm|tests|scripts|docs|templates|bentos)/[\w./-]*)`", text)
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    gone = [name for name in sorted(names) if not is_there(name)]
+    gone += [path for path in paths if not (ROOT / path).exists()]
+    gone += [link for link in links if not (page.parent / link).exists()]
+    assert gone == []
+
+
+def test_the_rules_for_writing_have_the_numbers_that_are_counted() -> None:
+    assert f"at most {COLUMNS} columns" in CONTRIBUTING
+    assert f"a file of more than {LONGEST_FILE} lines" in CONTRIBUTING
+    assert f"A function of more than {LONGEST_FUNCTION} lines" in CONTRIBUTING
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -1,1 +1,1 @@
-"""The embedded demo model: package data only."""
+"""The demo model and its adapters: package data only."""

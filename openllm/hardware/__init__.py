@@ -1,1 +1,1 @@
-"""The one arithmetic of GPUs and memory."""
+"""The arithmetic of GPUs and memory: what this machine has, and whether a model fits it."""

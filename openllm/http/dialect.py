@@ -1,5 +1,6 @@
-"""How one vendor speaks over HTTP: framing, errors, keys and names. An `Exchange` asks the dialect
-of its route and knows no vendor.
+"""How one vendor speaks over HTTP: framing, errors, keys, and what it calls a field.
+
+An `Exchange` asks the dialect of its route, and knows no vendor.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Messages in, token ids out."""
+"""Messages in, token ids out: a model's own chat template, rendered within limits."""

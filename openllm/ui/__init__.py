@@ -1,1 +1,1 @@
-"""The chat page: static files."""
+"""The chat page: static files, which `openllm.protocols.page` serves."""

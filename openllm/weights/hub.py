@@ -1,6 +1,4 @@
-"""The Hugging Face Hub: a repository's files as a local directory. The only module that imports
-huggingface_hub.
-"""
+"""The Hugging Face Hub: a repository's files as a local directory, downloaded or there already."""
 
 from __future__ import annotations
 

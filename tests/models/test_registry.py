@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,10 @@ from hypothesis import strategies as st
 
 from openllm import models
 from openllm.errors import ConfigurationError, UnknownFamily
-from openllm.models import registry
+from openllm.models import families, registry
 from openllm.models.base import LLMConfig
 
-NAMES = [
+KNOWN = [
     "bert",
     "demo",
     "gemma",
@@ -46,11 +47,15 @@ ARCHITECTURES = {
 }
 
 
-def test_the_families_are_these() -> None:
-    assert models.names() == NAMES
+FILES = Path(families.__file__).parent.glob("[!_]*.py")
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_families_are_the_files_of_their_folder() -> None:
+    assert models.names() == sorted(path.stem for path in FILES)
+    assert set(KNOWN) <= set(models.names())
+
+
+@pytest.mark.parametrize("name", models.names())
 def test_a_family_is_reached_by_its_name_and_its_aliases(name: str) -> None:
     family = models.get(name)
     assert issubclass(family, LLMConfig)
@@ -74,7 +79,7 @@ def test_an_unknown_family_names_the_nearest(text: str, near: str) -> None:
 
 
 def test_an_unknown_family_with_nothing_near_names_them_all() -> None:
-    with pytest.raises(UnknownFamily, match=", ".join(NAMES)):
+    with pytest.raises(UnknownFamily, match=", ".join(models.names())):
         models.get("zzzzzzzz")
 
 
@@ -163,7 +168,7 @@ def test_two_families_that_claim_one_architecture_are_an_error(
         models.find("LlamaForCausalLM")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", models.names())
 def test_a_family_is_filled_in(name: str) -> None:
     family = models.get(name)
     if name == "generic":

@@ -15,8 +15,8 @@ import numpy as np
 from openllm.backends.base import EngineStats, terminal_error
 from openllm.backends.keras.pool import Pool
 from openllm.backends.keras.runtime import Logits, Runtime
-from openllm.backends.keras.sampler import Sampler, token_logprob
 from openllm.backends.keras.schedule import Choice, Schedule
+from openllm.backends.sampler import Sampler, token_logprob
 from openllm.errors import EngineDead
 from openllm.types import FinishReason, Sink, TokenDelta, TokenRequest
 

@@ -1,5 +1,6 @@
-"""Who runs and who waits: choices in order of arrival, seated in free rows. Plain data; the engine
-holds the lock.
+"""Who runs and who waits: choices in order of arrival, seated in free rows.
+
+Plain data; the engine holds the lock.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import attrs
 
 from openllm.backends.keras.pool import Seat
-from openllm.backends.keras.sampler import Sampler
+from openllm.backends.sampler import Sampler
 from openllm.errors import Overloaded
 from openllm.types import Sink, TokenDelta, TokenRequest
 

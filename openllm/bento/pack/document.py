@@ -1,7 +1,7 @@
-"""The file beside service.py: which models one service serves. One LLMSpec, or several under
-`llms`; JSON or YAML.
+"""The file beside service.py that says which models the service serves, in JSON or YAML.
 
-Beside the specs it may hold `resources`: the GPUs that a deployment asks for.
+It holds one LLMSpec, or several under `llms`; beside the specs it may hold `resources`: the GPUs
+that a deployment asks for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""The text files of a service, from templates: service.py and README. What goes in is checked
-first, then literal.
-"""
+"""The text files of a service, service.py and README, from templates with checked values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a deployment needs of its machines: which GPUs, and how many. Said in a recipe, or counted
-from its specs.
-"""
+"""How many GPUs a deployment needs, and which: said in a recipe, or counted from its specs."""
 
 from __future__ import annotations
 

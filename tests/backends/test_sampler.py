@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openllm.backends.keras.sampler import Sampler, token_logprob
+from openllm.backends.sampler import Sampler, token_logprob
 from openllm.types import SamplingParams
 
 LOGITS = np.log(np.asarray([0.5, 0.2, 0.15, 0.1, 0.05], np.float32))
