@@ -102,6 +102,8 @@ class Reading:
 
     reasoning: str | None = None  # a module of openllm.answer.reasoning
     tools: str | None = None  # a module of openllm.answer.tools
+    # the tools, as in `Conversation.tools`: by their schemas some formats tell 5 from "5"
+    declared: tuple[Mapping[str, Any], ...] = ()
 
 
 @attrs.frozen
@@ -249,6 +251,7 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0  # those of completion_tokens that are of a thought
 
     @property
     def total_tokens(self) -> int:

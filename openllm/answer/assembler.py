@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 from openllm.answer.parts import Parser, text_of, together
 from openllm.answer.text import StopMatcher, StreamDecoder
-from openllm.types import Part, SamplingParams, Text, TextDelta, TokenDelta
+from openllm.types import Part, SamplingParams, Text, TextDelta, TokenDelta, ToolCall
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -20,7 +21,8 @@ class ChoiceAssembler:
     """Turns the `TokenDelta`s of one choice into `TextDelta`s.
 
     Decoded text goes through `reasoning`, where there is one; what that takes for the answer's text
-    is looked at for stop strings; what is left goes through `tools`.
+    is looked at for stop strings; what is left goes through `tools`. The `marks` are the special
+    tokens that the two look for: they see them, and the text does not show them.
     """
 
     tokenizer: Tokenizer | None
@@ -30,12 +32,17 @@ class ChoiceAssembler:
     end_token_ids: frozenset[int] = frozenset()
     reasoning: Parser | None = None
     tools: Parser | None = None
+    marks: Mapping[int, str] = attrs.field(factory=dict)  # token id -> what it stands for
     tokens: int = 0  # completion tokens so far
+    reasoning_tokens: int = 0  # those of them between the marks of a thought
     finished: bool = False
     _decoder: StreamDecoder | None = None
     _stops: StopMatcher | None = None
+    _marked: re.Pattern[str] | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.marks:
+            self._marked = re.compile(f"({'|'.join(map(re.escape, self.marks.values()))})")
         if self.tokenizer is not None:
             self._decoder = StreamDecoder(
                 self.tokenizer, self.prompt_token_ids, self.params.skip_special_tokens
@@ -97,13 +104,16 @@ class ChoiceAssembler:
         shown = self._shown(delta)
         for at, token_id in enumerate(delta.token_ids):
             self.tokens += 1
-            piece = self._decoder.step(token_id) if self._decoder and at < shown else ""
-            stop = self._sift(self._thought(piece), found)
+            thinking = self.reasoning is not None and self.reasoning.thinking
+            parts = self._thought(self._piece(token_id) if at < shown else "")
+            if thinking and self.reasoning is not None and self.reasoning.thinking:
+                self.reasoning_tokens += 1
+            stop = self._sift(parts, found)
             if stop is not None:
                 found += self._tools_flush()
-                return self._cut(delta, text_of(found), at + 1, stop, found)
+                return self._cut_parts(delta, found, at + 1, stop)
         if delta.finish_reason is None:
-            return _text_delta(delta, text_of(found), together(found))
+            return self._parts_delta(delta, found)
         self.finished = True
         rest = self._thought(self._decoder.flush() if self._decoder else "")
         if self.reasoning is not None:
@@ -113,8 +123,17 @@ class ChoiceAssembler:
             found += self._called(self._stops.flush())
         found += self._tools_flush()
         if stop is not None:
-            return self._cut(delta, text_of(found), len(delta.token_ids), stop, found)
-        return _text_delta(delta, text_of(found), together(found))
+            return self._cut_parts(delta, found, len(delta.token_ids), stop)
+        return self._parts_delta(delta, found)
+
+    def _piece(self, token_id: int) -> str:
+        """The text that a token completes; that of a mark, whether special tokens are shown or
+        not.
+        """
+        if self._decoder is None:
+            return ""
+        mark = self.marks.get(token_id)
+        return self._decoder.step(token_id) if mark is None else self._decoder.flush() + mark
 
     def _thought(self, piece: str) -> Sequence[Part]:
         if not piece:
@@ -125,11 +144,31 @@ class ChoiceAssembler:
         """Add `parts` to `found`, calls of tools read out of their text; the stop string in it."""
         for part in parts:
             if not isinstance(part, Text):
+                if self._stops is not None:
+                    found += self._called(self._stops.flush())
                 found.append(part)
                 continue
-            text, stop = self._match(part.text)
-            found += self._called(text)
+            if self._marked is None or self._stops is None:
+                stop = self._search(part.text, found)
+            else:
+                stop = self._search_between_marks(part.text, self._marked, self._stops, found)
             if stop is not None:
+                return stop
+        return None
+
+    def _search(self, text: str, found: list[Part]) -> str | None:
+        text, stop = self._match(text)
+        found += self._called(text)
+        return stop
+
+    def _search_between_marks(
+        self, text: str, marked: re.Pattern[str], stops: StopMatcher, found: list[Part]
+    ) -> str | None:
+        """A mark is no text that a stop string could be in."""
+        for at, piece in enumerate(marked.split(text)):
+            if at % 2:
+                found += self._called(stops.flush() + piece)
+            elif piece and (stop := self._search(piece, found)) is not None:
                 return stop
         return None
 
@@ -141,8 +180,24 @@ class ChoiceAssembler:
     def _tools_flush(self) -> Sequence[Part]:
         return () if self.tools is None else self.tools.flush()
 
+    def _cleaned(self, found: Iterable[Part]) -> Iterator[Part]:
+        """The same parts without the marks that no parser took for one."""
+        for part in found:
+            if isinstance(part, ToolCall) or self._marked is None:
+                yield part
+            elif text := self._marked.sub("", part.text):
+                yield part if text == part.text else type(part)(text)
+
+    def _parts_delta(self, delta: TokenDelta, found: list[Part]) -> TextDelta:
+        parts = together(found if self._marked is None else self._cleaned(found))
+        return _text_delta(delta, text_of(parts), parts)
+
+    def _cut_parts(self, delta: TokenDelta, found: list[Part], size: int, stop: str) -> TextDelta:
+        parts = together(found if self._marked is None else self._cleaned(found))
+        return self._cut(delta, text_of(parts), size, stop, parts)
+
     def _cut(
-        self, delta: TokenDelta, text: str, size: int, stop: str, parts: Sequence[Part] = ()
+        self, delta: TokenDelta, text: str, size: int, stop: str, parts: tuple[Part, ...] = ()
     ) -> TextDelta:
         self.finished = True
         return TextDelta(
@@ -155,7 +210,7 @@ class ChoiceAssembler:
             delta.prompt_logprobs,
             delta.cached_tokens,
             None,
-            together(parts),
+            parts,
         )
 
 

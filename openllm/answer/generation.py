@@ -66,8 +66,12 @@ class Generation:
     @property
     def usage(self) -> Usage:
         """Tokens so far; final once it is over."""
-        done = sum(choice.tokens for choice in self._choices)
-        return Usage(len(self.request.prompt_token_ids), done, self._cached_tokens)
+        return Usage(
+            len(self.request.prompt_token_ids),
+            sum(choice.tokens for choice in self._choices),
+            self._cached_tokens,
+            sum(choice.reasoning_tokens for choice in self._choices),
+        )
 
     async def begin(self, sink: Sink[TextDelta]) -> Running:
         """Let the engine have the request; what comes of it goes to `sink`, also before this

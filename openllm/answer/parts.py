@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from openllm.discovery import Variant, load, variants
-from openllm.errors import ConfigurationError
 from openllm.types import Part, Text, ToolCall
 
 
@@ -17,33 +14,24 @@ class Parser(Protocol):
 
     However the text is cut, the joined parts are the same, and no character is lost or doubled:
     what turns out to be no call, or no thought, comes as text.
+
     """
+
+    @property
+    def markers(self) -> Sequence[str]:
+        """The texts that it looks for. Where one is a special token, the parser sees it, though
+        the answer's text never shows it.
+        """
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes next is of a thought."""
 
     def feed(self, text: str) -> Sequence[Part]:
         """The parts that are certain now."""
 
     def flush(self) -> Sequence[Part]:
         """What was held back, at the end of the text."""
-
-
-def make_parser(kind: str, name: str | None, prompt_end: str) -> Parser | None:
-    """The parser of the format `name` among the "tools" or "reasoning" formats; None for None.
-
-    `prompt_end` is the end of the prompt as text: some templates begin the thought there.
-    Errors: ConfigurationError when there is no such format, BrokenExtension.
-    """
-    if name is None:
-        return None
-    formats = variants(f"openllm.{kind}")
-    if name not in formats:
-        known = ", ".join(formats)
-        raise ConfigurationError(f"There is no {kind} format {name!r}.", hint=f"There are {known}.")
-    return load(formats[name], _read)(prompt_end)
-
-
-def _read(variant: Variant, module: ModuleType) -> Callable[[str], Parser]:
-    make: Callable[[str], Parser] = module.PARSER
-    return make
 
 
 def text_of(parts: Iterable[Part]) -> str:

@@ -137,4 +137,5 @@ def total_usage(usages: Sequence[Usage]) -> Usage:
         sum(usage.prompt_tokens for usage in usages),
         sum(usage.completion_tokens for usage in usages),
         sum(usage.cached_tokens for usage in usages),
+        sum(usage.reasoning_tokens for usage in usages),
     )

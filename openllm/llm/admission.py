@@ -10,8 +10,8 @@ from collections.abc import Collection
 import attrs
 
 from openllm.answer.assembler import ChoiceAssembler
+from openllm.answer.formats import parsers_of
 from openllm.answer.generation import Generation
-from openllm.answer.parts import make_parser
 from openllm.errors import (
     AdapterNotFound,
     ContextLengthExceeded,
@@ -96,20 +96,29 @@ def assemblers(
 ) -> list[ChoiceAssembler]:
     """What turns the tokens of each choice into text and parts."""
     tokenizer, prompt = model.decoding_tokenizer, request.prompt_token_ids
-    end = ""
-    if reading.reasoning or reading.tools:
-        end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
-    return [
-        ChoiceAssembler(
-            tokenizer,
-            request.params,
-            prompt,
-            end_token_ids,
-            make_parser("reasoning", reading.reasoning, end),
-            make_parser("tools", reading.tools, end),
+    if not reading.reasoning and not reading.tools:
+        return [
+            ChoiceAssembler(tokenizer, request.params, prompt, end_token_ids)
+            for _ in range(request.params.n)
+        ]
+    end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
+    special = model.token_table.special_tokens
+    found = []
+    for _ in range(request.params.n):
+        reasoning, tools = parsers_of(reading, end)
+        marks = {
+            special[marker]: marker
+            for parser in (reasoning, tools)
+            if parser is not None
+            for marker in parser.markers
+            if marker in special
+        }
+        found.append(
+            ChoiceAssembler(
+                tokenizer, request.params, prompt, end_token_ids, reasoning, tools, marks
+            )
         )
-        for _ in range(request.params.n)
-    ]
+    return found
 
 
 def fit_length(

@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from openllm.answer.assembler import ChoiceAssembler
-from openllm.answer.parts import make_parser, together
+from openllm.answer.formats import make_parser
+from openllm.answer.parts import together
 from openllm.errors import ConfigurationError
 from openllm.types import SamplingParams, TextDelta, TokenDelta
 from tests.answer.cutting import shown

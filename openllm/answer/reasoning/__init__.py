@@ -1,5 +1,6 @@
 """How models mark what they think: one module per format.
 
-To add one: a module that exports PARSER, which makes an `openllm.answer.parts.Parser` of the end of
-the prompt as text; here or as an entry point of the group `openllm.reasoning`.
+To add one: a module that exports FORMAT, an `openllm.answer.formats.ReasoningFormat`, here or as an
+entry point of the group `openllm.reasoning`. Most are made by `thought_format` in
+`openllm.answer.thought`, of a `ThoughtReader` that names its marks.
 """

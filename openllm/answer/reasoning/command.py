@@ -1,0 +1,27 @@
+"""Cohere's thoughts (Command A and R7B): `<|START_THINKING|>...<|END_THINKING|>`, and marks around
+the answer.
+"""
+
+from __future__ import annotations
+
+from openllm.answer.reader import Words
+from openllm.answer.thought import ThoughtReader, thought_format
+from openllm.answer.tools.command import WRAPPERS
+
+OPEN, CLOSE = "<|START_THINKING|>", "<|END_THINKING|>"
+
+
+class CommandParser(ThoughtReader):
+    markers = (OPEN, CLOSE, *WRAPPERS)
+    opens, closes = Words(OPEN), Words(CLOSE)
+    wraps = Words(*WRAPPERS)
+
+
+FORMAT = thought_format(
+    CommandParser,
+    OPEN,
+    CLOSE,
+    mark=CLOSE,
+    signs=((OPEN, CLOSE),),
+    introduction="<|START_RESPONSE|>",
+)

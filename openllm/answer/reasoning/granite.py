@@ -1,0 +1,27 @@
+"""Granite's thoughts: `<think>...</think>` and the answer in `<response>...</response>`, or, in
+3.2, `Here is my thought process:` and `Here is my response:`.
+"""
+
+from __future__ import annotations
+
+from openllm.answer.reader import Words
+from openllm.answer.thought import ThoughtReader, thought_format
+
+OPEN, CLOSE = "<think>", "</think>"
+RESPONSE, RESPONSE_END = "<response>", "</response>"
+
+
+class GraniteParser(ThoughtReader):
+    markers = (OPEN, CLOSE, RESPONSE, RESPONSE_END)
+    opens = Words(OPEN, "Here is my thought process:", "Here's my thought process:")
+    closes = Words(CLOSE, "Here is my response:", "Here's my response:")
+    wraps = Words(RESPONSE, RESPONSE_END)
+
+
+FORMAT = thought_format(
+    GraniteParser,
+    OPEN,
+    CLOSE,
+    mark=CLOSE,
+    signs=(("Here is my thought process:",), (RESPONSE, CLOSE), ("<|start_of_role|>", CLOSE)),
+)

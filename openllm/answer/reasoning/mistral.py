@@ -1,0 +1,21 @@
+"""Mistral's thoughts (Magistral): `[THINK]...[/THINK]`, before that `<think>...</think>`.
+
+The models go over to their calls without a closing mark.
+"""
+
+from __future__ import annotations
+
+from openllm.answer.reader import Words
+from openllm.answer.thought import ThoughtReader, thought_format
+
+OPEN, CLOSE = "[THINK]", "[/THINK]"
+CALLS = "[TOOL_CALLS]"
+
+
+class MistralParser(ThoughtReader):
+    markers = (OPEN, CLOSE, CALLS)
+    opens, closes = Words(OPEN, "<think>"), Words(CLOSE, "</think>")
+    ends = Words(CALLS)
+
+
+FORMAT = thought_format(MistralParser, OPEN, CLOSE, mark=CLOSE, signs=((OPEN,),))

@@ -1,0 +1,16 @@
+"""Seed-OSS's thoughts: `<seed:think>...</seed:think>`."""
+
+from __future__ import annotations
+
+from openllm.answer.reader import Words
+from openllm.answer.thought import ThoughtReader, thought_format
+
+OPEN, CLOSE = "<seed:think>", "</seed:think>"
+
+
+class SeedParser(ThoughtReader):
+    markers = (OPEN, CLOSE)
+    opens, closes = Words(OPEN), Words(CLOSE)
+
+
+FORMAT = thought_format(SeedParser, OPEN, CLOSE, mark=CLOSE, signs=((OPEN, CLOSE),))
