@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.llm.llm import LLM
 from tests.serving import Running, serve, write_echo_model
@@ -36,6 +37,14 @@ def running(echo_model: Path) -> Iterator[Running]:
 def client(running: Running) -> Iterator[httpx.Client]:
     with running.client() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def strict_client(echo_model: Path) -> Iterator[httpx.Client]:
+    """Of a server that refuses what it does not act on."""
+    with serve(echo_llm(echo_model), settings=Settings(strict_fields=True)) as strict:
+        with strict.client() as found:
+            yield found
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,8 @@ class NativeWire:
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    return {**attrs.asdict(usage), "total_tokens": usage.total_tokens}
+    known = {name: count for name, count in attrs.asdict(usage).items() if count is not None}
+    return {**known, "total_tokens": usage.total_tokens}
 
 
 def _rest(item: TextDelta | CompletionOutput) -> dict[str, Any]:
