@@ -58,7 +58,7 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
         )
     backend = host.backend
     info = backend.info
-    told = in_own_formats(model, request)
+    told = in_own_formats(model, backend, request)
     reading = told.reading or Reading()
     token_ids = await encode(model, told.prompt, request.add_special_tokens, info.max_model_len)
     size, limit = len(token_ids), info.max_model_len

@@ -42,9 +42,9 @@ def client(running: Running) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def strict_client(echo_model: Path) -> Iterator[httpx.Client]:
     """Of a server that refuses what it does not act on."""
-    with serve(echo_llm(echo_model), settings=Settings(strict_fields=True)) as strict:
-        with strict.client() as found:
-            yield found
+    settings = Settings(strict_fields=True)
+    with serve(echo_llm(echo_model), settings=settings) as strict, strict.client() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
