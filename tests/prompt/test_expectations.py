@@ -61,8 +61,10 @@ def test_a_thought_has_every_name() -> None:
     ("source", "takes"),
     [
         (  # Gemma's
-            "{% if messages[0]['role'] == 'system' %}"
-            "{{ raise_exception('System role not supported') }}{% endif %}",
+            (
+                "{% if messages[0]['role'] == 'system' %}"
+                "{{ raise_exception('System role not supported') }}{% endif %}"
+            ),
             False,
         ),
         ("{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}", True),

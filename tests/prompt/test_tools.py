@@ -55,8 +55,10 @@ def test_calls_and_results_become_texts() -> None:
     _, called, results = texts(Conversation(messages))
     assert called == (
         "assistant",
-        'I look.\n<tool_call>\n{"name": "look", "arguments": {"at": "Köln"}}\n</tool_call>\n'
-        '<tool_call>\n{"name": "look", "arguments": "{broken"}\n</tool_call>',
+        (
+            'I look.\n<tool_call>\n{"name": "look", "arguments": {"at": "Köln"}}\n</tool_call>\n'
+            '<tool_call>\n{"name": "look", "arguments": "{broken"}\n</tool_call>'
+        ),
     )
     assert results == (
         "user",
