@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -43,6 +42,7 @@ from openllm.types import (
 
 # Structures that can stand in a grammar beside calls and after a thought.
 _JOINED = (StructureKind.JSON_SCHEMA, StructureKind.JSON_OBJECT, StructureKind.GRAMMAR)
+_NAME = "example"  # of a tool, in none of the marks
 _ANY_OBJECT = {"type": "object"}
 
 
@@ -64,9 +64,7 @@ def _shown(template: str, special_tokens: str) -> Reading:
     return Reading(shown_by("reasoning", marks), shown_by("tools", marks))
 
 
-def in_own_formats(
-    model: Model, backend: Backend, request: GenerationRequest
-) -> GenerationRequest:
+def in_own_formats(model: Model, backend: Backend, request: GenerationRequest) -> GenerationRequest:
     """The request with a `reading`: where it says none, that of the model.
 
     Its tools are told in a system message where the model's template shows none, or calls them in
@@ -223,8 +221,7 @@ def _text_or(rules: Rules, calls: str, opening: str, introduction: str) -> str:
 
 def _opening(form: ToolFormat) -> str:
     """What a model writes before it names the tool it calls: a mark, or the beginning of it all."""
-    two = [form.write([Call(name, id="aaaaaaaaa")]) for name in ("alpha", "beta")]
-    beginning = os.path.commonprefix(two)
+    beginning = form.write([Call(_NAME, id="aaaaaaaaa")]).partition(_NAME)[0]
     marks = [mark for mark in form.parser("", {}).markers if beginning.startswith(mark)]
     return max(marks, key=len, default=beginning)
 

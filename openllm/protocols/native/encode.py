@@ -59,8 +59,9 @@ class NativeWire:
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    known = {name: count for name, count in attrs.asdict(usage).items() if count is not None}
-    return {**known, "total_tokens": usage.total_tokens}
+    counts = attrs.asdict(usage)
+    del counts["reasoning_tokens"]  # these answers are texts, and not read for thoughts
+    return {**counts, "total_tokens": usage.total_tokens}
 
 
 def _rest(item: TextDelta | CompletionOutput) -> dict[str, Any]:
