@@ -55,6 +55,7 @@ class Facts:
     # Families beside those that name this backend themselves.
     families: tuple[str, ...] = attrs.field(default=(), validator=_words)
     adapters: bool = False  # LoRA
+    structures: bool = False  # it keeps an answer to a `Structure`
     uniform_adapters: bool = False  # it knows one rank and one alpha for all layers of an adapter
     # Short names of quantizations; None: the engine tells when it starts.
     quantizations: tuple[str, ...] | None = attrs.field(factory=tuple, validator=_words_or_none)

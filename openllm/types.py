@@ -73,6 +73,29 @@ class Message:
     name: str | None = None
     tool_calls: Sequence[Mapping[str, Any]] | None = None
     tool_call_id: str | None = None
+    reasoning: str | None = None  # what the model thought before it said this
+
+
+@attrs.frozen
+class ToolUse:
+    """What a caller wants of the tools in a conversation."""
+
+    required: bool = False  # the answer is a call, or several
+    allowed: frozenset[str] | None = None  # names of those that may be called; None: all
+    # Several calls in one answer; None: as the model likes, but one where a call is required, for a
+    # weak model that is kept to calls finds no end of them.
+    parallel: bool | None = None
+    strict: frozenset[str] = frozenset()  # names of those whose arguments must keep to their schema
+
+    @property
+    def several(self) -> bool:
+        """Whether one answer may call more than once."""
+        return not self.required if self.parallel is None else self.parallel
+
+    @property
+    def constrains(self) -> bool:
+        """Whether a model left to itself may do otherwise."""
+        return self.required or self.allowed is not None or bool(self.strict)
 
 
 @attrs.frozen
@@ -84,6 +107,7 @@ class Conversation:
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     template_kwargs: Mapping[str, Any] = attrs.field(factory=dict)
+    tool_use: ToolUse = attrs.field(factory=ToolUse)
 
 
 Prompt = str | Sequence[int] | Conversation
@@ -115,7 +139,9 @@ class GenerationRequest:
     adapter: str | None = None
     request_id: str = attrs.field(factory=new_request_id)
     add_special_tokens: bool = True  # for text prompts; a rendered conversation never gets them
-    reading: Reading = attrs.field(factory=Reading)
+    # None: in the formats that the model has
+    reading: Reading | None = attrs.field(factory=Reading)
+    cut_to_room: bool = False  # a max_tokens that does not fit the context is cut, not refused
 
 
 @attrs.frozen

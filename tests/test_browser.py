@@ -104,7 +104,7 @@ def test_an_error_is_shown_and_the_chat_goes_on(running: Running, page: Page) ->
     page.wait("document.querySelectorAll('#model option').length === 2")
     ask(page, "a " * 600)
     page.wait("document.querySelector('.turn.failed')")
-    assert "context is 512 tokens" in page.texts(".turn.failed")[0]
+    assert "maximum context length is 512 tokens" in page.texts(".turn.failed")[0]
     ask(page, "hello")
     page.wait(f"document.querySelectorAll('{ANSWER}').length === 2")
     assert page.texts(ANSWER)[1].startswith("hello")

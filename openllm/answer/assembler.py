@@ -33,6 +33,7 @@ class ChoiceAssembler:
     reasoning: Parser | None = None
     tools: Parser | None = None
     marks: Mapping[int, str] = attrs.field(factory=dict)  # token id -> what it stands for
+    one_call: bool = False  # the choice ends where a second call begins
     tokens: int = 0  # completion tokens so far
     reasoning_tokens: int = 0  # those of them between the marks of a thought
     finished: bool = False
@@ -112,6 +113,8 @@ class ChoiceAssembler:
             if stop is not None:
                 found += self._tools_flush()
                 return self._cut_parts(delta, found, at + 1, stop)
+            if self.one_call and (first := _before_second_call(found)) is not None:
+                return self._cut_parts(delta, first, at + 1, None)
         if delta.finish_reason is None:
             return self._parts_delta(delta, found)
         self.finished = True
@@ -122,6 +125,8 @@ class ChoiceAssembler:
         if stop is None and self._stops is not None:
             found += self._called(self._stops.flush())
         found += self._tools_flush()
+        if self.one_call and (first := _before_second_call(found)) is not None:
+            found = first
         if stop is not None:
             return self._cut_parts(delta, found, len(delta.token_ids), stop)
         return self._parts_delta(delta, found)
@@ -136,9 +141,9 @@ class ChoiceAssembler:
         return self._decoder.step(token_id) if mark is None else self._decoder.flush() + mark
 
     def _thought(self, piece: str) -> Sequence[Part]:
-        if not piece:
-            return ()
-        return (Text(piece),) if self.reasoning is None else self.reasoning.feed(piece)
+        if self.reasoning is None:
+            return (Text(piece),) if piece else ()
+        return self.reasoning.feed(piece) if piece else ()
 
     def _sift(self, parts: Iterable[Part], found: list[Part]) -> str | None:
         """Add `parts` to `found`, calls of tools read out of their text; the stop string in it."""
@@ -192,12 +197,19 @@ class ChoiceAssembler:
         parts = together(found if self._marked is None else self._cleaned(found))
         return _text_delta(delta, text_of(parts), parts)
 
-    def _cut_parts(self, delta: TokenDelta, found: list[Part], size: int, stop: str) -> TextDelta:
+    def _cut_parts(
+        self, delta: TokenDelta, found: list[Part], size: int, stop: str | None
+    ) -> TextDelta:
         parts = together(found if self._marked is None else self._cleaned(found))
         return self._cut(delta, text_of(parts), size, stop, parts)
 
     def _cut(
-        self, delta: TokenDelta, text: str, size: int, stop: str, parts: tuple[Part, ...] = ()
+        self,
+        delta: TokenDelta,
+        text: str,
+        size: int,
+        stop: str | None,
+        parts: tuple[Part, ...] = (),
     ) -> TextDelta:
         self.finished = True
         return TextDelta(
@@ -212,6 +224,14 @@ class ChoiceAssembler:
             None,
             parts,
         )
+
+
+def _before_second_call(found: list[Part]) -> list[Part] | None:
+    """What of `found` stands before a choice's second call; None where there is none."""
+    for at, part in enumerate(found):
+        if isinstance(part, ToolCall) and part.index > 0:
+            return found[:at]
+    return None
 
 
 def _text_delta(delta: TokenDelta, text: str, parts: tuple[Part, ...] = ()) -> TextDelta:

@@ -116,6 +116,11 @@ class Backend(abc.ABC):
         """
         return None
 
+    @property
+    def follows_structures(self) -> bool:
+        """Whether it can keep an answer to a `Structure`. Valid after `start`."""
+        return self.facts.structures
+
     def check(self, request: TokenRequest) -> None:  # noqa: B027 - most engines can do everything
         """Refuse before admission what this engine cannot do. Errors: UnsupportedFeature,
         InvalidRequest.

@@ -62,6 +62,11 @@ class Settings:
     trust_request_chat_template: bool = _setting(
         False, "switch", "Accept a chat template or its arguments in a request."
     )
+    strict_fields: bool = _setting(
+        False,
+        "switch",
+        "Refuse requests with fields that are not acted on, and do not ignore them.",
+    )
     adapter_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         None, "path", "Directory below which adapters may be mounted while serving."
     )

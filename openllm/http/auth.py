@@ -13,6 +13,7 @@ from openllm.errors import Forbidden, Unauthorized
 from openllm.http.dialect import Dialect
 
 _SENT_BY_PAGES = (b"content-type", b"x-request-id")
+_READ_BY_PAGES = b"x-request-id, retry-after, x-openllm-ignored"
 
 
 class Rank(IntEnum):
@@ -71,7 +72,7 @@ class Auth:
             return []
         shared = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
         if method != "OPTIONS":
-            return [*shared, (b"access-control-expose-headers", b"x-request-id, retry-after")]
+            return [*shared, (b"access-control-expose-headers", _READ_BY_PAGES)]
         sent = b", ".join((*dialect.key_headers, *_SENT_BY_PAGES))
         return [
             *shared,

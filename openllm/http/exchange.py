@@ -25,6 +25,7 @@ from openllm.errors import (
 )
 from openllm.http.body.fields import Fields, decode_object
 from openllm.http.dialect import Dialect, tell
+from openllm.http.ignored import Ignored
 from openllm.types import new_request_id
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Shared:
     limits: RequestLimits
     queue: TokenQueue
     dialect: Dialect  # until a route is found
+    ignored: Ignored = attrs.field(factory=Ignored)
 
 
 class Exchange:
@@ -89,6 +91,7 @@ class Exchange:
         self.model = ""  # what the request was routed to
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.streaming = False
+        self._ignored: list[str] = []  # fields of the body that were not acted on
         self._finished = False  # the last bytes of the answer are on their way
         self._receive = receive
 
@@ -129,7 +132,9 @@ class Exchange:
         """The body as a JSON object, whatever its content type says. Errors: those of `body`,
         InvalidRequest.
         """
-        return Fields(decode_object(await self.body(), self.settings.max_json_depth))
+        ignored = None if self.settings.strict_fields else self._ignored
+        value = decode_object(await self.body(), self.settings.max_json_depth)
+        return Fields(value, ignored=ignored)
 
     def client_present(self) -> _ClientWatch:
         """A block that is cancelled, and raises ClientGone, when the client leaves. Begin it after
@@ -175,6 +180,8 @@ class Exchange:
             (b"x-request-id", self.request_id.encode()),
             (b"x-content-type-options", b"nosniff"),
         ]
+        if self._ignored:
+            headers.append((b"x-openllm-ignored", self.shared.ignored.header(self._ignored)))
         headers += self.extra_headers
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 

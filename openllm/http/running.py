@@ -39,7 +39,8 @@ class Work:
     overrides: dict[str, Any]  # by the names of SamplingParams
     stream: bool = False
     add_special_tokens: bool = True
-    reading: Reading = attrs.field(factory=Reading)
+    # None: in the formats that the model has
+    reading: Reading | None = attrs.field(factory=Reading)
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
@@ -50,7 +51,7 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     seconds = exchange.settings.request_seconds
     try:
         async with exchange.client_present(), asyncio.timeout(seconds or None):
-            generations = await _admit(work)
+            generations = await _admit(work, cut=not exchange.settings.strict_fields)
             if work.stream:
                 await _stream(exchange, wire, generations)
             else:
@@ -62,8 +63,10 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         ) from None
 
 
-async def _admit(work: Work) -> list[Generation]:
-    """Every prompt checked before any is begun. Errors: those of `LLM.admit`."""
+async def _admit(work: Work, *, cut: bool) -> list[Generation]:
+    """Every prompt checked before any is begun; `cut`: a max_tokens beyond the room is cut to it.
+    Errors: those of `LLM.admit`.
+    """
     llm = work.target.llm
     params = llm.sampling_params(**work.overrides)
     return [
@@ -74,6 +77,7 @@ async def _admit(work: Work) -> list[Generation]:
                 work.target.adapter,
                 add_special_tokens=work.add_special_tokens,
                 reading=work.reading,
+                cut_to_room=cut,
             )
         )
         for prompt in work.prompts

@@ -21,6 +21,7 @@ from openllm.errors import (
     call,
     field,
 )
+from openllm.llm.formats import in_own_formats, kept_to
 from openllm.llm.host import Host
 from openllm.llm.model import Model
 from openllm.types import (
@@ -57,14 +58,23 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
         )
     backend = host.backend
     info = backend.info
-    token_ids = await encode(model, request.prompt, request.add_special_tokens, info.max_model_len)
-    params = fit_length(
-        request.params, len(token_ids), info.max_model_len, model.default_max_tokens
-    )
+    told = in_own_formats(model, backend, request)
+    reading = told.reading or Reading()
+    token_ids = await encode(model, told.prompt, request.add_special_tokens, info.max_model_len)
+    size, limit = len(token_ids), info.max_model_len
+    cut = request.params.max_tokens if request.cut_to_room else model.default_max_tokens
+    params = fit_length(request.params, size, limit, cut)
     check_ids(token_ids, params, info.vocab_size)
+    end = prompt_end(model, token_ids, reading)
+    structure = await kept_to(request, reading, backend, end)
+    if structure is not params.structure:
+        params = attrs.evolve(params, structure=structure)
     engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
     backend.check(engine_request)
-    choices = assemblers(model, engine_request, frozenset(info.eos_token_ids), request.reading)
+    one_call = isinstance(request.prompt, Conversation) and not request.prompt.tool_use.several
+    choices = assemblers(
+        model, engine_request, frozenset(info.eos_token_ids), reading, end, one_call=one_call
+    )
     return Generation(engine_request, choices, host.residency.submit)
 
 
@@ -76,7 +86,7 @@ async def encode(
     """
     if isinstance(prompt, str) and model.renderer.too_long(prompt, max_model_len):
         raise ContextLengthExceeded(
-            f"This model's context is {max_model_len} tokens; the prompt has {len(prompt)}"
+            f"The prompt is too long: {_context(max_model_len)}; the prompt has {len(prompt)}"
             " characters.",
             hint="Shorten the prompt.",
             param="prompt",
@@ -91,17 +101,31 @@ async def encode(
     return await asyncio.to_thread(model.renderer.encode, prompt, add_special_tokens)
 
 
+def prompt_end(model: Model, token_ids: list[int], reading: Reading) -> str:
+    """The end of the prompt as text, where an answer is read for more than text; else ""."""
+    if not (reading.reasoning or reading.tools):
+        return ""
+    tokenizer = model.decoding_tokenizer
+    end: str = tokenizer.decode(token_ids[-PROMPT_END:], skip_special_tokens=False)
+    return end
+
+
 def assemblers(
-    model: Model, request: TokenRequest, end_token_ids: frozenset[int], reading: Reading
+    model: Model,
+    request: TokenRequest,
+    end_token_ids: frozenset[int],
+    reading: Reading,
+    end: str,
+    *,
+    one_call: bool,
 ) -> list[ChoiceAssembler]:
-    """What turns the tokens of each choice into text and parts."""
+    """What turns the tokens of each choice into text and parts. `end` is that of the prompt."""
     tokenizer, prompt = model.decoding_tokenizer, request.prompt_token_ids
     if not reading.reasoning and not reading.tools:
         return [
             ChoiceAssembler(tokenizer, request.params, prompt, end_token_ids)
             for _ in range(request.params.n)
         ]
-    end = tokenizer.decode(prompt[-PROMPT_END:], skip_special_tokens=False)
     special = model.token_table.special_tokens
     found = []
     for _ in range(request.params.n):
@@ -115,32 +139,38 @@ def assemblers(
         }
         found.append(
             ChoiceAssembler(
-                tokenizer, request.params, prompt, end_token_ids, reasoning, tools, marks
+                tokenizer, request.params, prompt, end_token_ids, reasoning, tools, marks, one_call
             )
         )
     return found
 
 
-def fit_length(
-    params: SamplingParams, size: int, limit: int, default: int | None
-) -> SamplingParams:
+def _context(limit: int) -> str:
+    """Clients (LiteLLM among them) look for these words, and for "prompt is too long", to tell a
+    full context from other errors.
+    """
+    return f"this model's maximum context length is {limit} tokens"
+
+
+def fit_length(params: SamplingParams, size: int, limit: int, cut: int | None) -> SamplingParams:
     """`params` with max_tokens set, prompt (of `size` tokens) plus answer inside a context of
     `limit`.
 
-    A request's own max_tokens that does not fit is refused; the `default` one is cut to the room
-    there is. Errors: InvalidRequest, ContextLengthExceeded.
+    A max_tokens of `cut`, which nobody insists on, is cut to the room there is; another that does
+    not fit is refused. Errors: InvalidRequest, ContextLengthExceeded.
     """
     if size == 0:
         raise InvalidRequest(
             "The prompt is empty.", hint="Send at least one token.", param="prompt"
         )
     wanted, room = params.max_tokens, limit - size
-    if wanted is not None and wanted == default:
+    if wanted is not None and wanted == cut:
         wanted = min(wanted, max(room, 1))
     if room < 1 or (wanted is not None and wanted > room):
         asked = f" and {field('max_tokens')} is {wanted}" if wanted is not None else ""
+        what = "The prompt is too long" if room < 1 else "The answer does not fit"
         raise ContextLengthExceeded(
-            f"This model's context is {limit} tokens; the prompt has {size}{asked}.",
+            f"{what}: {_context(limit)}; the prompt has {size}{asked}.",
             hint=f"Shorten the prompt or lower {field('max_tokens')}.",
             param="prompt" if room < 1 else "max_tokens",
         )

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from openllm.errors import InvalidRequest, UnsupportedFeature
+from openllm.prompt.expectations import ContentFormat, Expectations
 from openllm.types import Conversation, Message, Prompt
 
+# Under which names templates look for the thought before a message, and clients send it back.
+REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
 LONGEST_SHOWN = 80  # characters of what was wrong
 # What a part of a message may be, and under which key its text stands. A client may send an
 # earlier answer back as it came: its parts are output_text and refusal.
@@ -20,8 +23,6 @@ TEXT_PARTS: Mapping[str, str] = {
     "output_text": "text",
     "refusal": "refusal",
 }
-# What a template expects in `message.content`: a text, a list of parts, or (it looks) either.
-ContentFormat = Literal["text", "parts", "either"]
 
 
 def require_items(value: object, what: str, hint: str) -> None:
@@ -68,14 +69,19 @@ def as_prompts(texts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     return [items] if items and all(isinstance(item, int) for item in items) else items
 
 
-def template_message(message: Message, wanted: ContentFormat) -> dict[str, Any]:
-    """The message as templates know it: absent fields left out, content in the wanted form, tool
-    arguments parsed.
+def template_message(message: Message, expects: Expectations) -> dict[str, Any]:
+    """The message as templates know it: absent fields left out, content and the arguments of calls
+    in the form that is expected, the thought under all the names that templates look for.
     """
-    fields: dict[str, Any] = {"role": message.role, "content": _content(message.content, wanted)}
+    content = _content(message.content, expects.content)
+    if content is None and not expects.asks_for_none:
+        content = ""
+    fields: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_calls is not None:
-        fields["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
+        as_text = expects.splices_arguments
+        fields["tool_calls"] = [_tool_call(call, as_text) for call in message.tool_calls]
     optional = {"name": message.name, "tool_call_id": message.tool_call_id}
+    optional |= dict.fromkeys(REASONING_NAMES, message.reasoning)
     return fields | {key: value for key, value in optional.items() if value is not None}
 
 
@@ -86,6 +92,12 @@ def _content(content: str | Sequence[Mapping[str, Any]] | None, wanted: ContentF
         return [{"type": "text", "text": content}] if wanted == "parts" else content
     parts = [_text_part(part) for part in content]
     return "\n".join(part["text"] for part in parts) if wanted == "text" else parts
+
+
+def content_text(message: Message) -> str:
+    """The message's content as one text. Errors: as of `text_key`, InvalidRequest."""
+    text = _content(message.content, "text")
+    return "" if text is None else str(text)
 
 
 def text_key(kind: object, path: str = "messages") -> str:
@@ -109,13 +121,22 @@ def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAI sends a call's arguments as JSON text; templates expect the object."""
+def _tool_call(call: Mapping[str, Any], as_text: bool) -> dict[str, Any]:
+    """Callers have a call's arguments as JSON text or as the object; so have templates. What is no
+    object stays the text that it is.
+    """
     function = dict(call.get("function") or {})
-    if isinstance(arguments := function.get("arguments"), str):
-        try:
-            parsed = json.loads(arguments or "{}")
-        except ValueError:
-            parsed = None
-        function["arguments"] = parsed if isinstance(parsed, dict) else arguments
+    arguments = function.get("arguments")
+    if as_text and not isinstance(arguments, str):
+        function["arguments"] = json.dumps(arguments or {}, ensure_ascii=False)
+    elif not as_text and isinstance(arguments, str):
+        function["arguments"] = _object(arguments)
     return {**call, "function": function}
+
+
+def _object(arguments: str) -> dict[str, Any] | str:
+    try:
+        parsed = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        return arguments
+    return parsed if isinstance(parsed, dict) else arguments

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from jinja2 import Template, nodes
+from jinja2 import Template
 
 from openllm.errors import InvalidRequest, call, option
+from openllm.prompt.expectations import Expectations, expectations
 from openllm.prompt.limits import Limits
-from openllm.prompt.messages import ContentFormat, require_items, template_message
+from openllm.prompt.messages import require_items, template_message
 from openllm.prompt.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
 from openllm.prompt.tokenizer import longest_token, tokenize
 from openllm.types import Conversation, Message, Prompt
@@ -48,6 +49,21 @@ class ChatRenderer:
     def has_template(self) -> bool:
         return bool(self._source)
 
+    def source(self, *, tools: bool) -> str:
+        """The chat template's text, that for conversations with tools where there are two; "" for
+        none.
+        """
+        found = self._source
+        if isinstance(found, Mapping):
+            found = (found.get("tool_use") if tools else None) or found.get("default")
+        return found or ""
+
+    def expects(self, *, tools: bool) -> Expectations:
+        """What the template expects of a conversation, without tools or with. Errors:
+        InvalidRequest where there is no template.
+        """
+        return self._template(tools).expects
+
     def render(self, conversation: Conversation) -> str:
         """The prompt as text. Errors: InvalidRequest (no template, or the template refuses),
         UnsupportedFeature.
@@ -55,7 +71,7 @@ class ChatRenderer:
         _check(conversation)
         compiled = self._template(bool(conversation.tools))
         messages = [
-            template_message(message, compiled.content) for message in conversation.messages
+            template_message(message, compiled.expects) for message in conversation.messages
         ]
         mark = _mark_end(messages[-1]) if conversation.continue_final_message else None
         variables = {
@@ -108,9 +124,7 @@ class ChatRenderer:
         return longest_token(self.tokenizer)
 
     def _template(self, tools: bool) -> _Compiled:
-        source = self._source
-        if isinstance(source, Mapping):
-            source = (source.get("tool_use") if tools else None) or source.get("default")
+        source = self.source(tools=tools)
         if not source:
             raise InvalidRequest(
                 "This model has no chat template.",
@@ -126,83 +140,20 @@ class ChatRenderer:
 @attrs.frozen
 class _Compiled:
     template: Template
-    content: ContentFormat
+    expects: Expectations
 
 
 def _compile(environment: BoundedEnvironment, source: str) -> _Compiled:
     try:
         if len(source) > _LONGEST_TEMPLATE:
             raise ValueError("it is longer than 1 MiB")
-        return _Compiled(environment.from_string(source), content_format(environment.parse(source)))
+        return _Compiled(environment.from_string(source), expectations(environment.parse(source)))
     except TEMPLATE_ERRORS as error:
         raise InvalidRequest(
             f"The chat template is not valid Jinja: {_reason(error)}.",
             hint=f"Mend it, or give another with {option('chat_template')}.",
             code="chat_template_error",
         ) from error
-
-
-def content_format(template: nodes.Template) -> ContentFormat:
-    """What the parsed template expects in `message.content`, judged by whether it loops over it or
-    indexes it.
-    """
-    names = {"content"}
-    before: set[str] = set()
-    while names != before:
-        before = set(names)
-        names |= _assigned(template, before) | _passed(template, before)
-    loops = any(_is_content(loop.iter, names) for loop in template.find_all(nodes.For))
-    fields: list[nodes.Getitem | nodes.Getattr] = [
-        *template.find_all(nodes.Getitem),
-        *template.find_all(nodes.Getattr),
-    ]
-    if not loops and not any(_is_part(field.node, names) for field in fields):
-        return "text"
-    asks = any(
-        test.name in ("string", "iterable", "sequence", "mapping") and _is_content(test.node, names)
-        for test in template.find_all(nodes.Test)
-    )
-    return "either" if asks else "parts"
-
-
-def _assigned(template: nodes.Template, names: set[str]) -> set[str]:
-    return {
-        assign.target.name
-        for assign in template.find_all(nodes.Assign)
-        if isinstance(assign.target, nodes.Name) and _is_content(assign.node, names)
-    }
-
-
-def _passed(template: nodes.Template, names: set[str]) -> set[str]:
-    """Parameters of macros that are somewhere called with a message's content."""
-    macros = {
-        macro.name: [arg.name for arg in macro.args] for macro in template.find_all(nodes.Macro)
-    }
-    return {
-        parameter
-        for call in template.find_all(nodes.Call)
-        if isinstance(call.node, nodes.Name)
-        for parameter, value in zip(macros.get(call.node.name, ()), call.args, strict=False)
-        if _is_content(value, names)
-    }
-
-
-def _is_content(node: nodes.Node | None, names: set[str]) -> bool:
-    """Whether the expression is a message's content, perhaps through filters."""
-    if isinstance(node, nodes.Filter):
-        return _is_content(node.node, names)
-    if isinstance(node, nodes.Getattr):
-        return node.attr == "content"
-    if isinstance(node, nodes.Getitem):
-        return isinstance(node.arg, nodes.Const) and node.arg.value == "content"
-    return isinstance(node, nodes.Name) and node.name in names
-
-
-def _is_part(node: nodes.Node | None, names: set[str]) -> bool:
-    """Whether the expression is `content[0]`, of which something more is asked."""
-    if not isinstance(node, nodes.Getitem) or not isinstance(node.arg, nodes.Const):
-        return False
-    return isinstance(node.arg.value, int) and _is_content(node.node, names)
 
 
 def _check(conversation: Conversation) -> None:

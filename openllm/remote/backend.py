@@ -11,7 +11,7 @@ from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, Overloaded, call
-from openllm.facts import Facts
+from openllm.facts import Facts, facts_of
 from openllm.remote.client import Connection
 from openllm.remote.frames import Ask, Embed, Mount, Unmount
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
@@ -98,6 +98,10 @@ class RunnerBackend(Backend):
     def engine(self) -> str:
         """The name of the backend in the other process."""
         return self._running().engine
+
+    @property
+    def follows_structures(self) -> bool:
+        return facts_of(self.engine).structures
 
     @property
     def reason(self) -> str | None:

@@ -102,7 +102,9 @@ def test_a_request_can_rename_more_without_changing_the_dialect() -> None:
 @contextmanager
 def telegraph(model: Path, site: Path, **engine_args: float) -> Iterator[Running]:
     """A server that has found somebody else's wire format beside its own."""
-    settings = Settings(api_key="user-key", cors_origins=("https://chat.example",))
+    settings = Settings(
+        api_key="user-key", cors_origins=("https://chat.example",), strict_fields=True
+    )
     llm = echo_llm(model, engine_args=engine_args)
     with installed(site, TELEGRAPH), serve(llm, settings=settings) as found:
         yield found

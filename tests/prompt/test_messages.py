@@ -11,6 +11,7 @@ import pytest
 from openllm.config.settings import Settings
 from openllm.errors import OpenLLMError, UnsupportedFeature
 from openllm.http.body.fields import Fields
+from openllm.prompt.expectations import Expectations
 from openllm.prompt.messages import TEXT_PARTS, template_message
 from openllm.protocols.openai.messages import read_conversation
 from openllm.types import Message
@@ -20,11 +21,11 @@ def over_http(part: dict[str, Any]) -> object:
     """The content that a request's one part comes to, as a template is given it."""
     body = {"messages": [{"role": "assistant", "content": [part]}]}
     (message,) = read_conversation(Fields(body), Settings()).messages
-    return template_message(message, "text")["content"]
+    return template_message(message, Expectations())["content"]
 
 
 def in_python(part: dict[str, Any]) -> object:
-    return template_message(Message("assistant", [part]), "text")["content"]
+    return template_message(Message("assistant", [part]), Expectations())["content"]
 
 
 @pytest.mark.parametrize("kind", [*TEXT_PARTS, "output_text"])

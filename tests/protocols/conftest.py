@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 
+from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.llm.llm import LLM
 from tests.serving import Running, serve, write_echo_model
@@ -35,6 +36,14 @@ def running(echo_model: Path) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def client(running: Running) -> Iterator[httpx.Client]:
     with running.client() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def strict_client(echo_model: Path) -> Iterator[httpx.Client]:
+    """Of a server that refuses what it does not act on."""
+    settings = Settings(strict_fields=True)
+    with serve(echo_llm(echo_model), settings=settings) as strict, strict.client() as found:
         yield found
 
 

@@ -91,8 +91,8 @@ def test_metadata_tells_of_the_model_and_nothing_of_the_disk(client: httpx.Clien
 )
 @pytest.mark.parametrize("path", ["/v1/generate", "/v1/generate_stream"])
 def test_bad_input_is_named(
-    client: httpx.Client, path: str, body: dict[str, Any], status: int, param: str
+    strict_client: httpx.Client, path: str, body: dict[str, Any], status: int, param: str
 ) -> None:
-    answer = client.post(path, json=body)
+    answer = strict_client.post(path, json=body)
     assert answer.status_code == status
     assert answer.json()["error"]["param"] == param

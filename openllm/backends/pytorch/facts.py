@@ -11,6 +11,7 @@ FACTS = Facts(
     rank=20,
     tasks=("generate", "embed"),
     adapters=True,
+    structures=True,
     quantizations=("int8", "int4", "nf4", "torchao-int8"),
     extras=("pt",),
     packages=("torch", "peft", "xgrammar"),

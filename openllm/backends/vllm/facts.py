@@ -10,6 +10,7 @@ FACTS = Facts(
     rank=10,
     tasks=("generate", "embed"),
     adapters=True,
+    structures=True,
     uniform_adapters=True,
     quantizations=None,
     wants_gpu=True,

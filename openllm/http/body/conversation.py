@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from openllm.config.settings import Settings
-from openllm.errors import UnsupportedFeature, field
-from openllm.http.body.fields import Fields, kind_of, nested, required
-from openllm.prompt.messages import text_key
+from openllm.errors import UnsupportedFeature
+from openllm.http.body.fields import Fields, kind_of, required
+from openllm.http.body.tools import MAX_TOOLS, read_tools, tool_name
+from openllm.prompt.messages import REASONING_NAMES, text_key
 from openllm.types import Conversation, Message
 
 MAX_MESSAGES = 8192
-MAX_TOOLS = 512
-ROLES = ("system", "developer", "user", "assistant", "tool")
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+# What clients write for a role, and what templates call it.
+ROLES: Mapping[str, str] = {
+    "system": "system",
+    "developer": "system",  # a later name for it
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",  # an earlier name for it
+}
+_REASONING_PARTS: Mapping[str, str] = {"thinking": "thinking", "reasoning": "text"}
+_WITHOUT_TYPE = ("text", "thinking", "refusal")  # what a part says that does not say its type
+_SCALARS = (str, int, float, bool)
 
 
 def read_conversation(fields: Fields, settings: Settings) -> Conversation:
@@ -26,7 +35,7 @@ def read_conversation(fields: Fields, settings: Settings) -> Conversation:
     if not entries:
         fields.bad("messages", "must not be empty")
     messages = tuple(_message(entry) for entry in entries)
-    tools = _tools(fields)
+    tools, tool_use = read_tools(fields)
     go_on = fields.flag("continue_final_message")
     prompt = fields.flag("add_generation_prompt", default=not go_on)
     if go_on and prompt:
@@ -34,33 +43,67 @@ def read_conversation(fields: Fields, settings: Settings) -> Conversation:
     if go_on and messages[-1].role != "assistant":
         fields.bad("continue_final_message", "needs an assistant message at the end")
     fields.refuse("chat_template", "The operator sets it when the model is started.")
+    kwargs = _template_kwargs(fields, settings)
+    return Conversation(messages, tools, prompt, go_on, kwargs, tool_use)
+
+
+def _template_kwargs(fields: Fields, settings: Settings) -> dict[str, Any]:
+    """Arguments of the template: scalars from anybody, others where the operator allows it."""
     kwargs = fields.mapping("chat_template_kwargs", most=64) or {}
-    if kwargs and not settings.trust_request_chat_template:
+    kwargs = {name: value for name, value in kwargs.items() if value is not None}
+    plain = all(isinstance(value, _SCALARS) for value in kwargs.values())
+    if not plain and not settings.trust_request_chat_template:
         path = fields.path("chat_template_kwargs")
-        hint = "The operator allows it with OPENLLM_TRUST_REQUEST_CHAT_TEMPLATE=true."
-        raise UnsupportedFeature(f"{path} is not allowed here.", hint=hint, param=path)
-    return Conversation(messages, tools, prompt, go_on, kwargs)
+        raise UnsupportedFeature(
+            f"{path} may hold texts, numbers, true and false.",
+            hint="The operator allows more with OPENLLM_TRUST_REQUEST_CHAT_TEMPLATE=true.",
+            param=path,
+        )
+    return kwargs
 
 
 def _message(fields: Fields) -> Message:
-    role = required(fields, "role", fields.choice("role", *ROLES))
-    content = _content(fields)
+    """One message. What a model and its client once said is not judged where fields are read
+    leniently: it is the template's to take or to leave.
+    """
+    said = required(fields, "role", fields.choice("role", *ROLES))
+    role = ROLES[said]
+    reasoning: list[str] = []
+    content = _content(fields, reasoning, anything=role == "tool" and not fields.strict)
     name = fields.text("name", longest=256)
-    calls = _tool_calls(fields) if role == "assistant" else None
-    call_id = fields.text("tool_call_id", longest=256) if role == "tool" else None
+    calls = call_id = None
     if role == "assistant":  # what a client got from an answer, sent back as it is
+        calls = _tool_calls(fields)
         fields.ignore("refusal", "annotations")
-        fields.refuse("audio", "Send text.")
-        fields.refuse("function_call", "Use tool_calls.")
-    if content is None and not calls:
+        fields.pass_over("audio", "Send text.")
+        reasoning[:0] = _earlier_reasoning(fields)
+    if said == "tool":
+        call_id = fields.text("tool_call_id", longest=256)
+    if content is None and not calls and fields.strict:
         fields.bad("content", "is required")
     fields.close()
-    # Templates know "system"; "developer" is a later name for it.
-    return Message("system" if role == "developer" else role, content or "", name, calls, call_id)
+    if content is None and not calls:
+        content = ""
+    return Message(role, content, name, calls, call_id, "\n".join(reasoning) or None)
 
 
-def _content(fields: Fields) -> str | None:
-    """A text, or text parts joined by line breaks."""
+def _earlier_reasoning(fields: Fields) -> list[str]:
+    """The thought of an earlier turn, which clients send back under several names, some under all
+    of them.
+    """
+    for name in REASONING_NAMES:
+        value = fields.raw(name)
+        if value and isinstance(value, str):
+            fields.ignore(*REASONING_NAMES, "thinking_blocks")
+            return [value]
+    return []
+
+
+def _content(fields: Fields, reasoning: list[str], *, anything: bool) -> str | None:
+    """A text, or text parts joined by line breaks; parts of a thought are added to `reasoning`.
+
+    `anything`: other JSON is taken too, as its text.
+    """
     value = fields.raw("content")
     if value is None:
         return None
@@ -68,83 +111,81 @@ def _content(fields: Fields) -> str | None:
         fields.check_text("content", value)
         return value
     if not isinstance(value, list):
+        if anything:
+            return msgspec.json.encode(value).decode()
         fields.bad("content", f"must be a string or an array of text parts, not {kind_of(value)}")
     path = fields.path("content")
-    return "\n".join(_part(nested(item, f"{path}[{at}]")) for at, item in enumerate(value))
+    texts: list[str] = []
+    for at, item in enumerate(value):
+        if isinstance(item, str) and not fields.strict:
+            texts.append(item)
+        elif anything and not _is_part(item):
+            texts.append(msgspec.json.encode(item).decode())
+        else:
+            _part(fields.entry(item, f"{path}[{at}]"), texts, reasoning)
+    return "\n".join(texts)
 
 
-def _part(fields: Fields) -> str:
-    kind = required(fields, "type", fields.text("type", longest=64))
-    key = text_key(kind, fields.path("type"))
-    text: str = required(fields, key, fields.text(key))
+def _is_part(item: Any) -> bool:
+    return isinstance(item, dict) and ("type" in item or "text" in item)
+
+
+def _part(fields: Fields, texts: list[str], reasoning: list[str]) -> None:
+    kind = fields.text("type", longest=64)
+    if kind is None and not fields.strict:
+        kind = next(
+            (known for known in ("text", "thinking", "refusal") if fields.said(known)), None
+        )
+    kind = required(fields, "type", kind)
+    if kind in _REASONING_PARTS and not fields.strict:
+        thought = fields.text(_REASONING_PARTS[kind])
+        reasoning += [thought] if thought else []
+        fields.ignore("signature")
+    elif kind == "redacted_thinking" and not fields.strict:
+        fields.ignore("data")  # nobody but its vendor can read it
+    else:
+        key = text_key(kind, fields.path("type"))
+        texts.append(required(fields, key, fields.text(key)))
     fields.ignore("cache_control", "annotations", "logprobs")
     fields.close()
-    return text
 
 
 def _tool_calls(fields: Fields) -> list[Mapping[str, Any]] | None:
     entries = fields.objects("tool_calls", most=MAX_TOOLS)
-    return [_tool_call(entry) for entry in entries] if entries else None
+    calls = [_tool_call(entry) for entry in entries or ()]
+    earlier = fields.object("function_call")  # what tool_calls was called once
+    if earlier is not None:
+        calls.append({"type": "function", "function": _called(earlier)})
+    return calls or None
 
 
 def _tool_call(fields: Fields) -> Mapping[str, Any]:
     fields.choice("type", "function")
     fields.ignore("index")
-    call_id = required(fields, "id", fields.text("id", longest=256))
-    function = required(fields, "function", fields.object("function"))
-    name = _tool_name(function)
+    call_id = fields.text("id", longest=256)
+    if fields.strict:
+        required(fields, "id", call_id)
+    function = _called(required(fields, "function", fields.object("function")))
+    fields.close()
+    call = {"type": "function", "function": function}
+    return call if call_id is None else {"id": call_id, **call}
+
+
+def _called(function: Fields) -> Mapping[str, Any]:
+    """The name and arguments of a call: arguments as an object where they are one, else as the text
+    that they are.
+    """
+    name = tool_name(function) if function.strict else function.text("name") or ""
     arguments = function.raw("arguments")
     function.close()
-    fields.close()
-    if isinstance(arguments, str):  # clients send them as text, templates want the object
+    if isinstance(arguments, str):
         try:
-            arguments = msgspec.json.decode(arguments or "{}")
+            parsed = msgspec.json.decode(arguments or "{}")
         except (msgspec.MsgspecError, RecursionError):
-            function.bad("arguments", "must be JSON")
-    return {
-        "id": call_id,
-        "type": "function",
-        "function": {"name": name, "arguments": arguments or {}},
-    }
-
-
-def _tool_name(function: Fields) -> str:
-    name: str = required(function, "name", function.text("name"))
-    if not _TOOL_NAME.fullmatch(name):
-        function.bad("name", "must be 1 to 128 letters, digits, or one of _ . : -")
-    return name
-
-
-def _tools(fields: Fields) -> tuple[Mapping[str, Any], ...]:
-    """The tools that the template shows; none of them when the model must not call any."""
-    tools = [_tool(entry) for entry in fields.objects("tools", most=MAX_TOOLS) or ()]
-    fields.flag("parallel_tool_calls")
-    choice = fields.raw("tool_choice")
-    if choice not in (None, "none", "auto"):
-        path = fields.path("tool_choice")
-        raise UnsupportedFeature(
-            f"{path} must be none or auto here.",
-            hint=f"Constrain the answer with {field('structure')}.",
-            param=path,
-        )
-    if choice == "auto" and not tools:
-        fields.bad("tool_choice", "needs tools")
-    return () if choice == "none" else tuple(tools)
-
-
-def _tool(fields: Fields) -> Mapping[str, Any]:
-    kind = required(fields, "type", fields.text("type", longest=64))
-    if kind != "function":
-        path = fields.path("type")
-        raise UnsupportedFeature(f"{path}: only function tools are supported.", param=path)
-    function = required(fields, "function", fields.object("function"))
-    tool: dict[str, Any] = {"name": _tool_name(function)}
-    tool["description"] = function.text("description")
-    tool["parameters"] = function.mapping("parameters")
-    function.refuse("strict", f"Constrain the answer with {field('structure')}.", False)
-    function.close()
-    fields.close()
-    return {
-        "type": "function",
-        "function": {key: value for key, value in tool.items() if value is not None},
-    }
+            if function.strict:
+                function.bad("arguments", "must be JSON")
+            parsed = None
+        arguments = parsed if isinstance(parsed, dict) else arguments
+    elif arguments is not None and not isinstance(arguments, dict):
+        arguments = msgspec.json.encode(arguments).decode()
+    return {"name": name, "arguments": {} if arguments is None else arguments}

@@ -1,5 +1,5 @@
-"""A JSON object read field by field: each value typed and bounded, what nobody asked for refused by
-name.
+"""A JSON object read field by field: each value typed and bounded, what nobody asked for refused,
+or noted, by name.
 """
 
 from __future__ import annotations
@@ -92,16 +92,27 @@ class Written(str):
 
 
 class Fields:
-    """The fields of one JSON object. Every reader takes its field out; `close` refuses those that
+    """The fields of one JSON object. Every reader takes its field out; `close` sees to those that
     are left.
 
-    null counts as "not said". All errors are InvalidRequest and name the field as `prefix.name`.
+    With `ignored` the object is read leniently: what is left is noted there by its full name, a
+    whole number may be written as 1.0, and NUL is a character of a text. Without, all that is
+    refused. null counts as "not said". All errors are InvalidRequest and name the field as
+    `prefix.name`.
     """
 
-    def __init__(self, data: Mapping[str, Any], prefix: str = "") -> None:
+    def __init__(
+        self, data: Mapping[str, Any], prefix: str = "", ignored: list[str] | None = None
+    ) -> None:
         self._data = dict(data)
         self._prefix = prefix
+        self._ignored = ignored
         self._known: list[str] = []
+
+    @property
+    def strict(self) -> bool:
+        """Whether what cannot be honoured is refused, also where it changes no answer."""
+        return self._ignored is None
 
     def path(self, name: str) -> Written:
         """The field's full name."""
@@ -128,20 +139,22 @@ class Fields:
 
     def _typed(self, name: str, *kinds: type) -> Any:
         value = self.raw(name)
+        if kinds == (int,):
+            value = self.whole(value)
         if value is not None and type(value) not in kinds:
             self.bad(name, f"must be {_KINDS[kinds[0]]}, not {kind_of(value)}")
         return value
 
     def text(self, name: str, *, longest: int | None = None) -> str | None:
-        """A string without NUL characters, of at most `longest` characters."""
+        """A string of at most `longest` characters."""
         value = self._typed(name, str)
         if value is not None:
             self.check_text(name, value, longest)
         return value  # type: ignore[no-any-return]  # _typed has checked it
 
     def check_text(self, name: str, value: str, longest: int | None = None) -> None:
-        """Refuse NUL characters and texts longer than `longest`."""
-        if "\0" in value:
+        """Refuse texts longer than `longest`; NUL characters where fields are read strictly."""
+        if self.strict and "\0" in value:
             self.bad(name, "must not contain NUL characters")
         if longest is not None and len(value) > longest:
             self.bad(name, f"has {len(value)} characters; at most {longest} are allowed")
@@ -152,11 +165,16 @@ class Fields:
         return default if value is None else bool(value)
 
     def integer(self, name: str, low: int, high: int) -> int | None:
-        """A whole number in [low, high]; true and 1.0 are not whole numbers."""
+        """A whole number in [low, high]; true is none, and 1.0 only where read leniently."""
         value = self._typed(name, int)
         if value is not None and not low <= value <= high:
             self.bad(name, f"must be between {low} and {high}, not {shown(value)}")
         return value  # type: ignore[no-any-return]  # _typed has checked it
+
+    def whole(self, value: Any) -> Any:
+        """`value`; where fields are read leniently, 1 for 1.0."""
+        lenient = not self.strict and type(value) is float and value.is_integer()
+        return int(value) if lenient else value
 
     def mapping(self, name: str, *, most: int | None = None) -> dict[str, Any] | None:
         """An object with at most `most` keys."""
@@ -201,14 +219,27 @@ class Fields:
     def object(self, name: str) -> Fields | None:
         """A nested object to be read (and closed) the same way."""
         value = self.mapping(name)
-        return None if value is None else Fields(value, self.path(name))
+        return None if value is None else Fields(value, self.path(name), self._ignored)
 
     def objects(self, name: str, *, most: int) -> list[Fields] | None:
         """An array of at most `most` objects, each to be read (and closed) the same way."""
         entries = self.items(name, most=most)
         if entries is None:
             return None
-        return [nested(item, f"{self.path(name)}[{at}]") for at, item in enumerate(entries)]
+        return [self.entry(item, f"{self.path(name)}[{at}]") for at, item in enumerate(entries)]
+
+    def entry(self, value: Any, path: str) -> Fields:
+        """An entry of an array, called `path`, which must be an object."""
+        if type(value) is not dict:
+            raise InvalidRequest(
+                f"{path} must be an object, not {kind_of(value)}.", param=Written(path)
+            )
+        return Fields(value, path, self._ignored)
+
+    def note(self, name: str) -> None:
+        """Note that the field has been read and is not acted on."""
+        if self._ignored is not None:
+            self._ignored.append(self.path(name))
 
     def ignore(self, *names: str) -> None:
         """Take out fields that do not change the answer."""
@@ -225,8 +256,23 @@ class Fields:
             path = self.path(name)
             raise UnsupportedFeature(f"{path} is not supported.", hint=hint, param=path)
 
+    def pass_over(self, name: str, hint: str, *harmless: Any) -> None:
+        """As `refuse`, for a field without which the answer is as good: it is noted where fields
+        are read leniently.
+        """
+        if self._ignored is None:
+            self.refuse(name, hint, *harmless)
+            return
+        value = self.raw(name)
+        if value is not None and not any(value == item for item in harmless):
+            self.note(name)
+
     def close(self) -> None:
-        """Refuse the fields that no reader has asked for, naming near misses."""
+        """Note the fields that no reader has asked for; or refuse them, naming near misses."""
+        if self._ignored is not None:
+            left = [name for name, value in self._data.items() if value is not None]
+            self._ignored += map(self.path, left)
+            return
         for name in self._data:
             path = shown(self.path(name))
             raise InvalidRequest(
@@ -235,15 +281,6 @@ class Fields:
                 param=Written(self.path(name)[:64]),
                 code="unknown_field",
             )
-
-
-def nested(value: Any, path: str) -> Fields:
-    """An entry of an array, which must be an object. Errors: InvalidRequest."""
-    if type(value) is not dict:
-        raise InvalidRequest(
-            f"{path} must be an object, not {kind_of(value)}.", param=Written(path)
-        )
-    return Fields(value, path)
 
 
 def required(fields: Fields, name: str, value: Any) -> Any:

@@ -17,6 +17,8 @@ def read_structure(fields: Fields, form: str, direct: str) -> Structure | None:
     """The structure in field `form` (an object with a type) or in field `direct` (an object with
     the structure itself). Errors: InvalidRequest, UnsupportedFeature.
     """
+    for kind in ("json", "regex", "choice", "grammar", "json_object"):
+        fields.refuse(f"guided_{kind}", f"Use {fields.path(direct)}.{kind}.")
     found = [
         structure
         for structure in (_typed(fields, form), _direct(fields, direct))
@@ -59,8 +61,8 @@ def _direct(fields: Fields, name: str) -> Structure | None:
     found = [structure for read in _KINDS for structure in [read(wanted)] if structure is not None]
     wanted.refuse("structural_tag", "Use json, json_object, regex, choice or grammar.")
     for option in ("disable_any_whitespace", "disable_additional_properties", "disable_fallback"):
-        wanted.refuse(option, "The engine decides this.", False)
-    wanted.refuse("whitespace_pattern", "The engine decides this.")
+        wanted.pass_over(option, "The engine decides this.", False)
+    wanted.pass_over("whitespace_pattern", "The engine decides this.")
     wanted.close()
     if len(found) != 1:
         fields.bad(name, "must have exactly one of json, json_object, regex, choice and grammar")

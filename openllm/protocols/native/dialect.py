@@ -15,6 +15,7 @@ class Native(Dialect):
     fields: Mapping[str, str] = {
         "adapter": "adapter_name",
         "include_stop": "include_stop_str_in_output",
+        "strict": "tools[].function.strict",
         "structure": "response_format",
         "template_kwargs": "chat_template_kwargs",
     }

@@ -59,7 +59,9 @@ class NativeWire:
 
 
 def _usage(usage: Usage) -> dict[str, int]:
-    return {**attrs.asdict(usage), "total_tokens": usage.total_tokens}
+    counts = attrs.asdict(usage)
+    del counts["reasoning_tokens"]  # these answers are texts, and not read for thoughts
+    return {**counts, "total_tokens": usage.total_tokens}
 
 
 def _rest(item: TextDelta | CompletionOutput) -> dict[str, Any]:

@@ -21,18 +21,20 @@ from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
-from openllm.protocols.openai.messages import read_conversation
+from openllm.protocols.openai.messages import note_effort, read_conversation, with_effort
 from openllm.protocols.openai.params import (
     StreamOptions,
     ignore_harmless,
     read_sampling,
     read_stream,
 )
+from openllm.protocols.openai.parts import delta_of, has_calls, message
 from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
 from openllm.types import (
     CompletionOutput,
     Conversation,
     GenerationOutput,
+    Text,
     TextDelta,
     Usage,
 )
@@ -57,15 +59,18 @@ class ChatRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def chat(exchange: Exchange) -> None:
-        request = read_chat(await exchange.fields(), settings)
+        fields = await exchange.fields()
+        request = read_chat(fields, settings)
         exchange.dialect = request.dialect
         target = catalog.running(request.model, "generate")
+        note_effort(fields, request.conversation, target)
         work = Work(
             target,
             [request.conversation],
             request.overrides,
             request.stream.stream,
             add_special_tokens=False,
+            reading=None,
         )
         await respond(exchange, work, ChatWire(request, target, exchange.created))
 
@@ -79,7 +84,7 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     model = fields.text("model")
     overrides = read_sampling(fields, settings)
     stream = read_stream(fields)
-    conversation = read_conversation(fields, settings)
+    conversation = with_effort(fields, read_conversation(fields, settings))
     limit = add_limit(fields, "max_completion_tokens", overrides)
     if overrides.get("max_tokens") == 0:
         fields.bad("max_tokens", "must be at least 1")
@@ -107,8 +112,7 @@ def _refuse_others(fields: Fields) -> None:
     fields.refuse("modalities", "This server answers with text only.", ["text"])
     fields.refuse("audio", "This server answers with text only.")
     fields.refuse("web_search_options", "This server has no search.")
-    fields.refuse("reasoning_effort", "Say it in a message.", "none")
-    fields.refuse("verbosity", "Say it in a message.", "medium")
+    fields.pass_over("verbosity", "Say it in a message.", "medium")
     fields.refuse("moderation", "This server has no moderation.")
 
 
@@ -122,6 +126,7 @@ class ChatWire:
         top = request.top_logprobs
         self._logprobs = None if top is None else ChatLogprobs(llm.token_table, top)
         self._usage = request.stream.include_usage
+        self._called: set[int] = set()  # choices that have called a tool
         self._head = head("chatcmpl", "chat.completion", target, created)
         if request.stream.stream:
             self._cut_frames(request.overrides.get("n", 1))
@@ -146,7 +151,7 @@ class ChatWire:
         return self._roles
 
     def delta(self, delta: TextDelta) -> bytes:
-        if delta.finish_reason is None and self._logprobs is None:
+        if delta.finish_reason is None and self._logprobs is None and not delta.parts:
             return (
                 self._texts[delta.index] + _encode(delta.text) + self._after_text
                 if delta.text
@@ -158,11 +163,18 @@ class ChatWire:
             if self._logprobs is None or not delta.logprobs
             else self._logprobs.encode(delta.logprobs)
         )
-        if delta.text or logprobs:
+        if delta.parts or delta.text or logprobs:
             tail = b'},"logprobs":' + _encode(logprobs) + b',"finish_reason":null}]' + self._end
-            frames = self._texts[delta.index] + _encode(delta.text) + tail
+            first, *others = delta.parts or (Text(delta.text),)
+            frames = self._starts[delta.index] + delta_of(first) + tail
+            frames += b"".join(
+                self._starts[delta.index] + delta_of(part) + self._after_text for part in others
+            )
+            if has_calls(delta.parts):
+                self._called.add(delta.index)
         if delta.finish_reason is not None:
-            last = b'{},"logprobs":null,' + _encode(ending(delta))[1:] + b"]" + self._end
+            end = ending(delta, called=delta.index in self._called)
+            last = b'{},"logprobs":null,' + _encode(end)[1:] + b"]" + self._end
             frames += self._starts[delta.index] + last
         return frames
 
@@ -185,7 +197,7 @@ class ChatWire:
     def _choice(self, choice: CompletionOutput) -> dict[str, Any]:
         return {
             "index": choice.index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
+            "message": message(choice),
             "logprobs": None if self._logprobs is None else self._logprobs.encode(choice.logprobs),
-            **ending(choice),
+            **ending(choice, called=has_calls(choice.parts)),
         }

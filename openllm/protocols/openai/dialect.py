@@ -16,6 +16,7 @@ class OpenAI(Dialect):
     fields: Mapping[str, str] = {
         "adapter": "model",
         "include_stop": "include_stop_str_in_output",
+        "strict": "tools[].function.strict",
         "structure": "response_format",
         "template_kwargs": "chat_template_kwargs",
     }

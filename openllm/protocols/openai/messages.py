@@ -4,10 +4,16 @@ behind.
 
 from __future__ import annotations
 
+import attrs
+
 from openllm.config.settings import Settings
 from openllm.http.body import conversation
 from openllm.http.body.fields import Fields
+from openllm.http.catalog import Target
 from openllm.types import Conversation
+
+EFFORT = "reasoning_effort"
+NO_EFFORT = "none"
 
 
 def read_conversation(fields: Fields, settings: Settings) -> Conversation:
@@ -16,3 +22,24 @@ def read_conversation(fields: Fields, settings: Settings) -> Conversation:
     for name in ("functions", "function_call"):
         fields.refuse(name, "Use tools and tool_choice.", "none", [])
     return found
+
+
+def with_effort(fields: Fields, found: Conversation) -> Conversation:
+    """`reasoning_effort` as the template's argument of that name; "none" also as that by which many
+    templates leave the thought out. What `chat_template_kwargs` says goes first.
+    """
+    effort = fields.text(EFFORT, longest=32)
+    if effort is None:
+        return found
+    said: dict[str, object] = {EFFORT: effort}
+    if effort == NO_EFFORT:
+        said["enable_thinking"] = False
+    return attrs.evolve(found, template_kwargs={**said, **found.template_kwargs})
+
+
+def note_effort(fields: Fields, found: Conversation, target: Target) -> None:
+    """Note a `reasoning_effort` that the model's template does not ask for."""
+    if found.template_kwargs.get(EFFORT) in (None, NO_EFFORT):
+        return
+    if EFFORT not in target.llm.renderer.source(tools=bool(found.tools)):
+        fields.note(EFFORT)

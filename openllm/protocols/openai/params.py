@@ -50,11 +50,11 @@ def read_stream(fields: Fields) -> StreamOptions:
     options = fields.object("stream_options")
     if options is None:
         return StreamOptions(stream)
-    if not stream:
+    if not stream and fields.strict:
         fields.bad("stream_options", "needs stream to be true")
     usage = options.flag("include_usage")
     options.ignore("include_obfuscation")
-    options.refuse(
+    options.pass_over(
         "continuous_usage_stats", "Usage comes with the last chunk; set include_usage.", False
     )
     options.close()

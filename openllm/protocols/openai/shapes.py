@@ -32,18 +32,24 @@ def last_frame(usage: Usage) -> bytes:
 
 def usage_object(usage: Usage) -> dict[str, Any]:
     """`usage` in OpenAI's shape."""
-    return {
+    counts: dict[str, Any] = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
+    if usage.reasoning_tokens:
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return counts
 
 
-def ending(choice: TextDelta | CompletionOutput) -> dict[str, Any]:
+def ending(choice: TextDelta | CompletionOutput, *, called: bool = False) -> dict[str, Any]:
     """finish_reason, and vLLM's stop_reason where a stop string or token of the request ended the
-    choice.
+    choice; `called`: the choice has called a tool.
     """
+    reason: str | None = choice.finish_reason
+    if called and reason == "stop":
+        reason = "tool_calls"
     if choice.stop_reason is None:
-        return {"finish_reason": choice.finish_reason}
-    return {"finish_reason": choice.finish_reason, "stop_reason": choice.stop_reason}
+        return {"finish_reason": reason}
+    return {"finish_reason": reason, "stop_reason": choice.stop_reason}

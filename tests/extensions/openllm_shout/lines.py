@@ -8,6 +8,8 @@ from openllm.types import Part
 class LineParser:
     """Tells each line when it has ended; `prompt_end` does not matter."""
 
+    thinking = False  # nothing of a line is known before it has ended
+
     def __init__(self, prompt_end: str) -> None:
         self._line = ""
 

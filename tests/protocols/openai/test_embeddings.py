@@ -79,8 +79,8 @@ def test_token_ids_are_inputs_too(client: httpx.Client) -> None:
         ({"input": "a " * 600}, "input"),
     ],
 )
-def test_bad_input_is_named(client: httpx.Client, body: dict[str, Any], param: str) -> None:
-    answer = client.post(PATH, json=body)
+def test_bad_input_is_named(strict_client: httpx.Client, body: dict[str, Any], param: str) -> None:
+    answer = strict_client.post(PATH, json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
 

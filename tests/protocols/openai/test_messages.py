@@ -48,7 +48,7 @@ def test_arguments_of_calls_reach_the_template_as_objects() -> None:
         {"role": "tool", "tool_call_id": "c1", "content": "x"},
     ]
     _, assistant, tool = read({"messages": messages}).messages
-    assert assistant.content == ""
+    assert assistant.content is None  # the template decides what it makes of that
     assert assistant.tool_calls is not None
     assert assistant.tool_calls[0]["function"] == {"name": "look", "arguments": {"at": [1, 2]}}
     assert (tool.content, tool.tool_call_id) == ("x", "c1")
@@ -83,10 +83,15 @@ def test_continuing_a_message_needs_no_second_switch() -> None:
     assert (found.continue_final_message, found.add_generation_prompt) == (True, False)
 
 
-def test_arguments_of_the_template_need_the_operators_leave() -> None:
-    body = {"chat_template_kwargs": {"enable_thinking": False}}
+def test_other_arguments_of_the_template_need_the_operators_leave() -> None:
+    body = {"chat_template_kwargs": {"documents": [{"text": "a"}]}}
     with pytest.raises(UnsupportedFeature, match="OPENLLM_TRUST_REQUEST_CHAT_TEMPLATE"):
         read(body)
     assert read(body, trust_request_chat_template=True).template_kwargs == {
-        "enable_thinking": False
+        "documents": [{"text": "a"}]
     }
+
+
+def test_scalar_arguments_of_the_template_need_no_leave() -> None:
+    body = {"chat_template_kwargs": {"enable_thinking": False, "level": 2, "style": None}}
+    assert read(body).template_kwargs == {"enable_thinking": False, "level": 2}

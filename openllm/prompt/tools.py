@@ -1,0 +1,100 @@
+"""Tools for a model whose chat template shows none: told in a system message, calls and results as
+text in Hermes' format.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from openllm.errors import UnsupportedFeature
+from openllm.prompt.expectations import Expectations
+from openllm.prompt.messages import content_text
+from openllm.types import Conversation, Message
+
+FORMAT = "hermes"  # the tool format that the block asks for
+_BLOCK = """\
+You may call functions to help with the user's request. These are the functions, one a line, as \
+JSON:
+<tools>
+{tools}
+</tools>
+To call a function, answer with a JSON object that has its name and its arguments, between these \
+marks; several calls are written one after the other:
+<tool_call>
+{{"name": "the function's name", "arguments": {{"an argument's name": "its value"}}}}
+</tool_call>"""
+
+
+def told(conversation: Conversation, expects: Expectations) -> Conversation:
+    """The same conversation for a template that `expects` no tools: nothing in it but texts.
+
+    Tools stand in a system message; or in the first message, where the template refuses those.
+    Errors: UnsupportedFeature where an unfinished call is to be continued.
+    """
+    messages = _as_texts(conversation.messages)
+    if conversation.continue_final_message and conversation.messages[-1].tool_calls:
+        raise UnsupportedFeature(
+            "A message that calls tools cannot be continued with this model's chat template.",
+            param="continue_final_message",
+        )
+    if conversation.tools:
+        messages = _with_block(messages, block(conversation.tools), expects.system)
+    return attrs.evolve(conversation, messages=tuple(messages), tools=())
+
+
+def block(tools: Iterable[Mapping[str, Any]]) -> str:
+    """What a model is told of its tools."""
+    return _BLOCK.format(tools="\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools))
+
+
+def _with_block(messages: list[Message], text: str, takes_system: bool) -> list[Message]:
+    first = messages[0]
+    if first.role == "system" or not takes_system:
+        own = content_text(first)
+        texts = (own, text) if first.role == "system" else (text, own)
+        content = "\n\n".join(part for part in texts if part)
+        return [attrs.evolve(first, content=content), *messages[1:]]
+    return [Message("system", text), *messages]
+
+
+def _as_texts(messages: Sequence[Message]) -> list[Message]:
+    """Calls and their results as texts; results that follow each other in one message."""
+    found: list[Message] = []
+    after_result = False
+    for message in messages:
+        is_result = message.role in ("tool", "function")
+        text = _result(message) if is_result else _with_calls(message)
+        if is_result and after_result:
+            found[-1] = attrs.evolve(found[-1], content=f"{found[-1].content}\n{text}")
+        elif is_result:
+            found.append(Message("user", text))
+        elif message.tool_calls:
+            found.append(attrs.evolve(message, content=text, tool_calls=None))
+        else:
+            found.append(message)
+        after_result = is_result
+    return found
+
+
+def _result(message: Message) -> str:
+    return f"<tool_response>\n{content_text(message)}\n</tool_response>"
+
+
+def _with_calls(message: Message) -> str:
+    calls = [_call(call.get("function") or {}) for call in message.tool_calls or ()]
+    return "\n".join(text for text in (content_text(message), *calls) if text)
+
+
+def _call(function: Mapping[str, Any]) -> str:
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        # a model's broken call is shown as it was
+        with contextlib.suppress(ValueError, RecursionError):
+            arguments = json.loads(arguments or "{}")
+    call = {"name": function.get("name"), "arguments": arguments}
+    return f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>"
