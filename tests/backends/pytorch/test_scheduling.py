@@ -79,7 +79,7 @@ async def test_the_youngest_gives_way_when_memory_is_short(
 
 
 async def test_memory_too_small_for_the_context_is_refused(llama: Path) -> None:
-    with pytest.raises(ConfigurationError, match="KV cache"):
+    with pytest.raises(ConfigurationError, match="for its keys and values"):
         async with started(llama, kv_cache_memory=100 * TOKEN_BYTES, max_model_len=400):
             pass
     async with started(llama, kv_cache_memory=400 * TOKEN_BYTES) as backend:

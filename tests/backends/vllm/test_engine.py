@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -81,11 +82,12 @@ def tokens(found: list[TokenDelta], index: int = 0) -> list[int]:
 
 
 def engine_processes() -> set[int]:
-    return {
-        p.pid
-        for p in psutil.Process().children(recursive=True)
-        if "EngineCore" in " ".join(p.cmdline())
-    }
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended; a zombie is one of these
+            if "EngineCore" in " ".join(process.cmdline()):
+                found.add(process.pid)
+    return found
 
 
 async def idle(engine: Any) -> bool:

@@ -240,7 +240,7 @@ def test_bad_input_is_one_line_before_weights_are_read(
         "openllm.backends.vllm.launch._start", lambda *args: pytest.fail("the engine was started")
     )
     with pytest.raises(ConfigurationError) as caught:
-        launch(LLMSpec(model_id=str(weights), **fields), weights, StatsBoard())
+        launch(LLMSpec(model_id=str(weights), **fields), weights, Settings(), StatsBoard())
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -270,7 +270,7 @@ def test_a_broken_config_is_one_line_and_vllm_adds_none(
     (model / "config.json").write_text(text.replace(old, new))
     capfd.readouterr()
     with pytest.raises((ConfigurationError, WeightsError)) as caught:
-        launch(LLMSpec(model_id=str(model)), model, StatsBoard())
+        launch(LLMSpec(model_id=str(model)), model, Settings(), StatsBoard())
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -309,11 +309,11 @@ def test_a_model_vllm_does_not_have_is_sent_to_pytorch(
     with pytest.raises(
         ConfigurationError, match=r"does not support NobodyKnowsForCausalLM.*backend=pytorch"
     ):
-        launch(LLMSpec(model_id=str(model)), model, StatsBoard())
+        launch(LLMSpec(model_id=str(model)), model, Settings(), StatsBoard())
 
 
 def test_the_room_of_the_default_configuration_is_enough(weights: Path) -> None:
-    _check_room(ours(weights), weights)
+    _check_room(ours(weights), weights, None)
 
 
 def test_a_script_without_a_guard_is_told(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ async def test_a_token_between_processes_costs_the_same_at_any_prompt(
     assert len(long) == len(short) > 30
     assert json.loads(first)["prompt_token_ids"] == [9] * 1500
     assert max(map(len, long)) <= max(map(len, short)) + len("1500") - len("10")
-    assert max(map(len, long)) < 320  # characters, all of them ASCII
+    assert max(map(len, long)) < 400  # characters, all of them ASCII
     runner.destroy()
 
 
