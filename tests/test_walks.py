@@ -154,8 +154,9 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     found = Checkout(place, free_port())
     yield found
     for server in found.servers:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(START_WAIT)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(START_WAIT)
 
 
 def test_there_is_a_walk_for_what_is_added_most() -> None:
@@ -167,6 +168,10 @@ def test_there_is_a_walk_for_what_is_added_most() -> None:
 @pytest.mark.parametrize("kind", WALKS)
 def test_the_walk_leads_where_it_says(kind: str, checkout: Checkout) -> None:
     checkout.follow(WALKS[kind])
+    files = [step["path"] for step in STEP.finditer(WALKS[kind]) if step["kind"] == "python"]
+    options = f"--config pyproject.toml --no-cache {' '.join(files)}"
+    checkout.run(f"ruff check {options}", "All checks passed!\n")
+    checkout.run(f"ruff format --check {options}", "... already formatted\n")
 
 
 def test_what_is_printed_is_compared() -> None:
