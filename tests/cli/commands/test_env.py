@@ -10,7 +10,7 @@ import pytest
 
 import openllm
 from openllm.backends import select
-from openllm.config.settings import all_variables
+from openllm.config.settings import Settings, all_variables
 from openllm.config.spec import LLMSpec
 from openllm.errors import option
 from tests.cli.conftest import Run
@@ -38,7 +38,7 @@ def test_env_as_json_has_every_variable(run: Run) -> None:
 def test_env_says_what_keeps_a_backend_from_running_in_flags(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def obstacle(spec: LLMSpec, name: str) -> str | None:
+    def obstacle(spec: LLMSpec, name: str, settings: Settings) -> str | None:
         return f"Give {option('device', 'cpu')}." if name == "vllm" else None
 
     monkeypatch.setattr(select, "obstacle", obstacle)
