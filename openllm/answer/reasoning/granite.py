@@ -1,6 +1,4 @@
-"""Granite's thoughts: `<think>...</think>` and the answer in `<response>...</response>`, or, in
-3.2, `Here is my thought process:` and `Here is my response:`.
-"""
+"""Granite's thoughts, between `<think>` and `</think>` or, in 3.2, after plain words."""
 
 from __future__ import annotations
 

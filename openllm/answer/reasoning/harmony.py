@@ -1,4 +1,7 @@
-"""gpt-oss's thoughts: messages in harmony's channel `analysis`. The parser reads the calls, too."""
+"""gpt-oss's thoughts: messages in harmony's channel `analysis`.
+
+The parser reads the calls, too.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Kimi's thoughts: `<think>...</think>` (K2), `◁think▷...◁/think▷` (k1.5 and VL). K2 goes over to
-its calls without a closing mark.
+"""Kimi's thoughts: `<think>...</think>` (K2), `◁think▷...◁/think▷` (k1.5 and VL).
+
+K2 goes over to its calls without a closing mark.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Qwen3-Coder's format: `<function=f>` in `<tool_call>`, and in it each argument bare, on lines of
-its own, in `<parameter=x>`. Nemotron 3 and Granite 4.2 have it too.
+its own, in `<parameter=x>`.
+
+Nemotron 3 and Granite 4.2 have it too.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from openllm.types import Part
 class LineParser:
     """Tells each line when it has ended; `prompt_end` does not matter."""
 
+    markers = ()
     thinking = False  # nothing of a line is known before it has ended
 
-    def __init__(self, prompt_end: str) -> None:
+    def __init__(self, prompt_end: str, tools: object = ()) -> None:
         self._line = ""
 
     def feed(self, text: str) -> Sequence[Part]:

@@ -2,6 +2,7 @@
 
 from openllm_shout.lines import LineParser
 
+from openllm.answer.formats import ReasoningFormat
 from openllm.types import Part, Reasoning, Text
 
 
@@ -11,4 +12,6 @@ class MutterParser(LineParser):
         return Reasoning(line.strip("()\n")) if muttered else Text(line)
 
 
-PARSER = MutterParser
+FORMAT = ReasoningFormat(
+    parser=MutterParser, opening="(", closing=")\n", mark=")\n", begun=lambda prompt_end: False
+)
