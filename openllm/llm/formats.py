@@ -115,7 +115,7 @@ def _with_own_ids(prompt: Conversation, form: ToolFormat) -> Conversation:
 
 def _require_structures(use: ToolUse, backend: Backend) -> None:
     """Errors: UnsupportedFeature."""
-    param = "tool_choice" if use.required or use.allowed is not None else "strict"
+    param = "tool_use" if use.required or use.allowed is not None else "strict"
     why = None
     if not backend.follows_structures:
         why = f"{backend.facts.title} follows no structure"

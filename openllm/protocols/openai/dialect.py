@@ -18,6 +18,7 @@ class OpenAI(Dialect):
         "include_stop": "include_stop_str_in_output",
         "strict": "tools[].function.strict",
         "structure": "response_format",
+        "tool_use": "tool_choice",
         "template_kwargs": "chat_template_kwargs",
     }
     calls: Mapping[str, str] = {
