@@ -51,7 +51,7 @@ def formats_of(model: Model, *, tools: bool) -> Reading:
     the template shows tools and no format that is known.
     """
     template = model.renderer.source(tools=tools)
-    found = _shown(template, "\n".join(model.token_table.special_tokens))
+    found = _shown(template, tuple(model.token_table.special_tokens))
     family = model.family.tool_format
     if found.tools is None and family in variants("openllm.tools"):
         return attrs.evolve(found, tools=family)
@@ -59,9 +59,8 @@ def formats_of(model: Model, *, tools: bool) -> Reading:
 
 
 @lru_cache(maxsize=64)
-def _shown(template: str, special_tokens: str) -> Reading:
-    marks = f"{template}\n{special_tokens}"
-    return Reading(shown_by("reasoning", marks), shown_by("tools", marks))
+def _shown(template: str, tokens: tuple[str, ...]) -> Reading:
+    return Reading(shown_by("reasoning", template, tokens), shown_by("tools", template, tokens))
 
 
 def in_own_formats(model: Model, backend: Backend, request: GenerationRequest) -> GenerationRequest:

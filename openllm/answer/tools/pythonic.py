@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from openllm.answer.calls import CallReader, NoCall
 from openllm.answer.formats import Call, Tool, ToolFormat
-from openllm.answer.grammar import Rules, either, literal, repeated, sequence
+from openllm.answer.grammar import Rules, between_times, either, literal, repeated, sequence
 from openllm.answer.json_call import Value
 from openllm.answer.literals import Values
 from openllm.answer.reader import Wait, Words
@@ -21,6 +21,7 @@ from openllm.answer.reader import Wait, Words
 START, END = "<|python_start|>", "<|python_end|>"
 _END = Words(END)
 _LONGEST = 250_000  # characters of one call
+_LETTER = r"""[^Q\\\n\r] | [\\] [\\nrt'"]"""  # in a text with quotes Q
 _JSON_NAMES = {"true": True, "false": False, "null": None}
 
 
@@ -107,14 +108,12 @@ class _Python:
     def written(self, value: object) -> str:
         return repr(value)
 
-    def text(self, rules: Rules) -> str:
-        if not rules.has("python_text"):
-            quoted = (
-                sequence(literal(quote), rf"([^\\{quote}\n\r] | [\\] [\\nrt'\"])*", literal(quote))
-                for quote in "\"'"
-            )
-            rules.define("python_text", either(quoted))
-        return "python_text"
+    def text(self, rules: Rules, least: int, most: int | None) -> str:
+        times = between_times(least, most)
+        return either(
+            sequence(literal(quote), f"({_LETTER.replace('Q', quote)}){times}", literal(quote))
+            for quote in "\"'"
+        )
 
     def key(self, name: str) -> str:
         return f"{name!r}: "
@@ -125,8 +124,8 @@ def write(calls: Sequence[Call]) -> str:
 
 
 def _written(call: Call) -> str:
-    arguments = json.loads(call.arguments)
-    return f"{call.name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    arguments = (f"{key}={value!r}" for key, value in call.values.items())
+    return f"{call.name}({', '.join(arguments)})"
 
 
 def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:
