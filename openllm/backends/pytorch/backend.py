@@ -14,7 +14,7 @@ import attrs
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.lease import Lease
 from openllm.backends.pytorch.facts import FACTS
-from openllm.backends.pytorch.mounts import BASE, Mounts
+from openllm.backends.pytorch.lora.mounts import BASE, Mounts
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
@@ -22,9 +22,9 @@ from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 if TYPE_CHECKING:
     from openllm.backends.pytorch.engine import Engine
-    from openllm.backends.pytorch.loader import LoadedModel
-    from openllm.backends.pytorch.machine import Machine
+    from openllm.backends.pytorch.loading.loader import LoadedModel
     from openllm.backends.pytorch.sequence import Job
+    from openllm.backends.pytorch.started import Machine
 
 NEEDED = ("torch", "transformers", "numpy")
 INSTALL = "pip install torch transformers accelerate peft xgrammar"
@@ -66,12 +66,12 @@ class PyTorchBackend(Backend):
             self._machine = await asyncio.to_thread(self._assemble)
 
     def _assemble(self) -> Machine:
-        from openllm.backends.pytorch.machine import assemble
+        from openllm.backends.pytorch.started import assemble
 
         return assemble(self.spec, self.weights_dir, self._load())
 
     def _load(self) -> LoadedModel:
-        from openllm.backends.pytorch.loader import load_model
+        from openllm.backends.pytorch.loading.loader import load_model
 
         if self._loaded is None:
             self._loaded = load_model(self.spec, self.weights_dir)
@@ -144,7 +144,7 @@ class PyTorchBackend(Backend):
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         """Errors: WeightsError when the files do not fit the model."""
-        from openllm.backends.pytorch.adapters import load_adapter
+        from openllm.backends.pytorch.lora.adapters import load_adapter
 
         machine = self._running()
         machine.require_engine()

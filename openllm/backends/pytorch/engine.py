@@ -17,11 +17,11 @@ import attrs
 import torch
 
 from openllm.backends.base import EngineStats
-from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.loader import Limits, LoadedModel
+from openllm.backends.pytorch.forward.executor import Runner
+from openllm.backends.pytorch.loading.loader import Limits, LoadedModel
+from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.outbox import Outbox, post_error, telling
-from openllm.backends.pytorch.runner import Runner
-from openllm.backends.pytorch.sampler import Drawn, Sampler
+from openllm.backends.pytorch.sampling.sampler import Drawn, Sampler
 from openllm.backends.pytorch.scheduler import Scheduler
 from openllm.backends.pytorch.sequence import Job, Sequence, expand
 from openllm.backends.pytorch.steps import Outcome, StepComputer

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from openllm.backends.pytorch.loader import Limits
-from openllm.backends.pytorch.runner import Runner
+from openllm.backends.pytorch.forward.executor import Runner
+from openllm.backends.pytorch.loading.loader import Limits
 from openllm.backends.pytorch.sequence import Sequence, Work
 
 LOGITS_AT_ONCE = 256  # prompt positions whose logits are held in memory together

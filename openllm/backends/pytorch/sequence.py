@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from openllm.backends.pytorch.guide import Guide
+from openllm.backends.pytorch.sampling.guide import Guide
 from openllm.types import SamplingParams, Sink, TokenDelta, TokenLogprob, TokenRequest
 
 BASE_ADAPTER = 0  # the key of "no adapter"; mounted ones count from 1

@@ -9,10 +9,10 @@ import logging
 import attrs
 import torch
 
-from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.logprobs import describe
-from openllm.backends.pytorch.runner import Runner
-from openllm.backends.pytorch.sampler import Drawn, Sampler
+from openllm.backends.pytorch.forward.executor import Runner
+from openllm.backends.pytorch.lora.adapters import AdapterBank
+from openllm.backends.pytorch.sampling.logprobs import describe
+from openllm.backends.pytorch.sampling.sampler import Drawn, Sampler
 from openllm.backends.pytorch.sequence import Work
 from openllm.types import TokenLogprob
 

@@ -12,16 +12,16 @@ import attrs
 import torch
 
 from openllm.backends.base import BackendInfo, Embeddings
-from openllm.backends.pytorch.adapters import Adapter, AdapterBank
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
-from openllm.backends.pytorch.fit import choose_runner
-from openllm.backends.pytorch.flat import FlatRunner
-from openllm.backends.pytorch.grammar import GrammarShop
-from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
-from openllm.backends.pytorch.guide import Guide
-from openllm.backends.pytorch.loader import LoadedModel, choose_limits
-from openllm.backends.pytorch.sampler import Sampler
+from openllm.backends.pytorch.forward.fit import choose_runner
+from openllm.backends.pytorch.forward.flat import FlatRunner
+from openllm.backends.pytorch.forward.graphs import CudaRecorder, Recorder
+from openllm.backends.pytorch.loading.loader import LoadedModel, choose_limits
+from openllm.backends.pytorch.lora.adapters import Adapter, AdapterBank
+from openllm.backends.pytorch.sampling.grammar import GrammarShop
+from openllm.backends.pytorch.sampling.guide import Guide
+from openllm.backends.pytorch.sampling.sampler import Sampler
 from openllm.backends.pytorch.threads import prepare_thread
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from openllm.backends.base import join
-from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.flat import FlatRunner, layer_windows, probe_geometry
-from openllm.backends.pytorch.loader import Limits, LoadedModel, choose_limits
-from openllm.backends.pytorch.runner import PrefixCounts, Runner
+from openllm.backends.pytorch.forward.executor import PrefixCounts, Runner
+from openllm.backends.pytorch.forward.flat import FlatRunner, layer_windows, probe_geometry
+from openllm.backends.pytorch.forward.solo import SoloRunner
+from openllm.backends.pytorch.loading.loader import Limits, LoadedModel, choose_limits
+from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.sequence import Job, Sequence, Work
-from openllm.backends.pytorch.solo import SoloRunner
 from openllm.backends.pytorch.steps import STEP_ERRORS
 from openllm.backends.stream import Inbox
 from openllm.config.spec import LLMSpec

@@ -18,9 +18,9 @@ from typing import Any
 import attrs
 import torch
 
-from openllm.backends.pytorch.attention import Decode, Stage
+from openllm.backends.pytorch.forward.attention import Decode, Stage
+from openllm.backends.pytorch.forward.slots import Slab
 from openllm.backends.pytorch.sequence import BASE_ADAPTER, Work
-from openllm.backends.pytorch.slots import Slab
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import attrs
 import numpy as np
 import torch
 
-from openllm.backends.pytorch import logits as maths
-from openllm.backends.pytorch.guide import apply_guides
-from openllm.backends.pytorch.logprobs import describe
+from openllm.backends.pytorch.sampling import logits as maths
+from openllm.backends.pytorch.sampling.guide import apply_guides
+from openllm.backends.pytorch.sampling.logprobs import describe
 from openllm.backends.pytorch.sequence import Sequence
 from openllm.types import SamplingParams, TokenLogprob
 

@@ -12,8 +12,8 @@ import attrs
 import torch
 from safetensors import SafetensorError
 
-from openllm.backends.pytorch.quantization import CONFIG, quantization_config
-from openllm.backends.pytorch.quiet import no_progress_bar
+from openllm.backends.pytorch.loading.quantization import CONFIG, quantization_config
+from openllm.backends.pytorch.loading.quiet import no_progress_bar
 from openllm.config.sizes import write_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import (

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openllm.backends.base import join
+from openllm.backends.pytorch.forward.slots import Geometry, SlotStore, common_prefix, slab_lengths
 from openllm.backends.pytorch.sequence import Job, Sequence
-from openllm.backends.pytorch.slots import Geometry, SlotStore, common_prefix, slab_lengths
 from openllm.backends.stream import Inbox
 from openllm.types import SamplingParams, TokenRequest
 

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import torch
 
-from openllm.backends.pytorch.loader import Limits, LoadedModel
-from openllm.backends.pytorch.runner import PrefixCounts
+from openllm.backends.pytorch.forward.executor import PrefixCounts
+from openllm.backends.pytorch.loading.loader import Limits, LoadedModel
 from openllm.backends.pytorch.sequence import Sequence, Work
 
 

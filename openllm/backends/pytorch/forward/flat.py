@@ -10,12 +10,16 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from openllm.backends.pytorch.attention import AttentionSwitch, Chunk, Decode, SlotCache, Stage
-from openllm.backends.pytorch.graphs import DecodeGraphs, Recorder
-from openllm.backends.pytorch.loader import Limits, LoadedModel
-from openllm.backends.pytorch.runner import PrefixCounts
-from openllm.backends.pytorch.sequence import Sequence, Work
-from openllm.backends.pytorch.slots import (
+from openllm.backends.pytorch.forward.attention import (
+    AttentionSwitch,
+    Chunk,
+    Decode,
+    SlotCache,
+    Stage,
+)
+from openllm.backends.pytorch.forward.executor import PrefixCounts
+from openllm.backends.pytorch.forward.graphs import DecodeGraphs, Recorder
+from openllm.backends.pytorch.forward.slots import (
     Geometry,
     Row,
     Slab,
@@ -23,6 +27,8 @@ from openllm.backends.pytorch.slots import (
     common_prefix,
     slab_lengths,
 )
+from openllm.backends.pytorch.loading.loader import Limits, LoadedModel
+from openllm.backends.pytorch.sequence import Sequence, Work
 
 SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
 HEADROOM = 64  # tokens of answer that a row is placed for at first; moving it later is cheap
