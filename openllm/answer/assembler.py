@@ -10,7 +10,7 @@ import attrs
 
 from openllm.answer.parts import Parser, text_of, together
 from openllm.answer.text import StopMatcher, StreamDecoder
-from openllm.types import Part, SamplingParams, Text, TextDelta, TokenDelta, ToolCall
+from openllm.types import AnswerDelta, Part, SamplingParams, Text, TokenDelta, ToolCall
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @attrs.define(slots=True)
 class ChoiceAssembler:
-    """Turns the `TokenDelta`s of one choice into `TextDelta`s.
+    """Turns the `TokenDelta`s of one choice into `AnswerDelta`s.
 
     Decoded text goes through `reasoning`, where there is one; what that takes for the answer's text
     is looked at for stop strings; what is left goes through `tools`. The `marks` are the special
@@ -53,7 +53,7 @@ class ChoiceAssembler:
         if self.params.stop:
             self._stops = StopMatcher(self.params.stop)
 
-    def feed(self, delta: TokenDelta) -> TextDelta:
+    def feed(self, delta: TokenDelta) -> AnswerDelta:
         """What `delta` brings. A stop string inside it ends the choice there, with the tokens up to
         it.
         """
@@ -102,7 +102,7 @@ class ChoiceAssembler:
 
     # Where an answer is read for more than text.
 
-    def _feed_parts(self, delta: TokenDelta) -> TextDelta:
+    def _feed_parts(self, delta: TokenDelta) -> AnswerDelta:
         found: list[Part] = []
         shown = self._shown(delta)
         for at, token_id in enumerate(delta.token_ids):
@@ -204,7 +204,7 @@ class ChoiceAssembler:
         text = marked.sub("", part.text)
         return type(part)(text) if text else None
 
-    def _parts_delta(self, delta: TokenDelta, found: list[Part]) -> TextDelta:
+    def _parts_delta(self, delta: TokenDelta, found: list[Part]) -> AnswerDelta:
         parts = self._joined(found)
         if len(parts) == 1:  # as most deltas have
             part = parts[0]
@@ -213,7 +213,7 @@ class ChoiceAssembler:
 
     def _cut_parts(
         self, delta: TokenDelta, found: list[Part], size: int, stop: str | None
-    ) -> TextDelta:
+    ) -> AnswerDelta:
         parts = self._joined(found)
         return self._cut(delta, text_of(parts), size, stop, parts)
 
@@ -224,9 +224,9 @@ class ChoiceAssembler:
         size: int,
         stop: str | None,
         parts: tuple[Part, ...] = (),
-    ) -> TextDelta:
+    ) -> AnswerDelta:
         self.finished = True
-        return TextDelta(
+        return AnswerDelta(
             text,
             delta.token_ids[:size],
             delta.index,
@@ -248,8 +248,8 @@ def _before_second_call(found: list[Part]) -> list[Part] | None:
     return None
 
 
-def _text_delta(delta: TokenDelta, text: str, parts: tuple[Part, ...] = ()) -> TextDelta:
-    return TextDelta(
+def _text_delta(delta: TokenDelta, text: str, parts: tuple[Part, ...] = ()) -> AnswerDelta:
+    return AnswerDelta(
         text,
         delta.token_ids,
         delta.index,

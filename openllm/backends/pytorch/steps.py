@@ -9,11 +9,11 @@ import logging
 import attrs
 import torch
 
-from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.logprobs import describe
-from openllm.backends.pytorch.runner import Runner
-from openllm.backends.pytorch.sampler import Drawn, Sampler
-from openllm.backends.pytorch.sequence import Work
+from openllm.backends.pytorch.forward.executor import Executor
+from openllm.backends.pytorch.lora.adapters import AdapterBank
+from openllm.backends.pytorch.sampling.logprobs import describe
+from openllm.backends.pytorch.sampling.sampler import BatchSampler, Drawn
+from openllm.backends.pytorch.sequence import StepWork
 from openllm.types import TokenLogprob
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ STEP_ERRORS = (
 class Outcome:
     """What one step gave one sequence."""
 
-    work: Work
+    work: StepWork
     drawn: Drawn | None = None
     prompt_logprobs: list[TokenLogprob | None] | None = None
     error: str | None = None
@@ -43,10 +43,10 @@ class Outcome:
 class StepComputer:
     """Turns work into outcomes, in the order of the work."""
 
-    def __init__(self, runner: Runner, sampler: Sampler, adapters: AdapterBank) -> None:
-        self._runner, self._sampler, self._adapters = runner, sampler, adapters
+    def __init__(self, executor: Executor, sampler: BatchSampler, adapters: AdapterBank) -> None:
+        self._executor, self._sampler, self._adapters = executor, sampler, adapters
 
-    def compute(self, works: list[Work]) -> list[Outcome]:
+    def compute(self, works: list[StepWork]) -> list[Outcome]:
         """Errors: only those that mean the device itself is lost."""
         if not works:
             return []
@@ -71,8 +71,8 @@ class StepComputer:
                 )
             ]
 
-    def _evaluate(self, works: list[Work]) -> list[Outcome]:
-        logits, spans = self._runner.forward(works, self._adapters)
+    def _evaluate(self, works: list[StepWork]) -> list[Outcome]:
+        logits, spans = self._executor.forward(works, self._adapters)
         drawing = [at for at, work in enumerate(works) if work.draws]
         drawn: dict[int, Drawn] = {}
         if drawing:
@@ -97,7 +97,7 @@ def _last_rows(logits: torch.Tensor, spans: list[slice]) -> torch.Tensor:
     return logits[torch.tensor([span.stop - 1 for span in spans], device=logits.device)]
 
 
-def _describe_prompt(work: Work, logits: torch.Tensor) -> list[TokenLogprob | None]:
+def _describe_prompt(work: StepWork, logits: torch.Tensor) -> list[TokenLogprob | None]:
     """The logprob of each prompt token that the positions of this chunk predict."""
     sequence = work.sequence
     begin = sequence.computed + 1

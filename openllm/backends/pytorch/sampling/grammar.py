@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from openllm.backends.json_grammar import json_grammar
-from openllm.backends.pytorch.guide import Guide
+from openllm.backends.pytorch.sampling.guide import Guide
 from openllm.config.spec import LLMSpec
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Overloaded, UnsupportedFeature
 from openllm.types import Structure, StructureKind
