@@ -77,8 +77,8 @@ async def _write(request: TokenRequest, sink: Sink[TokenDelta], ids: list[int]) 
 class Scripted:
     """An `LLM` on a scripted engine, with a chat template of its own."""
 
-    def __init__(self, path: Path, template: str) -> None:
-        spec = LLMSpec(model_id=str(path), name="scripted", chat_template=template)
+    def __init__(self, path: Path, template: str, **options: Any) -> None:
+        spec = LLMSpec(model_id=str(path), name="scripted", chat_template=template, **options)
         self.llm = LLM(spec, weights_dir=path, make_engine=self._make)
         self._backend: ScriptedBackend | None = None
 

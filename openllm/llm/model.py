@@ -100,7 +100,10 @@ class Model:
 
     @cached_property
     def renderer(self) -> ChatRenderer:
-        return ChatRenderer(self.tokenizer, self.spec.chat_template)
+        """What makes token ids of texts and conversations."""
+        return ChatRenderer(
+            self.tokenizer, self.spec.chat_template, kwargs=self.spec.template_kwargs
+        )
 
     @cached_property
     def decoding_tokenizer(self) -> Any:

@@ -244,6 +244,22 @@ def test_a_template_without_tools_is_told_them_in_a_system_message(
     assert "<tool_call>" in prompt
 
 
+@pytest.mark.parametrize("template", [TEMPLATE, PLAIN])
+def test_the_operator_may_say_the_format(echo_model: Path, template: str) -> None:
+    """Whatever the template shows, or where it shows none."""
+    options = {"tool_format": "pythonic", "reasoning_format": "mistral"}
+    scripted = Scripted(echo_model, template, **options)
+    thought = "[THINK]A tool.[/THINK]"
+    with serve(scripted.llm) as running:
+        choice = written((scripted, running), thought + "[time(zone='UTC')]", tools=TOOLS)
+        assert choice.message.reasoning_content == "A tool."
+        [call] = choice.message.tool_calls
+        assert (call.function.name, call.function.arguments) == ("time", UTC_ARGUMENTS)
+        assert written((scripted, running), ROME, tools=TOOLS).message.content == ROME
+        told = "[the function's name(" in scripted.last_prompt()
+        assert told is (template == PLAIN)
+
+
 def test_calls_and_results_reach_a_template_without_tools(
     without_tools: tuple[Scripted, Running],
 ) -> None:
