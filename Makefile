@@ -11,8 +11,10 @@ KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
 # `KERAS=0` leaves out the tf and flax backends.
 VLLM ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && echo 1 || echo 0)
 KERAS ?= $(VLLM)
+# Images are built and run where root finds the tools for it; `CONTAINER=0` leaves them out.
+CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstrap >/dev/null && echo 1)
 
-.PHONY: help install install-vllm install-keras check format test test-vllm test-keras test-container demo bench clean
+.PHONY: help install install-vllm install-keras check format test test-vllm test-keras test-browser test-container demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -56,13 +58,17 @@ format: install  ## rewrite the code the way `check` wants it, and what is made 
 test: check  ## check, then every suite that fits this machine
 	$(if $(filter 1,$(VLLM)),$(MAKE) install-vllm)
 	$(if $(filter 1,$(KERAS)),$(MAKE) test-keras)
-	$(PYTEST)
+	-$(if $(filter 1,$(CONTAINER)),scripts/container_base.sh)
+	$(PYTEST)$(if $(filter 0,$(CONTAINER)), -m "not container")
 
 test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
 	$(PYTEST) -m vllm
 
 test-keras: install-keras  ## only the suites of the tf and flax backends
 	$(KERAS_PYTEST) -m keras tests/backends/keras tests/backends/test_contract.py
+
+test-browser: install  ## the chat page in Chromium (apt-get install chromium)
+	$(PYTEST) -m browser tests/test_browser.py
 
 test-container: install  ## build and run images with podman and buildah (root on Debian)
 	scripts/container_base.sh
