@@ -131,7 +131,7 @@ class Host:
             # hold the owner.
             await asyncio.to_thread(select_backend, model.spec, model.settings, sure=True)
         backend, _, adapters = await asyncio.to_thread(
-            lambda: (self.backend, model.renderer, model.adapter_dirs)
+            lambda: (self.backend, model.prepare(), model.adapter_dirs)
         )
         self._watch(owner)
         await backend.start()

@@ -17,7 +17,7 @@ from openllm.backends.residency import Residency
 from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import InvalidRequest
-from openllm.llm.admission import admit, encode
+from openllm.llm.admission import admit, encode, prompt_ids
 from openllm.llm.embedding import EmbeddingOutput, embed, finish
 from openllm.llm.host import Host, MakeEngine
 from openllm.llm.loops import bridge, in_event_loop, run_on
@@ -298,6 +298,11 @@ class LLM:
         if not self.started:
             await self.start()
         return await admit(self._model, self._host, request)
+
+    async def prompt_ids(self, request: GenerationRequest) -> list[int]:
+        """The request's prompt as the engine would get it, of any length. Errors: as of `admit`."""
+        await self.start()
+        return await prompt_ids(self._model, self._host, request)
 
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""

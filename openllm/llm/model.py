@@ -49,6 +49,12 @@ class Model:
         self._given_dir = weights_dir
         self._check = check
 
+    def prepare(self) -> None:
+        """Read what requests need, so that none of them waits for the disk on an event loop.
+        Errors: WeightsError.
+        """
+        _ = self.renderer, self.family, self.own_sampling
+
     @cached_property
     def weights_dir(self) -> Path:
         """The local directory of weights and tokenizer. May download a Hub id. Errors:
