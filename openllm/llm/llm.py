@@ -24,7 +24,7 @@ from openllm.llm.loops import bridge, in_event_loop, run_on
 from openllm.llm.model import Model
 from openllm.llm.outputs import Admit, pieces, whole
 from openllm.llm.resolve import ModelId, spec_for
-from openllm.llm.runner import Runner
+from openllm.llm.runner import LLMRunner
 from openllm.llm.training import LoraOptions, prepare
 from openllm.models.base import LLMConfig
 from openllm.prompt.messages import as_prompts, conversation
@@ -389,12 +389,12 @@ class LLM:
         """A `peft.PeftModel` of these weights and the tokenizer: `openllm.llm.training.prepare`."""
         return prepare(self, **options)
 
-    def to_runner(self, **options: Any) -> Runner:
+    def to_runner(self, **options: Any) -> LLMRunner:
         """`openllm.Runner(self, **options)`: this model as a `bentoml.legacy.Runner`."""
-        runner: Runner = importlib.import_module("openllm").Runner(self, **options)
+        runner: LLMRunner = importlib.import_module("openllm").Runner(self, **options)
         return runner
 
     @cached_property
-    def runner(self) -> Runner:
+    def runner(self) -> LLMRunner:
         """`to_runner()`, made once."""
         return self.to_runner()
