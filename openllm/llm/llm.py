@@ -18,7 +18,7 @@ from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import InvalidRequest
 from openllm.llm.admission import admit, encode, prompt_ids
-from openllm.llm.embedding import EmbeddingOutput, embed, finish
+from openllm.llm.embedding import EmbeddingOutput, Side, embed, finish
 from openllm.llm.host import Host, MakeEngine
 from openllm.llm.loops import bridge, in_event_loop, run_on
 from openllm.llm.model import Model
@@ -372,15 +372,18 @@ class LLM:
         pooling: str | None = None,
         normalize: bool = True,
         dimensions: int | None = None,
+        truncate: Side | None = None,
     ) -> EmbeddingOutput:
         """One vector per text (list of floats), cut to `dimensions` and scaled to length 1 unless
         told otherwise.
 
-        `pooling` is "mean", "last" or "cls"; None: what the model's files say. Errors:
+        `pooling` is "mean", "last" or "cls"; None: what the model's files say. A text that is too
+        long for the model loses its "start" or its "end" if `truncate` says so. Errors:
         UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
         """
         await self.start()
-        work = partial(embed, self.renderer, self.backend, as_prompts(texts), pooling)
+        prompts = as_prompts(texts)
+        work = partial(embed, self.renderer, self.backend, prompts, pooling, truncate)
         return finish(await run_on(self.loop, work), normalize, dimensions)
 
     # Views of it for others.
