@@ -11,6 +11,7 @@ import attrs
 
 from openllm.backends.base import Backend, Embeddings
 from openllm.errors import ContextLengthExceeded, InvalidRequest
+from openllm.prompt.messages import as_prompts
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import Prompt, Usage
 
@@ -28,18 +29,18 @@ class EmbeddingOutput:
 async def embed(
     renderer: ChatRenderer,
     backend: Backend,
-    inputs: Sequence[Prompt],
+    texts: Prompt | Sequence[Prompt],
     pooling: str | None,
     truncate: Side | None = None,
 ) -> Embeddings:
-    """The engine's vectors of texts or token ids. Errors: InvalidRequest for an empty one,
+    """The engine's vectors of one text or several, or of token ids. Errors: InvalidRequest for an empty one,
     ContextLengthExceeded for a long one that is not to be truncated, those of `Backend.embed`.
     """
     if truncate not in (None, "start", "end"):
         raise InvalidRequest(
             f'truncate must be "start" or "end", got {truncate!r}.', param="truncate"
         )
-    limit = backend.info.max_model_len
+    inputs, limit = as_prompts(texts), backend.info.max_model_len
     prompts = await asyncio.to_thread(_token_prompts, renderer, inputs, limit, truncate)
     return await backend.embed(prompts, pooling)
 

@@ -27,7 +27,7 @@ from openllm.llm.resolve import ModelId, spec_for
 from openllm.llm.runner import LLMRunner
 from openllm.llm.training import LoraOptions, prepare
 from openllm.models.base import LLMConfig
-from openllm.prompt.messages import as_prompts, conversation
+from openllm.prompt.messages import conversation
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
@@ -374,16 +374,14 @@ class LLM:
         dimensions: int | None = None,
         truncate: Side | None = None,
     ) -> EmbeddingOutput:
-        """One vector per text (list of floats), cut to `dimensions` and scaled to length 1 unless
-        told otherwise.
+        """One vector per text, cut to `dimensions` and scaled to length 1 unless told otherwise.
 
-        `pooling` is "mean", "last" or "cls"; None: what the model's files say. A text that is too
-        long for the model loses its "start" or its "end" if `truncate` says so. Errors:
-        UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
+        `pooling` is "mean", "last" or "cls" (None: what the model's files say), `truncate` the
+        side that a text loses which is too long for the model. Errors: UnsupportedFeature,
+        InvalidRequest, ContextLengthExceeded.
         """
         await self.start()
-        prompts = as_prompts(texts)
-        work = partial(embed, self.renderer, self.backend, prompts, pooling, truncate)
+        work = partial(embed, self.renderer, self.backend, texts, pooling, truncate)
         return finish(await run_on(self.loop, work), normalize, dimensions)
 
     # Views of it for others.

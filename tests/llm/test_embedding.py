@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, InvalidRequest
 from openllm.llm.embedding import shortened
 from openllm.llm.llm import LLM
@@ -38,7 +39,8 @@ def test_token_ids_are_cut_as_they_are(renderer: ChatRenderer) -> None:
 
 def test_a_long_text_is_an_error_unless_it_may_be_cut(tmp_path: Path) -> None:
     path = write_echo_model(tmp_path / "echo")
-    with LLM(str(path), backend="echo", max_model_len=16) as llm:
+    spec = LLMSpec(model_id=str(path), backend="echo", max_model_len=16)
+    with LLM(spec, weights_dir=path) as llm:
         text = "hello world " * 40
         with pytest.raises(ContextLengthExceeded):
             llm.run(llm.embed(text))
