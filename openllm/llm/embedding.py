@@ -33,8 +33,8 @@ async def embed(
     pooling: str | None,
     truncate: Side | None = None,
 ) -> Embeddings:
-    """The engine's vectors of one text or several, or of token ids. Errors: InvalidRequest for an empty one,
-    ContextLengthExceeded for a long one that is not to be truncated, those of `Backend.embed`.
+    """The engine's vectors of one text or several, or of token ids. Errors: InvalidRequest for an
+    empty one, ContextLengthExceeded for a long one that is not to be cut, those of `Backend.embed`.
     """
     if truncate not in (None, "start", "end"):
         raise InvalidRequest(

@@ -376,9 +376,8 @@ class LLM:
     ) -> EmbeddingOutput:
         """One vector per text, cut to `dimensions` and scaled to length 1 unless told otherwise.
 
-        `pooling` is "mean", "last" or "cls" (None: what the model's files say), `truncate` the
-        side that a text loses which is too long for the model. Errors: UnsupportedFeature,
-        InvalidRequest, ContextLengthExceeded.
+        `pooling` is "mean", "last" or "cls"; None: what the model's files say. `truncate`: which
+        side a long text loses. Errors: UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
         """
         await self.start()
         work = partial(embed, self.renderer, self.backend, texts, pooling, truncate)
