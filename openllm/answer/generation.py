@@ -73,6 +73,10 @@ class Generation:
             sum(choice.reasoning_tokens for choice in self._choices),
         )
 
+    def go_through(self, gate: Callable[[Submit], Submit]) -> None:
+        """Have `gate` around what `begin` does. To be called before that."""
+        self._submit = gate(self._submit)
+
     async def begin(self, sink: Sink[AnswerDelta]) -> Running:
         """Let the engine have the request; what comes of it goes to `sink`, also before this
         returns.

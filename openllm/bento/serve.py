@@ -23,6 +23,7 @@ from openllm.bento.serving.supervisor import Fleet, supervise
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError, option
+from openllm.http.auth import check_files
 
 logger = logging.getLogger("openllm")
 
@@ -38,6 +39,7 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
     """
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     configure_logging(settings.log_level)
+    check_files(settings)
     with (
         closing(_bind(settings.host, settings.port)) as listener,
         TemporaryDirectory(prefix="openllm-") as folder,

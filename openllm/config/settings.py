@@ -13,7 +13,7 @@ import attrs
 
 from openllm.config.variables import PREFIX, SPEC_VARIABLES, Variable
 from openllm.discovery import near
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, option
 
 
 def _setting(
@@ -46,6 +46,12 @@ class Settings:
     admin_key: str | None = _setting(
         None, "text", "Key for mounting and removing adapters.", secret=True
     )
+    api_keys_file: Path | None = _setting(  # noqa: RUF009  a field descriptor
+        None,
+        "path",
+        "File of further keys: names, hashes, models and limits of each, in YAML.",
+    )
+    open_metrics: bool = _setting(False, "switch", "Answer requests for metrics without a key.")
     max_body_bytes: int = _setting(32 * 1024**2, "size", "Largest request body.")
     max_header_bytes: int = _setting(64 * 1024, "size", "Largest sum of a request's headers.")
     max_json_depth: int = _setting(64, "integer", "Deepest nesting of a JSON body.")
@@ -94,6 +100,9 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "bentoml_home", self.bentoml_home.expanduser())
+        if self.api_keys_file is not None:
+            object.__setattr__(self, "api_keys_file", self.api_keys_file.expanduser().absolute())
+        self._check_keys()
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(
                 f"port must be from 0 to 65535, got {self.port}.", param="port"
@@ -113,6 +122,24 @@ class Settings:
         for field, value in attrs.asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ConfigurationError(f"{field} must not be negative, got {value}.", param=field)
+
+    def _check_keys(self) -> None:
+        for name in ("api_key", "admin_key"):
+            key = getattr(self, name)
+            if key is not None and (not key.isprintable() or key != key.strip()):
+                raise ConfigurationError(
+                    f"{name} has a line break, a space at an end or a control character, which no"
+                    " request can send.",
+                    hint="Look at how it was set: a file mostly ends with a line break.",
+                    param=name,
+                )
+        if self.api_key is not None and self.api_key == self.admin_key:
+            raise ConfigurationError(
+                f"{option('api_key')} and {option('admin_key')} are the same, so every user would"
+                " be an administrator.",
+                hint="Choose another admin key.",
+                param="admin_key",
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -18,11 +18,14 @@ from starlette.types import Receive, Scope, Send
 from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
 from openllm.discovery import Variant, load_each, variants
-from openllm.errors import OpenLLMError
+from openllm.errors import Forbidden, OpenLLMError
 from openllm.http.auth import Auth
 from openllm.http.catalog import Catalog
 from openllm.http.dialect import Dialect
 from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Exchange, Shared
+from openllm.http.keys.caller import calling
+from openllm.http.keys.fair import FairQueues
+from openllm.http.keys.figures import KeyFigures
 from openllm.http.limits import RequestLimits, TokenQueue
 from openllm.http.metrics import CONTENT_TYPE, Metrics
 from openllm.http.routes import Endpoint, Found, Routes
@@ -68,14 +71,16 @@ class Server:
             None  # the other processes behind the same port, where there are any
         )
         self._starting: asyncio.Task[None] | None = None
-        self._collecting: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []  # that run until it is closed
         protocols = load_each(variants("openllm.protocols").values(), _read)
         routes = [route for make in protocols for route in make(self.catalog, settings)]
         dialect = Routes(routes).dialect("/")
         self.routes = Routes([*routes, *self._own_routes(dialect)])
-        self._shared = Shared(
-            settings, self.metrics, Auth(settings), self.limits, self.queue, dialect
-        )
+        auth, turns = Auth(settings), None
+        if auth.keys is not None:
+            turns = FairQueues(self.catalog.llms, settings.api_workers)
+            self.metrics.register(KeyFigures(auth.keys, self.limits, turns))
+        self._shared = Shared(settings, self.metrics, auth, self.limits, self.queue, dialect, turns)
 
     # Life.
 
@@ -84,6 +89,8 @@ class Server:
         own.
         """
         if self._starting is None:
+            if self._shared.auth.keys is not None:
+                self._tasks.append(asyncio.create_task(self._shared.auth.keys.watch()))
             self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
 
@@ -96,7 +103,7 @@ class Server:
         if self.peers is not None:
             await self.peers.join()
         settle()
-        self._collecting = asyncio.create_task(collect_by_the_clock())
+        self._tasks.append(asyncio.create_task(collect_by_the_clock()))
 
     @property
     def alive(self) -> bool:
@@ -137,9 +144,10 @@ class Server:
             self._starting.cancel()
         for llm in self.catalog.llms:
             await llm.aclose()
-        if self._collecting is not None:
-            self._collecting.cancel()
-            await asyncio.wait([self._collecting])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         gc.unfreeze()
 
     # Requests.
@@ -178,11 +186,12 @@ class Server:
             await exchange.answer(200, b"")
             return
         self.limits.check_headers(exchange.headers)
-        exchange.rank = auth.identify(exchange.headers, found.dialect, public=found.public)
+        exchange.caller = await auth.identify(exchange.headers, found.dialect, public=found.public)
+        calling.set(exchange.caller)
         if exchange.method != "POST":
             await self._hand_over(exchange, found)
             return
-        with self.limits.work(exchange.rank):
+        with self.limits.work(exchange.caller):
             await self._hand_over(exchange, found)
 
     async def _hand_over(self, exchange: Exchange, found: Found) -> None:
@@ -198,11 +207,14 @@ class Server:
         if exchange.route is None:
             return
         seconds = time.perf_counter() - exchange.started
-        self.metrics.finished(exchange.model, exchange.route, exchange.status, seconds)
+        self.metrics.finished(
+            exchange.model, exchange.route, exchange.status, seconds, exchange.caller
+        )
         if self.settings.access_log:
             log.info(
-                "%s %s %s %d %.3fs",
+                "%s %s%s %s %d %.3fs",
                 exchange.request_id,
+                f"{exchange.caller.name} " if exchange.caller.name else "",
                 exchange.method,
                 exchange.route,
                 exchange.status,
@@ -219,6 +231,11 @@ class Server:
             await exchange.answer_json({"status": self._state()}, 200 if self.ready else 503)
 
         async def metrics(exchange: Exchange) -> None:
+            if exchange.caller.listed:
+                raise Forbidden(
+                    "This key does not open the metrics, which tell of all keys.",
+                    hint="Send the admin key.",
+                )
             others = await self.peers.reports() if self.peers is not None else ()
             await exchange.answer(200, self.metrics.render(others), CONTENT_TYPE)
 
@@ -226,7 +243,7 @@ class Server:
             ("/livez", livez, True),
             ("/readyz", readyz, True),
             ("/health", readyz, False),
-            ("/metrics", metrics, False),
+            ("/metrics", metrics, self.settings.open_metrics),
         )
         return [
             Route(path, Endpoint(path, handler, dialect, public=public), methods=["GET"])

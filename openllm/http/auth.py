@@ -6,61 +6,77 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from enum import IntEnum
 
 from openllm.config.settings import Settings
-from openllm.errors import Forbidden, Unauthorized
+from openllm.errors import ConfigurationError, Forbidden, Unauthorized, option
 from openllm.http.dialect import Dialect
+from openllm.http.keys.caller import ADMIN, ANYBODY, NOBODY, USER, Caller, Rank
+from openllm.http.keys.file import KeyFile
 
 _SENT_BY_PAGES = (b"content-type", b"x-request-id")
 _READ_BY_PAGES = b"x-request-id, retry-after, x-openllm-ignored"
 
 
-class Rank(IntEnum):
-    """What a caller has shown."""
-
-    NONE = 0
-    USER = 1
-    ADMIN = 2
+def check_files(settings: Settings) -> None:
+    """Whether the files that `settings` name for a server's doors can be used: asked once, before
+    anything is loaded. Errors: ConfigurationError.
+    """
+    if settings.api_keys_file is not None:
+        KeyFile(settings.api_keys_file)
+    root = settings.adapter_root
+    if root is not None and not root.expanduser().is_dir():
+        raise ConfigurationError(
+            f"The adapter root {root} is no directory.",
+            hint=f"Make it, or give {option('adapter_root')} another.",
+            param="adapter_root",
+        )
 
 
 class Auth:
     """The keys of one server, and the origins that it trusts."""
 
     def __init__(self, settings: Settings) -> None:
+        """Errors: ConfigurationError for a file of keys that cannot be used."""
         self._user_key = _bytes(settings.api_key)
         self._admin_key = _bytes(settings.admin_key)
         self._origins = settings.cors_origins
+        path = settings.api_keys_file
+        self.keys = None if path is None else KeyFile(path, settings.api_workers)
 
-    def identify(
+    async def identify(
         self, headers: Mapping[bytes, bytes], dialect: Dialect, *, public: bool = False
-    ) -> Rank:
-        """What the caller's key allows. Errors: Unauthorized where the right one is not there, and
-        the route is not `public`.
+    ) -> Caller:
+        """Whose key a request carries. Errors: Unauthorized where no valid one is there, and the
+        route is not `public`.
         """
         sent = dialect.key(headers)
-        is_admin = hmac.compare_digest(sent, self._admin_key) and bool(self._admin_key)
-        is_user = hmac.compare_digest(sent, self._user_key) and bool(self._user_key)
-        if is_admin:
-            return Rank.ADMIN
-        if is_user or not self._user_key:
-            return Rank.USER
+        if self._admin_key and hmac.compare_digest(sent, self._admin_key):
+            return ADMIN
+        if self._user_key and hmac.compare_digest(sent, self._user_key):
+            return USER
+        if self.keys is None and not self._user_key:
+            return ANYBODY
         if public:
-            return Rank.NONE
+            return NOBODY
+        if self.keys is not None and sent:
+            known = await self.keys.find(sent)
+            if known is not None and not known.entry.expired():
+                return known.caller
+            if known is not None:
+                raise Unauthorized("The API key has expired.", hint="Ask the operator for another.")
         if not sent:
             raise Unauthorized("An API key is needed.", hint=f"Send it as {dialect.key_hint}.")
-        raise Unauthorized(
-            "The API key is wrong.", hint="Send the key this server was started with."
-        )
+        whose = "this server was started with" if self.keys is None else "the operator gave you"
+        raise Unauthorized("The API key is wrong.", hint=f"Send the key {whose}.")
 
-    def require_admin(self, rank: Rank | None, dialect: Dialect) -> None:
+    def require_admin(self, caller: Caller, dialect: Dialect) -> None:
         """Errors: Forbidden."""
         if not self._admin_key:
             raise Forbidden(
                 "Adapters cannot be changed here.",
                 hint="The operator allows it by setting OPENLLM_ADMIN_KEY.",
             )
-        if rank is not Rank.ADMIN:
+        if caller.rank is not Rank.ADMIN:
             raise Forbidden("This needs the admin key.", hint=f"Send it as {dialect.key_hint}.")
 
     def cors(

@@ -15,12 +15,14 @@ from openllm.discovery import did_you_mean
 from openllm.errors import (
     ConfigurationError,
     EngineDead,
+    Forbidden,
     InvalidRequest,
     ModelNotFound,
     Overloaded,
     UnsupportedFeature,
     call,
 )
+from openllm.http.keys.caller import calling
 
 if TYPE_CHECKING:
     from openllm.llm.llm import LLM
@@ -56,24 +58,35 @@ class Catalog:
         self._fingerprints = {llm.name: _fingerprint(llm) for llm in llms}
 
     def targets(self) -> Iterator[Target]:
-        """Every name that a request may use: each base model, then its adapters."""
+        """Every name that the request which is being answered may use: each base model, then its
+        adapters.
+        """
+        caller = calling.get()
+        return (target for target in self._every() if caller.may_use(target.name))
+
+    def _every(self) -> Iterator[Target]:
         for llm in self.llms:
             yield Target(llm.name, llm, None, self._fingerprints[llm.name])
             for adapter in llm.adapters:
                 yield Target(adapter, llm, adapter, self._fingerprints[llm.name])
 
     def find(self, name: str | None) -> Target:
-        """What `name` stands for; None is fine while there is only one base model. Errors:
-        ModelNotFound.
+        """What `name` stands for; None is fine while there is only one base model. A model that the
+        caller's key is not for does not exist for it. Errors: ModelNotFound, Forbidden.
         """
-        if name is None:
-            if len(self.llms) > 1:
-                known = ", ".join(llm.name for llm in self.llms)
-                raise InvalidRequest(
-                    "model is required.", hint=f"Known are {known}.", param="model"
-                )
-            return next(self.targets())
         targets = list(self.targets())
+        if not targets:
+            raise Forbidden(
+                "This key is for no model that is served here.",
+                hint="Ask the operator for another one, or for other models of this one.",
+            )
+        if name is None:
+            bases = [target.name for target in targets if target.adapter is None]
+            if len(bases) > 1:
+                raise InvalidRequest(
+                    "model is required.", hint=f"Known are {', '.join(bases)}.", param="model"
+                )
+            return targets[0]
         for target in targets:
             if target.name == name:
                 return target

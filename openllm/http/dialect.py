@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Self
@@ -17,6 +18,7 @@ from openllm.config.words import VariableWords
 from openllm.errors import ConfigurationError, EngineError, OpenLLMError, WeightsError
 from openllm.http.body.fields import Written
 from openllm.http.framing import SSE, Framing
+from openllm.http.keys.account import Allowances
 
 JSON = b"application/json"
 _PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
@@ -70,6 +72,21 @@ class Dialect(VariableWords, abc.ABC):
         """
         return False
 
+    def allowance_headers(self, allowances: Allowances) -> list[tuple[bytes, bytes]]:
+        """What a caller whose key has limits is told of them. These are OpenAI's names, which many
+        others have taken over.
+        """
+        found = []
+        rates = ((b"requests", allowances.requests), (b"tokens", allowances.tokens))
+        for what, rate in rates:
+            if rate is not None:
+                found += [
+                    (b"x-ratelimit-limit-" + what, b"%d" % rate.limit),
+                    (b"x-ratelimit-remaining-" + what, b"%d" % rate.remaining),
+                    (b"x-ratelimit-reset-" + what, _duration(rate.reset)),
+                ]
+        return found
+
     def key(self, headers: Mapping[bytes, bytes]) -> bytes:
         """The key that a request carries; b"" for none."""
         scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
@@ -100,6 +117,12 @@ def tell(error: OpenLLMError, dialect: Dialect) -> Failure:
     if param is not None:
         param = str(param) if isinstance(param, Written) else dialect.field(param)
     return Failure(dialect.status(error), error.kind, message, param, error.code)
+
+
+def _duration(seconds: float) -> bytes:
+    """As Go writes it, and OpenAI: 6m0s, 1.5s."""
+    minutes, rest = divmod(math.ceil(seconds * 1000), 60_000)
+    return (f"{minutes}m" if minutes else "").encode() + f"{rest / 1000:g}s".encode()
 
 
 def without_paths(message: str) -> str:

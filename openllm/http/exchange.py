@@ -26,10 +26,12 @@ from openllm.errors import (
 from openllm.http.body.fields import Fields, decode_object
 from openllm.http.dialect import Dialect, tell
 from openllm.http.ignored import Ignored
+from openllm.http.keys.caller import NOBODY
 from openllm.types import new_request_id
 
 if TYPE_CHECKING:
-    from openllm.http.auth import Auth, Rank
+    from openllm.http.auth import Auth
+    from openllm.http.keys.fair import FairQueues
     from openllm.http.limits import RequestLimits, TokenQueue
     from openllm.http.metrics import Meter, Metrics
 
@@ -62,6 +64,7 @@ class Shared:
     limits: RequestLimits
     queue: TokenQueue
     dialect: Dialect  # until a route is found
+    turns: FairQueues | None = None  # where there are several keys
     ignored: Ignored = attrs.field(factory=Ignored)
 
 
@@ -79,7 +82,7 @@ class Exchange:
         self.dialect = shared.dialect  # of the route; of the request, where it renames fields
         self.path_params: Mapping[str, Any] = {}
         self.route: str | None = "other"  # its label in metrics; None: it is not counted
-        self.rank: Rank | None = None  # what the caller's key allows, once it has been looked at
+        self.caller = NOBODY  # until its key has been looked at
         self.path = route_path(scope)
         self.method: str = scope["method"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -98,7 +101,13 @@ class Exchange:
 
     def require_admin(self) -> None:
         """Errors: Forbidden."""
-        self.shared.auth.require_admin(self.rank, self.dialect)
+        self.shared.auth.require_admin(self.caller, self.dialect)
+
+    def count_embedded(self, tokens: int) -> None:
+        """Count the prompt tokens of texts that have been embedded."""
+        self.metrics.used(self.model, self.caller, tokens)
+        if self.caller.account is not None:
+            self.caller.account.spend(tokens)
 
     async def body(self) -> bytes:
         """The whole body. Errors: PayloadTooLarge (before it is read, where its length is
@@ -183,6 +192,8 @@ class Exchange:
         ]
         if self._ignored:
             headers.append((b"x-openllm-ignored", self.shared.ignored.header(self._ignored)))
+        if self.caller.account is not None:
+            headers += self.dialect.allowance_headers(self.caller.account.allowances())
         headers += self.extra_headers
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from openllm.config.settings import Settings
 from openllm.errors import InvalidRequest, Overloaded, RateLimited
-from openllm.http.auth import Rank
+from openllm.http.keys.caller import Caller
 
 
 class RequestLimits:
@@ -22,7 +22,7 @@ class RequestLimits:
     def __init__(self, settings: Settings) -> None:
         self._header_bytes = settings.max_header_bytes
         self._per_key = settings.max_requests_per_key
-        self._running: Counter[Rank] = Counter()
+        self._running: Counter[str] = Counter()  # by the names of keys
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = False
@@ -31,6 +31,10 @@ class RequestLimits:
     def live(self) -> int:
         """Requests for work that are being answered."""
         return self._running.total()
+
+    def of(self, name: str) -> int:
+        """Requests for work with the key of that name."""
+        return self._running[name]
 
     async def wait_idle(self) -> None:
         """Return once no request is being answered."""
@@ -42,9 +46,9 @@ class RequestLimits:
             raise InvalidRequest(f"The headers are larger than {self._header_bytes} bytes.")
 
     @contextmanager
-    def work(self, rank: Rank) -> Iterator[None]:
-        """The time of one request for work by whoever has `rank`. Errors: Overloaded while
-        draining, RateLimited.
+    def work(self, caller: Caller) -> Iterator[None]:
+        """The time of one request for work by `caller`. Errors: Overloaded while draining,
+        RateLimited.
         """
         if self.draining:
             raise Overloaded(
@@ -52,51 +56,71 @@ class RequestLimits:
                 hint="Try again; another one may answer.",
                 retry_after=5,
             )
+        name, account = caller.name, caller.account
         most = self._per_key
-        if most and self._running[rank] >= most:
+        if account is not None and account.limits.max_requests is not None:
+            most = account.limits.max_requests
+        if most and self._running[name] >= most:
             raise RateLimited(
                 f"{most} requests with this key are running already.", hint="Wait for one to end."
             )
-        self._running[rank] += 1
+        if account is not None:
+            account.begin()
+        self._running[name] += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._running[rank] -= 1
-            if not self._running[rank]:
-                del self._running[rank]
+            self._running[name] -= 1
+            if not self._running[name]:
+                del self._running[name]
             if not self._running:
                 self._idle.set()
 
 
 class TokenQueue:
     """Prompt tokens whose first answer token is still to come; more than `limit` of them are
-    refused (0: no limit).
+    refused (0: no limit). Where several keys wait, each has its part of the limit, and one that
+    fills the queue keeps no other out.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self.waiting = 0
+        self._waiting: Counter[str] = Counter()  # by the names of keys
 
-    def enter(self, tokens: int) -> Ticket:
+    @property
+    def waiting(self) -> int:
+        return self._waiting.total()
+
+    def enter(self, tokens: int, name: str = "") -> Ticket:
         """Errors: Overloaded. A single long prompt is always let in, else it could never be
         answered.
         """
-        if self._limit and self.waiting and self.waiting + tokens > self._limit:
+        own = self._waiting[name]
+        full = self._limit and self.waiting + tokens > self._limit
+        if full and own and own + tokens > self._limit // len(self._waiting):
             raise Overloaded("Too many prompt tokens are waiting.", hint="Try again later.")
-        self.waiting += tokens
-        return Ticket(self, tokens)
+        self._waiting[name] += tokens
+        return Ticket(self, tokens, name)
+
+    def leave(self, tokens: int, name: str) -> None:
+        """So many of them wait no more."""
+        self._waiting[name] -= tokens
+        if not self._waiting[name]:
+            del self._waiting[name]
 
 
 class Ticket:
     """A place in a `TokenQueue`; leaving it twice is fine."""
 
-    __slots__ = ("_queue", "_tokens")
+    __slots__ = ("_name", "_queue", "_tokens")
 
-    def __init__(self, queue: TokenQueue, tokens: int) -> None:
+    def __init__(self, queue: TokenQueue, tokens: int, name: str) -> None:
         self._queue = queue
         self._tokens = tokens
+        self._name = name
 
     def leave(self) -> None:
-        self._queue.waiting -= self._tokens
+        if self._tokens:
+            self._queue.leave(self._tokens, self._name)
         self._tokens = 0

@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from openllm.http.keys.caller import NOBODY, Caller
 from openllm.http.limits import Ticket
 from openllm.types import AnswerDelta, Usage
 
@@ -104,10 +105,22 @@ class TokenGaps:
 class Meter:
     """Counts one request's deltas. `close` once, whatever became of it."""
 
-    __slots__ = ("_gaps", "_last", "_metrics", "_model", "_started", "_ticket", "first_token")
+    __slots__ = (
+        "_caller",
+        "_gaps",
+        "_last",
+        "_metrics",
+        "_model",
+        "_started",
+        "_ticket",
+        "first_token",
+    )
 
-    def __init__(self, metrics: Metrics, model: str, started: float, ticket: Ticket) -> None:
+    def __init__(
+        self, metrics: Metrics, model: str, started: float, ticket: Ticket, caller: Caller
+    ) -> None:
         self._ticket = ticket
+        self._caller = caller
         self._metrics = metrics
         self._model = model
         self._started = started
@@ -134,16 +147,18 @@ class Meter:
     def close(self, usages: Iterable[Usage]) -> None:
         """Add up what the request used."""
         self._ticket.leave()
+        prompt = answer = 0
         for usage in usages:
-            self._metrics.child(self._metrics.prompt_tokens, self._model).inc(usage.prompt_tokens)
-            self._metrics.child(self._metrics.completion_tokens, self._model).inc(
-                usage.completion_tokens
-            )
+            prompt += usage.prompt_tokens
+            answer += usage.completion_tokens
+        self._metrics.used(self._model, self._caller, prompt, answer)
+        if self._caller.account is not None:
+            self._caller.account.spend(answer)
 
 
 class Metrics:
-    """One server's registry. Label `model` holds names of base models only, so that callers cannot
-    make new ones.
+    """One server's registry. Label `model` holds names of base models only, and `key` those the operator
+    has given, so that callers cannot make new ones.
     """
 
     def __init__(self, llms: Sequence[LLM]) -> None:
@@ -163,6 +178,18 @@ class Metrics:
         self.completion_tokens = Counter(
             "openllm_completion_tokens", "Generated tokens.", ("model",), registry=registry
         )
+        self.key_requests = Counter(
+            "openllm_key_requests", "Requests answered, by key.", ("key",), registry=registry
+        )
+        self.key_prompt_tokens = Counter(
+            "openllm_key_prompt_tokens", "Prompt tokens, by key.", ("key",), registry=registry
+        )
+        self.key_completion_tokens = Counter(
+            "openllm_key_completion_tokens",
+            "Generated tokens, by key.",
+            ("key",),
+            registry=registry,
+        )
         self.first_token = Histogram(
             "openllm_time_to_first_token_seconds",
             "From the request's arrival to its first token.",
@@ -180,10 +207,26 @@ class Metrics:
         registry.register(_Gaps(self.gaps))
         self._engines.register(_EngineFigures(llms))
 
-    def finished(self, model: str, route: str, status: int, seconds: float) -> None:
+    def finished(
+        self, model: str, route: str, status: int, seconds: float, caller: Caller = NOBODY
+    ) -> None:
         """A request has been answered."""
+        if caller.name:
+            self.child(self.key_requests, caller.name).inc()
         self.child(self.requests, model, route, str(status)).inc()
         self.child(self.request_seconds, model, route).observe(seconds)
+
+    def used(self, model: str, caller: Caller, prompt: int, answer: int = 0) -> None:
+        """Count the tokens of a request that is over."""
+        self.child(self.prompt_tokens, model).inc(prompt)
+        self.child(self.completion_tokens, model).inc(answer)
+        if caller.name:
+            self.child(self.key_prompt_tokens, caller.name).inc(prompt)
+            self.child(self.key_completion_tokens, caller.name).inc(answer)
+
+    def register(self, figures: Collector) -> None:
+        """Have `figures` on the page, too; those of processes behind one port are added up."""
+        self._own.register(figures)
 
     def child(self, metric: MetricOf, *labels: str) -> MetricOf:
         """`metric.labels(...)`, which takes a lock and converts its arguments each time,

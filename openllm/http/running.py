@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import attrs
 
 from openllm.answer.generation import Generation, collect
-from openllm.errors import Overloaded
+from openllm.errors import Overloaded, RateLimited
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
 from openllm.http.metrics import Meter
@@ -117,11 +117,20 @@ async def _drain(exchange: Exchange, generations: Sequence[Generation]) -> list[
 
 
 def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
-    """Begin to count; the prompts wait from here. Errors: Overloaded."""
-    ticket = exchange.shared.queue.enter(
-        sum(len(generation.prompt_token_ids) for generation in generations)
-    )
-    meter = Meter(exchange.metrics, exchange.model, exchange.started, ticket)
+    """Begin to count; the prompts wait from here. Errors: Overloaded, RateLimited."""
+    tokens = sum(len(generation.prompt_token_ids) for generation in generations)
+    caller = exchange.caller
+    ticket = exchange.shared.queue.enter(tokens, caller.name)
+    if caller.account is not None:
+        try:
+            caller.account.admit(tokens)
+        except RateLimited:
+            ticket.leave()
+            raise
+    if (turns := exchange.shared.turns) is not None:
+        for generation in generations:
+            generation.go_through(partial(turns.through, exchange.model, caller.name))
+    meter = Meter(exchange.metrics, exchange.model, exchange.started, ticket, caller)
     exchange.meter = meter
     return meter
 

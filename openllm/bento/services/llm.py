@@ -27,6 +27,7 @@ from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
 from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
+from openllm.http.auth import check_files
 
 
 def create_service(name: str, file: str, document: str) -> LLMService:
@@ -115,6 +116,7 @@ class LLMService(HTTPService):
         each worker.
         """
         try:
+            check_files(self.settings)
             for spec in self.plan_in_force().specs:
                 find_source(self, spec.model_id)
         except OpenLLMError as error:

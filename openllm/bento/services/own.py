@@ -20,7 +20,7 @@ from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
 from openllm.errors import Overloaded
 from openllm.http.app import Server
-from openllm.http.auth import Rank
+from openllm.http.keys.caller import ANYBODY
 from openllm.llm.llm import LLM
 
 DESCRIPTION_PATHS = ("/docs.json", "/schema.json")
@@ -114,7 +114,7 @@ class OwnFront:
     async def _call_own(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Counted like any request: while draining it is refused, and what runs is waited for."""
         try:
-            with self._server.limits.work(Rank.USER):
+            with self._server.limits.work(ANYBODY):
                 await self._host(scope, receive, send)
         except Overloaded as error:
             body = json.dumps({"error": error.said(VARIABLES)}).encode()

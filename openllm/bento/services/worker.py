@@ -51,7 +51,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         from openllm.http.life import WorkerLife
 
         logging.getLogger("openllm").setLevel(settings.log_level.upper())
-        server = create_app(llms, settings)
+        server = create_app(llms, attrs.evolve(settings, api_workers=workers))
         if apart:
             server.peers = Peers(llms, workers, server.metrics.report)
         self.life = WorkerLife(server)

@@ -44,7 +44,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
                 dimensions=request.dimensions,
                 truncate="end" if request.truncate else None,
             )
-        exchange.metrics.prompt_tokens.labels(exchange.model).inc(output.usage.prompt_tokens)
+        exchange.count_embedded(output.usage.prompt_tokens)
         return output
 
     async def embed(exchange: Exchange) -> None:

@@ -41,7 +41,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         exchange.model = target.llm.name
         async with exchange.client_present():
             output = await target.llm.embed(request.inputs, dimensions=request.dimensions)
-        exchange.metrics.prompt_tokens.labels(exchange.model).inc(output.usage.prompt_tokens)
+        exchange.count_embedded(output.usage.prompt_tokens)
         data = [
             {
                 "object": "embedding",
