@@ -76,11 +76,21 @@ class Server:
         routes = [route for make in protocols for route in make(self.catalog, settings)]
         dialect = Routes(routes).dialect("/")
         self.routes = Routes([*routes, *self._own_routes(dialect)])
-        auth, turns = Auth(settings), None
-        if auth.keys is not None:
-            turns = FairQueues(self.catalog.llms, settings.api_workers)
-            self.metrics.register(KeyFigures(auth.keys, self.limits, turns))
-        self._shared = Shared(settings, self.metrics, auth, self.limits, self.queue, dialect, turns)
+        auth = Auth(settings)
+        self.keys = auth.keys
+        self.turns: FairQueues | None = None
+        if self.keys is not None:
+            self.turns = FairQueues(self.catalog.llms, settings.api_workers)
+            self.metrics.register(KeyFigures(self.keys, self.limits, self.turns))
+        self._shared = Shared(
+            settings,
+            self.metrics,
+            auth,
+            self.limits,
+            self.queue,
+            dialect=dialect,
+            turns=self.turns,
+        )
 
     # Life.
 
@@ -89,8 +99,8 @@ class Server:
         own.
         """
         if self._starting is None:
-            if self._shared.auth.keys is not None:
-                self._tasks.append(asyncio.create_task(self._shared.auth.keys.watch()))
+            if self.keys is not None:
+                self._tasks.append(asyncio.create_task(self.keys.watch()))
             self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
 

@@ -157,8 +157,8 @@ class Meter:
 
 
 class Metrics:
-    """One server's registry. Label `model` holds names of base models only, and `key` those the operator
-    has given, so that callers cannot make new ones.
+    """One server's registry. Label `model` holds names of base models only, and `key` the names
+    that the operator has given, so that callers cannot make new ones.
     """
 
     def __init__(self, llms: Sequence[LLM]) -> None:

@@ -71,9 +71,11 @@ class Bucket:
         return self._level
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until `amount` is there; more than a minute's worth counts as one."""
+        """Seconds until `amount` is there, to the millisecond; more than a minute's worth counts as
+        one.
+        """
         missing = min(amount, float(self.limit)) - self.level(now)
-        return max(0.0, missing * MINUTE / self.limit)
+        return max(0.0, round(missing * MINUTE / self.limit, 3))
 
     def take(self, amount: float, now: float) -> None:
         """Take `amount`, whether it is there or not."""

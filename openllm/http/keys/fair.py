@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,9 @@ class FairQueue:
         self._most = max(1, places - max(1, places // KEPT_FREE))  # of one key
         self._max_waiting = max_waiting
         self._running: Counter[str] = Counter()  # choices, by key
-        self._waiting: OrderedDict[str, deque[_Turn]] = OrderedDict()  # first served first
+        self._waiting: dict[str, deque[_Turn]] = {}
+        self._served: dict[str, int] = {}  # when a key that is here had its last turn
+        self._turns = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def waiting(self, name: str) -> int:
@@ -86,12 +88,13 @@ class FairQueue:
         ]
         if not able:
             return None
-        name = min(able, key=self._running.__getitem__)
+        name = min(able, key=lambda name: (self._running[name], self._served.get(name, 0)))
         queue = self._waiting[name]
         if self._choices(queue[0]) > self._free:
             return None  # smaller requests of other keys would take its room again and again
         turn = queue.popleft()
-        self._waiting.move_to_end(name)
+        self._turns += 1
+        self._served[name] = self._turns
         if not queue:
             del self._waiting[name]
         return turn
@@ -108,6 +111,8 @@ class FairQueue:
         self._running[turn.name] -= turn.choices
         if not self._running[turn.name]:
             del self._running[turn.name]
+            if turn.name not in self._waiting:
+                del self._served[turn.name]
         self._serve()
 
     def left(self, turn: _Turn) -> None:
@@ -118,6 +123,8 @@ class FairQueue:
         queue.remove(turn)
         if not queue:
             del self._waiting[turn.name]
+            if turn.name not in self._running:
+                self._served.pop(turn.name, None)
         self._serve()
 
 
