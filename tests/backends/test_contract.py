@@ -323,8 +323,8 @@ async def test_nothing_comes_but_what_is_allowed(llm: LLM) -> None:
             llm.generate(TEXT, **asked, allowed_token_ids=[9, 5, 7, 5], logit_bias={8: 50}),
             llm.generate(TEXT, **asked),
         )
-    except UnsupportedFeature as error:
-        assert (repeats(llm), error.param) == (True, "allowed_token_ids")
+    except UnsupportedFeature:
+        assert repeats(llm)
         return
     tokens = {token for choice in limited.outputs for token in choice.token_ids}
     assert tokens <= {5, 7, 9}
@@ -346,9 +346,8 @@ async def test_bad_words_do_not_come(llm: LLM) -> None:
     allowed = [first, second]
     try:
         kept = await llm.generate(TEXT, **asked, allowed_token_ids=allowed, bad_words=[long])
-    except UnsupportedFeature as error:
+    except UnsupportedFeature:
         assert repeats(llm)
-        assert error.param in ("allowed_token_ids", "bad_words")
         return
     free = await llm.generate(TEXT, **asked, allowed_token_ids=allowed)
 

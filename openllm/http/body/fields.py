@@ -58,7 +58,7 @@ def _not_json(body: bytes, error: Exception) -> InvalidRequest:
         return InvalidRequest("The body is not valid JSON: not UTF-8.", hint="Send it as UTF-8.")
     if (half := _half_a_surrogate(body)) is not None:
         return InvalidRequest(
-            f"The body has half a surrogate pair (byte {half}), which is no character.",
+            f"The body is not valid JSON: half a surrogate pair (byte {half}) is no character.",
             hint="A text was cut inside a character: send whole ones.",
         )
     why = str(error).removeprefix("JSON is malformed: ")

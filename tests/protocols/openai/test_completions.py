@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,8 +10,11 @@ import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
+from tests.protocols.conftest import echo_llm
 from tests.protocols.openai.test_chat import events
+from tests.serving import serve, write_echo_model
 
 PATH = "/v1/completions"
 TEXT = "hello world, how do I build it?"
@@ -191,11 +195,8 @@ def test_token_ids_are_shown(client: httpx.Client) -> None:
     body = {"prompt": TEXT, "max_tokens": 4, "return_token_ids": True}
     [choice] = client.post(PATH, json=body).json()["choices"]
     assert choice["prompt_token_ids"][-4:] != choice["token_ids"] == choice["prompt_token_ids"][:4]
-    pieces = [
-        c
-        for e in events(client.post(PATH, json={**body, "stream": True}).text)
-        for c in e["choices"]
-    ]
+    chunks = events(client.post(PATH, json={**body, "stream": True}).text)
+    pieces = [piece for chunk in chunks for piece in chunk["choices"]]
     assert pieces[0]["prompt_token_ids"] == choice["prompt_token_ids"]
     assert [t for piece in pieces for t in piece.get("token_ids", [])] == choice["token_ids"]
 
@@ -205,3 +206,18 @@ def test_best_of_that_equals_n_is_fine(client: httpx.Client) -> None:
         client.post(PATH, json={"prompt": TEXT, "n": 2, "best_of": 2, "suffix": ""}).status_code
         == 200
     )
+
+
+def test_the_middle_is_filled_in_where_the_model_has_marks_for_it(tmp_path: Path) -> None:
+    model = write_echo_model(tmp_path / "code")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"])
+    tokenizer.save_pretrained(model)
+    body = {"prompt": "def f(", "suffix": "): pass", "skip_special_tokens": False}
+    with serve(echo_llm(model)) as running, running.client() as client:
+        answer = client.post(PATH, json=body).json()
+        written = "<|fim_prefix|>def f(<|fim_suffix|>): pass<|fim_middle|>"
+        assert answer["choices"][0]["text"].removeprefix("<s>") in written
+        for refused in ({"echo": True}, {"prompt": [1, 2]}):
+            answer = client.post(PATH, json={**body, **refused}).json()
+            assert answer["error"]["param"] == "suffix"
