@@ -8,7 +8,7 @@ import attrs
 
 
 @attrs.frozen
-class Form:
+class InfillForm:
     """How one line of models writes it: its marks before the prefix, the suffix and the middle."""
 
     prefix: str
@@ -27,12 +27,14 @@ class Form:
 
 
 FORMS = (
-    Form("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen Coder, CodeGemma
-    Form("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Granite Code, StableCode
-    Form("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
-    Form("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # noqa: RUF001  DeepSeek's own marks
-    Form("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
-    Form("[PREFIX]", "[SUFFIX]", "", suffix_first=True),  # Codestral
+    InfillForm("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen Coder, CodeGemma
+    InfillForm(
+        "<fim_prefix>", "<fim_suffix>", "<fim_middle>"
+    ),  # StarCoder, Granite Code, StableCode
+    InfillForm("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
+    InfillForm("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # noqa: RUF001  DeepSeek's own marks
+    InfillForm("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
+    InfillForm("[PREFIX]", "[SUFFIX]", "", suffix_first=True),  # Codestral
 )
 
 

@@ -93,7 +93,7 @@ def test_the_strongest_layer_that_says_something_decides(
         got = getattr(spec, field.name)
         if not said:
             assert got == attrs.fields_dict(LLMSpec)[field.name].default or got in ({}, ())
-        elif field.name in {"sampling", "engine_args"}:
+        elif field.name in {"sampling", "engine_args", "template_kwargs"}:
             assert got == {key: value for layer in reversed(said) for key, value in layer.items()}
         elif field.name == "aliases":
             assert got == tuple(said[0])

@@ -30,7 +30,7 @@ from openllm.protocols.openai.messages import (
     with_effort,
 )
 from openllm.protocols.openai.params import (
-    Asked,
+    Handling,
     StreamOptions,
     read_rest,
     read_sampling,
@@ -61,7 +61,7 @@ class ChatRequest:
     conversation: Conversation
     overrides: dict[str, Any]
     stream: StreamOptions
-    asked: Asked
+    asked: Handling
     top_logprobs: int | None = None
     dialect: Dialect = CHAT
 

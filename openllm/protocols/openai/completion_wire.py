@@ -16,7 +16,7 @@ from openllm.http.exchange import Exchange
 from openllm.http.running import total_usage
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import TextLogprobs, prompt_table
-from openllm.protocols.openai.params import Asked, StreamOptions
+from openllm.protocols.openai.params import Handling, StreamOptions
 from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
 from openllm.types import AnswerDelta, CompletionOutput, GenerationOutput, Usage
 
@@ -43,7 +43,7 @@ class CompletionRequest:
     n: int
     suffix: str | None  # the answer stands before it
     best_of: int | None  # so many are made, and the `n` likeliest shown
-    asked: Asked
+    asked: Handling
 
 
 class CompletionWire:

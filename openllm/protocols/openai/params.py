@@ -82,7 +82,7 @@ def read_stream(fields: Fields) -> StreamOptions:
 
 
 @attrs.frozen
-class Asked:
+class Handling:
     """What one request says beside its prompt and its sampling."""
 
     request_id: str | None
@@ -90,7 +90,7 @@ class Asked:
     token_ids: bool  # they are shown beside the text
 
 
-def read_rest(fields: Fields) -> Asked:
+def read_rest(fields: Fields) -> Handling:
     """What vLLM's clients say of a request's handling; and what changes no answer is taken out.
     Errors: InvalidRequest, UnsupportedFeature.
     """
@@ -100,4 +100,4 @@ def read_rest(fields: Fields) -> Asked:
     for name, neutral in _PASSED_OVER.items():
         fields.pass_over(name, "Leave it out.", *neutral)
     token_ids = fields.flag("return_token_ids")
-    return Asked(fields.text("request_id"), read_options(fields), token_ids)
+    return Handling(fields.text("request_id"), read_options(fields), token_ids)
