@@ -28,11 +28,9 @@ class InfillForm:
 
 FORMS = (
     InfillForm("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"),  # Qwen Coder, CodeGemma
-    InfillForm(
-        "<fim_prefix>", "<fim_suffix>", "<fim_middle>"
-    ),  # StarCoder, Granite Code, StableCode
+    InfillForm("<fim_prefix>", "<fim_suffix>", "<fim_middle>"),  # StarCoder, Granite Code
     InfillForm("<fim-prefix>", "<fim-suffix>", "<fim-middle>"),  # SantaCoder
-    InfillForm("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # noqa: RUF001  DeepSeek's own marks
+    InfillForm("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # noqa: RUF001  DeepSeek
     InfillForm("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
     InfillForm("[PREFIX]", "[SUFFIX]", "", suffix_first=True),  # Codestral
 )
