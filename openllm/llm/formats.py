@@ -132,10 +132,16 @@ def _require_structures(use: ToolUse, backend: Backend) -> None:
 
 
 async def kept_to(
-    request: GenerationRequest, reading: Reading, backend: Backend, prompt_end: str
+    request: GenerationRequest,
+    reading: Reading,
+    backend: Backend,
+    prompt_end: str,
+    *,
+    thought_over: bool = False,
 ) -> Structure | None:
     """The structure of the whole answer: of calls as the conversation's `tool_use` wants them, of
-    what the request's own structure says, both after the thought. None: it is free.
+    what the request's own structure says, both after the thought; of what is left of it where the
+    `thought_over`. None: it is free.
 
     Errors: InvalidRequest for a tool's schema that cannot be kept to.
     """
@@ -155,7 +161,8 @@ async def kept_to(
         None if use.required else structure,
         reading.tools,
         reading.reasoning,
-        prompt_end if reading.reasoning else "",
+        prompt_end if reading.reasoning and not thought_over else "",
+        thought_over,
     )
     return Structure(StructureKind.GRAMMAR, await asyncio.to_thread(_grammar, wanted))
 
@@ -174,6 +181,7 @@ class _Wanted:
     tool_format: str | None
     reasoning: str | None
     prompt_end: str
+    thought_over: bool
 
 
 @lru_cache(maxsize=128)
@@ -183,7 +191,7 @@ def _grammar(wanted: _Wanted) -> str:
     thought = None if wanted.reasoning is None else reasoning_format(wanted.reasoning)
     introduction = "" if thought is None else thought.introduction
     answer = _answer(rules, wanted, introduction)
-    if thought is None:
+    if thought is None or wanted.thought_over:
         return rules.grammar(answer)
     return rules.grammar(sequence(thought.grammar(rules, wanted.prompt_end), answer))
 

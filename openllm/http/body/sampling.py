@@ -24,6 +24,7 @@ _PLAIN = (
     "min_tokens",
     "ignore_eos",
     "skip_special_tokens",
+    "thinking_budget",
 )
 
 
