@@ -50,10 +50,10 @@ class Model:
         self._check = check
 
     def prepare(self) -> None:
-        """Read what requests need, so that none of them waits for the disk on an event loop.
-        Errors: WeightsError.
+        """Read what an engine and its requests need, so that nothing waits for the disk on an event
+        loop. May download. Errors: WeightsError, ConfigurationError.
         """
-        _ = self.renderer, self.family, self.own_sampling
+        _ = self.renderer, self.family, self.own_sampling, self.adapter_dirs
 
     @cached_property
     def weights_dir(self) -> Path:
