@@ -202,9 +202,7 @@ class _SecondRun:
 
     def put(self, delta: TokenDelta) -> None:
         if not self.over:
-            self._sink.put(
-                msgspec.structs.replace(delta, index=self._index, cached_tokens=0)
-            )
+            self._sink.put(msgspec.structs.replace(delta, index=self._index, cached_tokens=0))
 
     def fail(self, error: OpenLLMError) -> None:
         if not self.over:

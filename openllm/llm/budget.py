@@ -44,7 +44,9 @@ class ThoughtLimit:
         return Budget(self.tokens, self.closing, watch, after, engine).submit
 
 
-def thought_limit(model: Model, request: GenerationRequest, reading: Reading) -> ThoughtLimit | None:
+def thought_limit(
+    model: Model, request: GenerationRequest, reading: Reading
+) -> ThoughtLimit | None:
     """None where the request says no budget, or the model has no thoughts that are known."""
     tokens = request.params.thinking_budget
     if tokens is None:
