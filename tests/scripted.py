@@ -14,6 +14,19 @@ from openllm.llm.llm import LLM
 from openllm.types import Running, Sink, TokenDelta, TokenLogprob, TokenRequest
 from tests.tiny import EOS, VOCAB_SIZE
 
+# A template that shows tools and calls as Hermes' and Qwen's do, and opens no thought.
+TEMPLATE = (
+    "{% if tools %}<|system|>TOOLS "
+    "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}"
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
+    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
+    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function.name }} "
+    "{% if call.function.arguments is string %}TEXT {{ call.function.arguments }}"
+    "{% else %}{{ call.function.arguments | tojson }}{% endif %}</tool_call>{% endfor %}"
+    "{% endfor %}<|assistant|>"
+    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+)
+
 
 class ScriptedBackend(Backend):
     """Writes `script` token by token, whatever the prompt is, or the next of `scripts` while there

@@ -13,7 +13,7 @@ import pytest
 
 from openllm.answer.assembler import ChoiceAssembler
 from openllm.answer.budget import Budget
-from openllm.answer.reasoning.think import ThinkParser
+from openllm.answer.reasoning.think import TaggedThought
 from openllm.errors import EngineError, OpenLLMError, Overloaded
 from openllm.types import (
     Running,
@@ -97,7 +97,7 @@ class Setting:
         return self.ids("\n</think>\n\n")
 
     def watch(self) -> ChoiceAssembler:
-        parser = ThinkParser("<think>")
+        parser = TaggedThought("<think>")
         return ChoiceAssembler(self.tokenizer, SamplingParams(), [], reasoning=parser)
 
     async def begin(self, **params: Any) -> Running:

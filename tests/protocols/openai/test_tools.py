@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from openllm.llm.llm import LLM
 from openllm.types import StructureKind
-from tests.scripted import Scripted
+from tests.scripted import TEMPLATE, Scripted
 from tests.serving import Running, serve
 from tests.tiny import write_llama
 
@@ -42,18 +42,6 @@ TOOLS: Any = [
 ROME = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "unit": "C"}}\n</tool_call>'
 UTC = '<tool_call>\n{"name": "time", "arguments": {"zone": "UTC"}}\n</tool_call>'
 ROME_ARGUMENTS, UTC_ARGUMENTS = '{"city": "Rome", "unit": "C"}', '{"zone": "UTC"}'
-# A template that shows tools and calls as Hermes' and Qwen's do, and opens no thought.
-TEMPLATE = (
-    "{% if tools %}<|system|>TOOLS "
-    "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}"
-    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
-    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
-    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function.name }} "
-    "{% if call.function.arguments is string %}TEXT {{ call.function.arguments }}"
-    "{% else %}{{ call.function.arguments | tojson }}{% endif %}</tool_call>{% endfor %}"
-    "{% endfor %}<|assistant|>"
-    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
-)
 PLAIN = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
     "<|assistant|>"
