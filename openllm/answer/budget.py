@@ -19,7 +19,7 @@ _SEEDS = 2**63  # below so many; a second run must not draw what the first one d
 
 
 @attrs.frozen
-class Budget:
+class ThinkingBudget:
     """How many tokens a choice may think, and what follows the last of them.
 
     `closing` are the token ids that end a thought. `watch()` makes a reader of one choice's
@@ -60,7 +60,9 @@ class BoundedThoughts:
     It is the sink of the first run, and what the reader holds as the request that runs.
     """
 
-    def __init__(self, budget: Budget, request: TokenRequest, sink: Sink[TokenDelta]) -> None:
+    def __init__(
+        self, budget: ThinkingBudget, request: TokenRequest, sink: Sink[TokenDelta]
+    ) -> None:
         self._budget = budget
         self._request = request
         self._sink = sink

@@ -7,10 +7,10 @@ from functools import partial
 import attrs
 
 from openllm.answer.assembler import ChoiceAssembler
-from openllm.answer.budget import Budget
+from openllm.answer.budget import ThinkingBudget
 from openllm.answer.formats import ReasoningFormat, reasoning_format
 from openllm.answer.generation import Submit
-from openllm.llm.formats import formats_of
+from openllm.llm.formats import reasoning_of
 from openllm.llm.model import Model
 from openllm.types import GenerationRequest, Reading, SamplingParams, Structure
 
@@ -41,7 +41,7 @@ class ThoughtLimit:
         thought was closed.
         """
         watch = partial(_watch, model, prompt, prompt_end, self.form)
-        return Budget(self.tokens, self.closing, watch, after, engine).submit
+        return ThinkingBudget(self.tokens, self.closing, watch, after, engine).submit
 
 
 def thought_limit(
@@ -51,7 +51,7 @@ def thought_limit(
     tokens = request.params.thinking_budget
     if tokens is None:
         return None
-    name = reading.reasoning or formats_of(model, tools=False).reasoning
+    name = reading.reasoning or reasoning_of(model, tools=bool(reading.tools))
     if name is None:
         return None
     form = reasoning_format(name)

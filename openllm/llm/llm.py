@@ -19,7 +19,6 @@ from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import InvalidRequest
 from openllm.llm.admission import admit, encode, prompt_ids
 from openllm.llm.embedding import EmbeddingOutput, Side, embed, finish
-from openllm.llm.formats import formats_of
 from openllm.llm.host import Host, MakeEngine
 from openllm.llm.loops import bridge, in_event_loop, run_on
 from openllm.llm.model import Model
@@ -30,15 +29,7 @@ from openllm.llm.training import LoraOptions, prepare
 from openllm.models.base import LLMConfig
 from openllm.prompt.messages import conversation
 from openllm.prompt.renderer import ChatRenderer
-from openllm.types import (
-    Conversation,
-    GenerationOutput,
-    GenerationRequest,
-    Message,
-    Prompt,
-    Reading,
-    SamplingParams,
-)
+from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
 
 T = TypeVar("T")
@@ -161,12 +152,6 @@ class LLM:
     def token_table(self) -> TokenTable:
         """Single tokens as bytes and text, for logprobs."""
         return self._model.token_table
-
-    def formats(self, conversation: Conversation) -> Reading:
-        """In which formats the model thinks and calls tools in such a conversation, as its spec or
-        its chat template says; None for what is not known.
-        """
-        return formats_of(self._model, tools=bool(conversation.tools))
 
     def sampling_params(self, **overrides: Any) -> SamplingParams:
         """Overrides, then the defaults of the spec, of the model's directory and of the family.

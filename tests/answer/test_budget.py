@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from openllm.answer.assembler import ChoiceAssembler
-from openllm.answer.budget import Budget
+from openllm.answer.budget import ThinkingBudget
 from openllm.answer.reasoning.think import TaggedThought
 from openllm.errors import EngineError, OpenLLMError, Overloaded
 from openllm.types import (
@@ -101,7 +101,7 @@ class Setting:
         return ChoiceAssembler(self.tokenizer, SamplingParams(), [], reasoning=parser)
 
     async def begin(self, **params: Any) -> Running:
-        budget = Budget(self.tokens, self.closing, self.watch, AFTER, self.submit)
+        budget = ThinkingBudget(self.tokens, self.closing, self.watch, AFTER, self.submit)
         asked = SamplingParams(**{"max_tokens": 100, **params})
         return await budget.submit(TokenRequest("r", [7, 8], asked), self.reader)
 
@@ -231,7 +231,7 @@ async def test_tokens_may_come_before_the_engine_has_said_that_it_has_the_reques
             sink.put(TokenDelta([token], 0))
         return run
 
-    budget = Budget(setting.tokens, setting.closing, setting.watch, None, eager)
+    budget = ThinkingBudget(setting.tokens, setting.closing, setting.watch, None, eager)
     request = TokenRequest("r", [7], SamplingParams(max_tokens=100))
     await budget.submit(request, setting.reader)
     assert setting.runs[0].cancelled

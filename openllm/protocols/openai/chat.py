@@ -19,6 +19,7 @@ from openllm.http.dialect import Dialect
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
+from openllm.llm.formats import reasoning_of
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
 from openllm.protocols.openai.messages import (
@@ -74,10 +75,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         target = catalog.running(request.model, "generate")
         if effort_unasked(request.conversation, target):
             fields.note(EFFORT)
-        if (
-            request.budget is not None
-            and target.llm.formats(request.conversation).reasoning is None
-        ):
+        tools = bool(request.conversation.tools)
+        if request.budget is not None and reasoning_of(target.llm, tools=tools) is None:
             fields.note(request.budget)
         work = Work(
             target,
