@@ -70,7 +70,7 @@ def loaded(form: Form, name: str, created: int) -> dict[str, Any]:
     return {**head, **form.body(""), "done": True, "done_reason": "load"}
 
 
-class Wire:
+class OllamaWire:
     """The answer to one request. A stream's lines are cut in advance; a delta fills in its text."""
 
     def __init__(
