@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import attrs
 
 from openllm.answer.generation import Generation, collect
-from openllm.errors import Overloaded
+from openllm.errors import Overloaded, RequestCancelled
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
+from openllm.http.live import LiveRequest
 from openllm.http.metrics import Meter
 from openllm.http.stream import Stream, Writer
 from openllm.types import (
@@ -59,17 +60,22 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     """
     exchange.model = work.target.llm.name
     seconds = exchange.settings.request_seconds
+    time = asyncio.timeout(seconds or None)
+    live = LiveRequest(exchange.rank, time)
     try:
-        async with exchange.client_present(), asyncio.timeout(seconds or None):
-            generations = await _admit(exchange, work)
-            if work.admitted is not None:
-                work.admitted(generations)
-            if work.stream:
-                await _stream(exchange, wire, generations)
-            else:
-                outputs = await _drain(exchange, generations)
-                await exchange.answer(200, wire.answer(outputs))
+        with exchange.shared.live.entered(exchange.request_id, live):
+            async with exchange.client_present(), time:
+                generations = await _admit(exchange, work)
+                if work.admitted is not None:
+                    work.admitted(generations)
+                if work.stream:
+                    await _stream(exchange, wire, generations)
+                else:
+                    outputs = await _drain(exchange, generations)
+                    await exchange.answer(200, wire.answer(outputs))
     except TimeoutError:
+        if live.cancelled:
+            raise RequestCancelled("The request was cancelled.") from None
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
         ) from None
