@@ -199,10 +199,8 @@ class Exchange:
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        headers += [
-            (b"x-request-id", self.request_id.encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        headers += [(name, self.request_id.encode()) for name in self.dialect.id_headers]
+        headers.append((b"x-content-type-options", b"nosniff"))
         if self._ignored:
             headers.append((b"x-openllm-ignored", self.shared.ignored.header(self._ignored)))
         headers += self.extra_headers
