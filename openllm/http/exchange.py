@@ -103,6 +103,11 @@ class Exchange:
         """Errors: Forbidden."""
         self.shared.auth.require_admin(self.rank, self.dialect)
 
+    @property
+    def owner(self) -> str:
+        """Whose it is what the caller has kept here."""
+        return self.shared.auth.owner(self.headers, self.dialect)
+
     async def body(self) -> bytes:
         """The whole body. Errors: PayloadTooLarge (before it is read, where its length is
         announced), ClientGone.
