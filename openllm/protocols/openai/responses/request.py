@@ -42,7 +42,7 @@ _ABSENT = frozenset(
 
 
 @attrs.frozen
-class Asked:
+class Question:
     """What a model is asked, by any route."""
 
     model: str | None
@@ -59,7 +59,7 @@ class Asked:
 class ResponseRequest:
     """A parsed body."""
 
-    asked: Asked
+    asked: Question
     overrides: dict[str, Any]
     stream: bool
     store: bool
@@ -130,7 +130,7 @@ def _refuse_others(fields: Fields) -> None:
     fields.pass_over("context_management", "Set truncation to auto.")
 
 
-def read_asked(fields: Fields, settings: Settings, store: Store, owner: str) -> Asked:
+def read_asked(fields: Fields, settings: Settings, store: Store, owner: str) -> Question:
     """What the model is asked. Errors: InvalidRequest, UnsupportedFeature, NotFound."""
     model = fields.text("model")
     instructions = fields.text("instructions")
@@ -166,7 +166,7 @@ def read_asked(fields: Fields, settings: Settings, store: Store, owner: str) -> 
         **_shown_tools(declared),
     }
     new = [read.item for read in items]
-    return Asked(model, conversation, new, structure, previous, thread, truncation == "auto", shown)
+    return Question(model, conversation, new, structure, previous, thread, truncation == "auto", shown)
 
 
 def _shown_tools(declared: Declared) -> dict[str, Any]:
