@@ -166,7 +166,9 @@ def read_asked(fields: Fields, settings: Settings, store: Store, owner: str) -> 
         **_shown_tools(declared),
     }
     new = [read.item for read in items]
-    return Question(model, conversation, new, structure, previous, thread, truncation == "auto", shown)
+    return Question(
+        model, conversation, new, structure, previous, thread, truncation == "auto", shown
+    )
 
 
 def _shown_tools(declared: Declared) -> dict[str, Any]:
