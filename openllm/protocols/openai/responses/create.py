@@ -18,6 +18,7 @@ from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.http.running import Work, admit, respond
+from openllm.llm.formats import reasoning_of
 from openllm.protocols.openai.messages import effort_unasked
 from openllm.protocols.openai.responses.background import Background
 from openllm.protocols.openai.responses.dialect import RESPONSES
@@ -44,6 +45,10 @@ def routes(
         target = catalog.running(asked.model, "generate")
         if effort_unasked(asked.conversation, target):
             fields.note("reasoning.effort")
+        tools = bool(asked.conversation.tools)
+        if request.budget is not None and reasoning_of(target.llm, tools=tools) is None:
+            fields.note(request.budget)
+        exchange.rename(request.handling.request_id)
         record = Answered(new_id("resp"), exchange.owner, b"", asked.items, [], asked.previous)
         params = target.llm.sampling_params(**request.overrides)
         keep = partial(_keep, store, request, record)
@@ -89,6 +94,7 @@ async def _work(target: Target, request: ResponseRequest) -> Work:
         request.stream,
         add_special_tokens=False,
         reading=None,
+        options=request.handling.options,
     )
 
 

@@ -9,12 +9,12 @@ import attrs
 
 from openllm.config.settings import Settings
 from openllm.errors import UnsupportedFeature
-from openllm.http.body import sampling
 from openllm.http.body.conversation import read_template_kwargs
 from openllm.http.body.fields import Fields, required
+from openllm.http.body.sampling import add_limit
 from openllm.http.body.structure import read_form
-from openllm.protocols.openai.messages import MAX_EFFORT, with_effort
-from openllm.protocols.openai.params import HARMLESS
+from openllm.protocols.openai.messages import MAX_EFFORT, NO_EFFORT, with_effort
+from openllm.protocols.openai.params import BUDGETS, Handling, read_rest, read_sampling
 from openllm.protocols.openai.responses.items import (
     MAX_ID,
     messages_of,
@@ -65,6 +65,8 @@ class ResponseRequest:
     store: bool
     background: bool
     top_logprobs: int | None
+    handling: Handling
+    budget: str | None  # the field that says how long it may think
     shown: Mapping[str, Any]  # fields of the response
 
 
@@ -80,8 +82,9 @@ def read_response(fields: Fields, settings: Settings, store: Store, owner: str) 
     if background:
         store.require("background")
     _refuse_others(fields)
-    overrides = sampling.read_sampling(fields, settings)
-    sampling.add_limit(fields, "max_output_tokens", overrides)
+    budget = next((name for name in BUDGETS if fields.said(name)), None)
+    overrides = read_sampling(fields, settings)
+    add_limit(fields, "max_output_tokens", overrides)
     top = _read_logprobs(fields, settings)
     if top is not None:
         overrides["logprobs"] = top
@@ -94,11 +97,25 @@ def read_response(fields: Fields, settings: Settings, store: Store, owner: str) 
         shown[name] = fields.text(name)
     asked = read_asked(fields, settings, store, owner)
     if asked.structure is not None:
+        if "structure" in overrides:
+            fields.bad("structured_outputs", "cannot go together with text.format")
         overrides["structure"] = asked.structure
-    fields.ignore(*HARMLESS, "client_metadata", "background_options", "max_tool_calls")
+    if asked.shown["reasoning"]["effort"] == NO_EFFORT:
+        overrides.setdefault("thinking_budget", 0)
+    fields.pass_over("return_token_ids", "Use chat completions.", False)
+    handling = read_rest(fields)
+    fields.ignore("client_metadata", "background_options", "max_tool_calls")
     fields.close()
     return ResponseRequest(
-        asked, overrides, stream, keep and store.enabled, background, top, {**shown, **asked.shown}
+        asked,
+        overrides,
+        stream=stream,
+        store=keep and store.enabled,
+        background=background,
+        top_logprobs=top,
+        handling=handling,
+        budget=budget,
+        shown={**shown, **asked.shown},
     )
 
 
