@@ -12,8 +12,8 @@ class OpenAI(Dialect):
     """JSON, server-sent events up to `[DONE]`, errors with message, type, param and code."""
 
     end = b"data: [DONE]\n\n"
-    key_headers = (b"authorization", b"api-key")
-    prefixes = ("/",)  # who asks for what is not here most likely speaks this
+    key_headers: tuple[bytes, ...] = (b"authorization", b"api-key")
+    prefixes: tuple[str, ...] = ("/",)  # who asks for what is not here most likely speaks this
     fields: Mapping[str, str] = {
         "adapter": "model",
         "include_stop": "include_stop_str_in_output",
