@@ -29,7 +29,7 @@ def check_source(structure: Structure) -> None:
     if len(source) > MAX_SOURCE:
         raise InvalidRequest(
             f"The structure has {len(source)} characters; {MAX_SOURCE} are allowed.",
-            param="response_format",
+            param="structure",
         )
     _check_depth(source)
 
@@ -41,7 +41,7 @@ def _check_depth(source: str) -> None:
             depth += 1
             if depth > MAX_DEPTH:
                 raise InvalidRequest(
-                    f"The structure nests deeper than {MAX_DEPTH}.", param="response_format"
+                    f"The structure nests deeper than {MAX_DEPTH}.", param="structure"
                 )
         elif character in ")]}":
             depth = max(0, depth - 1)

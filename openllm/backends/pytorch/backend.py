@@ -130,9 +130,13 @@ class PyTorchBackend(Backend):
 
         machine = self._running()
         engine = machine.require_engine()
-        make_guide = await machine.compile(request.params.structure)
-        job = Job(request, sink, asyncio.get_running_loop(), adapter, make_guide)
-        engine.submit(job)
+        grammar = await machine.compile(request.params.structure)
+        job = Job(request, sink, asyncio.get_running_loop(), adapter, grammar)
+        try:
+            engine.submit(job)
+        except BaseException:
+            job.release()
+            raise
         return _Submitted(engine, job)
 
     async def embed(
@@ -175,6 +179,7 @@ class PyTorchBackend(Backend):
         machine, self._machine = self._machine, None
         if machine is not None:
             await asyncio.to_thread(machine.close)
+            machine.grammars.close()
 
 
 BACKEND = PyTorchBackend

@@ -12,14 +12,15 @@ import attrs
 import torch
 
 from openllm.backends.base import BackendInfo, Embeddings
+from openllm.backends.grammar.frames import Vocabulary
+from openllm.backends.grammar.guide import Use
+from openllm.backends.grammar.store import GrammarStore
 from openllm.backends.pytorch.adapters import Adapter, AdapterBank
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
 from openllm.backends.pytorch.fit import choose_runner
 from openllm.backends.pytorch.flat import FlatRunner
-from openllm.backends.pytorch.grammar import GrammarShop
 from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
-from openllm.backends.pytorch.guide import Guide
 from openllm.backends.pytorch.loader import LoadedModel, choose_limits
 from openllm.backends.pytorch.sampler import Sampler
 from openllm.backends.pytorch.threads import prepare_thread
@@ -36,7 +37,7 @@ class Machine:
 
     info: BackendInfo
     embedder: Embedder
-    grammars: GrammarShop
+    grammars: GrammarStore
     adapters: AdapterBank
     engine: Engine | None
     _turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
@@ -49,9 +50,9 @@ class Machine:
             )
         return self.engine
 
-    async def compile(self, structure: Structure | None) -> Callable[[], Guide] | None:
-        """What makes a guide per choice. Errors: InvalidRequest, Overloaded, UnsupportedFeature."""
-        return None if structure is None else await self.grammars.compile(structure)
+    async def compile(self, structure: Structure | None) -> Use | None:
+        """A hold on the compiled structure. Errors: those of `GrammarStore.use`."""
+        return None if structure is None else await self.grammars.use(structure)
 
     async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> Embeddings:
         """Batch by batch, so that decoding goes on in between. Errors: InvalidRequest,
@@ -98,7 +99,9 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
     """Build the engine around a loaded model. Errors: ConfigurationError."""
     prepare_thread(loaded.device)
     adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
-    grammars = GrammarShop(spec, weights_dir, loaded.logit_width, loaded.eos_token_ids)
+    vocabulary = Vocabulary(
+        str(weights_dir), loaded.logit_width, loaded.eos_token_ids, spec.trust_remote_code
+    )
     engine = None
     if spec.task == "embed":
         limits = choose_limits(spec, loaded, 0)
@@ -118,7 +121,9 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
         device=str(loaded.device),
         max_concurrency=limits.max_num_seqs,
     )
-    return Machine(info, Embedder(loaded, weights_dir), grammars, adapters, engine)
+    return Machine(
+        info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine
+    )
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:

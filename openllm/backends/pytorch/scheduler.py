@@ -26,7 +26,9 @@ class Scheduler:
         self.waiting.extend(sequences)
 
     def plan(self) -> list[Work]:
-        """The next step's work. Every decoding row is in it unless it had to give up its place."""
+        """The next step's work. Every decoding row is in it unless it had to give up its place, or
+        waits for its mask.
+        """
         works = [Work(sequence, 1) for sequence in self._decoding()]
         budget = self._limits.prefill_tokens
         for sequence in [sequence for sequence in self.live if sequence.remaining > 1]:
@@ -53,7 +55,11 @@ class Scheduler:
         for sequence in list(self.live):
             while not self._runner.extend(sequence):
                 self._preempt(self._youngest())
-        return [sequence for sequence in self.live if sequence.remaining == 1]
+        return [
+            sequence
+            for sequence in self.live
+            if sequence.remaining == 1 and not sequence.waits_for_mask
+        ]
 
     def _youngest(self) -> Sequence:
         return max(self.live, key=lambda sequence: sequence.order)
@@ -83,10 +89,11 @@ class Scheduler:
         return ready
 
     def _add_chunk(self, works: list[Work], sequence: Sequence, budget: int) -> int:
-        count = min(sequence.remaining, budget if self._runner.chunks else sequence.remaining)
+        wanted = sequence.remaining - sequence.waits_for_mask
+        count = min(wanted, budget if self._runner.chunks else wanted)
         if count > 0:
-            wanted = sequence.params.prompt_logprobs is not None and sequence.index == 0
-            unknown = wanted and sequence.computed + 1 < sequence.prompt_length
+            asked = sequence.params.prompt_logprobs is not None and sequence.index == 0
+            unknown = asked and sequence.computed + 1 < sequence.prompt_length
             if unknown and self._runner.chunks:
                 count = min(count, LOGITS_AT_ONCE)
             works.append(Work(sequence, count, all_logits=unknown))

@@ -9,6 +9,7 @@ import logging
 import attrs
 import torch
 
+from openllm.backends.grammar.guide import exchange
 from openllm.backends.pytorch.adapters import AdapterBank
 from openllm.backends.pytorch.logprobs import describe
 from openllm.backends.pytorch.runner import Runner
@@ -17,6 +18,8 @@ from openllm.backends.pytorch.sequence import Work
 from openllm.types import TokenLogprob
 
 log = logging.getLogger(__name__)
+
+MASK_SECONDS = 0.002  # that a step waits for masks when all else is done
 
 # What a model or a tensor operation raises when it cannot do what a row asks.
 STEP_ERRORS = (
@@ -38,6 +41,7 @@ class Outcome:
     drawn: Drawn | None = None
     prompt_logprobs: list[TokenLogprob | None] | None = None
     error: str | None = None
+    late: bool = False  # it was to draw, and what may come next was not known yet
 
 
 class StepComputer:
@@ -73,7 +77,8 @@ class StepComputer:
 
     def _evaluate(self, works: list[Work]) -> list[Outcome]:
         logits, spans = self._runner.forward(works, self._adapters)
-        drawing = [at for at, work in enumerate(works) if work.draws]
+        late = _await_masks(works)
+        drawing = [at for at, work in enumerate(works) if work.draws and at not in late]
         drawn: dict[int, Drawn] = {}
         if drawing:
             rows = (
@@ -88,9 +93,25 @@ class StepComputer:
                 work,
                 drawn.get(at),
                 _describe_prompt(work, logits[spans[at]]) if work.all_logits else None,
+                late=at in late,
             )
             for at, work in enumerate(works)
         ]
+
+
+def _await_masks(works: list[Work]) -> set[int]:
+    """Which of the works that draw cannot: what may come next is not known. Masks are computed
+    while the model runs; a row whose mask takes longer lets the others go on.
+    """
+    guided = {
+        at: work.sequence.guide
+        for at, work in enumerate(works)
+        if work.draws and work.sequence.guide is not None
+    }
+    exchange(guided.values(), MASK_SECONDS)
+    for guide in guided.values():
+        guide.late = not guide.ready
+    return {at for at, guide in guided.items() if not guide.knows}
 
 
 def _last_rows(logits: torch.Tensor, spans: list[slice]) -> torch.Tensor:

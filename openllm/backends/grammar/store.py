@@ -1,0 +1,201 @@
+"""The grammars of one engine: compiled off its event loop, in bounded time and memory, and kept
+while they are used and a while after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import signal
+import threading
+from collections import OrderedDict
+
+import attrs
+import msgspec
+
+from openllm.backends.framing import Splitter
+from openllm.backends.grammar.forkserver import FORKSERVER, Process
+from openllm.backends.grammar.frames import (
+    Compile,
+    Compiled,
+    Died,
+    FromServer,
+    Refused,
+    Vocabulary,
+    pack,
+    read_answer,
+)
+from openllm.backends.grammar.guide import Grammar, Use
+from openllm.backends.grammar.limits import Limits
+from openllm.backends.grammar.source import check_source
+from openllm.errors import (
+    EngineError,
+    InvalidRequest,
+    OpenLLMError,
+    Overloaded,
+    UnsupportedFeature,
+)
+from openllm.types import Structure, StructureKind
+
+IDLE = 32  # grammars that nobody uses and that are kept
+IN_USE = 512  # that are used at once: each is a process
+QUICK, SLOW = 4, 2  # structures that compile at once
+WAIT_SECONDS = 20.0  # by the clock, for one's turn to compile
+_RECEIVED = 2**18  # bytes at once
+
+
+@attrs.define(eq=False)
+class _Compilation:
+    """One structure that is being compiled, and how many requests wait for it."""
+
+    task: asyncio.Task[Grammar]
+    waiters: int = 0
+
+
+class GrammarStore:
+    """Compiles structures for one model and keeps the last ones. Lives on one event loop; only
+    what `use` gives is released elsewhere.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, limits: Limits | None = None) -> None:
+        self._vocabulary, self._limits = vocabulary, limits or Limits()
+        # most structures take milliseconds: those that take seconds wait for each other only
+        self._quick, self._slow = asyncio.Semaphore(QUICK), asyncio.Semaphore(SLOW)
+        self._kept: OrderedDict[Structure, Grammar] = OrderedDict()
+        self._pending: dict[Structure, _Compilation] = {}
+        self._lock = threading.Lock()  # of the counts of users
+
+    async def use(self, structure: Structure) -> Use:
+        """A hold on the compiled structure. Errors: InvalidRequest, Overloaded,
+        UnsupportedFeature, EngineError.
+        """
+        if importlib.util.find_spec("xgrammar") is None:
+            raise UnsupportedFeature(
+                "Structured output needs xgrammar.", hint="Run: pip install xgrammar"
+            )
+        check_source(structure)
+        grammar = self._kept.get(structure)
+        if grammar is not None and grammar.error is not None:
+            if grammar.overran:  # for another request: it would do so again
+                raise grammar.error
+            grammar = None
+        return self._hold(structure, grammar or await self._compiled(structure))
+
+    def close(self) -> None:
+        """End all processes."""
+        for compilation in self._pending.values():
+            compilation.task.cancel()
+        for grammar in self._kept.values():
+            grammar.kill()
+        self._kept.clear()
+
+    def _hold(self, structure: Structure, grammar: Grammar) -> Use:
+        with self._lock:
+            grammar.users += 1
+            self._kept[structure] = grammar
+            self._kept.move_to_end(structure)
+            idle = [held for held, kept in self._kept.items() if not kept.users]
+            for oldest in idle[: max(0, len(idle) - IDLE)]:
+                self._kept.pop(oldest).kill()
+        return Use(grammar, self._release)
+
+    def _release(self, grammar: Grammar) -> None:
+        with self._lock:
+            grammar.users -= 1
+
+    async def _compiled(self, structure: Structure) -> Grammar:
+        """Join those who wait for this structure already; the last one that leaves stops it."""
+        pending = self._pending.get(structure)
+        if pending is None:
+            pending = _Compilation(asyncio.create_task(self._compile(structure)))
+            self._pending[structure] = pending
+            pending.task.add_done_callback(lambda task: self._forget(structure, task))
+        pending.waiters += 1
+        try:
+            return await asyncio.shield(pending.task)
+        finally:
+            pending.waiters -= 1
+            if not pending.waiters:
+                pending.task.cancel()
+                self._forget(structure, pending.task)
+
+    def _forget(self, structure: Structure, task: asyncio.Task[Grammar]) -> None:
+        pending = self._pending.get(structure)
+        if pending is not None and pending.task is task:
+            del self._pending[structure]
+
+    async def _compile(self, structure: Structure) -> Grammar:
+        if sum(grammar.users > 0 for grammar in self._kept.values()) >= IN_USE:
+            raise _busy(f"{IN_USE} different structures are in use.")
+        grammar = await self._attempt(structure, slow=False)
+        if grammar is None:
+            grammar = await self._attempt(structure, slow=True)
+        if grammar is None:
+            raise InvalidRequest(
+                f"The {structure.kind.value} takes more than {self._limits.compile_seconds:g} s of"
+                " CPU to compile.",
+                hint="Make it simpler.",
+                param="structure",
+            )
+        return grammar
+
+    async def _attempt(self, structure: Structure, *, slow: bool) -> Grammar | None:
+        """Compile in its turn; None when it takes more CPU than its lane has."""
+        lane = self._slow if slow else self._quick
+        try:
+            await asyncio.wait_for(lane.acquire(), WAIT_SECONDS)
+        except TimeoutError:
+            raise _busy("All grammar compilers are busy.") from None
+        process = FORKSERVER.fork(self._vocabulary)
+        grammar = None
+        try:
+            asking = self._ask(process, self._order(structure, slow=slow))
+            answer = await asyncio.wait_for(asking, self._limits.answer_seconds)
+            if isinstance(answer, Compiled):
+                grammar = Grammar(process, structure.kind, answer.first, self._limits)
+            elif not (isinstance(answer, Died) and answer.signal == signal.SIGPROF):
+                raise _refusal(structure.kind, answer)
+        except TimeoutError:
+            raise _busy("The grammar compilers do not come to an end.") from None
+        finally:
+            if grammar is None:
+                process.kill()
+            lane.release()
+        return grammar
+
+    def _order(self, structure: Structure, *, slow: bool) -> Compile:
+        limits = self._limits
+        seconds = limits.compile_seconds if slow else limits.quick_seconds
+        kind, value = structure.kind.value, structure.value
+        return Compile(kind, value, slow, seconds, limits.mask_seconds, limits.memory)
+
+    async def _ask(self, process: Process, order: Compile) -> FromServer:
+        """The first answer of a process."""
+        loop, splitter = asyncio.get_running_loop(), Splitter()
+        with contextlib.suppress(OSError):  # it has ended, and may have said why
+            await loop.sock_sendall(process.sock, pack(order))
+        with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
+            while data := await loop.sock_recv(process.sock, _RECEIVED):
+                for body in splitter.feed(data):
+                    return read_answer(body)
+        return Died(0)
+
+
+def _refusal(kind: StructureKind, answer: FromServer) -> OpenLLMError:
+    """What an answer other than `Compiled` means to who asked."""
+    if isinstance(answer, Refused) and not answer.supported:
+        return UnsupportedFeature("The model's tokenizer does not suit structured output.")
+    if isinstance(answer, Refused):
+        reason = answer.reason
+    elif isinstance(answer, Died) and answer.signal in (signal.SIGSEGV, signal.SIGABRT):
+        reason = "the compiler fails on it"
+    else:
+        return EngineError("The process that compiles grammars has ended.", hint="Try again.")
+    return InvalidRequest(
+        f"The {kind.value} cannot be compiled: {reason}.", hint="Correct it.", param="structure"
+    )
+
+
+def _busy(what: str) -> Overloaded:
+    return Overloaded(what, hint="Try again later.", retry_after=5)
