@@ -1,5 +1,5 @@
-"""`python -m openllm.backends.grammar SOCKET`: the forkserver. It holds tokenizers and xgrammar, and
-begins and ends the processes of grammars; it ends, and they with it, when its socket is closed.
+"""`python -m openllm.backends.grammar SOCKET`: the forkserver. It holds tokenizers and xgrammar,
+and begins and ends the processes of grammars; it ends, and they with it, when its socket is closed.
 
 One thread and no more, so that forking is safe.
 """
@@ -76,11 +76,12 @@ class Forkserver:
 
     def _turn(self) -> bool:
         """Wait for something to do, and do it; False once the parent is gone."""
-        ready, _, _ = select.select([self._control, self._ended], [], [])
+        control = self._control.fileno()
+        ready, _, _ = select.select([control, self._ended], [], [])
         if self._ended in ready:
             os.read(self._ended, _RECEIVED)
             self._bury()
-        return self._control not in ready or self._obey()
+        return control not in ready or self._obey()
 
     def _obey(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self._control, _RECEIVED, _SOCKETS)

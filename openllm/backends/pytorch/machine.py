@@ -121,9 +121,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
         device=str(loaded.device),
         max_concurrency=limits.max_num_seqs,
     )
-    return Machine(
-        info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine
-    )
+    return Machine(info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine)
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:
