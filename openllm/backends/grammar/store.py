@@ -147,22 +147,18 @@ class GrammarStore:
             await asyncio.wait_for(lane.acquire(), WAIT_SECONDS)
         except TimeoutError:
             raise _busy("All grammar compilers are busy.") from None
-        process = FORKSERVER.fork(self._vocabulary)
-        grammar = None
         try:
-            asking = self._ask(process, self._order(structure, slow=slow))
-            answer = await asyncio.wait_for(asking, self._limits.answer_seconds)
-            if isinstance(answer, Compiled):
-                grammar = Grammar(process, structure.kind, answer.first, self._limits)
-            elif not (isinstance(answer, Died) and answer.signal == signal.SIGPROF):
-                raise _refusal(structure.kind, answer)
+            process, answer = await self._begin(self._order(structure, slow=slow))
         except TimeoutError:
             raise _busy("The grammar compilers do not come to an end.") from None
         finally:
-            if grammar is None:
-                process.kill()
             lane.release()
-        return grammar
+        if isinstance(answer, Compiled):
+            return Grammar(process, structure.kind, answer.first, self._limits)
+        process.kill()
+        if isinstance(answer, Died) and answer.signal == signal.SIGPROF:
+            return None
+        raise _refusal(structure.kind, answer)
 
     def _order(self, structure: Structure, *, slow: bool) -> Compile:
         limits = self._limits
@@ -170,8 +166,25 @@ class GrammarStore:
         kind, value = structure.kind.value, structure.value
         return Compile(kind, value, slow, seconds, limits.mask_seconds, limits.memory)
 
-    async def _ask(self, process: Process, order: Compile) -> FromServer:
-        """The first answer of a process."""
+    async def _begin(self, order: Compile) -> tuple[Process, FromServer]:
+        """A process, and its first answer. Errors: TimeoutError."""
+        process, answer = await self._try(order)
+        if answer is None:  # the forkserver has ended: there is another one now
+            process.kill()
+            process, answer = await self._try(order)
+        return process, answer or Died(0)
+
+    async def _try(self, order: Compile) -> tuple[Process, FromServer | None]:
+        process = FORKSERVER.fork(self._vocabulary)
+        try:
+            asking = self._ask(process, order)
+            return process, await asyncio.wait_for(asking, self._limits.answer_seconds)
+        except BaseException:
+            process.kill()
+            raise
+
+    async def _ask(self, process: Process, order: Compile) -> FromServer | None:
+        """The first answer of a process; None when it has not even begun."""
         loop, splitter = asyncio.get_running_loop(), Splitter()
         with contextlib.suppress(OSError):  # it has ended, and may have said why
             await loop.sock_sendall(process.sock, pack(order))
@@ -179,7 +192,7 @@ class GrammarStore:
             while data := await loop.sock_recv(process.sock, _RECEIVED):
                 for body in splitter.feed(data):
                     return read_answer(body)
-        return Died(0)
+        return None
 
 
 def _refusal(kind: StructureKind, answer: FromServer) -> OpenLLMError:
@@ -189,7 +202,7 @@ def _refusal(kind: StructureKind, answer: FromServer) -> OpenLLMError:
     if isinstance(answer, Refused):
         reason = answer.reason
     elif isinstance(answer, Died) and answer.signal in (signal.SIGSEGV, signal.SIGABRT):
-        reason = "the compiler fails on it"
+        reason = "the compiler fails on it, or runs out of memory"
     else:
         return EngineError("The process that compiles grammars has ended.", hint="Try again.")
     return InvalidRequest(

@@ -43,7 +43,7 @@ _RECEIVED = 2**16  # bytes at once
 _STATUS = Path("/proc/self/status")
 
 # What xgrammar raises for a source that it cannot read.
-SOURCE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, RecursionError)
+SOURCE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, RecursionError, MemoryError)
 
 
 class Worker:
@@ -90,10 +90,10 @@ class Worker:
             with limited(order.compile_seconds):
                 compiled = self._compiled(structure)
                 first = self._mask(self._matcher(compiled), time.process_time())
-        except MemoryError:
-            self._send(Refused(f"it takes more than {order.memory >> 20} MiB"))
         except SOURCE_ERRORS as error:
-            self._send(Refused(reason(error)))
+            full = isinstance(error, MemoryError) or "bad_alloc" in str(error)
+            memory = f"it takes more than {order.memory >> 20} MiB of memory"
+            self._send(Refused(memory if full else reason(error)))
         else:
             if first.way is not Way.LOST:
                 self._send(Compiled(first.bits))
