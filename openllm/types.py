@@ -221,7 +221,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", gc=False):
 Part = Text | Reasoning | Refusal | ToolCall
 
 
-class TextDelta(msgspec.Struct, frozen=True, gc=False):
+class AnswerDelta(msgspec.Struct, frozen=True, gc=False):
     """What is new of one choice's answer: what a protocol turns into bytes. Same terminal rule as
     `TokenDelta`.
 
@@ -294,7 +294,7 @@ class CompletionOutput:
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     logprobs: list[TokenLogprob] | None = None
-    parts: tuple[Part, ...] = ()  # see `TextDelta.parts`; pieces of one kind are joined
+    parts: tuple[Part, ...] = ()  # see `AnswerDelta.parts`; pieces of one kind are joined
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ import attrs
 
 from openllm.answer.parts import Parser, text_of, together
 from openllm.answer.text import StopMatcher, StreamDecoder
-from openllm.types import Part, SamplingParams, Text, TextDelta, TokenDelta, ToolCall
+from openllm.types import AnswerDelta, Part, SamplingParams, Text, TokenDelta, ToolCall
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @attrs.define(slots=True)
 class ChoiceAssembler:
-    """Turns the `TokenDelta`s of one choice into `TextDelta`s.
+    """Turns the `TokenDelta`s of one choice into `AnswerDelta`s.
 
     Decoded text goes through `reasoning`, where there is one; what that takes for the answer's text
     is looked at for stop strings; what is left goes through `tools`. The `marks` are the special
@@ -51,7 +51,7 @@ class ChoiceAssembler:
         if self.params.stop:
             self._stops = StopMatcher(self.params.stop)
 
-    def feed(self, delta: TokenDelta) -> TextDelta:
+    def feed(self, delta: TokenDelta) -> AnswerDelta:
         """What `delta` brings. A stop string inside it ends the choice there, with the tokens up to
         it.
         """
@@ -100,7 +100,7 @@ class ChoiceAssembler:
 
     # Where an answer is read for more than text.
 
-    def _feed_parts(self, delta: TokenDelta) -> TextDelta:
+    def _feed_parts(self, delta: TokenDelta) -> AnswerDelta:
         found: list[Part] = []
         shown = self._shown(delta)
         for at, token_id in enumerate(delta.token_ids):
@@ -193,13 +193,13 @@ class ChoiceAssembler:
             elif text := self._marked.sub("", part.text):
                 yield part if text == part.text else type(part)(text)
 
-    def _parts_delta(self, delta: TokenDelta, found: list[Part]) -> TextDelta:
+    def _parts_delta(self, delta: TokenDelta, found: list[Part]) -> AnswerDelta:
         parts = together(found if self._marked is None else self._cleaned(found))
         return _text_delta(delta, text_of(parts), parts)
 
     def _cut_parts(
         self, delta: TokenDelta, found: list[Part], size: int, stop: str | None
-    ) -> TextDelta:
+    ) -> AnswerDelta:
         parts = together(found if self._marked is None else self._cleaned(found))
         return self._cut(delta, text_of(parts), size, stop, parts)
 
@@ -210,9 +210,9 @@ class ChoiceAssembler:
         size: int,
         stop: str | None,
         parts: tuple[Part, ...] = (),
-    ) -> TextDelta:
+    ) -> AnswerDelta:
         self.finished = True
-        return TextDelta(
+        return AnswerDelta(
             text,
             delta.token_ids[:size],
             delta.index,
@@ -234,8 +234,8 @@ def _before_second_call(found: list[Part]) -> list[Part] | None:
     return None
 
 
-def _text_delta(delta: TokenDelta, text: str, parts: tuple[Part, ...] = ()) -> TextDelta:
-    return TextDelta(
+def _text_delta(delta: TokenDelta, text: str, parts: tuple[Part, ...] = ()) -> AnswerDelta:
+    return AnswerDelta(
         text,
         delta.token_ids,
         delta.index,

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from openllm.answer.parts import new_call_id
-from openllm.answer.reader import SPACE, Reader, Wait, Words
+from openllm.answer.reader import SPACE, Phrases, Reader, Wait
 from openllm.types import ToolCall
 
 Tools = Mapping[str, Mapping[str, Any]]  # the JSON schema of each tool's arguments, by its name
@@ -94,7 +94,7 @@ class CallReader(Reader):
             raise NoCall
         return self.take(1)
 
-    def demand(self, words: Words, after: str = SPACE) -> Wait[str]:
+    def demand(self, words: Phrases, after: str = SPACE) -> Wait[str]:
         """Read one of `words`, and characters of `after` before it."""
         found = yield from self.word(words, after)
         if not found:

@@ -12,10 +12,10 @@ from openllm.answer.calls import NoCall, Tools
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.literals import Values
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 from openllm.answer.values import ValueReader, as_json, kinds, properties, quoted
 
-_CALL = Words("call:")
+_CALL = Phrases("call:")
 _KEY = re.compile(r"[^<>{}\[\]:,]+")
 _PLAIN = re.compile(r"[^{}\[\],<]+")  # a value without marks
 _DEEPEST = 64  # objects and lists within each other
@@ -54,8 +54,8 @@ class GemmaReader(ValueReader):
     marks: Marks
 
     def read(self) -> Wait[None]:
-        self._text_mark = Words(self.marks.mark)
-        begin, close = Words(self.marks.open), Words(self.marks.close)
+        self._text_mark = Phrases(self.marks.mark)
+        begin, close = Phrases(self.marks.open), Phrases(self.marks.close)
         while found := (yield from self.text_until(begin)):
             if (yield from self.attempt(self._call(), found)):
                 yield from self.word(close)

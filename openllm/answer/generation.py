@@ -13,12 +13,12 @@ from openllm.answer.assembler import ChoiceAssembler
 from openllm.answer.parts import together
 from openllm.errors import EngineDead, EngineError, OpenLLMError
 from openllm.types import (
+    AnswerDelta,
     CompletionOutput,
     GenerationOutput,
     Part,
     Running,
     Sink,
-    TextDelta,
     TokenDelta,
     TokenLogprob,
     TokenRequest,
@@ -45,7 +45,7 @@ class Generation:
         self._submit = submit
         self._left = len(choices)
         self._cached_tokens = 0
-        self._sink: Sink[TextDelta] = _NOWHERE
+        self._sink: Sink[AnswerDelta] = _NOWHERE
         self._running: Running | None = None
         self._unwanted: list[int] = []  # choices that ended before the engine had said it has them
         self._over = False
@@ -73,7 +73,7 @@ class Generation:
             sum(choice.reasoning_tokens for choice in self._choices),
         )
 
-    async def begin(self, sink: Sink[TextDelta]) -> Running:
+    async def begin(self, sink: Sink[AnswerDelta]) -> Running:
         """Let the engine have the request; what comes of it goes to `sink`, also before this
         returns.
 
@@ -144,7 +144,7 @@ class Generation:
 class _Nowhere:
     """The sink of a generation that has not begun."""
 
-    def put(self, delta: TextDelta) -> None:
+    def put(self, delta: AnswerDelta) -> None:
         """Nothing comes before `begin`."""
 
     def fail(self, error: OpenLLMError) -> None:
@@ -154,7 +154,7 @@ class _Nowhere:
 _NOWHERE = _Nowhere()
 
 
-def join_text(first: TextDelta, second: TextDelta) -> TextDelta:
+def join_text(first: AnswerDelta, second: AnswerDelta) -> AnswerDelta:
     """Two consecutive deltas of one choice as one."""
     return msgspec.structs.replace(
         second,
@@ -175,9 +175,9 @@ class _Choice:
     token_ids: list[int] = attrs.field(factory=list)
     logprobs: list[TokenLogprob] | None = None
     parts: list[Part] = attrs.field(factory=list)
-    end: TextDelta | None = None
+    end: AnswerDelta | None = None
 
-    def add(self, delta: TextDelta) -> None:
+    def add(self, delta: AnswerDelta) -> None:
         self.text.append(delta.text)
         self.token_ids.extend(delta.token_ids)
         self.parts.extend(delta.parts)
@@ -202,14 +202,14 @@ class _Choice:
 class _Whole:
     """A sink that puts the deltas of one generation together."""
 
-    def __init__(self, choices: int, note: Callable[[TextDelta], object] | None) -> None:
+    def __init__(self, choices: int, note: Callable[[AnswerDelta], object] | None) -> None:
         self.choices = [_Choice() for _ in range(choices)]
         self.prompt_logprobs: list[TokenLogprob | None] | None = None
         self.complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._left = choices
         self._note = note
 
-    def put(self, delta: TextDelta) -> None:
+    def put(self, delta: AnswerDelta) -> None:
         if self._note is not None:
             self._note(delta)
         self.choices[delta.index].add(delta)
@@ -229,7 +229,7 @@ class _Whole:
 
 
 async def collect(
-    generation: Generation, note: Callable[[TextDelta], object] | None = None
+    generation: Generation, note: Callable[[AnswerDelta], object] | None = None
 ) -> GenerationOutput:
     """The whole answer; `note` sees each delta as it comes.
 
@@ -250,7 +250,7 @@ async def collect(
     )
 
 
-def failure_of(delta: TextDelta) -> OpenLLMError | None:
+def failure_of(delta: AnswerDelta) -> OpenLLMError | None:
     """What a waiting caller is told for a delta that ends in "error" or "cancelled"."""
     if delta.finish_reason == "error":
         return EngineError(delta.error or "The engine failed on this request.")
@@ -261,7 +261,7 @@ def failure_of(delta: TextDelta) -> OpenLLMError | None:
     return None
 
 
-def raise_failure(delta: TextDelta) -> None:
+def raise_failure(delta: AnswerDelta) -> None:
     """Raise what `failure_of` finds."""
     if (error := failure_of(delta)) is not None:
         raise error

@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 
 from openllm.answer.calls import NO_TOOLS, CallReader, Tools
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 from openllm.types import Reasoning
 
 START, CHANNEL, MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
 END, CALL, RETURN, CONSTRAIN = "<|end|>", "<|call|>", "<|return|>", "<|constrain|>"
 MARKERS = (START, CHANNEL, MESSAGE, END, CALL, RETURN, CONSTRAIN)
 
-_MESSAGE = Words(MESSAGE)
-_FIRST = Words(CHANNEL, " to=")
-_OUTSIDE = Words(START, CHANNEL, END, CALL, RETURN)
-_HEADER_END = Words(MESSAGE, START, END, CALL, RETURN)
-_BODY_END = Words(START, END, CALL, RETURN)
+_MESSAGE = Phrases(MESSAGE)
+_FIRST = Phrases(CHANNEL, " to=")
+_OUTSIDE = Phrases(START, CHANNEL, END, CALL, RETURN)
+_HEADER_END = Phrases(MESSAGE, START, END, CALL, RETURN)
+_BODY_END = Phrases(START, END, CALL, RETURN)
 _RECEIVER = re.compile(r"\bto=(?P<function>functions\.)?(?P<name>[^\s<]+)")
 _THOUGHT = f"{CHANNEL}analysis"
 

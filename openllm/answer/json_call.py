@@ -10,7 +10,7 @@ from typing import ClassVar
 from openllm.answer.calls import CallReader, NoCall
 from openllm.answer.formats import Call, Tool
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
-from openllm.answer.reader import Tell, Wait, Words
+from openllm.answer.reader import Phrases, Tell, Wait
 
 NAME_KEYS = frozenset(("name",))
 ARGUMENT_KEYS = frozenset(("arguments", "parameters"))
@@ -167,8 +167,8 @@ class BareReader(JsonReader):
     the answer, or what follows one of `begins`; perhaps it is in a block of code.
     """
 
-    begins: ClassVar[Words] = Words("\n")
-    closings: ClassVar[Words] = Words()
+    begins: ClassVar[Phrases] = Phrases("\n")
+    closings: ClassVar[Phrases] = Phrases()
 
     def read(self) -> Wait[None]:
         mark = ""
@@ -190,7 +190,7 @@ class BareReader(JsonReader):
         yield from self.word(self.closings)
 
 
-_FENCE, _LANGUAGE, _BETWEEN = Words("```"), Words("json", "tool_call"), Words(";")
+_FENCE, _LANGUAGE, _BETWEEN = Phrases("```"), Phrases("json", "tool_call"), Phrases(";")
 
 
 def written(call: Call, keys: tuple[str, str] = ("name", "arguments")) -> str:

@@ -18,7 +18,7 @@ Tell = Callable[[str], object]  # what is done with a piece of text that is cert
 SPACE = " \t\r\n"
 
 
-class Words:
+class Phrases:
     """Several marks that are looked for; none is a part of another, so that what is found does not
     depend on how the text is cut.
     """
@@ -33,8 +33,8 @@ class Words:
         self._pattern = re.compile("|".join(map(re.escape, words)) or r"(?!)")  # or never
         self._beginnings = Beginnings(words)
 
-    def __or__(self, other: Words) -> Words:
-        return Words(*self._words, *other._words)
+    def __or__(self, other: Phrases) -> Phrases:
+        return Phrases(*self._words, *other._words)
 
     def search(self, text: str) -> re.Match[str] | None:
         """The first of them in `text`."""
@@ -118,7 +118,7 @@ class Reader:
         taken, self.held = self.held[:size], self.held[size:]
         return taken
 
-    def until(self, words: Words, tell: Tell, unread: bool = False) -> Wait[str]:
+    def until(self, words: Phrases, tell: Tell, unread: bool = False) -> Wait[str]:
         """Tell what comes before the first of `words`, and read that, too, if it is not to be left
         `unread`; "" where none came.
         """
@@ -137,11 +137,11 @@ class Reader:
                 return ""
             yield
 
-    def text_until(self, words: Words) -> Wait[str]:
+    def text_until(self, words: Phrases) -> Wait[str]:
         """`until`, what comes before being text."""
         return (yield from self.until(words, self.tell_text))
 
-    def word(self, words: Words, after: str = SPACE) -> Wait[str]:
+    def word(self, words: Phrases, after: str = SPACE) -> Wait[str]:
         """Read one of `words`, and characters of `after` before it; "" where the text goes on
         otherwise, and then nothing is read.
         """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from openllm.answer.formats import ReasoningFormat, Signs
-from openllm.answer.reader import Reader, Wait, Words
+from openllm.answer.reader import Phrases, Reader, Wait
 from openllm.types import Reasoning
 
-_NONE = Words()
+_NONE = Phrases()
 
 
 class ThoughtReader(Reader):
@@ -19,10 +19,12 @@ class ThoughtReader(Reader):
     way; one that opens none has not thought. Line ends beside the marks are of neither.
     """
 
-    opens: ClassVar[Words]
-    closes: ClassVar[Words]
-    ends: ClassVar[Words] = _NONE  # what no thought has in it, so that it is closed without a mark
-    wraps: ClassVar[Words] = _NONE  # what stands around the answer, and is no part of it
+    opens: ClassVar[Phrases]
+    closes: ClassVar[Phrases]
+    ends: ClassVar[Phrases] = (
+        _NONE  # what no thought has in it, so that it is closed without a mark
+    )
+    wraps: ClassVar[Phrases] = _NONE  # what stands around the answer, and is no part of it
 
     def __init__(self, prompt_end: str = "") -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from typing import Any
 
 from openllm.answer.calls import CallReader, NoCall, Tools
 from openllm.answer.grammar import Rules, either, literal, optional
-from openllm.answer.reader import Tell, Wait, Words
+from openllm.answer.reader import Phrases, Tell, Wait
 
 Schema = Mapping[str, Any]
 _ONLY_TEXT = frozenset(("string",))
@@ -129,7 +129,7 @@ class ValueReader(CallReader):
             self.argue("}")
         self.finish()
 
-    def bare_value(self, key: str, end: Words, on_lines: bool = False) -> Wait[None]:
+    def bare_value(self, key: str, end: Phrases, on_lines: bool = False) -> Wait[None]:
         """Read a value up to its mark `end`, and tell it. `on_lines`: a line end at its beginning
         and one at its end are not of it.
         """
@@ -149,7 +149,7 @@ class ValueReader(CallReader):
             text = text.removeprefix("\n").removesuffix("\n")
         self.argue(as_json(text, allowed))
 
-    def _text_value(self, end: Words, on_lines: bool) -> Wait[None]:
+    def _text_value(self, end: Phrases, on_lines: bool) -> Wait[None]:
         tell: Tell = self.argue_inside
         if on_lines:
             tell = _Line(self.argue_inside)

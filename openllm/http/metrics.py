@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from openllm.http.limits import Ticket
-from openllm.types import TextDelta, Usage
+from openllm.types import AnswerDelta, Usage
 
 if TYPE_CHECKING:
     from openllm.llm.llm import LLM
@@ -115,7 +115,7 @@ class Meter:
         self._last: dict[int, float] = {}
         self._first = True
 
-    def count(self, delta: TextDelta, base: int = 0) -> None:
+    def count(self, delta: AnswerDelta, base: int = 0) -> None:
         """Note when a delta passed; `base` tells apart the choices of several prompts."""
         tokens = len(delta.token_ids)
         if not tokens:

@@ -14,7 +14,7 @@ from starlette.types import Message, Send
 from openllm.answer.generation import failure_of
 from openllm.http.exchange import Exchange
 from openllm.http.metrics import Meter
-from openllm.types import Sink, TextDelta
+from openllm.types import AnswerDelta, Sink
 
 
 class Writer(Protocol):
@@ -23,7 +23,7 @@ class Writer(Protocol):
     def opening(self) -> bytes:
         """What it begins with."""
 
-    def delta(self, delta: TextDelta) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         """One delta; b"" when there is nothing to say."""
 
 
@@ -51,11 +51,11 @@ class Stream:
         self._opened = False  # the headers are sent
         self._waiter: asyncio.Future[None] | None = None  # while the request's task waits
 
-    def sink(self, base: int) -> Sink[TextDelta]:
+    def sink(self, base: int) -> Sink[AnswerDelta]:
         """Where the deltas of one prompt go, whose first choice is number `base` of the answer."""
         return _Shifted(self, base) if base else self
 
-    def put(self, delta: TextDelta) -> None:
+    def put(self, delta: AnswerDelta) -> None:
         if self._error is not None:
             return
         try:
@@ -135,7 +135,7 @@ class _Shifted:
         self._stream = stream
         self._base = base
 
-    def put(self, delta: TextDelta) -> None:
+    def put(self, delta: AnswerDelta) -> None:
         self._stream.put(msgspec.structs.replace(delta, index=self._base + delta.index))
 
     def fail(self, error: Exception) -> None:

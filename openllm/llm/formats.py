@@ -198,7 +198,8 @@ def _answer(rules: Rules, wanted: _Wanted, introduction: str) -> str:
         return own or '""'
     form = tool_format(wanted.tool_format)
     declared = [_keepable(tool(json.loads(text)), wanted.use) for text in wanted.tools]
-    calls = rules.define("calls", form.grammar(rules, declared, wanted.use.several))
+    # formats have rules of their own, of shorter names
+    calls = rules.define("whole_calls", form.grammar(rules, declared, wanted.use.several))
     if wanted.use.required:
         return calls
     if own is not None:
@@ -212,7 +213,7 @@ def _text_or(rules: Rules, calls: str, opening: str, introduction: str) -> str:
         first = f"[^\\{opening}]"
         return either((calls, sequence(first, "[^\\0]*"), '""'))
     text = rules.define(
-        "text", f"TagDispatch(loop_after_dispatch=false, excludes=({literal(opening)}))"
+        "free_text", f"TagDispatch(loop_after_dispatch=false, excludes=({literal(opening)}))"
     )
     if introduction:
         return either((calls, sequence(literal(introduction), text)))

@@ -39,6 +39,6 @@ def prepare(llm: Trainable, **options: Unpack[LoraOptions]) -> tuple[Any, Any]:
     What it saves can be mounted. The engine is neither needed nor touched. Errors:
     MissingDependency, WeightsError, ConfigurationError.
     """
-    from openllm.backends.pytorch.training import LoraPlan, prepare_model
+    from openllm.backends.pytorch.loading.training import LoraPlan, prepare_model
 
     return prepare_model(llm.spec, llm.weights_dir, LoraPlan(**options)), llm.tokenizer

@@ -47,7 +47,7 @@ class _Clock(threading.local):
     credit = 0
 
 
-class Scales:
+class Budget:
     """Holds every rendering to `limits`; each rendering has the clock of its own thread. Errors:
     TemplateLimit.
     """

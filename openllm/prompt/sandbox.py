@@ -23,7 +23,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from openllm.prompt.limits import Limits, Scales, TemplateLimit
+from openllm.prompt.limits import Budget, Limits, TemplateLimit
 
 # What compiling or rendering can raise: all mean that the template is broken, or does not fit what
 # it was given.
@@ -76,9 +76,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             finalize=self._printed,
             cache_size=0,
         )
-        self.scales = Scales(limits)
+        self.budget = Budget(limits)
         # Jinja means it to be replaced
-        self.concat = self.scales.concat  # type: ignore[method-assign]
+        self.concat = self.budget.concat  # type: ignore[method-assign]
         originals = {**self.filters, "tojson": self._tojson}
         self.filters = {
             name: self._metered(name, call)
@@ -91,32 +91,32 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def render_bounded(self, template: Template, variables: Mapping[str, Any]) -> str:
         """The text that `template` makes of `variables`. Errors: those in TEMPLATE_ERRORS."""
-        self.scales.start()
-        self.scales.weigh(variables)
-        return self.scales.concat(template.root_render_func(template.new_context(dict(variables))))
+        self.budget.start()
+        self.budget.weigh(variables)
+        return self.budget.concat(template.root_render_func(template.new_context(dict(variables))))
 
     # What compiled code calls
     # ---------------------------------------------------------------------------------------
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Every call that a template makes."""
-        self.scales.tick()
+        self.budget.tick()
         for value in (*args, *kwargs.values()):
-            self.scales.weigh(value)
+            self.budget.weigh(value)
         owner = getattr(obj, "__self__", None)
         if isinstance(owner, str | int | float | bytes):
             args = self._bounded_arguments(obj.__name__, owner, args)
-        return self.scales.weighed(super().call(context, obj, *args, **kwargs))
+        return self.budget.weighed(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        self.scales.tick()
+        self.budget.tick()
         if operator == "*":
-            self.scales.check_product(left, right)
+            self.budget.check_product(left, right)
         elif operator == "**":
-            self.scales.check_power(left, right)
+            self.budget.check_power(left, right)
         elif operator == "%" and isinstance(left, str):
-            self.scales.check_format(left, right)
-        return self.scales.weighed(super().call_binop(context, operator, left, right))
+            self.budget.check_format(left, right)
+        return self.budget.weighed(super().call_binop(context, operator, left, right))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """`str.format` and `str.format_map` as a template gets them."""
@@ -125,7 +125,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             return None
 
         def bounded(*args: Any, **kwargs: Any) -> str:
-            self.scales.check_format(value.__self__, [*args, kwargs])
+            self.budget.check_format(value.__self__, [*args, kwargs])
             return wrapped(*args, **kwargs)
 
         return bounded
@@ -133,7 +133,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def _generate(
         self, source: nodes.Template, name: Any, filename: Any, defer_init: bool = False
     ) -> str:
-        """Jinja's hook between parsing and code: adds ticks to loops, and scales to what builds
+        """Jinja's hook between parsing and code: adds ticks to loops, and weighing to what builds
         values.
         """
         for loop in list(source.find_all(nodes.For)):
@@ -156,27 +156,27 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Jinja's finalize: what may stand in `{{ }}`."""
         if isinstance(value, Namespace | Iterator):
             raise TemplateError(f"it prints a {type(value).__name__}")
-        self.scales.weigh(value)
+        self.budget.weigh(value)
         return value
 
     @pass_context
     def _ticked(self, context: Context, value: Any) -> Any:
-        self.scales.tick()
+        self.budget.tick()
         return value
 
     @pass_context
     def _held(self, context: Context, value: Any) -> Any:
         """What a name is about to hold."""
-        self.scales.tick()
-        return self.scales.weighed(value)
+        self.budget.tick()
+        return self.budget.weighed(value)
 
     @pass_context
     def _joined(self, context: Context, values: list[Any]) -> str:
         """The operator `~`."""
-        return self.scales.concat(str(self._printed(value)) for value in values)
+        return self.budget.concat(str(self._printed(value)) for value in values)
 
     def _metered(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Jinja's filter `name` between the scales; it takes the context, so that the compiler
+        """Jinja's filter `name` within the budget; it takes the context, so that the compiler
         never folds it away.
         """
         wanted = getattr(getattr(call, "jinja_pass_arg", None), "name", None)
@@ -188,12 +188,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
         @functools.wraps(call, assigned=("__name__", "__doc__"), updated=())
         def metered(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
-            self.scales.tick()
+            self.budget.tick()
             if isinstance(value, Namespace):
                 raise TemplateError(f"it filters a namespace by {name}")
-            self.scales.weigh(value)
+            self.budget.weigh(value)
             self._check_filter(name, value, (*args, *kwargs.values()))
-            return self.scales.weighed(call(*lead(context), value, *args, **kwargs))
+            return self.budget.weighed(call(*lead(context), value, *args, **kwargs))
 
         return pass_context(metered)
 
@@ -201,20 +201,20 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Refuse what the filter would make too large."""
         if not args:
             return
-        self.scales.weigh(args)
+        self.budget.weigh(args)
         if name in ("default", "d", "items", "tojson"):
             return
         if any(isinstance(arg, int) and abs(arg) > _LARGEST_ARGUMENT for arg in args):
             raise TemplateLimit(f"it gives {name} too large a number")
         if name == "replace" and len(args) >= 2:
-            self.scales.check_replace(str(value), str(args[0]), str(args[1]))
+            self.budget.check_replace(str(value), str(args[0]), str(args[1]))
         elif name == "join" and hasattr(value, "__len__"):
-            self.scales.check(len(value) * len(str(args[0])))
+            self.budget.check(len(value) * len(str(args[0])))
         elif name == "format":
-            self.scales.check_format(str(value), args)
+            self.budget.check_format(str(value), args)
         elif name == "indent":
             width = len(args[0]) if isinstance(args[0], str) else int(args[0])
-            self.scales.check((str(value).count("\n") + 1) * width)
+            self.budget.check((str(value).count("\n") + 1) * width)
         elif name == "sum" and any(isinstance(arg, list | tuple) for arg in args):
             raise TemplateError("it sums lists")
 
@@ -227,15 +227,15 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         if not isinstance(owner, str):
             return args
         if method == "join" and args:
-            items = list(self.scales.counted(args[0]))
-            self.scales.check(self.scales.weigh(items) + len(owner) * len(items))
+            items = list(self.budget.counted(args[0]))
+            self.budget.check(self.budget.weigh(items) + len(owner) * len(items))
             return (items, *args[1:])
         if method == "replace" and len(args) >= 2:
-            self.scales.check_replace(owner, str(args[0]), str(args[1]))
+            self.budget.check_replace(owner, str(args[0]), str(args[1]))
         elif method in ("split", "rsplit", "splitlines"):
-            self.scales.check_split(owner, args)
+            self.budget.check_split(owner, args)
         elif method in ("center", "ljust", "rjust", "zfill") and args and isinstance(args[0], int):
-            self.scales.check(args[0])
+            self.budget.check(args[0])
         return args
 
     def _tojson(
@@ -255,7 +255,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         encoder = json.JSONEncoder(
             ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
         )
-        return self.scales.concat(encoder.iterencode(value))
+        return self.budget.concat(encoder.iterencode(value))
 
 
 def _filtered(node: nodes.Node, name: str) -> nodes.Filter:

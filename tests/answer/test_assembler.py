@@ -11,7 +11,7 @@ from openllm.answer.assembler import ChoiceAssembler
 from openllm.answer.formats import make_parser
 from openllm.answer.parts import together
 from openllm.errors import ConfigurationError
-from openllm.types import SamplingParams, TextDelta, TokenDelta
+from openllm.types import AnswerDelta, SamplingParams, TokenDelta
 from tests.answer.cutting import shown
 from tests.tiny import write_tokenizer
 
@@ -27,7 +27,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.from_file(str(path / "tokenizer.json"))
 
 
-def assemble(tokenizer: Tokenizer, text: str, size: int = 1, **params: Any) -> list[TextDelta]:
+def assemble(tokenizer: Tokenizer, text: str, size: int = 1, **params: Any) -> list[AnswerDelta]:
     """The deltas of `text`, `size` tokens in each."""
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     choice = ChoiceAssembler(

@@ -16,7 +16,7 @@ from openllm.answer.parts import together
 from openllm.answer.text import StreamDecoder
 from openllm.answer.tokens import TokenTable
 from openllm.discovery import variants
-from openllm.types import Reading, SamplingParams, TextDelta, TokenDelta, ToolCall
+from openllm.types import AnswerDelta, Reading, SamplingParams, TokenDelta, ToolCall
 from tests.answer.cutting import Told, shown
 
 KINDS = {"tools": tool_format, "reasoning": reasoning_format}
@@ -42,7 +42,7 @@ def encode(text: str) -> list[int]:
 
 def assemble(
     reading: Reading, text: str, size: int = 1, end: str = "", **params: Any
-) -> tuple[ChoiceAssembler, list[TextDelta]]:
+) -> tuple[ChoiceAssembler, list[AnswerDelta]]:
     """The choice, and the deltas of `text` with `size` tokens in each."""
     special = TokenTable(tokenizer()).special_tokens
     reasoning, tools = parsers_of(reading, end)
@@ -60,7 +60,7 @@ def assemble(
     return choice, deltas
 
 
-def told(deltas: list[TextDelta]) -> list[Told]:
+def told(deltas: list[AnswerDelta]) -> list[Told]:
     parts = together([part for delta in deltas for part in delta.parts])
     assert "".join(delta.text for delta in deltas) == "".join(
         part.text

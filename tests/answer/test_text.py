@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openllm.answer.assembler import ChoiceAssembler
 from openllm.answer.text import StopMatcher, StreamDecoder
-from openllm.types import SamplingParams, TextDelta, TokenDelta, TokenLogprob
+from openllm.types import AnswerDelta, SamplingParams, TokenDelta, TokenLogprob
 from tests.tiny import EOS, write_tokenizer
 
 TEXTS = st.text(st.sampled_from("ab<|>\n é漢🙂"), max_size=40)
@@ -93,7 +93,7 @@ def test_text_before_a_possible_stop_is_held_back_and_released() -> None:
     assert matcher.feed("tity") == ("ENtity", None)
 
 
-def assemble(tokenizer: Any, deltas: list[TokenDelta], **params: Any) -> list[TextDelta]:
+def assemble(tokenizer: Any, deltas: list[TokenDelta], **params: Any) -> list[AnswerDelta]:
     choice = ChoiceAssembler(tokenizer, SamplingParams(**params), [], frozenset({EOS}))
     out = []
     for delta in deltas:

@@ -35,7 +35,7 @@ from openllm.errors import (
 from openllm.facts import backend_names
 from openllm.llm.llm import LLM
 from openllm.remote.child import ChildBackend
-from openllm.types import GenerationRequest, SamplingParams, Structure, StructureKind, TextDelta
+from openllm.types import AnswerDelta, GenerationRequest, SamplingParams, Structure, StructureKind
 from tests.backends.engines import engine_params, repeats
 from tests.backends.reference import Reference, model_directory
 
@@ -87,12 +87,12 @@ def real(llm: LLM) -> None:
         pytest.skip("this engine has no model")
 
 
-async def deltas_of(llm: LLM, prompt: Any, **params: Any) -> list[TextDelta]:
+async def deltas_of(llm: LLM, prompt: Any, **params: Any) -> list[AnswerDelta]:
     generation = await llm.admit(GenerationRequest(prompt, llm.sampling_params(**params)))
     return [delta async for delta in pulled(generation)]
 
 
-def pulled(generation: Generation) -> AsyncGenerator[TextDelta]:
+def pulled(generation: Generation) -> AsyncGenerator[AnswerDelta]:
     return pull(generation.begin, generation.choices, join_text)
 
 
@@ -142,11 +142,11 @@ class Kept:
     """A sink that keeps what it gets."""
 
     def __init__(self, choices: int) -> None:
-        self.deltas: list[TextDelta] = []
+        self.deltas: list[AnswerDelta] = []
         self.over = asyncio.Event()
         self._left = choices
 
-    def put(self, delta: TextDelta) -> None:
+    def put(self, delta: AnswerDelta) -> None:
         self.deltas.append(delta)
         self._left -= delta.finish_reason is not None
         if not self._left:

@@ -21,7 +21,7 @@ from openllm.discovery import variants
 from openllm.errors import ConfigurationError, WeightsError
 from openllm.http.app import Server, create_app
 from openllm.llm.llm import LLM
-from openllm.types import TextDelta, TokenDelta
+from openllm.types import AnswerDelta, TokenDelta
 from tests.serving import Running, serve, write_echo_model
 
 ENDLESS: Any = {"prompt": "hello", "ignore_eos": True, "max_tokens": 400}
@@ -165,7 +165,7 @@ def test_an_unknown_failure_in_the_middle_of_a_stream_is_its_last_event(
 ) -> None:
     feed = ChoiceAssembler.feed
 
-    def fail(choice: ChoiceAssembler, delta: TokenDelta) -> TextDelta:
+    def fail(choice: ChoiceAssembler, delta: TokenDelta) -> AnswerDelta:
         if choice.tokens and len(choice.prompt_token_ids) < 5:
             raise RuntimeError("/secret/path")
         return feed(choice, delta)

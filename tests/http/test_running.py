@@ -133,7 +133,9 @@ def test_a_full_queue_is_a_503_that_says_when_to_come_back(echo_model: Path, str
     with serve(llm) as running, running.client() as client:
         statuses: list[int] = []
         with httpx.Client(base_url=running.url, timeout=LONG_WAIT) as other:
-            threads = [_post_and_leave(other, body, statuses) for _ in range(2)]
+            threads = [_post_and_leave(other, body, statuses)]
+            running.wait_until(lambda: running.llm.stats().running == 1)
+            threads.append(_post_and_leave(other, body, statuses))
             running.wait_until(lambda: running.llm.stats().waiting == 1)
             answer = client.post("/v1/completions", json=body)
             assert answer.status_code == 503

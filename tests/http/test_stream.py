@@ -20,8 +20,8 @@ from openllm.http import stream
 from openllm.http.app import create_app
 from openllm.http.stream import Stream, begun
 from openllm.llm.llm import LLM
+from openllm.types import AnswerDelta, Sink, TokenDelta, TokenRequest
 from openllm.types import Running as RunningRequest
-from openllm.types import Sink, TextDelta, TokenDelta, TokenRequest
 from tests.serving import LONG_WAIT, Running, serve, write_echo_model
 
 TOKENS = 10_000
@@ -201,7 +201,7 @@ class Words:
     def opening(self) -> bytes:
         return b"<"
 
-    def delta(self, delta: TextDelta) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         if delta.text == "bad":
             raise ValueError("not this word")
         return delta.text.encode()
@@ -222,17 +222,17 @@ async def test_what_is_held_up_waits_and_goes_out_joined(monkeypatch: pytest.Mon
     server = Slow()
     found, task = await begin(server, monkeypatch)
     for text in "abc":
-        found.put(TextDelta(text, [1]))
+        found.put(AnswerDelta(text, [1]))
     server.room.set()
     async with asyncio.timeout(LONG_WAIT):
         while server.sent != [b"<a", b"bc"]:  # noqa: ASYNC110  a list has no event
             await asyncio.sleep(0)
     await asyncio.sleep(0)
-    found.put(TextDelta("d", [1]))
+    found.put(AnswerDelta("d", [1]))
     assert server.sent[-1] == b"d"  # in this very call
-    found.put(TextDelta("", [1]))  # nothing to say yet
-    found.put(TextDelta("e", [1], finish_reason="stop"))
-    found.put(TextDelta("f", [1], 1, "stop"))
+    found.put(AnswerDelta("", [1]))  # nothing to say yet
+    found.put(AnswerDelta("e", [1], finish_reason="stop"))
+    found.put(AnswerDelta("f", [1], 1, "stop"))
     await task
     assert b"".join(server.sent) == b"<abcdef"
 
@@ -246,11 +246,11 @@ async def test_a_send_that_fails_fails_the_stream(
     server.wrong = "the connection is in a wrong state"
     if not late:
         server.room.set()
-    found.put(TextDelta("a", [1]))
+    found.put(AnswerDelta("a", [1]))
     server.room.set()
     with pytest.raises(ValueError, match="wrong state"):
         await task
-    found.put(TextDelta("b", [1]))  # the engine is none the worse for it
+    found.put(AnswerDelta("b", [1]))  # the engine is none the worse for it
 
 
 async def test_a_word_that_cannot_be_written_fails_the_stream_after_those_before(
@@ -258,9 +258,9 @@ async def test_a_word_that_cannot_be_written_fails_the_stream_after_those_before
 ) -> None:
     server = Slow()
     found, task = await begin(server, monkeypatch)
-    found.put(TextDelta("a", [1]))
-    found.put(TextDelta("bad", [1]))
-    found.put(TextDelta("c", [1]))
+    found.put(AnswerDelta("a", [1]))
+    found.put(AnswerDelta("bad", [1]))
+    found.put(AnswerDelta("c", [1]))
     server.room.set()
     with pytest.raises(ValueError, match="not this word"):
         await task

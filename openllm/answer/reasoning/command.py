@@ -4,7 +4,7 @@ the answer.
 
 from __future__ import annotations
 
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 from openllm.answer.thought import ThoughtReader, thought_format
 from openllm.answer.tools.command import WRAPPERS
 
@@ -13,8 +13,8 @@ OPEN, CLOSE = "<|START_THINKING|>", "<|END_THINKING|>"
 
 class CommandParser(ThoughtReader):
     markers = (OPEN, CLOSE, *WRAPPERS)
-    opens, closes = Words(OPEN), Words(CLOSE)
-    wraps = Words(*WRAPPERS)
+    opens, closes = Phrases(OPEN), Phrases(CLOSE)
+    wraps = Phrases(*WRAPPERS)
 
 
 FORMAT = thought_format(

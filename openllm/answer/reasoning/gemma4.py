@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 from openllm.answer.thought import ThoughtReader, thought_format
 
 CHANNEL, CLOSE, CALL = "<|channel>", "<channel|>", "<|tool_call>"
@@ -11,8 +11,8 @@ OPEN = f"{CHANNEL}thought"
 
 class Gemma4Parser(ThoughtReader):
     markers = (CHANNEL, CLOSE, CALL)
-    opens, closes = Words(OPEN), Words(CLOSE)
-    ends = Words(CALL)
+    opens, closes = Phrases(OPEN), Phrases(CLOSE)
+    ends = Phrases(CALL)
 
 
 FORMAT = thought_format(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 from openllm.answer.thought import ThoughtReader, thought_format
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -11,9 +11,9 @@ RESPONSE, RESPONSE_END = "<response>", "</response>"
 
 class GraniteParser(ThoughtReader):
     markers = (OPEN, CLOSE, RESPONSE, RESPONSE_END)
-    opens = Words(OPEN, "Here is my thought process:", "Here's my thought process:")
-    closes = Words(CLOSE, "Here is my response:", "Here's my response:")
-    wraps = Words(RESPONSE, RESPONSE_END)
+    opens = Phrases(OPEN, "Here is my thought process:", "Here's my thought process:")
+    closes = Phrases(CLOSE, "Here is my response:", "Here's my response:")
+    wraps = Phrases(RESPONSE, RESPONSE_END)
 
 
 FORMAT = thought_format(

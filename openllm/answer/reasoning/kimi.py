@@ -5,7 +5,7 @@ K2 goes over to its calls without a closing mark.
 
 from __future__ import annotations
 
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 from openllm.answer.thought import ThoughtReader, thought_format
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -15,8 +15,8 @@ CALLS = "<|tool_calls_section_begin|>"
 
 class KimiParser(ThoughtReader):
     markers = (OPEN, CLOSE, OLD_OPEN, OLD_CLOSE, CALLS)
-    opens, closes = Words(OPEN, OLD_OPEN), Words(CLOSE, OLD_CLOSE)
-    ends = Words(CALLS)
+    opens, closes = Phrases(OPEN, OLD_OPEN), Phrases(CLOSE, OLD_CLOSE)
+    ends = Phrases(CALLS)
 
 
 FORMAT = thought_format(

@@ -5,7 +5,7 @@ The models go over to their calls without a closing mark.
 
 from __future__ import annotations
 
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 from openllm.answer.thought import ThoughtReader, thought_format
 
 OPEN, CLOSE = "[THINK]", "[/THINK]"
@@ -14,8 +14,8 @@ CALLS = "[TOOL_CALLS]"
 
 class MistralParser(ThoughtReader):
     markers = (OPEN, CLOSE, CALLS)
-    opens, closes = Words(OPEN, "<think>"), Words(CLOSE, "</think>")
-    ends = Words(CALLS)
+    opens, closes = Phrases(OPEN, "<think>"), Phrases(CLOSE, "</think>")
+    ends = Phrases(CALLS)
 
 
 FORMAT = thought_format(MistralParser, OPEN, CLOSE, mark=CLOSE, signs=((OPEN,),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 from openllm.answer.thought import ThoughtReader, thought_format
 
 OPEN, CLOSE = "<seed:think>", "</seed:think>"
@@ -10,7 +10,7 @@ OPEN, CLOSE = "<seed:think>", "</seed:think>"
 
 class SeedParser(ThoughtReader):
     markers = (OPEN, CLOSE)
-    opens, closes = Words(OPEN), Words(CLOSE)
+    opens, closes = Phrases(OPEN), Phrases(CLOSE)
 
 
 FORMAT = thought_format(SeedParser, OPEN, CLOSE, mark=CLOSE, signs=((OPEN, CLOSE),))

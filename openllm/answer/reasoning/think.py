@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 from openllm.answer.thought import ThoughtReader, thought_format
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -10,7 +10,7 @@ OPEN, CLOSE = "<think>", "</think>"
 
 class ThinkParser(ThoughtReader):
     markers = (OPEN, CLOSE)
-    opens, closes = Words(OPEN), Words(CLOSE)
+    opens, closes = Phrases(OPEN), Phrases(CLOSE)
 
 
 FORMAT = thought_format(

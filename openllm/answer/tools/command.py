@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.json_call import JsonReader
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 OPEN, CLOSE = "<|START_ACTION|>", "<|END_ACTION|>"
 # around the answer's text
 WRAPPERS = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>")
 OLD_OPEN, OLD_CLOSE = "Action: ```json", "```"
 NAMES = frozenset(("tool_name", "name"))
-_BEGIN = Words(OPEN, OLD_OPEN, *WRAPPERS)
-_CLOSE, _OLD_CLOSE = Words(CLOSE), Words(OLD_CLOSE)
+_BEGIN = Phrases(OPEN, OLD_OPEN, *WRAPPERS)
+_CLOSE, _OLD_CLOSE = Phrases(CLOSE), Phrases(OLD_CLOSE)
 
 
 class CommandParser(JsonReader):

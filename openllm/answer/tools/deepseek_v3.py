@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 from openllm.answer.tools.deepseek_v31 import (
     BETWEEN,
     CLOSE,
@@ -19,7 +19,7 @@ from openllm.answer.tools.deepseek_v31 import (
 )
 
 KIND, FENCE, FENCE_END = "function", "\n```json\n", "\n```"
-_BETWEEN, _FENCE, _FENCE_END = Words(BETWEEN), Words("```json"), Words("```")
+_BETWEEN, _FENCE, _FENCE_END = Phrases(BETWEEN), Phrases("```json"), Phrases("```")
 
 
 class DeepSeekV3Parser(DeepSeekParser):

@@ -8,7 +8,7 @@ from openllm.answer.calls import NoCall
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.json_call import JsonReader
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 
 def _mark(words: str) -> str:
@@ -18,8 +18,8 @@ def _mark(words: str) -> str:
 
 SECTION, SECTION_END = _mark("tool calls begin"), _mark("tool calls end")
 OPEN, BETWEEN, CLOSE = _mark("tool call begin"), _mark("tool sep"), _mark("tool call end")
-_BEGIN, _NEXT = Words(SECTION, OPEN), Words(OPEN, SECTION_END)
-_BETWEEN, _CLOSE = Words(BETWEEN), Words(CLOSE)
+_BEGIN, _NEXT = Phrases(SECTION, OPEN), Phrases(OPEN, SECTION_END)
+_BETWEEN, _CLOSE = Phrases(BETWEEN), Phrases(CLOSE)
 
 
 class DeepSeekParser(JsonReader):

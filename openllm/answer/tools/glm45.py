@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from openllm.answer.calls import ARGUMENT_NAME
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 from openllm.answer.values import ValueReader, bare, bare_arguments
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 KEY, KEY_END = "<arg_key>", "</arg_key>"
 VALUE, VALUE_END = "<arg_value>", "</arg_value>"
-_OPEN, _INSIDE, _KEY_END = Words(OPEN), Words(KEY, CLOSE), Words(KEY_END)
-_VALUE, _VALUE_END = Words(VALUE), Words(VALUE_END)
+_OPEN, _INSIDE, _KEY_END = Phrases(OPEN), Phrases(KEY, CLOSE), Phrases(KEY_END)
+_VALUE, _VALUE_END = Phrases(VALUE), Phrases(VALUE_END)
 
 
 class GlmParser(ValueReader):

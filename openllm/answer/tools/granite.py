@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, literal, sequence
 from openllm.answer.json_call import JsonReader, array_grammar, array_of
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 OPEN, PLAIN, CLOSE = "<|tool_call|>", "<tool_call>", "</tool_call>"
-_OPEN, _CLOSE = Words(OPEN, PLAIN), Words(CLOSE)
+_OPEN, _CLOSE = Phrases(OPEN, PLAIN), Phrases(CLOSE)
 
 
 class GraniteParser(JsonReader):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, literal, repeated, sequence
 from openllm.answer.json_call import JsonReader, call_grammar, written
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
-_OPEN, _CLOSE = Words(OPEN), Words(CLOSE)
+_OPEN, _CLOSE = Phrases(OPEN), Phrases(CLOSE)
 
 
 class HermesParser(JsonReader):

@@ -14,12 +14,12 @@ from openllm.answer.calls import NoCall
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.json_call import JsonReader
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 SECTION, SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 OPEN, ARGS, CLOSE = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
-_BEGIN, _ARGS, _CLOSE = Words(SECTION, OPEN), Words(ARGS), Words(CLOSE)
-_NEXT = Words(OPEN, SECTION_END)
+_BEGIN, _ARGS, _CLOSE = Phrases(SECTION, OPEN), Phrases(ARGS), Phrases(CLOSE)
+_NEXT = Phrases(OPEN, SECTION_END)
 _ID = re.compile(r"(?:functions\.)?(?P<name>.+?):\d+")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, literal, repeated
 from openllm.answer.json_call import BareReader, call_grammar, written
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 
 TAG = "<|python_tag|>"
 KEYS = ("name", "parameters")
@@ -17,7 +17,7 @@ KEYS = ("name", "parameters")
 
 class Llama3Parser(BareReader):
     markers = (TAG,)
-    begins = Words("\n", TAG)
+    begins = Phrases("\n", TAG)
 
 
 def write(calls: Sequence[Call]) -> str:

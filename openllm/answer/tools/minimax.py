@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from openllm.answer.calls import ARGUMENT_NAME, TOOL_NAME
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 from openllm.answer.values import ValueReader, bare, bare_arguments
 
 OPEN, CLOSE = "<minimax:tool_call>", "</minimax:tool_call>"
 INVOKE, INVOKE_END = "<invoke name=", "</invoke>"
 PARAMETER, PARAMETER_END = "<parameter name=", "</parameter>"
-_OPEN, _INVOKE, _NEXT = Words(OPEN), Words(INVOKE), Words(INVOKE, CLOSE)
-_INSIDE, _END = Words(PARAMETER, INVOKE_END), Words(PARAMETER_END)
-_QUOTE = Words('"', "'")
+_OPEN, _INVOKE, _NEXT = Phrases(OPEN), Phrases(INVOKE), Phrases(INVOKE, CLOSE)
+_INSIDE, _END = Phrases(PARAMETER, INVOKE_END), Phrases(PARAMETER_END)
+_QUOTE = Phrases('"', "'")
 
 
 class MinimaxParser(ValueReader):

@@ -15,10 +15,10 @@ from openllm.answer.calls import NoCall
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, literal, sequence
 from openllm.answer.json_call import JsonReader, array_grammar, array_of
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 OPEN, CALL_ID, ARGS = "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"
-_OPEN, _CALL_ID, _ARGS = Words(OPEN), Words(CALL_ID), Words(ARGS)
+_OPEN, _CALL_ID, _ARGS = Phrases(OPEN), Phrases(CALL_ID), Phrases(ARGS)
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _SIZE = 9  # characters of an id; its templates refuse others
 

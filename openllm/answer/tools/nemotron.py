@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, literal, sequence
 from openllm.answer.json_call import JsonReader, array_grammar, array_of
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 OPEN, CLOSE = "<TOOLCALL>", "</TOOLCALL>"
-_OPEN, _CLOSE = Words(OPEN), Words(CLOSE)
+_OPEN, _CLOSE = Phrases(OPEN), Phrases(CLOSE)
 
 
 class NemotronParser(JsonReader):

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, sequence
 from openllm.answer.json_call import JsonReader, array_grammar, array_of
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 WORD, OPEN, CLOSE = "functools", "<|tool_call|>", "<|/tool_call|>"
-_OPEN, _CLOSE = Words(f"{WORD}[", OPEN), Words(CLOSE)
+_OPEN, _CLOSE = Phrases(f"{WORD}[", OPEN), Phrases(CLOSE)
 
 
 class Phi4Parser(JsonReader):

@@ -16,17 +16,17 @@ from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.json_call import Value
 from openllm.answer.literals import Values
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 
 START, END = "<|python_start|>", "<|python_end|>"
-_END = Words(END)
+_END = Phrases(END)
 _LONGEST = 250_000  # characters of one call
 _JSON_NAMES = {"true": True, "false": False, "null": None}
 
 
 class PythonicParser(CallReader):
     markers = (START, END)
-    _begins: ClassVar[Words] = Words("\n", START)
+    _begins: ClassVar[Phrases] = Phrases("\n", START)
 
     def read(self) -> Wait[None]:
         mark = ""

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from openllm.answer.calls import ARGUMENT_NAME
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
-from openllm.answer.reader import Wait, Words
+from openllm.answer.reader import Phrases, Wait
 from openllm.answer.values import ValueReader, bare, bare_arguments
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 FUNCTION, FUNCTION_END = "<function=", "</function>"
 PARAMETER, PARAMETER_END = "<parameter=", "</parameter>"
-_BEGIN, _FUNCTION, _NEXT = Words(OPEN, FUNCTION), Words(FUNCTION), Words(FUNCTION, CLOSE)
-_INSIDE, _END = Words(PARAMETER, FUNCTION_END), Words(PARAMETER_END)
+_BEGIN, _FUNCTION, _NEXT = Phrases(OPEN, FUNCTION), Phrases(FUNCTION), Phrases(FUNCTION, CLOSE)
+_INSIDE, _END = Phrases(PARAMETER, FUNCTION_END), Phrases(PARAMETER_END)
 
 
 class Qwen3CoderParser(ValueReader):

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from openllm.answer.formats import ToolFormat
 from openllm.answer.json_call import BareReader, array_grammar, array_of
-from openllm.answer.reader import Words
+from openllm.answer.reader import Phrases
 
 
 class XlamParser(BareReader):
     markers = ("<tool_call>", "</tool_call>", "[TOOL_CALLS]")
-    begins = Words("\n", "<tool_call>", "[TOOL_CALLS]")
-    closings = Words("</tool_call>")
+    begins = Phrases("\n", "<tool_call>", "[TOOL_CALLS]")
+    closings = Phrases("</tool_call>")
 
 
 FORMAT = ToolFormat(

@@ -14,7 +14,7 @@ import attrs
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
 from openllm.backends.lease import Lease
 from openllm.backends.pytorch.facts import FACTS
-from openllm.backends.pytorch.mounts import BASE, Mounts
+from openllm.backends.pytorch.lora.mounts import BASE, Mounts
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
@@ -22,9 +22,9 @@ from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
 if TYPE_CHECKING:
     from openllm.backends.pytorch.engine import Engine
-    from openllm.backends.pytorch.loader import LoadedModel
-    from openllm.backends.pytorch.machine import Machine
+    from openllm.backends.pytorch.loading.loader import LoadedModel
     from openllm.backends.pytorch.sequence import Job
+    from openllm.backends.pytorch.started import StartedModel
 
 NEEDED = ("torch", "transformers", "numpy")
 INSTALL = "pip install torch transformers accelerate peft xgrammar"
@@ -52,7 +52,7 @@ class PyTorchBackend(Backend):
     def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
         super().__init__(spec, weights_dir, settings)
         self._loaded: LoadedModel | None = None
-        self._machine: Machine | None = None
+        self._started: StartedModel | None = None
         self._mounts = Mounts()
 
     @classmethod
@@ -61,17 +61,17 @@ class PyTorchBackend(Backend):
         return f"{missing[0]} is not installed ({INSTALL})." if missing else None
 
     async def start(self) -> None:
-        if self._machine is None:
+        if self._started is None:
             self._mounts = Mounts()
-            self._machine = await asyncio.to_thread(self._assemble)
+            self._started = await asyncio.to_thread(self._assemble)
 
-    def _assemble(self) -> Machine:
-        from openllm.backends.pytorch.machine import assemble
+    def _assemble(self) -> StartedModel:
+        from openllm.backends.pytorch.started import assemble
 
         return assemble(self.spec, self.weights_dir, self._load())
 
     def _load(self) -> LoadedModel:
-        from openllm.backends.pytorch.loader import load_model
+        from openllm.backends.pytorch.loading.loader import load_model
 
         if self._loaded is None:
             self._loaded = load_model(self.spec, self.weights_dir)
@@ -84,10 +84,10 @@ class PyTorchBackend(Backend):
     def info(self) -> BackendInfo:
         return self._running().info
 
-    def _running(self) -> Machine:
-        if self._machine is None:
+    def _running(self) -> StartedModel:
+        if self._started is None:
             raise EngineDead("The engine is not running.", hint="Start it first.")
-        return self._machine
+        return self._started
 
     # Generating
 
@@ -128,9 +128,9 @@ class PyTorchBackend(Backend):
     async def _begin(self, request: TokenRequest, adapter: int, sink: Sink[TokenDelta]) -> Running:
         from openllm.backends.pytorch.sequence import Job
 
-        machine = self._running()
-        engine = machine.require_engine()
-        grammar = await machine.compile(request.params.structure)
+        started = self._running()
+        engine = started.require_engine()
+        grammar = await started.compile(request.params.structure)
         job = Job(request, sink, asyncio.get_running_loop(), adapter, grammar)
         try:
             engine.submit(job)
@@ -148,38 +148,38 @@ class PyTorchBackend(Backend):
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         """Errors: WeightsError when the files do not fit the model."""
-        from openllm.backends.pytorch.adapters import load_adapter
+        from openllm.backends.pytorch.lora.adapters import load_adapter
 
-        machine = self._running()
-        machine.require_engine()
+        started = self._running()
+        started.require_engine()
         adapter = await asyncio.to_thread(load_adapter, path)
         key = self._mounts.new_key()
-        await machine.mount(key, adapter)
+        await started.mount(key, adapter)
         await self.unmount_adapter(name)
         self._mounts.add(name, key)
 
     async def unmount_adapter(self, name: str) -> None:
-        machine = self._running()
+        started = self._running()
         key = await self._mounts.remove(name)
         if key is not None:
-            await machine.unmount(key)
+            await started.unmount(key)
 
     # Health
 
     def stats(self) -> EngineStats:
-        engine = self._machine.engine if self._machine is not None else None
+        engine = self._started.engine if self._started is not None else None
         return engine.stats() if engine is not None else EngineStats()
 
     @property
     def failure(self) -> str | None:
-        engine = self._machine.engine if self._machine is not None else None
+        engine = self._started.engine if self._started is not None else None
         return engine.failure if engine is not None else None
 
     async def close(self) -> None:
-        machine, self._machine = self._machine, None
-        if machine is not None:
-            await asyncio.to_thread(machine.close)
-            machine.grammars.close()
+        started, self._started = self._started, None
+        if started is not None:
+            await asyncio.to_thread(started.close)
+            started.grammars.close()
 
 
 BACKEND = PyTorchBackend

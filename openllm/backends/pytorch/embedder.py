@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from openllm.backends.pytorch.loader import LoadedModel
+from openllm.backends.pytorch.loading.loader import LoadedModel
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.weights.checkpoint import read_config
 from openllm.weights.pooling import is_encoder, pooling_of

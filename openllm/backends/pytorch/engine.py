@@ -18,11 +18,11 @@ import torch
 
 from openllm.backends.base import EngineStats
 from openllm.backends.grammar.guide import Guide, exchange, wait
-from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.loader import Limits, LoadedModel
+from openllm.backends.pytorch.forward.executor import Executor
+from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
+from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.outbox import Outbox, post_error, telling
-from openllm.backends.pytorch.runner import Runner
-from openllm.backends.pytorch.sampler import Drawn, Sampler
+from openllm.backends.pytorch.sampling.sampler import BatchSampler, Drawn
 from openllm.backends.pytorch.scheduler import Scheduler
 from openllm.backends.pytorch.sequence import Job, Sequence, expand
 from openllm.backends.pytorch.steps import Outcome, StepComputer
@@ -39,10 +39,10 @@ IDLE_SECONDS = 0.005  # between two looks for arrivals while all rows wait for t
 class Parts:
     """What an engine is made of."""
 
-    runner: Runner
-    sampler: Sampler
+    executor: Executor
+    sampler: BatchSampler
     adapters: AdapterBank
-    limits: Limits
+    limits: EngineLimits
     max_queue: int
     loaded: LoadedModel
     seed: int | None = None
@@ -55,8 +55,8 @@ class Engine:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._scheduler = Scheduler(parts.runner, parts.limits)
-        self._steps = StepComputer(parts.runner, parts.sampler, parts.adapters)
+        self._scheduler = Scheduler(parts.executor, parts.limits)
+        self._steps = StepComputer(parts.executor, parts.sampler, parts.adapters)
         self._eos = frozenset(parts.loaded.eos_token_ids)
         self._random = random.Random(parts.seed)
         self._orders = itertools.count()
@@ -116,17 +116,17 @@ class Engine:
 
     def forget_adapter(self, key: int) -> None:
         """Drop prefixes computed with an adapter; on the engine's thread (through `call`)."""
-        self._parts.runner.forget_adapter(key)
+        self._parts.executor.forget_adapter(key)
 
     def stats(self) -> EngineStats:
-        live, runner = list(self._scheduler.live), self._parts.runner
+        live, executor = list(self._scheduler.live), self._parts.executor
         return EngineStats(
             running=len(live),
             waiting=len(self._scheduler.waiting)
             + sum(job.request.params.n for job in list(self._arrivals)),
-            cache_usage=runner.usage(live),
-            prefix_hits=runner.prefixes.hits,
-            prefix_queries=runner.prefixes.queries,
+            cache_usage=executor.usage(live),
+            prefix_hits=executor.prefixes.hits,
+            prefix_queries=executor.prefixes.queries,
             preemptions=self._scheduler.preemptions,
         )
 

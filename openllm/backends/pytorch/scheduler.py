@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from openllm.backends.pytorch.loader import Limits
-from openllm.backends.pytorch.runner import Runner
-from openllm.backends.pytorch.sequence import Sequence, Work
+from openllm.backends.pytorch.forward.executor import Executor
+from openllm.backends.pytorch.loading.loader import EngineLimits
+from openllm.backends.pytorch.sequence import Sequence, StepWork
 
 LOGITS_AT_ONCE = 256  # prompt positions whose logits are held in memory together
 
@@ -16,8 +16,8 @@ LOGITS_AT_ONCE = 256  # prompt positions whose logits are held in memory togethe
 class Scheduler:
     """Who waits, who is live, who gave way. Every method runs on the engine's thread."""
 
-    def __init__(self, runner: Runner, limits: Limits) -> None:
-        self._runner, self._limits = runner, limits
+    def __init__(self, executor: Executor, limits: EngineLimits) -> None:
+        self._executor, self._limits = executor, limits
         self.waiting: deque[Sequence] = deque()
         self.live: list[Sequence] = []
         self.preemptions = 0
@@ -25,11 +25,11 @@ class Scheduler:
     def add(self, sequences: list[Sequence]) -> None:
         self.waiting.extend(sequences)
 
-    def plan(self) -> list[Work]:
+    def plan(self) -> list[StepWork]:
         """The next step's work. Every decoding row is in it unless it had to give up its place, or
         waits for its mask.
         """
-        works = [Work(sequence, 1) for sequence in self._decoding()]
+        works = [StepWork(sequence, 1) for sequence in self._decoding()]
         budget = self._limits.prefill_tokens
         for sequence in [sequence for sequence in self.live if sequence.remaining > 1]:
             budget -= self._add_chunk(works, sequence, budget)
@@ -44,7 +44,7 @@ class Scheduler:
         sequence.finished = True
         if sequence in self.live:
             self.live.remove(sequence)
-            self._runner.release(sequence, reuse=reuse)
+            self._executor.release(sequence, reuse=reuse)
         elif sequence in self.waiting:
             self.waiting.remove(sequence)
 
@@ -53,7 +53,7 @@ class Scheduler:
         is short.
         """
         for sequence in list(self.live):
-            while not self._runner.extend(sequence):
+            while not self._executor.extend(sequence):
                 self._preempt(self._youngest())
         return [
             sequence
@@ -69,7 +69,7 @@ class Scheduler:
         its prompt.
         """
         self.live.remove(sequence)
-        self._runner.release(sequence, reuse=False)
+        self._executor.release(sequence, reuse=False)
         sequence.computed = 0
         self.waiting.appendleft(sequence)
         self.preemptions += 1
@@ -81,20 +81,20 @@ class Scheduler:
         if len(self.live) >= self._limits.max_num_seqs:
             return None
         ready = next((sequence for sequence in self.waiting if not sequence.waits_for_prompt), None)
-        if ready is None or not self._runner.begin(ready):
+        if ready is None or not self._executor.begin(ready):
             return None
         self.waiting.remove(ready)
         self.live.append(ready)
         ready.job.begun = True
         return ready
 
-    def _add_chunk(self, works: list[Work], sequence: Sequence, budget: int) -> int:
+    def _add_chunk(self, works: list[StepWork], sequence: Sequence, budget: int) -> int:
         wanted = sequence.remaining - sequence.waits_for_mask
-        count = min(wanted, budget if self._runner.chunks else wanted)
+        count = min(wanted, budget if self._executor.chunks else wanted)
         if count > 0:
             asked = sequence.params.prompt_logprobs is not None and sequence.index == 0
             unknown = asked and sequence.computed + 1 < sequence.prompt_length
-            if unknown and self._runner.chunks:
+            if unknown and self._executor.chunks:
                 count = min(count, LOGITS_AT_ONCE)
-            works.append(Work(sequence, count, all_logits=unknown))
+            works.append(StepWork(sequence, count, all_logits=unknown))
         return max(count, 0)

@@ -27,7 +27,7 @@ class Sequence:
     order: int = 0  # of arrival, over the engine's life: the oldest is preempted last
     computed: int = 0
     cached: int = 0  # prompt tokens taken from the prefix cache
-    row: Any = None  # the runner's own: where the KV lives
+    row: Any = None  # the executor's own: where the KV lives
     guide: Guide | None = None  # where it is in its grammar
     prompt_logprobs: list[TokenLogprob | None] | None = None
     posted: bool = False  # the first delta is out
@@ -105,7 +105,7 @@ def expand(job: Job, seed: int, orders: list[int]) -> list[Sequence]:
 
 
 @attrs.frozen
-class Work:
+class StepWork:
     """What one step computes of a sequence: `count` tokens from `sequence.computed` on."""
 
     sequence: Sequence

@@ -10,11 +10,11 @@ import attrs
 import torch
 
 from openllm.backends.grammar.guide import exchange
-from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.logprobs import describe
-from openllm.backends.pytorch.runner import Runner
-from openllm.backends.pytorch.sampler import Drawn, Sampler
-from openllm.backends.pytorch.sequence import Work
+from openllm.backends.pytorch.forward.executor import Executor
+from openllm.backends.pytorch.lora.adapters import AdapterBank
+from openllm.backends.pytorch.sampling.logprobs import describe
+from openllm.backends.pytorch.sampling.sampler import BatchSampler, Drawn
+from openllm.backends.pytorch.sequence import StepWork
 from openllm.types import TokenLogprob
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ STEP_ERRORS = (
 class Outcome:
     """What one step gave one sequence."""
 
-    work: Work
+    work: StepWork
     drawn: Drawn | None = None
     prompt_logprobs: list[TokenLogprob | None] | None = None
     error: str | None = None
@@ -47,10 +47,10 @@ class Outcome:
 class StepComputer:
     """Turns work into outcomes, in the order of the work."""
 
-    def __init__(self, runner: Runner, sampler: Sampler, adapters: AdapterBank) -> None:
-        self._runner, self._sampler, self._adapters = runner, sampler, adapters
+    def __init__(self, executor: Executor, sampler: BatchSampler, adapters: AdapterBank) -> None:
+        self._executor, self._sampler, self._adapters = executor, sampler, adapters
 
-    def compute(self, works: list[Work]) -> list[Outcome]:
+    def compute(self, works: list[StepWork]) -> list[Outcome]:
         """Errors: only those that mean the device itself is lost."""
         if not works:
             return []
@@ -75,8 +75,8 @@ class StepComputer:
                 )
             ]
 
-    def _evaluate(self, works: list[Work]) -> list[Outcome]:
-        logits, spans = self._runner.forward(works, self._adapters)
+    def _evaluate(self, works: list[StepWork]) -> list[Outcome]:
+        logits, spans = self._executor.forward(works, self._adapters)
         late = _await_masks(works)
         drawing = [at for at, work in enumerate(works) if work.draws and at not in late]
         drawn: dict[int, Drawn] = {}
@@ -99,7 +99,7 @@ class StepComputer:
         ]
 
 
-def _await_masks(works: list[Work]) -> set[int]:
+def _await_masks(works: list[StepWork]) -> set[int]:
     """Which of the works that draw cannot: what may come next is not known. Masks are computed
     while the model runs; a row whose mask takes longer lets the others go on.
     """
@@ -118,7 +118,7 @@ def _last_rows(logits: torch.Tensor, spans: list[slice]) -> torch.Tensor:
     return logits[torch.tensor([span.stop - 1 for span in spans], device=logits.device)]
 
 
-def _describe_prompt(work: Work, logits: torch.Tensor) -> list[TokenLogprob | None]:
+def _describe_prompt(work: StepWork, logits: torch.Tensor) -> list[TokenLogprob | None]:
     """The logprob of each prompt token that the positions of this chunk predict."""
     sequence = work.sequence
     begin = sequence.computed + 1

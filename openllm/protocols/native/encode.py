@@ -13,7 +13,7 @@ import msgspec
 from openllm.http.catalog import Target
 from openllm.http.framing import finite
 from openllm.protocols.native.dialect import NATIVE
-from openllm.types import CompletionOutput, GenerationOutput, TextDelta, TokenLogprob, Usage
+from openllm.types import AnswerDelta, CompletionOutput, GenerationOutput, TokenLogprob, Usage
 
 
 class NativeWire:
@@ -26,7 +26,7 @@ class NativeWire:
     def opening(self) -> bytes:
         return b""
 
-    def delta(self, delta: TextDelta) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         output = {
             "index": delta.index,
             "text": delta.text,
@@ -64,7 +64,7 @@ def _usage(usage: Usage) -> dict[str, int]:
     return {**counts, "total_tokens": usage.total_tokens}
 
 
-def _rest(item: TextDelta | CompletionOutput) -> dict[str, Any]:
+def _rest(item: AnswerDelta | CompletionOutput) -> dict[str, Any]:
     return {
         "finish_reason": item.finish_reason,
         "stop_reason": item.stop_reason,

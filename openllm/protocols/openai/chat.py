@@ -31,11 +31,11 @@ from openllm.protocols.openai.params import (
 from openllm.protocols.openai.parts import delta_of, has_calls, message
 from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
 from openllm.types import (
+    AnswerDelta,
     CompletionOutput,
     Conversation,
     GenerationOutput,
     Text,
-    TextDelta,
     Usage,
 )
 
@@ -150,7 +150,7 @@ class ChatWire:
     def opening(self) -> bytes:
         return self._roles
 
-    def delta(self, delta: TextDelta) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         if delta.finish_reason is None and self._logprobs is None and not delta.parts:
             return (
                 self._texts[delta.index] + _encode(delta.text) + self._after_text

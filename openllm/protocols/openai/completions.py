@@ -28,7 +28,7 @@ from openllm.protocols.openai.params import (
     read_stream,
 )
 from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
-from openllm.types import CompletionOutput, GenerationOutput, TextDelta, Usage
+from openllm.types import AnswerDelta, CompletionOutput, GenerationOutput, Usage
 
 PATH = "/v1/completions"
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
@@ -157,7 +157,7 @@ class CompletionWire:
         )
         return b"".join(frames)
 
-    def delta(self, delta: TextDelta) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         if delta.finish_reason is None and self._request.logprobs is None:
             return (
                 self._texts[delta.index] + _encode(delta.text) + self._after_text

@@ -10,7 +10,7 @@ import msgspec
 
 from openllm.http.catalog import Target
 from openllm.protocols.openai.dialect import OPENAI
-from openllm.types import CompletionOutput, TextDelta, Usage, new_request_id
+from openllm.types import AnswerDelta, CompletionOutput, Usage, new_request_id
 
 
 def head(prefix: str, kind: str, target: Target, created: int) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     return counts
 
 
-def ending(choice: TextDelta | CompletionOutput, *, called: bool = False) -> dict[str, Any]:
+def ending(choice: AnswerDelta | CompletionOutput, *, called: bool = False) -> dict[str, Any]:
     """finish_reason, and vLLM's stop_reason where a stop string or token of the request ended the
     choice; `called`: the choice has called a tool.
     """

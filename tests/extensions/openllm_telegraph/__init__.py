@@ -19,7 +19,7 @@ from openllm.http.exchange import Exchange
 from openllm.http.framing import NDJSON
 from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
-from openllm.types import GenerationOutput, TextDelta, Usage
+from openllm.types import AnswerDelta, GenerationOutput, Usage
 
 PATH = "/telegraph"
 SEND = PATH + "/send"
@@ -56,7 +56,7 @@ class Telegram:
     def opening(self) -> bytes:
         return b""
 
-    def delta(self, delta: TextDelta) -> bytes:
+    def delta(self, delta: AnswerDelta) -> bytes:
         return TELEGRAPH.frame({"telegram": delta.text}) if delta.text else b""
 
     def closing(self, usage: Usage) -> bytes:

@@ -10,26 +10,32 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from openllm.backends.pytorch.attention import AttentionSwitch, Chunk, Decode, SlotCache, Stage
-from openllm.backends.pytorch.graphs import DecodeGraphs, Recorder
-from openllm.backends.pytorch.loader import Limits, LoadedModel
-from openllm.backends.pytorch.runner import PrefixCounts
-from openllm.backends.pytorch.sequence import Sequence, Work
-from openllm.backends.pytorch.slots import (
-    Geometry,
+from openllm.backends.pytorch.forward.attention import (
+    AttentionSwitch,
+    Chunk,
+    Decode,
+    SlotCache,
+    Stage,
+)
+from openllm.backends.pytorch.forward.executor import PrefixCounts
+from openllm.backends.pytorch.forward.graphs import DecodeGraphs, Recorder
+from openllm.backends.pytorch.forward.slots import (
+    CacheShape,
     Row,
     Slab,
     SlotStore,
     common_prefix,
     slab_lengths,
 )
+from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
+from openllm.backends.pytorch.sequence import Sequence, StepWork
 
 SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
 HEADROOM = 64  # tokens of answer that a row is placed for at first; moving it later is cheap
 LENGTH_STEP = 64  # attention looks at lengths rounded up to this
 
 
-class FlatRunner:
+class FlatExecutor:
     """Owns the slots of one decoder model. All methods run on the engine's thread."""
 
     chunks = True
@@ -37,9 +43,9 @@ class FlatRunner:
     def __init__(
         self,
         loaded: LoadedModel,
-        geometry: Geometry,
+        geometry: CacheShape,
         windows: tuple[int | None, ...],
-        limits: Limits,
+        limits: EngineLimits,
     ) -> None:
         self.model, self.device, self.limits = loaded.model, loaded.device, limits
         lengths = slab_lengths(limits.slab_length, limits.max_model_len)
@@ -130,7 +136,7 @@ class FlatRunner:
 
     # Computing
 
-    def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
+    def forward(self, works: list[StepWork], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
         """Logits `[kept, vocabulary]`, and for each work which of them are its own. Writes keys and
         values.
         """
@@ -170,21 +176,21 @@ class FlatRunner:
 class _Layout:
     """Flat tokens of a step, slab by slab: rows that add one token first, then runs of several."""
 
-    def __init__(self, works: list[Work], device: torch.device) -> None:
+    def __init__(self, works: list[StepWork], device: torch.device) -> None:
         self.tokens: list[int] = []
         self.positions: list[int] = []
         self.adapters: list[int] = []
         self.stages: list[Stage] = []
         self._begins: dict[int, int] = {}
         self._device = device
-        slabs: dict[int, tuple[Slab, list[Work]]] = {}
+        slabs: dict[int, tuple[Slab, list[StepWork]]] = {}
         for work in works:
             slab = work.sequence.row.slab
             slabs.setdefault(id(slab), (slab, []))[1].append(work)
         for slab, members in slabs.values():
             self._add_stage(slab, members)
 
-    def _add_stage(self, slab: Slab, works: list[Work]) -> None:
+    def _add_stage(self, slab: Slab, works: list[StepWork]) -> None:
         begin = len(self.tokens)
         write: list[int] = []
         singles = sorted(
@@ -206,7 +212,7 @@ class _Layout:
             Stage(slab, begin, len(self.tokens), self._tensor(write), decode, chunks)
         )
 
-    def _add_tokens(self, work: Work, write: list[int]) -> None:
+    def _add_tokens(self, work: StepWork, write: list[int]) -> None:
         sequence, start = work.sequence, work.sequence.computed
         end, base = start + work.count, sequence.row.slot * sequence.row.slab.length
         self._begins[id(work)] = len(self.tokens)
@@ -215,7 +221,7 @@ class _Layout:
         self.adapters += [sequence.adapter] * work.count
         write += range(base + start, base + end)
 
-    def _decode(self, begin: int, singles: list[Work], longest: int) -> Decode:
+    def _decode(self, begin: int, singles: list[StepWork], longest: int) -> Decode:
         slots = [work.sequence.row.slot for work in singles]
         span = slots[-1] + 1
         positions = [0] * span
@@ -229,7 +235,7 @@ class _Layout:
     def _tensor(self, values: list[int]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.long, device=self._device)
 
-    def kept(self, works: list[Work]) -> tuple[list[int], list[slice]]:
+    def kept(self, works: list[StepWork]) -> tuple[list[int], list[slice]]:
         """Which flat tokens' logits are wanted, in the order of `works`, and each work's slice of
         them.
         """
@@ -259,7 +265,7 @@ def layer_windows(config: Any) -> tuple[int | None, ...] | None:
     return tuple(getattr(layer, "sliding_window", None) for layer in layers)
 
 
-def probe_geometry(loaded: LoadedModel, tokens: list[int]) -> tuple[Geometry, torch.Tensor]:
+def probe_geometry(loaded: LoadedModel, tokens: list[int]) -> tuple[CacheShape, torch.Tensor]:
     """The shape of the model's cache, and its own logits `[tokens, vocabulary]` for `tokens`, by
     one forward pass.
     """
@@ -269,4 +275,4 @@ def probe_geometry(loaded: LoadedModel, tokens: list[int]) -> tuple[Geometry, to
     shapes = tuple(
         (layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers
     )
-    return Geometry(shapes, cache.layers[0].keys.dtype, loaded.device), logits
+    return CacheShape(shapes, cache.layers[0].keys.dtype, loaded.device), logits

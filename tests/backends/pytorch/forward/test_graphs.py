@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from openllm.backends.pytorch import machine
-from openllm.backends.pytorch.graphs import CudaRecorder, Step, round_up
+from openllm.backends.pytorch.forward.graphs import CudaRecorder, Step, round_up
 from tests import tiny
 from tests.backends.pytorch.conftest import Answer, ask, prompt_of, started
 from tests.backends.reference import Reference
+
+CHOICE = "openllm.backends.pytorch.started.choose_recorder"
 
 
 class Tape:
@@ -39,7 +40,7 @@ class Tape:
 @pytest.fixture
 def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
     tape = Tape()
-    monkeypatch.setattr(machine, "choose_recorder", lambda spec, loaded: tape)
+    monkeypatch.setattr(CHOICE, lambda spec, loaded: tape)
     return tape
 
 
@@ -62,7 +63,7 @@ async def test_replayed_answers_are_the_eager_ones(
     assert tape.replayed > 50
     tape.replayed = 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "choose_recorder", lambda spec, loaded: None)
+        patch.setattr(CHOICE, lambda spec, loaded: None)
         eager = await answers()
     assert tape.replayed == 0
     assert [answer.tokens for answer in replayed] == [answer.tokens for answer in eager]
@@ -109,7 +110,7 @@ async def test_what_cannot_be_recorded_runs_eagerly(
     def refuse(step: Step) -> Step:
         raise RuntimeError("this step waits for the device")
 
-    monkeypatch.setattr(machine, "choose_recorder", lambda spec, loaded: refuse)
+    monkeypatch.setattr(CHOICE, lambda spec, loaded: refuse)
     async with started(llama) as backend:
         assert (await ask(backend, prompt_of(5))).reason == "length"
 

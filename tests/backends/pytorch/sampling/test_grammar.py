@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from openllm.backends.pytorch import grammar
+from openllm.backends.pytorch.sampling import grammar
 from openllm.backends.stream import deltas
 from openllm.errors import InvalidRequest, Overloaded
 from openllm.types import Structure, StructureKind

@@ -44,7 +44,7 @@ def prepare_model(spec: LLMSpec, weights_dir: Path, plan: LoraPlan) -> Any:
         raise MissingDependency("Training an adapter needs peft.", hint="Run: pip install peft")
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
-    from openllm.backends.pytorch.loader import choose_device, load_model
+    from openllm.backends.pytorch.loading.loader import choose_device, load_model
 
     # the rest of the spec is about serving
     bare = LLMSpec(

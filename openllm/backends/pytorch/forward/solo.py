@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import torch
 
-from openllm.backends.pytorch.loader import Limits, LoadedModel
-from openllm.backends.pytorch.runner import PrefixCounts
-from openllm.backends.pytorch.sequence import Sequence, Work
+from openllm.backends.pytorch.forward.executor import PrefixCounts
+from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
+from openllm.backends.pytorch.sequence import Sequence, StepWork
 
 
 @attrs.define
@@ -24,14 +24,14 @@ class Memory:
     logits: torch.Tensor | None = None  # of the last pass, for a step that is tried again
 
 
-class SoloRunner:
+class SoloExecutor:
     """No slots and no shared prefixes; every sequence has a cache object of the model's own
     kind.
     """
 
     chunks = False
 
-    def __init__(self, loaded: LoadedModel, limits: Limits) -> None:
+    def __init__(self, loaded: LoadedModel, limits: EngineLimits) -> None:
         self.model, self.device, self.limits = loaded.model, loaded.device, limits
         self.encoder_decoder = bool(loaded.model.config.is_encoder_decoder)
         self.prefixes = PrefixCounts()
@@ -51,7 +51,7 @@ class SoloRunner:
     def usage(self, live: list[Sequence]) -> float:
         return min(1.0, len(live) / self.limits.max_num_seqs)
 
-    def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
+    def forward(self, works: list[StepWork], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
         """One pass per sequence; logits of every position for a prompt whose logprobs are
         wanted.
         """

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from openllm.backends.base import join
-from openllm.backends.pytorch.adapters import AdapterBank
-from openllm.backends.pytorch.flat import FlatRunner, layer_windows, probe_geometry
-from openllm.backends.pytorch.loader import Limits, LoadedModel, choose_limits
-from openllm.backends.pytorch.runner import PrefixCounts, Runner
-from openllm.backends.pytorch.sequence import Job, Sequence, Work
-from openllm.backends.pytorch.solo import SoloRunner
+from openllm.backends.pytorch.forward.executor import Executor, PrefixCounts
+from openllm.backends.pytorch.forward.flat import FlatExecutor, layer_windows, probe_geometry
+from openllm.backends.pytorch.forward.solo import SoloExecutor
+from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel, choose_limits
+from openllm.backends.pytorch.lora.adapters import AdapterBank
+from openllm.backends.pytorch.sequence import Job, Sequence, StepWork
 from openllm.backends.pytorch.steps import STEP_ERRORS
 from openllm.backends.stream import Inbox
 from openllm.config.spec import LLMSpec
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 REHEARSAL = 12  # prompt tokens
 
 
-def choose_runner(spec: LLMSpec, loaded: LoadedModel) -> tuple[Runner, Limits]:
-    """The runner that suits the model, and the limits it works within. Errors:
+def choose_executor(spec: LLMSpec, loaded: LoadedModel) -> tuple[Executor, EngineLimits]:
+    """The executor that suits the model, and the limits it works within. Errors:
     ConfigurationError.
     """
     with torch.inference_mode():
@@ -41,15 +41,15 @@ def choose_runner(spec: LLMSpec, loaded: LoadedModel) -> tuple[Runner, Limits]:
                 reason = f"its cache has another shape ({type(error).__name__})"
             else:
                 limits = choose_limits(spec, loaded, geometry.token_bytes)
-                runner = FlatRunner(
+                executor = FlatExecutor(
                     loaded, geometry, layer_windows(loaded.model.config) or (), limits
                 )
-                reason = _rehearse(runner, loaded, tokens, logits)
+                reason = _rehearse(executor, loaded, tokens, logits)
                 if reason is None:
-                    return runner, limits
+                    return executor, limits
     log.info("this model is run one sequence at a time: %s", reason)
     limits = choose_limits(spec, loaded, 0)
-    return SoloRunner(loaded, limits), limits
+    return SoloExecutor(loaded, limits), limits
 
 
 def _unsuited(spec: LLMSpec, loaded: LoadedModel) -> str | None:
@@ -83,7 +83,7 @@ def _rehearsal_tokens(loaded: LoadedModel) -> list[int]:
 
 
 def _rehearse(
-    runner: FlatRunner, loaded: LoadedModel, tokens: list[int], expected: torch.Tensor
+    executor: FlatExecutor, loaded: LoadedModel, tokens: list[int], expected: torch.Tensor
 ) -> str | None:
     """Run the tokens in parts, beside a second sequence, and compare with the model's own logits;
     None when equal.
@@ -91,15 +91,15 @@ def _rehearse(
     bank = AdapterBank(loaded.model, loaded.device, loaded.dtype)
     whole, beside = _sequence(tokens), _sequence(tokens[:5])
     try:
-        if not runner.begin(whole):
+        if not executor.begin(whole):
             return "no slot could be allocated"
-        company = runner.begin(beside)  # memory may be for one alone
+        company = executor.begin(beside)  # memory may be for one alone
         found = []
         for count, other in ((5, 3), (REHEARSAL - 6, 1), (1, 1)):
-            works = [Work(whole, count, all_logits=True)] + (
-                [Work(beside, other)] if company else []
+            works = [StepWork(whole, count, all_logits=True)] + (
+                [StepWork(beside, other)] if company else []
             )
-            logits, spans = runner.forward(works, bank)
+            logits, spans = executor.forward(works, bank)
             found.append(logits[spans[0]])
             whole.computed += count
             beside.computed += other
@@ -109,8 +109,8 @@ def _rehearse(
         return f"its attention is not transformers' common one ({type(error).__name__}: {error})"
     finally:
         for sequence in (whole, beside):
-            runner.release(sequence, reuse=False)
-        runner.prefixes = PrefixCounts()
+            executor.release(sequence, reuse=False)
+        executor.prefixes = PrefixCounts()
     return _compare(torch.cat(found), torch.cat([expected, expected[4:5]]) if company else expected)
 
 

@@ -12,8 +12,8 @@ import attrs
 import torch
 from safetensors import SafetensorError
 
-from openllm.backends.pytorch.quantization import CONFIG, quantization_config
-from openllm.backends.pytorch.quiet import no_progress_bar
+from openllm.backends.pytorch.loading.quantization import CONFIG, quantization_config
+from openllm.backends.pytorch.loading.quiet import no_progress_bar
 from openllm.config.sizes import write_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
@@ -56,7 +56,7 @@ class LoadedModel:
 
 
 @attrs.frozen
-class Limits:
+class EngineLimits:
     """How much the engine takes on: all from the spec, else from the device."""
 
     max_model_len: int  # tokens
@@ -299,7 +299,7 @@ def _eos_ids(model: Any, text: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(token for token in found if token is not None))
 
 
-def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limits:
+def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> EngineLimits:
     """The spec's limits, and defaults that fit the device. `token_bytes`: keys and values of one
     token, all layers.
 
@@ -321,7 +321,7 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Limit
         require_sequence(longest, layout, budget, more)
     usual = 32 if on_cpu else 256
     sequences = spec.max_num_seqs or (usual if token_bytes else SOLO_SEQUENCES)
-    return Limits(
+    return EngineLimits(
         max_model_len=min(longest, fits),
         max_num_seqs=sequences,
         prefill_tokens=spec.engine_args.get("prefill_tokens", 256 if on_cpu else 2048),

@@ -17,7 +17,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from openllm.backends.pytorch.adapters import load_adapter
+from openllm.backends.pytorch.lora.adapters import load_adapter
 from openllm.errors import AdapterNotFound, WeightsError
 from openllm.weights.adapters import read_adapter
 from tests import tiny

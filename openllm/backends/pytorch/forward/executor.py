@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 import torch
 
-from openllm.backends.pytorch.sequence import Sequence, Work
+from openllm.backends.pytorch.sequence import Sequence, StepWork
 
 
 @attrs.define
@@ -20,9 +20,9 @@ class PrefixCounts:
     queries: int = 0
 
 
-class Runner(Protocol):
-    """`FlatRunner` batches everything in one pass; `SoloRunner` gives each sequence a pass of its
-    own.
+class Executor(Protocol):
+    """`FlatExecutor` batches everything in one pass; `SoloExecutor` gives each sequence a pass of
+    its own.
     """
 
     chunks: bool  # whether a prompt may be computed in parts
@@ -43,5 +43,5 @@ class Runner(Protocol):
     def usage(self, live: list[Sequence]) -> float:
         """Share of the memory budget in use, 0..1."""
 
-    def forward(self, works: list[Work], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
+    def forward(self, works: list[StepWork], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
         """Logits `[kept, vocabulary]`, and for each work which of them are its own."""

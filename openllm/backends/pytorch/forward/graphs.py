@@ -18,9 +18,9 @@ from typing import Any
 import attrs
 import torch
 
-from openllm.backends.pytorch.attention import Decode, Stage
-from openllm.backends.pytorch.sequence import BASE_ADAPTER, Work
-from openllm.backends.pytorch.slots import Slab
+from openllm.backends.pytorch.forward.attention import Decode, Stage
+from openllm.backends.pytorch.forward.slots import Slab
+from openllm.backends.pytorch.sequence import BASE_ADAPTER, StepWork
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class DecodeGraphs:
         self.enabled = True
         self.replays = 0
 
-    def run(self, works: list[Work], adapters: Any) -> torch.Tensor | None:
+    def run(self, works: list[StepWork], adapters: Any) -> torch.Tensor | None:
         """Logits `[rows, vocabulary]` in the order of `works`, or None when the step must run
         eagerly.
         """
@@ -92,7 +92,7 @@ class DecodeGraphs:
             if rows <= min(slab.rows, RECORDED_AHEAD):
                 self._find(slab, Shape(rows, min(SHORTEST, slab.length)), adapters)
 
-    def _shape(self, slab: Slab, works: list[Work], adapters: Any) -> Shape:
+    def _shape(self, slab: Slab, works: list[StepWork], adapters: Any) -> Shape:
         rows = next((rows for rows in ROWS if rows >= len(works)), slab.rows)
         need = max(work.sequence.computed for work in works) + 1
         tuned = any(work.sequence.adapter != BASE_ADAPTER for work in works)
@@ -131,7 +131,7 @@ class DecodeGraphs:
 
         return Recording(inputs, mask, self._record(step))
 
-    def _fill(self, recording: Recording, slab: Slab, works: list[Work], adapters: Any) -> None:
+    def _fill(self, recording: Recording, slab: Slab, works: list[StepWork], adapters: Any) -> None:
         """One transfer: everything the step reads."""
         padding = recording.inputs.shape[1] - len(works)
         positions = [work.sequence.computed for work in works]
@@ -151,7 +151,7 @@ class DecodeGraphs:
             recording.mask.copy_(adapters.mask(keys))
 
 
-def steady_slab(works: list[Work]) -> Slab | None:
+def steady_slab(works: list[StepWork]) -> Slab | None:
     """The slab of a step in which rows 0, 1, 2, ... of one slab add one token each; None for any
     other step.
     """

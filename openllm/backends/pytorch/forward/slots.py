@@ -19,7 +19,7 @@ from openllm.backends.pytorch.sequence import Sequence
 
 
 @attrs.frozen
-class Geometry:
+class CacheShape:
     """The shape of one token's keys and values: per layer (heads, key width, value width)."""
 
     layers: tuple[tuple[int, int, int], ...]
@@ -62,7 +62,7 @@ class Slab:
     steps write.
     """
 
-    def __init__(self, geometry: Geometry, rows: int, length: int) -> None:
+    def __init__(self, geometry: CacheShape, rows: int, length: int) -> None:
         def empty(heads: int, width: int) -> torch.Tensor:
             # Zeros, for what is masked out must still be finite.
             return torch.zeros(
@@ -152,7 +152,7 @@ class SlotStore:
     """All slabs of one model. Every method runs on the engine's thread."""
 
     def __init__(
-        self, geometry: Geometry, budget: int, lengths: tuple[int, ...], rows: int
+        self, geometry: CacheShape, budget: int, lengths: tuple[int, ...], rows: int
     ) -> None:
         self.geometry, self.budget, self.lengths, self.rows = geometry, budget, lengths, rows
         self.slabs: list[Slab] = []

@@ -21,8 +21,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from openllm.backends.pytorch import logits as maths
-from openllm.backends.pytorch.logprobs import describe
+from openllm.backends.pytorch.sampling import logits as maths
+from openllm.backends.pytorch.sampling.logprobs import describe
 from tests.backends.pytorch.conftest import ask, prompt_of, started
 
 VARIED: list[dict[str, Any]] = [

@@ -15,14 +15,14 @@ from openllm.backends.base import BackendInfo, Embeddings
 from openllm.backends.grammar.frames import Vocabulary
 from openllm.backends.grammar.guide import Use
 from openllm.backends.grammar.store import GrammarStore
-from openllm.backends.pytorch.adapters import Adapter, AdapterBank
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
-from openllm.backends.pytorch.fit import choose_runner
-from openllm.backends.pytorch.flat import FlatRunner
-from openllm.backends.pytorch.graphs import CudaRecorder, Recorder
-from openllm.backends.pytorch.loader import LoadedModel, choose_limits
-from openllm.backends.pytorch.sampler import Sampler
+from openllm.backends.pytorch.forward.fit import choose_executor
+from openllm.backends.pytorch.forward.flat import FlatExecutor
+from openllm.backends.pytorch.forward.graphs import CudaRecorder, Recorder
+from openllm.backends.pytorch.loading.loader import LoadedModel, choose_limits
+from openllm.backends.pytorch.lora.adapters import Adapter, AdapterBank
+from openllm.backends.pytorch.sampling.sampler import BatchSampler
 from openllm.backends.pytorch.threads import prepare_thread
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @attrs.define
-class Machine:
+class StartedModel:
     """One started model. Without an engine it only embeds."""
 
     info: BackendInfo
@@ -95,7 +95,7 @@ class Machine:
             self.engine.close()
 
 
-def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
+def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedModel:
     """Build the engine around a loaded model. Errors: ConfigurationError."""
     prepare_thread(loaded.device)
     adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
@@ -106,13 +106,15 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
     if spec.task == "embed":
         limits = choose_limits(spec, loaded, 0)
     else:
-        runner, limits = choose_runner(spec, loaded)
+        executor, limits = choose_executor(spec, loaded)
         recorder = choose_recorder(spec, loaded)
-        if recorder is not None and isinstance(runner, FlatRunner):
+        if recorder is not None and isinstance(executor, FlatExecutor):
             with torch.inference_mode():
-                runner.record_steps(recorder, adapters)
-        sampler = Sampler(loaded.logit_width, loaded.device, loaded.eos_token_ids)
-        engine = Engine(Parts(runner, sampler, adapters, limits, spec.max_queue, loaded, spec.seed))
+                executor.record_steps(recorder, adapters)
+        sampler = BatchSampler(loaded.logit_width, loaded.device, loaded.eos_token_ids)
+        engine = Engine(
+            Parts(executor, sampler, adapters, limits, spec.max_queue, loaded, spec.seed)
+        )
     info = BackendInfo(
         max_model_len=limits.max_model_len,
         vocab_size=min(loaded.vocab_size, loaded.logit_width),
@@ -121,7 +123,9 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> Machine:
         device=str(loaded.device),
         max_concurrency=limits.max_num_seqs,
     )
-    return Machine(info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine)
+    return StartedModel(
+        info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine
+    )
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:

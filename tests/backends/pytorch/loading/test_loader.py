@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from openllm.backends.pytorch import loader
 from openllm.backends.pytorch.backend import BACKEND
+from openllm.backends.pytorch.loading import loader
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     ConfigurationError,

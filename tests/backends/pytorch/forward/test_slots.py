@@ -13,12 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openllm.backends.base import join
+from openllm.backends.pytorch.forward.slots import (
+    CacheShape,
+    SlotStore,
+    common_prefix,
+    slab_lengths,
+)
 from openllm.backends.pytorch.sequence import Job, Sequence
-from openllm.backends.pytorch.slots import Geometry, SlotStore, common_prefix, slab_lengths
 from openllm.backends.stream import Inbox
 from openllm.types import SamplingParams, TokenRequest
 
-GEOMETRY = Geometry(((1, 2, 1), (2, 1, 3)), torch.float32, torch.device("cpu"))
+GEOMETRY = CacheShape(((1, 2, 1), (2, 1, 3)), torch.float32, torch.device("cpu"))
 LENGTHS = (8, 32, 40)
 ACTIONS = st.lists(
     st.tuples(
@@ -111,8 +116,8 @@ def test_every_row_holds_what_was_written(
 
 
 def reuse(house: House, number: int) -> None:
-    """Begin with the prefix of some row, live or parked, as the runner does: revive it or copy from
-    it.
+    """Begin with the prefix of some row, live or parked, as the executor does: revive it or copy
+    from it.
     """
     rows = [
         row

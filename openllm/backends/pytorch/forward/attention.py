@@ -21,7 +21,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from openllm.backends.pytorch.slots import Slab
+from openllm.backends.pytorch.forward.slots import Slab
 
 NAME = "openllm_slots"
 

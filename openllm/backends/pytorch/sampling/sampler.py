@@ -10,9 +10,9 @@ import attrs
 import numpy as np
 import torch
 
-from openllm.backends.pytorch import logits as maths
-from openllm.backends.pytorch.logprobs import describe
-from openllm.backends.pytorch.masks import apply_masks
+from openllm.backends.pytorch.sampling import logits as maths
+from openllm.backends.pytorch.sampling.logprobs import describe
+from openllm.backends.pytorch.sampling.masks import apply_masks
 from openllm.backends.pytorch.sequence import Sequence
 from openllm.types import SamplingParams, TokenLogprob
 
@@ -25,7 +25,7 @@ class Drawn:
     logprob: TokenLogprob | None = None
 
 
-class Sampler:
+class BatchSampler:
     """Keeps the device tensors of the last batch, for in most steps the same rows come again."""
 
     def __init__(self, width: int, device: torch.device, eos_token_ids: tuple[int, ...]) -> None:
@@ -78,7 +78,7 @@ class _Batch:
     """The parameters of some rows as tensors on the device."""
 
     def __init__(
-        self, key: tuple[tuple[int, bool], ...], rows: list[Sequence], owner: Sampler
+        self, key: tuple[tuple[int, bool], ...], rows: list[Sequence], owner: BatchSampler
     ) -> None:
         self.key, self.device = key, owner.device
         self.params = [row.params for row in rows]

@@ -22,7 +22,7 @@ from openllm.llm.training import prepare
 from openllm.weights.adapters import check_adapter
 from tests.tiny import write_gpt2, write_llama
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DATA = ROOT / "examples" / "finetune.jsonl"
 
 

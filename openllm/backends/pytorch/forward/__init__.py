@@ -1,0 +1,1 @@
+"""The forward pass: sequences in, logits out, with keys and values kept between steps."""

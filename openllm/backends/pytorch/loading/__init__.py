@@ -1,0 +1,1 @@
+"""From checked files to a model that can compute."""
