@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import select
 import socket
 import subprocess
 import sys
@@ -82,10 +83,9 @@ class Forkserver:
             self._control.sendall(data[sent:])
 
     def _revive(self) -> None:
-        if self._server is not None and self._server.poll() is None:
+        if self._control is not None and not _hung_up(self._control):
             return
-        if self._control is not None:
-            self._control.close()
+        self._forget()
         self._control, theirs = socket.socketpair()
         command = [sys.executable, "-m", "openllm.backends.grammar", str(theirs.fileno())]
         with theirs:
@@ -96,7 +96,9 @@ class Forkserver:
                 stderr=subprocess.DEVNULL,  # xgrammar says there what it was given
                 env=process_environment() | _ENVIRONMENT,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # Ctrl+C in a terminal is not for it
+                # Ctrl+C in a terminal is not for it. Not a session of its own: Linux shares CPUs
+                # between sessions first, so that nice values would not count.
+                process_group=0,
             )
 
     @property
@@ -107,16 +109,26 @@ class Forkserver:
     def close(self) -> None:
         """End it, and all processes that it began. The next `fork` starts another one."""
         with self._lock:
-            server, self._server = self._server, None
-            if self._control is not None:
-                self._control.close()
-                self._control = None
+            self._forget()
+
+    def _forget(self) -> None:
+        server, self._server = self._server, None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
         if server is not None:
             try:
                 server.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    """Whether the other end is closed. A process is known to have ended a little later only."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return bool(poll.poll(0))
 
 
 FORKSERVER = Forkserver()  # one for all engines of this process

@@ -50,6 +50,8 @@ class Compile(Frame, tag=3):
     value: str
     slow: bool  # it is known to take long
     compile_seconds: float  # of CPU
+    trial: int  # tokens that are drawn at random to see what following it costs
+    trial_seconds: float  # of CPU, for one of those tokens
     mask_seconds: float  # of CPU, for one token
     memory: int  # bytes, beyond what the process has before it compiles
 
@@ -65,10 +67,15 @@ class Follow(Frame, tag=4):
 # From it.
 
 
-class Compiled(Frame, tag=5):
-    """The structure can be followed; `first` is the mask of its first token."""
+class Trying(Frame, tag=9):
+    """It is compiled; `Compiled` or `Refused` follows once some tokens have been tried."""
 
-    first: bytes | None  # None: every token may come
+
+class Compiled(Frame, tag=5):
+    """The structure can be followed."""
+
+    first: bytes | None  # the mask of its first token; None: every token may come
+    size: int  # bytes that it has taken
 
 
 class Refused(Frame, tag=6):
@@ -101,7 +108,7 @@ class Died(Frame, tag=8):
     signal: int
 
 
-FromServer = Compiled | Refused | Mask | Died
+FromServer = Trying | Compiled | Refused | Mask | Died
 ToServer = Fork | Kill | Compile | Follow
 
 _encoder = msgspec.msgpack.Encoder()

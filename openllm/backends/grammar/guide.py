@@ -20,7 +20,16 @@ import msgspec
 
 from openllm.backends.framing import Splitter
 from openllm.backends.grammar.forkserver import Process
-from openllm.backends.grammar.frames import Died, Follow, FromServer, Mask, Way, pack, read_answer
+from openllm.backends.grammar.frames import (
+    Compiled,
+    Died,
+    Follow,
+    FromServer,
+    Mask,
+    Way,
+    pack,
+    read_answer,
+)
 from openllm.backends.grammar.limits import Limits
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError
 from openllm.types import StructureKind
@@ -70,12 +79,13 @@ class Grammar:
     """A compiled structure in its process, and the guides that follow it."""
 
     def __init__(
-        self, process: Process, kind: StructureKind, first: bytes | None, limits: Limits
+        self, process: Process, kind: StructureKind, compiled: Compiled, limits: Limits
     ) -> None:
         self.limits = limits
         self.users = 0  # requests; counted by the store
         self.error: OpenLLMError | None = None  # why its process has ended
-        self._process, self._kind, self._first = process, kind, first
+        self.size = compiled.size  # bytes
+        self._process, self._kind, self._first = process, kind, compiled.first
         self._splitter = Splitter()
         self._guides: dict[int, Guide] = {}
         self._numbers = 0
@@ -150,7 +160,8 @@ class Grammar:
                 guide.take(answer)
         elif isinstance(answer, Died):
             overran = answer.signal == signal.SIGPROF
-            self._end(self._overrun() if overran else self._broken())
+            seconds = self.limits.mask_seconds
+            self._end(too_costly(self._kind, seconds) if overran else self._broken())
 
     def _watch(self) -> None:
         """Give up a process that does not come to its end by itself."""
@@ -166,18 +177,19 @@ class Grammar:
             for guide in self._guides.values():
                 guide.error = guide.error or error
 
-    def _overrun(self) -> OpenLLMError:
-        return InvalidRequest(
-            f"Following the {self._kind.value} takes more than {self.limits.mask_seconds:g} s of"
-            " CPU for one token.",
-            hint="Make it simpler: alternatives that begin alike cost most.",
-            param="structure",
-        )
-
     def _broken(self) -> OpenLLMError:
         return EngineError(
             f"The process that follows the {self._kind.value} has ended.", hint="Try again."
         )
+
+
+def too_costly(kind: StructureKind, seconds: float) -> InvalidRequest:
+    """What is said of a structure that takes more CPU for one token than it may."""
+    return InvalidRequest(
+        f"Following the {kind.value} takes more than {seconds:g} s of CPU for one token.",
+        hint="Make it simpler: alternatives that begin alike cost most.",
+        param="structure",
+    )
 
 
 @attrs.define(eq=False)

@@ -11,7 +11,10 @@ class Limits:
 
     quick_seconds: float = 2.0  # to compile, in the lane where most are
     compile_seconds: float = 20.0  # to compile
+    trial: int = 8  # tokens that are drawn at random before a structure is admitted
+    trial_seconds: float = 1.0  # for one of those
     mask_seconds: float = 1.0  # to take over one token and say what may come next
     request_seconds: float = 30.0  # for all tokens of one request
-    memory: int = 512 * 2**20  # bytes, for one structure
+    memory: int = 256 * 2**20  # bytes, for one structure
+    total_memory: int = 2 * 2**30  # bytes, for all that are kept
     answer_seconds: float = 120.0  # by the clock: a process that says nothing for so long is ended

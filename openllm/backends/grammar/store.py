@@ -10,6 +10,7 @@ import importlib.util
 import signal
 import threading
 from collections import OrderedDict
+from typing import NoReturn
 
 import attrs
 import msgspec
@@ -22,11 +23,12 @@ from openllm.backends.grammar.frames import (
     Died,
     FromServer,
     Refused,
+    Trying,
     Vocabulary,
     pack,
     read_answer,
 )
-from openllm.backends.grammar.guide import Grammar, Use
+from openllm.backends.grammar.guide import Grammar, Use, too_costly
 from openllm.backends.grammar.limits import Limits
 from openllm.backends.grammar.source import check_source
 from openllm.errors import (
@@ -39,7 +41,8 @@ from openllm.errors import (
 from openllm.types import Structure, StructureKind
 
 IDLE = 32  # grammars that nobody uses and that are kept
-IN_USE = 512  # that are used at once: each is a process
+IN_USE = 256  # that are used at once: each is a process
+REFUSED = 64  # structures of which it is known that they cost too much
 QUICK, SLOW = 4, 2  # structures that compile at once
 WAIT_SECONDS = 20.0  # by the clock, for one's turn to compile
 _RECEIVED = 2**18  # bytes at once
@@ -64,6 +67,7 @@ class GrammarStore:
         self._quick, self._slow = asyncio.Semaphore(QUICK), asyncio.Semaphore(SLOW)
         self._kept: OrderedDict[Structure, Grammar] = OrderedDict()
         self._pending: dict[Structure, _Compilation] = {}
+        self._refused: OrderedDict[Structure, OpenLLMError] = OrderedDict()  # for what they cost
         self._lock = threading.Lock()  # of the counts of users
 
     async def use(self, structure: Structure) -> Use:
@@ -75,10 +79,12 @@ class GrammarStore:
                 "Structured output needs xgrammar.", hint="Run: pip install xgrammar"
             )
         check_source(structure)
+        if structure in self._refused:
+            raise self._refused[structure].with_traceback(None)
         grammar = self._kept.get(structure)
         if grammar is not None and grammar.error is not None:
             if grammar.overran:  # for another request: it would do so again
-                raise grammar.error
+                self._refuse(structure, grammar.error)
             grammar = None
         return self._hold(structure, grammar or await self._compiled(structure))
 
@@ -90,15 +96,35 @@ class GrammarStore:
             grammar.kill()
         self._kept.clear()
 
+    def _refuse(self, structure: Structure, error: OpenLLMError) -> NoReturn:
+        """Raise what it will get at once from now on."""
+        self._refused[structure] = error
+        while len(self._refused) > REFUSED:
+            self._refused.popitem(last=False)
+        raise error
+
     def _hold(self, structure: Structure, grammar: Grammar) -> Use:
         with self._lock:
             grammar.users += 1
             self._kept[structure] = grammar
             self._kept.move_to_end(structure)
-            idle = [held for held, kept in self._kept.items() if not kept.users]
-            for oldest in idle[: max(0, len(idle) - IDLE)]:
-                self._kept.pop(oldest).kill()
+            self._drop_idle()
+            over = sum(kept.size for kept in self._kept.values()) > self._limits.total_memory
+            if over and grammar.users == 1:
+                self._kept.pop(structure).kill()
+                raise _busy("The structures in use take all memory that there is for them.")
         return Use(grammar, self._release)
+
+    def _drop_idle(self) -> None:
+        """End the oldest that nobody uses, until few enough are left and all have room."""
+        idle = [held for held, kept in self._kept.items() if not kept.users]
+        size = sum(kept.size for kept in self._kept.values())
+        for at, oldest in enumerate(idle):
+            if len(idle) - at <= IDLE and size <= self._limits.total_memory:
+                break
+            dropped = self._kept.pop(oldest)
+            size -= dropped.size
+            dropped.kill()
 
     def _release(self, grammar: Grammar) -> None:
         with self._lock:
@@ -132,12 +158,10 @@ class GrammarStore:
         if grammar is None:
             grammar = await self._attempt(structure, slow=True)
         if grammar is None:
-            raise InvalidRequest(
-                f"The {structure.kind.value} takes more than {self._limits.compile_seconds:g} s of"
-                " CPU to compile.",
-                hint="Make it simpler.",
-                param="structure",
-            )
+            seconds = self._limits.compile_seconds
+            self._refuse(structure, _too_long(structure.kind, seconds))
+        with self._lock:  # even if those who wait for it leave at this very moment
+            self._kept[structure] = grammar
         return grammar
 
     async def _attempt(self, structure: Structure, *, slow: bool) -> Grammar | None:
@@ -154,8 +178,10 @@ class GrammarStore:
         finally:
             lane.release()
         if isinstance(answer, Compiled):
-            return Grammar(process, structure.kind, answer.first, self._limits)
+            return Grammar(process, structure.kind, answer, self._limits)
         process.kill()
+        if isinstance(answer, Trying):
+            self._refuse(structure, too_costly(structure.kind, self._limits.trial_seconds))
         if isinstance(answer, Died) and answer.signal == signal.SIGPROF:
             return None
         raise _refusal(structure.kind, answer)
@@ -164,7 +190,16 @@ class GrammarStore:
         limits = self._limits
         seconds = limits.compile_seconds if slow else limits.quick_seconds
         kind, value = structure.kind.value, structure.value
-        return Compile(kind, value, slow, seconds, limits.mask_seconds, limits.memory)
+        return Compile(
+            kind=kind,
+            value=value,
+            slow=slow,
+            compile_seconds=seconds,
+            trial=limits.trial,
+            trial_seconds=limits.trial_seconds,
+            mask_seconds=limits.mask_seconds,
+            memory=limits.memory,
+        )
 
     async def _begin(self, order: Compile) -> tuple[Process, FromServer]:
         """A process, and its first answer. Errors: TimeoutError."""
@@ -184,14 +219,17 @@ class GrammarStore:
             raise
 
     async def _ask(self, process: Process, order: Compile) -> FromServer | None:
-        """The first answer of a process; None when it has not even begun."""
-        loop, splitter = asyncio.get_running_loop(), Splitter()
+        """What came of it; `Trying` when it has overrun there, None when it has not even begun."""
+        loop, splitter, trying = asyncio.get_running_loop(), Splitter(), None
         with contextlib.suppress(OSError):  # it has ended, and may have said why
             await loop.sock_sendall(process.sock, pack(order))
         with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
             while data := await loop.sock_recv(process.sock, _RECEIVED):
-                for body in splitter.feed(data):
-                    return read_answer(body)
+                for answer in map(read_answer, splitter.feed(data)):
+                    overran = isinstance(answer, Died) and answer.signal == signal.SIGPROF
+                    if not isinstance(answer, Trying):
+                        return trying if trying and overran else answer
+                    trying = answer
         return None
 
 
@@ -207,6 +245,14 @@ def _refusal(kind: StructureKind, answer: FromServer) -> OpenLLMError:
         return EngineError("The process that compiles grammars has ended.", hint="Try again.")
     return InvalidRequest(
         f"The {kind.value} cannot be compiled: {reason}.", hint="Correct it.", param="structure"
+    )
+
+
+def _too_long(kind: StructureKind, seconds: float) -> OpenLLMError:
+    return InvalidRequest(
+        f"The {kind.value} takes more than {seconds:g} s of CPU to compile.",
+        hint="Make it simpler.",
+        param="structure",
     )
 
 

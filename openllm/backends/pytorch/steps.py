@@ -5,6 +5,7 @@ guilty one fails.
 from __future__ import annotations
 
 import logging
+import time
 
 import attrs
 import torch
@@ -19,7 +20,9 @@ from openllm.types import TokenLogprob
 
 log = logging.getLogger(__name__)
 
-MASK_SECONDS = 0.002  # that a step waits for masks when all else is done
+# How long a step waits for masks when all else is done: as long as half of the model's pass took
+# (a late row must repeat it), at least the first and at most the second number.
+MASK_SECONDS = 0.002, 0.05
 
 # What a model or a tensor operation raises when it cannot do what a row asks.
 STEP_ERRORS = (
@@ -76,8 +79,9 @@ class StepComputer:
             ]
 
     def _evaluate(self, works: list[StepWork]) -> list[Outcome]:
+        begun = time.monotonic()
         logits, spans = self._executor.forward(works, self._adapters)
-        late = _await_masks(works)
+        late = _await_masks(works, (time.monotonic() - begun) / 2)
         drawing = [at for at, work in enumerate(works) if work.draws and at not in late]
         drawn: dict[int, Drawn] = {}
         if drawing:
@@ -99,7 +103,7 @@ class StepComputer:
         ]
 
 
-def _await_masks(works: list[StepWork]) -> set[int]:
+def _await_masks(works: list[StepWork], seconds: float) -> set[int]:
     """Which of the works that draw cannot: what may come next is not known. Masks are computed
     while the model runs; a row whose mask takes longer lets the others go on.
     """
@@ -108,7 +112,8 @@ def _await_masks(works: list[StepWork]) -> set[int]:
         for at, work in enumerate(works)
         if work.draws and work.sequence.guide is not None
     }
-    exchange(guided.values(), MASK_SECONDS)
+    least, most = MASK_SECONDS
+    exchange(guided.values(), min(max(seconds, least), most))
     for guide in guided.values():
         guide.late = not guide.ready
     return {at for at, guide in guided.items() if not guide.knows}

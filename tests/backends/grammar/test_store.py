@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -74,6 +73,7 @@ async def test_a_guide_follows_what_is_drawn(vocabulary: Vocabulary) -> None:
         assert "a" not in allowed(guide, vocabulary)
         for text in "47":
             guide.accept(token(vocabulary, text))
+            exchange([guide], PATIENCE)
         assert allowed(guide, vocabulary) == ["</s>"]
         assert "</s>" not in allowed(other, vocabulary)  # another choice, where it began
 
@@ -179,7 +179,8 @@ async def test_those_that_take_long_wait_for_each_other_only(
     monkeypatch.setattr(stores, "QUICK", 1)
     monkeypatch.setattr(stores, "SLOW", 1)
     monkeypatch.setattr(stores, "WAIT_SECONDS", PATIENCE)
-    async with opened(vocabulary, quick_seconds=0.1, compile_seconds=1000.0) as store:
+    limits = {"quick_seconds": 0.1, "compile_seconds": 1000.0, "trial_seconds": 1000.0}
+    async with opened(vocabulary, **limits) as store:
         slow = asyncio.ensure_future(store.use(doubling(6000)))
         for at in range(3):  # one is enough to wait for the slow one to leave the quick lane
             await store.use(structure("choice", [f"c{at}"]))
@@ -211,7 +212,7 @@ async def test_a_process_ends_when_nobody_waits_for_it(vocabulary: Vocabulary) -
 async def test_a_token_is_bounded_and_its_structure_is_not_tried_again(
     vocabulary: Vocabulary,
 ) -> None:
-    async with opened(vocabulary, mask_seconds=0.2) as store:
+    async with opened(vocabulary, mask_seconds=0.2, trial=0) as store:
         use = await store.use(overlapping(1500))
         guides = [use.open() for _ in range(2)]
         guides[0].accept(token(vocabulary, "a"))
@@ -222,6 +223,32 @@ async def test_a_token_is_bounded_and_its_structure_is_not_tried_again(
         use.release()
         with pytest.raises(InvalidRequest, match="for one token"):
             await store.use(overlapping(1500))
+
+
+async def test_what_costs_too_much_in_a_trial_is_not_admitted(
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted()
+    monkeypatch.setattr(stores, "FORKSERVER", counted)
+    async with opened(vocabulary, trial_seconds=0.2) as store:
+        for _ in range(2):
+            with pytest.raises(InvalidRequest, match=r"more than 0\.2 s of CPU for one token"):
+                await store.use(overlapping(1500))
+        assert counted.forks == 1  # what is known of it is not found out again
+        with pytest.raises(InvalidRequest):
+            await store.use(overlapping(1500, tail="y ::= x0"))
+
+
+async def test_memory_of_all_is_bounded(vocabulary: Vocabulary) -> None:
+    items = [structure("choice", [f"c{at}" * 50 for at in range(2000 + at)]) for at in range(3)]
+    async with opened(vocabulary) as store:
+        size = (await store.use(items[0])).grammar.size
+    async with opened(vocabulary, total_memory=int(size * 2.5)) as store:
+        uses = [await store.use(item) for item in items[:2]]
+        with pytest.raises(Overloaded, match="memory"):
+            await store.use(items[2])
+        uses[0].release()  # it makes room
+        await store.use(items[2])
 
 
 async def test_a_request_is_bounded(vocabulary: Vocabulary) -> None:
@@ -278,7 +305,7 @@ async def test_closing_leaves_no_process_of_a_grammar(vocabulary: Vocabulary) ->
 
 
 LEAVE = """
-    import asyncio, sys
+    import asyncio, psutil, sys
     from openllm.backends.grammar.forkserver import FORKSERVER
     from openllm.backends.grammar.frames import Vocabulary
     from openllm.backends.grammar.limits import Limits
@@ -289,7 +316,8 @@ LEAVE = """
         store = GrammarStore(Vocabulary(sys.argv[1], 384, (2,)), Limits(quick_seconds=1000.0))
         await store.use(structure("choice", ["a"]))
         task = asyncio.ensure_future(store.use(doubling(6000)))
-        await asyncio.sleep(0.2)
+        while len(psutil.Process(FORKSERVER.pid).children()) < 2:
+            await asyncio.sleep(0.01)
         print(FORKSERVER.pid, flush=True)
         if sys.argv[2] == "abruptly":
             import os
@@ -299,19 +327,23 @@ LEAVE = """
 """
 
 
-@pytest.mark.parametrize("how", ["orderly", "abruptly"])
-async def test_nothing_is_left_when_the_engine_is_gone(vocabulary: Vocabulary, how: str) -> None:
+async def test_nothing_is_left_when_the_engine_is_gone(vocabulary: Vocabulary) -> None:
+    await asyncio.gather(*(leave(vocabulary, how) for how in ("orderly", "abruptly")))
+
+
+async def leave(vocabulary: Vocabulary, how: str) -> None:
+    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
     command = [sys.executable, "-c", textwrap.dedent(LEAVE), vocabulary.weights_dir, how]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = await asyncio.create_subprocess_exec(*command, **pipes)
     assert child.stdout is not None
-    line = await asyncio.to_thread(child.stdout.readline)
+    line = await child.stdout.readline()
     try:
         server = psutil.Process(int(line))
         left = [server, *server.children()]
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         left = []  # it has ended already
-    _, said = await asyncio.to_thread(child.communicate)
-    assert (child.returncode, said) == (0, "")
+    _, said = await child.communicate()
+    assert (child.returncode, said) == (0, b"")
     await until_ended(left)
 
 
