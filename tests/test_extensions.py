@@ -303,6 +303,45 @@ def test_a_broken_distribution_takes_nothing_else_down(broken: Path, tmp_path: P
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            "    unusable = classmethod(lambda cls, spec: None)\n",
+            "its unusable must take (spec, settings)",
+        ),
+        (
+            "    async def submit(self, request): ...\n",
+            "its submit must take (self, request, sink)",
+        ),
+    ],
+)
+def test_a_backend_of_another_contract_takes_nothing_else_down(
+    tmp_path: Path, body: str, reason: str
+) -> None:
+    package = tmp_path / "openllm_older"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "facts.py").write_text(
+        "from openllm.facts import Facts\nFACTS = Facts(name='older', title='older')\n"
+    )
+    (package / "backend.py").write_text(
+        "from openllm.backends.echo.backend import EchoBackend\n"
+        "from openllm_older.facts import FACTS\n"
+        f"class BACKEND(EchoBackend):\n    facts = FACTS\n{body}"
+    )
+    write_metadata(
+        tmp_path, Published("openllm-older", {"openllm.backends": {"older": "openllm_older"}})
+    )
+    done = python(tmp_path, tmp_path, "-m", "openllm", "env", "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = {each["name"]: each["obstacle"] for each in json.loads(done.stdout)["backends"]}
+    assert told["older"].endswith(
+        f"is unlike Backend: {reason}. Update or uninstall openllm-older."
+    )
+    assert told["echo"] is None
+
+
 def test_a_server_leaves_a_broken_protocol_out(broken: Path, heron: Path, tmp_path: Path) -> None:
     command = ["openllm", "start", str(heron), "--backend", "echo"]
     with running(command, tmp_path / "log", **variables(broken, tmp_path)) as server:

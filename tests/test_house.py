@@ -66,6 +66,16 @@ def test_a_module_keeps_to_the_house(path: Path) -> None:
     assert found == []
 
 
+def test_a_class_name_has_one_meaning() -> None:
+    places: dict[str, list[str]] = {}
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name_of(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_the_checks_see_what_they_look_for() -> None:
     tree = ast.parse("def f(x):\n    'Says.'\n    return 1 if x else (2 if not x else 3)\n")
     assert list(nested_conditions(tree)) == [3]

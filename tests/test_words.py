@@ -145,6 +145,7 @@ def test_marked_calls_are_known_to_who_shows_them() -> None:
 def test_errors_name_what_the_domain_calls_so() -> None:
     kinds = (LLMSpec, Settings, SamplingParams, GenerationRequest, Conversation)
     known = {field.name for kind in kinds for field in attrs.fields(kind)}
-    arguments = {"model", "texts", "normalize", "dimensions", "pooling", "source", "rank"}
+    arguments = {"model", "source", "rank"}
+    arguments |= {"texts", "normalize", "dimensions", "pooling", "truncate"}  # of embed
     engines = {"verify", "speculative_config", "device_map"}  # options by others' names
     assert set(params()) - known - arguments - engines == set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -40,9 +40,11 @@ class ChoiceAssembler:
     _decoder: StreamDecoder | None = None
     _stops: StopMatcher | None = None
     _marked: re.Pattern[str] | None = None
+    _mark_letters: frozenset[str] = frozenset()  # a text without these has no mark in it
 
     def __attrs_post_init__(self) -> None:
         if self.marks:
+            self._mark_letters = frozenset(mark[0] for mark in self.marks.values())
             self._marked = re.compile(f"({'|'.join(map(re.escape, self.marks.values()))})")
         if self.tokenizer is not None:
             self._decoder = StreamDecoder(
@@ -105,11 +107,7 @@ class ChoiceAssembler:
         shown = self._shown(delta)
         for at, token_id in enumerate(delta.token_ids):
             self.tokens += 1
-            thinking = self.reasoning is not None and self.reasoning.thinking
-            parts = self._thought(self._piece(token_id) if at < shown else "")
-            if thinking and self.reasoning is not None and self.reasoning.thinking:
-                self.reasoning_tokens += 1
-            stop = self._sift(parts, found)
+            stop = self._sift(self._thought(self._piece(token_id) if at < shown else ""), found)
             if stop is not None:
                 found += self._tools_flush()
                 return self._cut_parts(delta, found, at + 1, stop)
@@ -118,10 +116,8 @@ class ChoiceAssembler:
         if delta.finish_reason is None:
             return self._parts_delta(delta, found)
         self.finished = True
-        rest = self._thought(self._decoder.flush() if self._decoder else "")
-        if self.reasoning is not None:
-            rest = [*rest, *self.reasoning.flush()]
-        stop = self._sift(rest, found)
+        rest = self._decoder.flush() if self._decoder else ""
+        stop = self._sift(self._last_thought(rest), found)
         if stop is None and self._stops is not None:
             found += self._called(self._stops.flush())
         found += self._tools_flush()
@@ -141,9 +137,20 @@ class ChoiceAssembler:
         return self._decoder.step(token_id) if mark is None else self._decoder.flush() + mark
 
     def _thought(self, piece: str) -> Sequence[Part]:
-        if self.reasoning is None:
+        """The parts that a token's piece makes certain, tokens within a thought counted."""
+        reasoning = self.reasoning
+        if reasoning is None:
             return (Text(piece),) if piece else ()
-        return self.reasoning.feed(piece) if piece else ()
+        thinking = reasoning.thinking
+        parts = reasoning.feed(piece) if piece else ()
+        if thinking and reasoning.thinking:
+            self.reasoning_tokens += 1
+        return parts
+
+    def _last_thought(self, rest: str) -> Sequence[Part]:
+        if self.reasoning is None:
+            return (Text(rest),) if rest else ()
+        return [*(self.reasoning.feed(rest) if rest else ()), *self.reasoning.flush()]
 
     def _sift(self, parts: Iterable[Part], found: list[Part]) -> str | None:
         """Add `parts` to `found`, calls of tools read out of their text; the stop string in it."""
@@ -153,10 +160,10 @@ class ChoiceAssembler:
                     found += self._called(self._stops.flush())
                 found.append(part)
                 continue
-            if self._marked is None or self._stops is None:
-                stop = self._search(part.text, found)
-            else:
-                stop = self._search_between_marks(part.text, self._marked, self._stops, found)
+            if self._stops is None:
+                found += self._called(part.text)
+                continue
+            stop = self._search_between_marks(part.text, self._stops, found)
             if stop is not None:
                 return stop
         return None
@@ -166,11 +173,11 @@ class ChoiceAssembler:
         found += self._called(text)
         return stop
 
-    def _search_between_marks(
-        self, text: str, marked: re.Pattern[str], stops: StopMatcher, found: list[Part]
-    ) -> str | None:
+    def _search_between_marks(self, text: str, stops: StopMatcher, found: list[Part]) -> str | None:
         """A mark is no text that a stop string could be in."""
-        for at, piece in enumerate(marked.split(text)):
+        if self._marked is None:
+            return self._search(text, found)
+        for at, piece in enumerate(self._marked.split(text)):
             if at % 2:
                 found += self._called(stops.flush() + piece)
             elif piece and (stop := self._search(piece, found)) is not None:
@@ -185,22 +192,29 @@ class ChoiceAssembler:
     def _tools_flush(self) -> Sequence[Part]:
         return () if self.tools is None else self.tools.flush()
 
-    def _cleaned(self, found: Iterable[Part]) -> Iterator[Part]:
-        """The same parts without the marks that no parser took for one."""
-        for part in found:
-            if isinstance(part, ToolCall) or self._marked is None:
-                yield part
-            elif text := self._marked.sub("", part.text):
-                yield part if text == part.text else type(part)(text)
+    def _joined(self, found: list[Part]) -> tuple[Part, ...]:
+        """The parts together, without the marks that no parser took for one."""
+        if self._marked is not None:
+            found = [clean for part in found if (clean := self._cleaned(part, self._marked))]
+        return tuple(found) if len(found) < 2 else together(found)
+
+    def _cleaned(self, part: Part, marked: re.Pattern[str]) -> Part | None:
+        if isinstance(part, ToolCall) or self._mark_letters.isdisjoint(part.text):
+            return part
+        text = marked.sub("", part.text)
+        return type(part)(text) if text else None
 
     def _parts_delta(self, delta: TokenDelta, found: list[Part]) -> AnswerDelta:
-        parts = together(found if self._marked is None else self._cleaned(found))
+        parts = self._joined(found)
+        if len(parts) == 1:  # as most deltas have
+            part = parts[0]
+            return _text_delta(delta, part.text if isinstance(part, Text) else "", parts)
         return _text_delta(delta, text_of(parts), parts)
 
     def _cut_parts(
         self, delta: TokenDelta, found: list[Part], size: int, stop: str | None
     ) -> AnswerDelta:
-        parts = together(found if self._marked is None else self._cleaned(found))
+        parts = self._joined(found)
         return self._cut(delta, text_of(parts), size, stop, parts)
 
     def _cut(

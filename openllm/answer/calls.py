@@ -45,13 +45,14 @@ class CallReader(Reader):
 
     def take(self, size: int) -> str:
         taken = super().take(size)
-        if self._trying and not self.certain:
+        if self.keeping:
             self._written += taken
         return taken
 
     def attempt(self, reading: Wait[None], written: str = "") -> Wait[bool]:
         """Read what may be a call, of which `written` has been read; whether it was one."""
-        self._trying, self._written = True, written
+        self._trying = self.keeping = True
+        self._written = written
         try:
             yield from reading
         except NoCall:
@@ -61,7 +62,7 @@ class CallReader(Reader):
                 self.tell_text(self._written)
             return False
         finally:
-            self._trying = False
+            self._trying = self.keeping = False
         return True
 
     def begin(self, name: str, id: str | None = None) -> None:
@@ -75,7 +76,7 @@ class CallReader(Reader):
         if self.certain:
             self.tell(ToolCall(self._index, fragment))
             return
-        self.certain = True
+        self.certain, self.keeping = True, False
         self.tell(ToolCall(self._index, fragment, self._id or new_call_id(), self.called))
 
     def finish(self) -> None:
@@ -83,7 +84,7 @@ class CallReader(Reader):
         if not self.certain:
             self.argue("{}")
         self._index += 1
-        self.certain, self._written = False, ""
+        self.certain, self.keeping, self._written = False, self._trying, ""
 
     # What calls are made of. All of these give up (NoCall) where the text does not go on so.
 

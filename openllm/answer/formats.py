@@ -4,7 +4,8 @@ written and forced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -62,6 +63,14 @@ class Call:
     arguments: str = "{}"
     id: str = ""
 
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The arguments by their names. Errors: ValueError where they are no object."""
+        found = json.loads(self.arguments)
+        if not isinstance(found, dict):
+            raise ValueError(f"the arguments of {self.name} are no object")
+        return found
+
 
 def same_id(call: Call, index: int) -> str:
     """The id of a call is a name that the format does not care about."""
@@ -79,7 +88,8 @@ class AnyFormat:
 class ToolFormat(AnyFormat):
     """One way to write calls of tools.
 
-    `write(calls)` is what the model would write. `grammar(rules, tools, several)` is an expression
+    `write(calls)` is what the model would write; it may raise ValueError where arguments are no
+    object. `grammar(rules, tools, several)` is an expression
     (see `openllm.answer.grammar`) of a call of one of the `tools`, or of several calls; what it
     allows, the parser reads as calls. `history_id(call, index)` is the id under which a call of an
     earlier turn, the conversation's `index`th from 0, is shown to the chat template: some
@@ -175,13 +185,19 @@ def _read(variant: Variant, module: ModuleType) -> AnyFormat:
     return found
 
 
-def shown_by(kind: str, marks: str) -> str | None:
-    """The "tools" or "reasoning" format that `marks` (a chat template and the special tokens, as
-    one text) show; None for none.
+def shown_by(kind: str, template: str, tokens: Iterable[str] = ()) -> str | None:
+    """The "tools" or "reasoning" format that a chat template shows; where it shows none, the one
+    that the special tokens show with it; else None.
 
-    Where several may be meant, it is the one whose signs are longest together: the more of a
-    template a format accounts for, the surer it is.
+    A tokenizer may have the tokens of the model that it was taken from, so that they say less.
+    Where several formats may be meant, it is the one whose signs are longest together: the more of
+    a template a format accounts for, the surer it is.
     """
+    marks = template.replace('\\"', '"')  # templates write quotes in texts with a backslash
+    return _surest(kind, marks) or _surest(kind, "\n".join((marks, *tokens)))
+
+
+def _surest(kind: str, marks: str) -> str | None:
     found = [
         (sum(map(len, sign)), variant.name)
         for variant in variants(f"openllm.{kind}").values()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -34,15 +34,16 @@ class Marks:
         """A value in the format."""
         if isinstance(value, str):
             return f"{self.mark}{value}{self.mark}"
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             inner = (f"{key}:{self.written(item)}" for key, item in value.items())
             return f"{{{','.join(inner)}}}"
         if isinstance(value, list):
             return f"[{','.join(map(self.written, value))}]"
         return json.dumps(value)
 
-    def text(self, rules: Rules) -> str:
-        return sequence(literal(self.mark), rules.text_before(self.mark), literal(self.mark))
+    def text(self, rules: Rules, least: int, most: int | None) -> str:
+        inside = rules.text_before(self.mark, least, most)
+        return sequence(literal(self.mark), inside, literal(self.mark))
 
     def key(self, name: str) -> str:
         return f"{name}:"
@@ -134,7 +135,7 @@ def gemma_format(parser: type[GemmaReader], marks: Marks) -> ToolFormat:
 
     def write(calls: Sequence[Call]) -> str:
         return "".join(
-            f"{marks.open}call:{call.name}{marks.written(json.loads(call.arguments))}{marks.close}"
+            f"{marks.open}call:{call.name}{marks.written(call.values)}{marks.close}"
             for call in calls
         )
 

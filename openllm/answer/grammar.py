@@ -19,6 +19,7 @@ _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TOKEN = re.compile(
     r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|#[^\n]*|(?P<name>[A-Za-z_][\w.\-]*)(?P<rule>\s*::=)?'
 )
+_IN_CLASS = {"[": "\\[", "]": "\\]", "\\": "\\\\", "^": "\\^", "-": "\\-"}
 _SHARED = "basic_"  # xgrammar's rules for any JSON, which all schemas have alike
 
 
@@ -39,6 +40,11 @@ def sequence(*expressions: str) -> str:
 
 def optional(expression: str) -> str:
     return f"({expression})?"
+
+
+def between_times(least: int, most: int | None) -> str:
+    """What stands behind an expression that comes so often; None: any number of times more."""
+    return f"{{{least},{'' if most is None else most}}}"
 
 
 def repeated(each: str, several: bool, between: str = '""') -> str:
@@ -67,8 +73,12 @@ class Rules:
         """A JSON value that a schema allows. Errors: those of the compiler of schemas."""
         return self.include(self._schema_grammar(json.dumps(schema)))
 
-    def text_before(self, mark: str) -> str:
-        """Any text that has no `mark` in it; the mark must follow."""
+    def text_before(self, mark: str, least: int = 0, most: int | None = None) -> str:
+        """Any text that has no `mark` in it; the mark must follow. A text whose length is bounded
+        has not even the mark's first letter in it.
+        """
+        if least or most is not None:
+            return f"[^{_IN_CLASS.get(mark[0], mark[0])}]{between_times(least, most)}"
         name = f"before_{mark.encode().hex()}"
         expression = f"TagDispatch(loop_after_dispatch=false, excludes=({literal(mark)}))"
         return self.define(name, expression)

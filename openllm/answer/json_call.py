@@ -19,6 +19,9 @@ _PLAIN = re.compile(r"[\w+\-.]*")  # a number, true, false or null
 _CLOSED_BY = {"{": "}", "[": "]", "(": ")"}
 _IN_STRING = {quote: re.compile(rf"[{quote}\\]") for quote in "\"'"}
 _OUTSIDE = {quotes: re.compile(rf"[{quotes}{{}}()\[\]]") for quotes in ('"', "\"'")}
+# the letters of these
+_LETTERS = {quote: frozenset((quote, "\\")) for quote in _IN_STRING}
+_LETTERS_OUTSIDE = {quotes: frozenset((*quotes, *"{}()[]")) for quotes in _OUTSIDE}
 
 
 class Value:
@@ -32,15 +35,15 @@ class Value:
         self.broken = False
         self._quotes = quotes
         self._quote = ""  # of the string that is being read
-        self._escaped = False
+        self.escaped = False
         self._closing = _CLOSED_BY.get(opened, "")  # the brackets that are due, innermost last
 
     def feed(self, text: str) -> int:
         """Read on; how many characters of `text` belong to the value."""
         at = 0
         while at < len(text) and not self.complete:
-            if self._escaped:
-                self._escaped, at = False, at + 1
+            if self.escaped:
+                self.escaped, at = False, at + 1
                 continue
             sign = _IN_STRING[self._quote] if self._quote else _OUTSIDE[self._quotes]
             found = sign.search(text, at)
@@ -52,9 +55,16 @@ class Value:
                 return at - 1
         return at
 
+    @property
+    def letters(self) -> frozenset[str]:
+        """Text without these ends nothing in the value, while that is not `escaped`."""
+        if self._quote:
+            return _LETTERS[self._quote]
+        return _LETTERS_OUTSIDE[self._quotes]
+
     def _sign(self, sign: str) -> None:
         if sign == "\\":
-            self._escaped = True
+            self.escaped = True
         elif sign == self._quote:
             self._quote = ""
             self.complete = not self._closing
@@ -78,10 +88,12 @@ class JsonReader(CallReader):
         if first and first in '{["':
             value = Value()
             while not value.complete:
-                if not (yield from self.some()):
-                    raise NoCall
-                size = value.feed(self.held)
-                if size:
+                if not self.held:
+                    if not value.escaped:
+                        self.wait_for(value.letters, tell)
+                    if not (yield from self.more()):
+                        raise NoCall
+                if size := value.feed(self.held):
                     tell(self.take(size))
                 if value.broken:
                     raise NoCall

@@ -1,11 +1,22 @@
-"""Expressions of the values that a JSON schema allows, where they are not written as JSON."""
+"""Expressions of the values that a JSON schema allows, where they are not written as JSON.
+
+They do not keep a text to a `pattern` or a `format`.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from openllm.answer.grammar import Rules, either, literal, optional, repeated, sequence
-from openllm.answer.values import Schema, kinds, resolved
+from openllm.answer.grammar import (
+    Rules,
+    between_times,
+    either,
+    literal,
+    optional,
+    repeated,
+    sequence,
+)
+from openllm.answer.values import Schema, kinds, lengths, resolved
 
 _DEEPEST = 16  # schemas within each other; below that any value is allowed
 
@@ -20,8 +31,8 @@ class Notation(Protocol):
     def written(self, value: object) -> str:
         """A value as it is written."""
 
-    def text(self, rules: Rules) -> str:
-        """The expression of any text."""
+    def text(self, rules: Rules, least: int, most: int | None) -> str:
+        """The expression of any text that has between `least` and `most` letters."""
 
     def key(self, name: str) -> str:
         """What stands before a value in an object."""
@@ -64,18 +75,25 @@ class Values:
 
     def _of_kind(self, kind: str, schema: Schema, depth: int) -> str:
         if kind == "string":
-            return self._notation.text(self._rules)
+            return self._notation.text(self._rules, *lengths(schema, "Length"))
         if kind in ("boolean", "null"):
             values = (True, False) if kind == "boolean" else (None,)
             return either(literal(self._notation.written(value)) for value in values)
         if kind == "array":
             item = self.of(schema.get("items"), depth + 1)
-            return sequence('"["', optional(repeated(item, True, self._between)), '"]"')
+            return sequence('"["', self._items(item, *lengths(schema, "Items")), '"]"')
         if kind != "object":
-            return self._rules.json({"type": kind})
+            return self._rules.json({**schema, "type": kind})
         if not schema.get("properties") and schema.get("additionalProperties") is not False:
             return self._any_object()
         return self.mapping(schema, depth)
+
+    def _items(self, item: str, least: int, most: int | None) -> str:
+        if most == 0:
+            return '""'
+        more = between_times(max(least - 1, 0), None if most is None else most - 1)
+        items = sequence(item, f"({self._between} {item}){more}")
+        return items if least else optional(items)
 
     def _any(self) -> str:
         self._any_object()

@@ -36,7 +36,7 @@ class Parser(Protocol):
 
 def text_of(parts: Iterable[Part]) -> str:
     """The answer's text alone."""
-    return "".join(part.text for part in parts if isinstance(part, Text))
+    return "".join([part.text for part in parts if isinstance(part, Text)])
 
 
 def together(parts: Iterable[Part]) -> tuple[Part, ...]:

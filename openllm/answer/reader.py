@@ -23,7 +23,7 @@ class Phrases:
     depend on how the text is cut.
     """
 
-    __slots__ = ("_beginnings", "_pattern", "_words")
+    __slots__ = ("_beginnings", "_pattern", "_words", "letters")
 
     def __init__(self, *words: str) -> None:
         inside = [(a, b) for a in words for b in words if a != b and a in b]
@@ -32,6 +32,7 @@ class Phrases:
         self._words = words
         self._pattern = re.compile("|".join(map(re.escape, words)) or r"(?!)")  # or never
         self._beginnings = Beginnings(words)
+        self.letters = self._beginnings.letters
 
     def __or__(self, other: Phrases) -> Phrases:
         return Phrases(*self._words, *other._words)
@@ -67,11 +68,14 @@ class Reader:
 
     markers: ClassVar[Sequence[str]] = ()
     thinking = False
+    keeping = False  # what is read must go through `take`
 
     def __init__(self) -> None:
         self.held = ""
         self._ended = False
         self._found: list[Part] = []
+        # While `read` waits for one of a few letters: those, and what is done with all else.
+        self._waiting: tuple[frozenset[str], Tell] | None = None
         self._course = self.read()
 
     def read(self) -> Wait[None]:
@@ -79,8 +83,15 @@ class Reader:
         raise NotImplementedError
 
     def feed(self, text: str) -> Sequence[Part]:
-        self.held += text
         self._found = []
+        if self._waiting is not None:
+            letters, tell = self._waiting
+            if letters.isdisjoint(text):  # as most tokens are: `read` need not look at it
+                if text:
+                    tell(text)
+                return self._found
+            self._waiting = None
+        self.held += text
         next(self._course)
         return self._found
 
@@ -135,7 +146,15 @@ class Reader:
                 tell(self.take(size))
             if self._ended:
                 return ""
+            self.wait_for(words.letters, tell)
             yield
+
+    def wait_for(self, letters: frozenset[str], tell: Tell) -> None:
+        """While none of `letters` comes, `tell` is what `read` would do with a text that comes now;
+        it is about to wait.
+        """
+        if not self.held and not self.keeping:
+            self._waiting = letters, tell
 
     def text_until(self, words: Phrases) -> Wait[str]:
         """`until`, what comes before being text."""

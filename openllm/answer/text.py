@@ -4,7 +4,7 @@ that holds back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -86,16 +86,16 @@ def _shared(first: str, second: str) -> int:
 class Beginnings:
     """How several words may begin: what to hold back of a text whose end may become one of them."""
 
-    __slots__ = ("_first", "_known", "_longest")
+    __slots__ = ("_known", "_longest", "letters")
 
-    def __init__(self, words: Iterable[str]) -> None:
+    def __init__(self, words: Collection[str]) -> None:
         self._known = frozenset(word[:size] for word in words for size in range(1, len(word)))
         self._longest = max(map(len, self._known), default=0)
-        self._first = frozenset(known[0] for known in self._known)
+        self.letters = frozenset(word[0] for word in words)  # a text without these begins none
 
     def at_end(self, text: str) -> int:
         """The length of the longest end of `text` that begins a word, short of the whole word."""
-        if self._first.isdisjoint(text):  # as most tokens are: the loop is ten times dearer
+        if self.letters.isdisjoint(text):  # as most tokens are: the loop is ten times dearer
             return 0
         for size in range(min(self._longest, len(text)), 0, -1):
             if text[-size:] in self._known:

@@ -71,6 +71,12 @@ def part(schema: object, root: Schema) -> Schema:
     return {**own, **{key: root[key] for key in ("$defs", "definitions") if key in root}}
 
 
+def lengths(schema: Schema, of: str) -> tuple[int, int | None]:
+    """The bounds `minX` and `maxX` of a schema, where `of` is X; no `maxX` is None."""
+    least, most = schema.get(f"min{of}"), schema.get(f"max{of}")
+    return least if isinstance(least, int) else 0, most if isinstance(most, int) else None
+
+
 def as_json(text: str, allowed: frozenset[str]) -> str:
     """A bare value as JSON: what it says if its type is allowed (any, where nothing is said), else
     a string.
@@ -184,6 +190,8 @@ class _Line:
 def bare_arguments(rules: Rules, schema: Schema, end: str, write: Callable[[str, str], str]) -> str:
     """The grammar of a tool's arguments: all that are required, others or not, in the schema's
     order. `write` makes one of a name and the expression of its value, which goes up to `end`.
+
+    The grammar does not keep a text to a `pattern` or a `format`.
     """
     required = schema.get("required") or ()
     found = []
@@ -201,5 +209,5 @@ def _bare(rules: Rules, schema: object, root: Schema, end: str) -> str:
         return either(literal(bare(value)) for value in values)
     allowed = kinds(own, root)
     if not allowed or "string" in allowed:
-        return rules.text_before(end)
+        return rules.text_before(end, *lengths(own, "Length"))
     return rules.json(part(own, root))

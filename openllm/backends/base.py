@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -188,6 +189,23 @@ class Backend(abc.ABC):
         """Stop the engine; live requests end with finish_reason "cancelled". Closing twice is
         fine.
         """
+
+
+def unlike_contract(backend: type[Backend]) -> str | None:
+    """What `backend` lacks or takes otherwise than `Backend`, such as one written for an older
+    openllm; None: it can be called as the contract says.
+    """
+    if missing := sorted(backend.__abstractmethods__):
+        return f"it lacks {', '.join(missing)}"
+    for name, method in inspect.getmembers(Backend, callable):
+        if name.startswith("_"):
+            continue
+        asked = inspect.signature(method)
+        try:
+            inspect.signature(getattr(backend, name)).bind(*asked.parameters)
+        except TypeError:
+            return f"its {name} must take ({', '.join(asked.parameters)})"
+    return None
 
 
 def join(first: TokenDelta, second: TokenDelta) -> TokenDelta:

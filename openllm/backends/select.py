@@ -7,7 +7,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from openllm import models
-from openllm.backends.base import Backend
+from openllm.backends.base import Backend, unlike_contract
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.discovery import Variant, load, variants
@@ -73,6 +73,8 @@ def _read(variant: Variant, module: ModuleType) -> type[Backend]:
     backend: type[Backend] = module.BACKEND
     if not issubclass(backend, Backend) or backend.facts.name != variant.name:
         raise ConfigurationError(f"{module.__name__}.BACKEND must be the Backend {variant.name!r}")
+    if reason := unlike_contract(backend):
+        raise ConfigurationError(f"{module.__name__}.BACKEND is unlike Backend: {reason}")
     return backend
 
 

@@ -13,12 +13,12 @@ from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.llm.llm import LLM
-from openllm.llm.runner import Runner
+from openllm.llm.runner import LLMRunner
 
 if TYPE_CHECKING:
     from openllm.bento.services.own import OwnService
 
-ModelLike = Runner | LLM | LLMSpec | str
+ModelLike = LLMRunner | LLM | LLMSpec | str
 
 
 def depends(model: ModelLike, *, name: str | None = None, **config: Any) -> LLM:

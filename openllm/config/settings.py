@@ -12,7 +12,7 @@ from typing import Any, Self
 import attrs
 
 from openllm.config.variables import PREFIX, SPEC_VARIABLES, Variable
-from openllm.discovery import near
+from openllm.discovery import did_you_mean, near, variants
 from openllm.errors import ConfigurationError
 
 
@@ -77,6 +77,9 @@ class Settings:
     cors_origins: tuple[str, ...] = _setting(
         (), "list", "Origins that browsers may call from, separated by commas."
     )
+    protocols: tuple[str, ...] = _setting(
+        (), "list", "Wire formats that are served, separated by commas; by default all."
+    )
     ui: bool = _setting(True, "switch", "Serve the chat page at /.")
     log_level: str = _setting(
         "info", "text", "Least severity that is logged.", "debug", "info", "warning", "error"
@@ -113,6 +116,8 @@ class Settings:
         for field, value in attrs.asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ConfigurationError(f"{field} must not be negative, got {value}.", param=field)
+        if self.protocols:
+            _check_protocols(self.protocols)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -140,6 +145,17 @@ class Settings:
             if (value := getattr(self, row.field)) != getattr(_DEFAULTS, row.field)
             and value is not None
         }
+
+
+def _check_protocols(names: tuple[str, ...]) -> None:
+    known = variants("openllm.protocols")
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"There is no protocol {name!r}.",
+                hint=did_you_mean(name, known) or f"There are {', '.join(known)}.",
+                param="protocols",
+            )
 
 
 _DEFAULTS = Settings()

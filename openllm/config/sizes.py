@@ -37,5 +37,6 @@ def readable_size(size: float) -> str:
 
 def write_size(size: int) -> str:
     """Bytes as `parse_size` reads them back: in whole KiB, MiB or GiB, rounded up."""
-    unit = next((letter for letter in "KM" if size < _CLOSE * 1024 * UNITS[f"{letter}iB"]), "G")
-    return f"{-(-size // UNITS[f'{unit}iB'])}{unit}iB"
+    counts = {letter: -(-size // UNITS[f"{letter}iB"]) for letter in "KMG"}
+    unit = next((letter for letter in "KM" if counts[letter] < _CLOSE * 1024), "G")
+    return f"{counts[unit]}{unit}iB"

@@ -9,13 +9,16 @@ from typing import Any, Self
 import attrs
 
 from openllm.config.names import is_path, last_part, split_tag
-from openllm.discovery import did_you_mean
+from openllm.discovery import did_you_mean, variants
 from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination, call, option
 from openllm.facts import canonical_name, facts_of
 
 TASKS = ("generate", "embed")
 EXECUTORS = ("mp", "ray")
+UNREAD = "none"  # the reasoning_format of a model whose thoughts are text
 # What says which model it is: no variable and no option can say it for several at once.
+# What a chat template is given of every conversation, so that no argument can have the name.
+TEMPLATE_RESERVED = frozenset(("messages", "tools", "add_generation_prompt"))
 IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
 
 
@@ -172,15 +175,29 @@ class LLMSpec:
     seed: int | None = None  # of the engine; a request's own seed wins
     trust_remote_code: bool = False
     chat_template: str | None = None  # Jinja text that replaces the tokenizer's
+    # How answers are read: modules of openllm.answer; None: as the chat template shows it.
+    tool_format: str | None = None
+    reasoning_format: str | None = None  # or UNREAD
     adapters: tuple[AdapterSpec, ...] = attrs.field(default=(), converter=_adapters)
     max_adapters: int | None = attrs.field(default=None, validator=_positive)  # resident at once
     max_lora_rank: int | None = attrs.field(default=None, validator=_positive)
-    # Defaults of requests by SamplingParams' names, and the engine's own options by its own names.
+    # Defaults of requests by SamplingParams' names, and by those of the chat template's arguments;
+    # the engine's own options by its own names.
     sampling: Mapping[str, Any] = attrs.field(factory=dict, converter=_copy, hash=False)
+    template_kwargs: Mapping[str, Any] = attrs.field(factory=dict, converter=_copy, hash=False)
     engine_args: Mapping[str, Any] = attrs.field(factory=dict, converter=_copy, hash=False)
 
     def __attrs_post_init__(self) -> None:
         _check_sampling(self.sampling)
+        _known_format("tool_format", self.tool_format, "openllm.tools")
+        _known_format("reasoning_format", self.reasoning_format, "openllm.reasoning", UNREAD)
+        if taken := TEMPLATE_RESERVED & self.template_kwargs.keys():
+            raise ConfigurationError(
+                f"{option('template_kwargs')}: {min(taken)} is what the server itself gives a chat"
+                " template.",
+                hint="Leave it out.",
+                param="template_kwargs",
+            )
         if not self.model_id.strip():
             raise ConfigurationError(
                 "model_id is empty.", hint="Name a directory, a Hub id or a family."
@@ -270,7 +287,8 @@ def resolve_spec(*layers: Mapping[str, Any]) -> LLMSpec:
     defaults.
 
     A key that a layer leaves out or sets to None is taken from the next. Mappings (`sampling`,
-    `engine_args`) merge key by key under the same rule. Errors: those of `LLMSpec.from_dict`.
+    `template_kwargs`, `engine_args`) merge key by key under the same rule. Errors: those of
+    `LLMSpec.from_dict`.
     """
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
@@ -301,6 +319,19 @@ def refuse_identity(environment: Mapping[str, Any], models: int) -> None:
 def _one_of(key: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigurationError(f"{key} {value!r} is not one of {', '.join(allowed)}.", param=key)
+
+
+def _known_format(key: str, value: str | None, group: str, *others: str) -> None:
+    """Refuse what is none of the variants of `group`, nor of `others`."""
+    if value is None:
+        return
+    known = (*variants(group), *others)
+    if value not in known:
+        raise ConfigurationError(
+            f"There is no {option(key, value)}.",
+            hint=did_you_mean(value, known) or f"There are {', '.join(known)}.",
+            param=key,
+        )
 
 
 def _check_sampling(sampling: Mapping[str, Any]) -> None:

@@ -174,6 +174,18 @@ SPEC_VARIABLES: tuple[Variable, ...] = (
         "Allow pickled weights and Python code that come with the model.",
     ),
     _spec("chat_template", "text", "A Jinja chat template that replaces the tokenizer's."),
+    _spec(
+        "tool_format",
+        "text",
+        "How the model writes calls of tools, such as hermes; by default what its chat template"
+        " shows.",
+    ),
+    _spec(
+        "reasoning_format",
+        "text",
+        "How the model marks its thoughts, such as think; none: they are text; by default what its"
+        " chat template shows.",
+    ),
     _spec("adapters", "list", "LoRA adapters as SOURCE[@REVISION][:NAME], separated by commas."),
     _spec("max_adapters", "integer", "Adapters resident at once."),
     _spec("max_lora_rank", "integer", "Highest LoRA rank that may be mounted."),
@@ -181,6 +193,12 @@ SPEC_VARIABLES: tuple[Variable, ...] = (
         "sampling",
         "mapping",
         'Sampling defaults of requests as a JSON object, such as {"temperature": 0.2}.',
+    ),
+    _spec(
+        "template_kwargs",
+        "mapping",
+        "Default arguments of the chat template as a JSON object, such as"
+        ' {"enable_thinking": false}.',
     ),
     _spec("engine_args", "mapping", "The engine's own options by its own names, as a JSON object."),
 )

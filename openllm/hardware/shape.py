@@ -32,7 +32,7 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
     """The shape of the text model in `config` (the content of config.json)."""
     fields = _text_fields(config)
     heads = _first(fields, "num_attention_heads", "n_head", "num_heads")
-    hidden = _first(fields, "hidden_size", "n_embd", "d_model")
+    hidden = hidden_size(config)
     return ModelShape(
         layers=_first(fields, "num_hidden_layers", "n_layer", "num_layers"),
         heads=heads,
@@ -43,6 +43,11 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
         longest=_first(fields, "max_position_embeddings", "n_positions", "max_seq_len"),
         dtype=str(fields.get("dtype") or fields.get("torch_dtype") or ""),
     )
+
+
+def hidden_size(config: Mapping[str, Any]) -> int:
+    """Numbers in a token's hidden state; 0 where the configuration does not say."""
+    return _first(_text_fields(config), "hidden_size", "n_embd", "d_model")
 
 
 def plain_attention(config: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
-from openllm.discovery import Variant, load_each, variants
+from openllm.discovery import Variant, load, load_each, variants
 from openllm.errors import OpenLLMError
 from openllm.http.auth import Auth
 from openllm.http.catalog import Catalog
@@ -50,6 +50,14 @@ def _read(variant: Variant, module: ModuleType) -> MakeRoutes:
     return make
 
 
+def _protocols(settings: Settings) -> list[MakeRoutes]:
+    """Those that the settings name; else all that can be loaded. Errors: BrokenExtension."""
+    found = variants("openllm.protocols")
+    if not settings.protocols:
+        return load_each(found.values(), _read)
+    return [load(variant, _read) for name, variant in found.items() if name in settings.protocols]
+
+
 class Server:
     """The application and the life of its models. Being called as ASGI, `start` and `close` share
     one event loop.
@@ -69,8 +77,7 @@ class Server:
         )
         self._starting: asyncio.Task[None] | None = None
         self._collecting: asyncio.Task[None] | None = None
-        protocols = load_each(variants("openllm.protocols").values(), _read)
-        routes = [route for make in protocols for route in make(self.catalog, settings)]
+        routes = [route for make in _protocols(settings) for route in make(self.catalog, settings)]
         dialect = Routes(routes).dialect("/")
         self.routes = Routes([*routes, *self._own_routes(dialect)])
         self._shared = Shared(

@@ -64,6 +64,12 @@ class Dialect(VariableWords, abc.ABC):
         """What a stream that has begun ends with when it fails."""
         return self.frame(self.error(failure))
 
+    def speaks(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether a request with these headers is of one of the vendor's own clients: asked where
+        several vendors have the same path.
+        """
+        return False
+
     def key(self, headers: Mapping[bytes, bytes]) -> bytes:
         """The key that a request carries; b"" for none."""
         scheme, _, value = headers.get(b"authorization", b"").partition(b" ")

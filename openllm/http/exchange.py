@@ -31,7 +31,7 @@ from openllm.types import new_request_id
 if TYPE_CHECKING:
     from openllm.http.auth import Auth, Rank
     from openllm.http.limits import RequestLimits, TokenQueue
-    from openllm.http.metrics import Metrics
+    from openllm.http.metrics import Meter, Metrics
 
 CLIENT_CLOSED = 499  # what logs and metrics show for a client that left; never sent
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -91,6 +91,7 @@ class Exchange:
         self.model = ""  # what the request was routed to
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.streaming = False
+        self.meter: Meter | None = None  # of the answer, once it is being made
         self._ignored: list[str] = []  # fields of the body that were not acted on
         self._finished = False  # the last bytes of the answer are on their way
         self._receive = receive

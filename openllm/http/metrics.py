@@ -104,7 +104,7 @@ class TokenGaps:
 class Meter:
     """Counts one request's deltas. `close` once, whatever became of it."""
 
-    __slots__ = ("_first", "_gaps", "_last", "_metrics", "_model", "_started", "_ticket")
+    __slots__ = ("_gaps", "_last", "_metrics", "_model", "_started", "_ticket", "first_token")
 
     def __init__(self, metrics: Metrics, model: str, started: float, ticket: Ticket) -> None:
         self._ticket = ticket
@@ -113,7 +113,7 @@ class Meter:
         self._started = started
         self._gaps = metrics.gaps[model]
         self._last: dict[int, float] = {}
-        self._first = True
+        self.first_token: float | None = None  # when it came, as time.perf_counter() counts
 
     def count(self, delta: AnswerDelta, base: int = 0) -> None:
         """Note when a delta passed; `base` tells apart the choices of several prompts."""
@@ -126,8 +126,8 @@ class Meter:
         self._last[index] = now
         if last is not None:
             self._gaps.add(now - last, tokens)
-        elif self._first:
-            self._first = False
+        elif self.first_token is None:
+            self.first_token = now
             self._ticket.leave()
             self._metrics.child(self._metrics.first_token, self._model).observe(now - self._started)
 

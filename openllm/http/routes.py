@@ -22,16 +22,24 @@ Handler = Callable[["Exchange"], Awaitable[None]]
 
 class Endpoint:
     """What a route leads to. `path` labels it in metrics; `public`: no key is needed, and nothing
-    is counted.
+    is counted. `shared`: the path is another vendor's too, and this answers those alone whose
+    headers show a client of its dialect (`Dialect.speaks`).
     """
 
     def __init__(
-        self, path: str, handler: Handler, dialect: Dialect, *, public: bool = False
+        self,
+        path: str,
+        handler: Handler,
+        dialect: Dialect,
+        *,
+        public: bool = False,
+        shared: bool = False,
     ) -> None:
         self.path = path
         self.handler = handler
         self.dialect = dialect
         self.public = public
+        self.shared = shared
 
     async def __call__(self, exchange: Exchange) -> None:
         await self.handler(exchange)
@@ -69,14 +77,23 @@ class Routes:
     """All routes of one server."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._routes = [(route, _endpoint(route)) for route in routes]
+        # the endpoints that some requests alone are for are asked first
+        self._routes = sorted(
+            ((route, _endpoint(route)) for route in routes), key=lambda item: not item[1].shared
+        )
+        self._shared = frozenset(
+            (method, route.path)
+            for route, endpoint in self._routes
+            for method in route.methods or ()
+            if endpoint.shared
+        )
         # Asking one route after the other takes time; where a path is all there is to match, it
         # can be looked up
         self._plain = {
             (method, route.path): Found(endpoint.dialect, endpoint)
             for route, endpoint in reversed(self._routes)
             for method in route.methods or ()
-            if not route.param_convertors
+            if not route.param_convertors and (method, route.path) not in self._shared
         }
 
     def __iter__(self) -> Iterator[Route]:
@@ -88,7 +105,10 @@ class Routes:
 
     def _ask(self, scope: Scope, path: str) -> Found:
         found = None
+        headers = dict(scope["headers"]) if self._shared else {}
         for route, endpoint in self._routes:
+            if endpoint.shared and not endpoint.dialect.speaks(headers):
+                continue
             match, child = route.matches(scope)
             if match is Match.FULL:
                 return Found(endpoint.dialect, endpoint, child["path_params"])

@@ -121,7 +121,9 @@ def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     ticket = exchange.shared.queue.enter(
         sum(len(generation.prompt_token_ids) for generation in generations)
     )
-    return Meter(exchange.metrics, exchange.model, exchange.started, ticket)
+    meter = Meter(exchange.metrics, exchange.model, exchange.started, ticket)
+    exchange.meter = meter
+    return meter
 
 
 def _end(generations: Sequence[Generation], meter: Meter) -> None:

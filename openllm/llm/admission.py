@@ -78,6 +78,15 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
     return Generation(engine_request, choices, host.residency.submit)
 
 
+async def prompt_ids(model: Model, host: Host, request: GenerationRequest) -> list[int]:
+    """The token ids that `admit` would give the engine as the prompt, also where they do not fit
+    its context. Errors: those of `encode`, InvalidRequest, UnsupportedFeature.
+    """
+    told = in_own_formats(model, host.backend, request)
+    limit = host.backend.info.max_model_len
+    return await encode(model, told.prompt, request.add_special_tokens, limit)
+
+
 async def encode(
     model: Model, prompt: Prompt, add_special_tokens: bool, max_model_len: int
 ) -> list[int]:

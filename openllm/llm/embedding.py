@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import attrs
 
 from openllm.backends.base import Backend, Embeddings
 from openllm.errors import ContextLengthExceeded, InvalidRequest
+from openllm.prompt.messages import as_prompts
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import Prompt, Usage
+
+Side = Literal["start", "end"]  # of a text
 
 
 @attrs.frozen
@@ -23,18 +27,26 @@ class EmbeddingOutput:
 
 
 async def embed(
-    renderer: ChatRenderer, backend: Backend, inputs: Sequence[Prompt], pooling: str | None
+    renderer: ChatRenderer,
+    backend: Backend,
+    texts: Prompt | Sequence[Prompt],
+    pooling: str | None,
+    truncate: Side | None = None,
 ) -> Embeddings:
-    """The engine's vectors of texts or token ids. Errors: InvalidRequest for an empty one,
-    ContextLengthExceeded for a long one, those of `Backend.embed`.
+    """The engine's vectors of one text or several, or of token ids. Errors: InvalidRequest for an
+    empty one, ContextLengthExceeded for a long one that is not to be cut, those of `Backend.embed`.
     """
-    limit = backend.info.max_model_len
-    prompts = await asyncio.to_thread(_token_prompts, renderer, inputs, limit)
+    if truncate not in (None, "start", "end"):
+        raise InvalidRequest(
+            f'truncate must be "start" or "end", got {truncate!r}.', param="truncate"
+        )
+    inputs, limit = as_prompts(texts), backend.info.max_model_len
+    prompts = await asyncio.to_thread(_token_prompts, renderer, inputs, limit, truncate)
     return await backend.embed(prompts, pooling)
 
 
 def _token_prompts(
-    renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_len: int
+    renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_len: int, truncate: Side | None
 ) -> list[list[int]]:
     prompts = [renderer.encode(item) for item in inputs]
     for at, prompt in enumerate(prompts):
@@ -42,13 +54,28 @@ def _token_prompts(
             raise InvalidRequest(
                 f"Input {at} is empty.", hint="Every input needs at least one token.", param="texts"
             )
-        if len(prompt) > max_model_len:
+        if len(prompt) > max_model_len and truncate is not None:
+            prompts[at] = shortened(renderer, inputs[at], max_model_len, truncate)
+        elif len(prompt) > max_model_len:
             raise ContextLengthExceeded(
                 f"Input {at} has {len(prompt)} tokens; this model takes {max_model_len}.",
                 hint="Shorten it or split it.",
                 param="texts",
             )
     return prompts
+
+
+def shortened(renderer: ChatRenderer, text: Prompt, room: int, side: Side) -> list[int]:
+    """The token ids of `text` without as many of one side as do not fit into `room`; the special
+    tokens around a text stay.
+    """
+    whole, inner = renderer.encode(text), renderer.encode(text, add_special_tokens=False)
+    added = len(whole) - len(inner)
+    # a text's tokens stand as they are between those that are added
+    before = next((at for at in range(added + 1) if whole[at : at + len(inner)] == inner), 0)
+    kept = max(room - added, 0)
+    cut = inner[len(inner) - kept :] if side == "start" else inner[:kept]
+    return [*whole[:before], *cut, *whole[before + len(inner) :]][:room]
 
 
 def finish(found: Embeddings, normalize: bool, dimensions: int | None) -> EmbeddingOutput:

@@ -26,6 +26,7 @@ from openllm.answer.formats import (
 from openllm.answer.grammar import Rules, either, literal, optional, sequence
 from openllm.backends.base import Backend
 from openllm.backends.json_grammar import json_grammar
+from openllm.config.spec import UNREAD
 from openllm.discovery import variants
 from openllm.errors import InvalidRequest, UnsupportedFeature, field
 from openllm.llm.model import Model
@@ -47,21 +48,21 @@ _ANY_OBJECT = {"type": "object"}
 
 
 def formats_of(model: Model, *, tools: bool) -> Reading:
-    """The formats that the model's chat template and special tokens show; that of its family where
-    the template shows tools and no format that is known.
+    """The formats that the model's spec says, else those that its chat template and special tokens
+    show, else that of its family where the template shows tools and no format that is known.
     """
-    template = model.renderer.source(tools=tools)
-    found = _shown(template, "\n".join(model.token_table.special_tokens))
-    family = model.family.tool_format
-    if found.tools is None and family in variants("openllm.tools"):
-        return attrs.evolve(found, tools=family)
-    return found
+    template, spec = model.renderer.source(tools=tools), model.spec
+    found = _shown(template, tuple(model.token_table.special_tokens))
+    said, family = spec.tool_format, model.family.tool_format
+    if said is None and found.tools is None and family in variants("openllm.tools"):
+        said = family
+    reasoning = spec.reasoning_format or found.reasoning
+    return Reading(None if reasoning == UNREAD else reasoning, said or found.tools)
 
 
 @lru_cache(maxsize=64)
-def _shown(template: str, special_tokens: str) -> Reading:
-    marks = f"{template}\n{special_tokens}"
-    return Reading(shown_by("reasoning", marks), shown_by("tools", marks))
+def _shown(template: str, tokens: tuple[str, ...]) -> Reading:
+    return Reading(shown_by("reasoning", template, tokens), shown_by("tools", template, tokens))
 
 
 def in_own_formats(model: Model, backend: Backend, request: GenerationRequest) -> GenerationRequest:
@@ -82,8 +83,9 @@ def in_own_formats(model: Model, backend: Backend, request: GenerationRequest) -
     formats = formats_of(model, tools=bool(tools))
     expects = model.renderer.expects(tools=bool(tools))
     if not expects.tools or (tools and formats.tools is None):
-        prompt = prompt_tools.told(prompt, expects)
-        formats = attrs.evolve(formats, tools=prompt_tools.FORMAT)
+        form = model.spec.tool_format or prompt_tools.FORMAT
+        formats = attrs.evolve(formats, tools=form)
+        prompt = prompt_tools.told(prompt, expects, tool_format(form))
     elif formats.tools is not None:
         prompt = _with_own_ids(prompt, tool_format(formats.tools))
     reading = Reading(formats.reasoning, formats.tools if tools else None, tools)

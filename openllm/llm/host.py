@@ -130,13 +130,12 @@ class Host:
             # Imports the engine. Errors that are kept meanwhile keep their stack, which must not
             # hold the owner.
             await asyncio.to_thread(select_backend, model.spec, model.settings, sure=True)
-        backend, _, adapters = await asyncio.to_thread(
-            lambda: (self.backend, model.renderer, model.adapter_dirs)
-        )
+        backend = await asyncio.to_thread(lambda: self.backend)
+        await asyncio.to_thread(model.prepare)
         self._watch(owner)
         await backend.start()
         residency = backend.make_residency()
-        for name, path in adapters.items():
+        for name, path in model.adapter_dirs.items():
             if name not in residency.names:  # an engine of several processes has them already
                 await residency.add(name, path)
         self._residency = residency

@@ -17,17 +17,17 @@ from openllm.backends.residency import Residency
 from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import InvalidRequest
-from openllm.llm.admission import admit, encode
-from openllm.llm.embedding import EmbeddingOutput, embed, finish
+from openllm.llm.admission import admit, encode, prompt_ids
+from openllm.llm.embedding import EmbeddingOutput, Side, embed, finish
 from openllm.llm.host import Host, MakeEngine
 from openllm.llm.loops import bridge, in_event_loop, run_on
 from openllm.llm.model import Model
 from openllm.llm.outputs import Admit, pieces, whole
 from openllm.llm.resolve import ModelId, spec_for
-from openllm.llm.runner import Runner
+from openllm.llm.runner import LLMRunner
 from openllm.llm.training import LoraOptions, prepare
 from openllm.models.base import LLMConfig
-from openllm.prompt.messages import as_prompts, conversation
+from openllm.prompt.messages import conversation
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
@@ -299,6 +299,11 @@ class LLM:
             await self.start()
         return await admit(self._model, self._host, request)
 
+    async def prompt_ids(self, request: GenerationRequest) -> list[int]:
+        """The request's prompt as the engine would get it, of any length. Errors: as of `admit`."""
+        await self.start()
+        return await prompt_ids(self._model, self._host, request)
+
     async def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest."""
         return await encode(self._model, prompt, add_special_tokens, self.max_model_len)
@@ -367,15 +372,15 @@ class LLM:
         pooling: str | None = None,
         normalize: bool = True,
         dimensions: int | None = None,
+        truncate: Side | None = None,
     ) -> EmbeddingOutput:
-        """One vector per text (list of floats), cut to `dimensions` and scaled to length 1 unless
-        told otherwise.
+        """One vector per text, cut to `dimensions` and scaled to length 1 unless told otherwise.
 
-        `pooling` is "mean", "last" or "cls"; None: what the model's files say. Errors:
-        UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
+        `pooling` is "mean", "last" or "cls"; None: what the model's files say. `truncate`: which
+        side a long text loses. Errors: UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
         """
         await self.start()
-        work = partial(embed, self.renderer, self.backend, as_prompts(texts), pooling)
+        work = partial(embed, self.renderer, self.backend, texts, pooling, truncate)
         return finish(await run_on(self.loop, work), normalize, dimensions)
 
     # Views of it for others.
@@ -384,12 +389,12 @@ class LLM:
         """A `peft.PeftModel` of these weights and the tokenizer: `openllm.llm.training.prepare`."""
         return prepare(self, **options)
 
-    def to_runner(self, **options: Any) -> Runner:
+    def to_runner(self, **options: Any) -> LLMRunner:
         """`openllm.Runner(self, **options)`: this model as a `bentoml.legacy.Runner`."""
-        runner: Runner = importlib.import_module("openllm").Runner(self, **options)
+        runner: LLMRunner = importlib.import_module("openllm").Runner(self, **options)
         return runner
 
     @cached_property
-    def runner(self) -> Runner:
+    def runner(self) -> LLMRunner:
         """`to_runner()`, made once."""
         return self.to_runner()

@@ -49,6 +49,12 @@ class Model:
         self._given_dir = weights_dir
         self._check = check
 
+    def prepare(self) -> None:
+        """Read what an engine and its requests need, so that nothing waits for the disk on an event
+        loop. May download. Errors: WeightsError, ConfigurationError.
+        """
+        _ = self.renderer, self.family, self.own_sampling, self.adapter_dirs
+
     @cached_property
     def weights_dir(self) -> Path:
         """The local directory of weights and tokenizer. May download a Hub id. Errors:
@@ -100,7 +106,10 @@ class Model:
 
     @cached_property
     def renderer(self) -> ChatRenderer:
-        return ChatRenderer(self.tokenizer, self.spec.chat_template)
+        """What makes token ids of texts and conversations."""
+        return ChatRenderer(
+            self.tokenizer, self.spec.chat_template, kwargs=self.spec.template_kwargs
+        )
 
     @cached_property
     def decoding_tokenizer(self) -> Any:

@@ -30,7 +30,7 @@ class RunnerStream(Protocol[T_co]):
     def async_stream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[T_co, None]: ...
 
 
-class Runner(Protocol):
+class LLMRunner(Protocol):
     """An `openllm.Runner`, for type checkers. What is not named here is BentoML's, which has no
     types.
     """

@@ -44,12 +44,10 @@ class LLMConfig:
         Mapping[str, Any]
     ] = {}  # the vendor's, from the default id's generation_config.json
     lora_targets: ClassVar[tuple[str, ...]] = ()  # linear layers that an adapter usually changes
-    tool_format: ClassVar[str | None] = (
-        None  # how the model writes tool calls, by the name of vLLM's parser
-    )
-    reasoning_format: ClassVar[str | None] = (
-        None  # how the model marks its thinking, by the same kind of name
-    )
+    # how the model writes calls of tools and marks its thoughts, where its chat template does not
+    # show it: modules of openllm.answer.tools and reasoning
+    tool_format: ClassVar[str | None] = None
+    reasoning_format: ClassVar[str | None] = None
     backends: ClassVar[tuple[str, ...]] = (
         "vllm",
         "pytorch",
@@ -151,8 +149,8 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "task": lambda value: value in TASKS,
     "sampling": lambda value: isinstance(value, Mapping) and set(value) <= set(SAMPLING),
     "lora_targets": _texts,
-    "tool_format": _optional,
-    "reasoning_format": _optional,
+    "tool_format": lambda value: value is None or value in variants("openllm.tools"),
+    "reasoning_format": lambda value: value is None or value in variants("openllm.reasoning"),
     "backends": lambda value: (
         _texts(value) and set(map(_backend, value)) <= set(variants("openllm.backends"))
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from jinja2 import Template
 
+from openllm.config.spec import TEMPLATE_RESERVED
 from openllm.errors import InvalidRequest, call, option
 from openllm.prompt.expectations import Expectations, expectations
 from openllm.prompt.limits import Limits
@@ -18,7 +19,6 @@ from openllm.prompt.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
 from openllm.prompt.tokenizer import longest_token, tokenize
 from openllm.types import Conversation, Message, Prompt
 
-_RESERVED = frozenset({"messages", "tools", "add_generation_prompt"})
 _LONGEST_TEMPLATE = 2**20  # characters
 _LONGEST_REASON = 300  # characters of a template's own complaint
 _NFC_SHRINKS = 4  # times fewer bytes after Unicode normalisation, at most
@@ -26,7 +26,7 @@ _NFC_SHRINKS = 4  # times fewer bytes after Unicode normalisation, at most
 
 class ChatRenderer:
     """Turns prompts into token ids with one tokenizer and its chat template (or `template`, Jinja
-    text).
+    text), which is given `kwargs` where a conversation does not say otherwise.
 
     Safe to use from several threads. `render` and `encode` are synchronous; long texts are
     tokenized without holding the interpreter lock, so a caller on an event loop hands them to a
@@ -35,9 +35,15 @@ class ChatRenderer:
     """
 
     def __init__(
-        self, tokenizer: Any, template: str | None = None, *, limits: Limits | None = None
+        self,
+        tokenizer: Any,
+        template: str | None = None,
+        *,
+        kwargs: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self._kwargs = kwargs or {}
         self._environment = BoundedEnvironment(limits or Limits())
         self._source: str | Mapping[str, str] | None = template or getattr(
             tokenizer, "chat_template", None
@@ -77,6 +83,7 @@ class ChatRenderer:
         variables = {
             "documents": None,
             **self._special_tokens,
+            **self._kwargs,
             **conversation.template_kwargs,
             "messages": messages,
             "tools": [dict(tool) for tool in conversation.tools] or None,
@@ -167,7 +174,7 @@ def _check(conversation: Conversation) -> None:
             hint="Set add_generation_prompt to false.",
             param="continue_final_message",
         )
-    if taken := _RESERVED & conversation.template_kwargs.keys():
+    if taken := TEMPLATE_RESERVED & conversation.template_kwargs.keys():
         raise InvalidRequest(
             f"{min(taken)!r} cannot be a template argument.", param="template_kwargs"
         )

@@ -1,5 +1,5 @@
 """Tools for a model whose chat template shows none: told in a system message, calls and results as
-text in Hermes' format.
+text, in Hermes' format unless another is said.
 """
 
 from __future__ import annotations
@@ -11,45 +11,52 @@ from typing import Any
 
 import attrs
 
+from openllm.answer.formats import Call, ToolFormat, tool_format
 from openllm.errors import UnsupportedFeature
 from openllm.prompt.expectations import Expectations
 from openllm.prompt.messages import content_text
 from openllm.types import Conversation, Message
 
-FORMAT = "hermes"  # the tool format that the block asks for
+FORMAT = "hermes"  # the tool format that the block asks for where none is said
 _BLOCK = """\
 You may call functions to help with the user's request. These are the functions, one a line, as \
 JSON:
 <tools>
 {tools}
 </tools>
-To call a function, answer with a JSON object that has its name and its arguments, between these \
-marks; several calls are written one after the other:
-<tool_call>
-{{"name": "the function's name", "arguments": {{"an argument's name": "its value"}}}}
-</tool_call>"""
+To call a function, answer {how}:
+{example}"""
+_AS_JSON = (
+    "with a JSON object that has its name and its arguments, between these marks; several calls are"
+    " written one after the other"
+)
+_LIKE_THIS = "like this, with its own name, and its arguments by their names"
+_EXAMPLE = Call("the function's name", json.dumps({"an argument's name": "its value"}), "000000000")
 
 
-def told(conversation: Conversation, expects: Expectations) -> Conversation:
+def told(conversation: Conversation, expects: Expectations, form: ToolFormat) -> Conversation:
     """The same conversation for a template that `expects` no tools: nothing in it but texts.
 
     Tools stand in a system message; or in the first message, where the template refuses those.
-    Errors: UnsupportedFeature where an unfinished call is to be continued.
+    Calls are as `form` writes them, where their arguments are an object. Errors:
+    UnsupportedFeature where an unfinished call is to be continued.
     """
-    messages = _as_texts(conversation.messages)
+    messages = _as_texts(conversation.messages, form)
     if conversation.continue_final_message and conversation.messages[-1].tool_calls:
         raise UnsupportedFeature(
             "A message that calls tools cannot be continued with this model's chat template.",
             param="continue_final_message",
         )
     if conversation.tools:
-        messages = _with_block(messages, block(conversation.tools), expects.system)
+        messages = _with_block(messages, block(conversation.tools, form), expects.system)
     return attrs.evolve(conversation, messages=tuple(messages), tools=())
 
 
-def block(tools: Iterable[Mapping[str, Any]]) -> str:
+def block(tools: Iterable[Mapping[str, Any]], form: ToolFormat) -> str:
     """What a model is told of its tools."""
-    return _BLOCK.format(tools="\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools))
+    declared = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+    how = _AS_JSON if form is tool_format(FORMAT) else _LIKE_THIS
+    return _BLOCK.format(tools=declared, how=how, example=form.write([_EXAMPLE]))
 
 
 def _with_block(messages: list[Message], text: str, takes_system: bool) -> list[Message]:
@@ -62,13 +69,13 @@ def _with_block(messages: list[Message], text: str, takes_system: bool) -> list[
     return [Message("system", text), *messages]
 
 
-def _as_texts(messages: Sequence[Message]) -> list[Message]:
+def _as_texts(messages: Sequence[Message], form: ToolFormat) -> list[Message]:
     """Calls and their results as texts; results that follow each other in one message."""
     found: list[Message] = []
     after_result = False
     for message in messages:
         is_result = message.role in ("tool", "function")
-        text = _result(message) if is_result else _with_calls(message)
+        text = _result(message) if is_result else _with_calls(message, form)
         if is_result and after_result:
             found[-1] = attrs.evolve(found[-1], content=f"{found[-1].content}\n{text}")
         elif is_result:
@@ -85,16 +92,18 @@ def _result(message: Message) -> str:
     return f"<tool_response>\n{content_text(message)}\n</tool_response>"
 
 
-def _with_calls(message: Message) -> str:
-    calls = [_call(call.get("function") or {}) for call in message.tool_calls or ()]
+def _with_calls(message: Message, form: ToolFormat) -> str:
+    calls = [_call(call.get("function") or {}, form) for call in message.tool_calls or ()]
     return "\n".join(text for text in (content_text(message), *calls) if text)
 
 
-def _call(function: Mapping[str, Any]) -> str:
-    arguments = function.get("arguments")
+def _call(function: Mapping[str, Any], form: ToolFormat) -> str:
+    name, arguments = str(function.get("name") or ""), function.get("arguments")
     if isinstance(arguments, str):
         # a model's broken call is shown as it was
         with contextlib.suppress(ValueError, RecursionError):
             arguments = json.loads(arguments or "{}")
-    call = {"name": function.get("name"), "arguments": arguments}
-    return f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>"
+    said = json.dumps(arguments, ensure_ascii=False)
+    return (form if isinstance(arguments, Mapping) else tool_format(FORMAT)).write(
+        [Call(name, said, _EXAMPLE.id)]
+    )

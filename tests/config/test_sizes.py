@@ -34,6 +34,7 @@ def test_sizes_are_written_for_people(size: int, text: str) -> None:
         (7 * 2**30, "7168MiB"),
         (2**30 * 8 + 1, "9GiB"),
         (2**60, "1073741824GiB"),
+        (8191 * 1024 + 1, "8MiB"),
     ],
 )
 def test_sizes_are_written_for_options(size: int, text: str) -> None:

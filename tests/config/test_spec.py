@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.config.spec import TASKS, AdapterSpec, LLMSpec, resolve_spec
+from openllm.config.spec import TASKS, UNREAD, AdapterSpec, LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, OpenLLMError, UnsupportedCombination
 from openllm.facts import backend_names
 
@@ -40,6 +40,9 @@ _BY_FIELD: Mapping[str, st.SearchStrategy[Any]] = {
         {}, optional={"temperature": st.floats(0, 2), "top_k": st.integers(0, 99)}
     ),
     "engine_args": st.dictionaries(_WORD, _JSON, max_size=3),
+    "template_kwargs": st.dictionaries(st.sampled_from(["effort", "lang"]), _JSON),
+    "tool_format": st.sampled_from(["hermes", "glm45", None]),
+    "reasoning_format": st.sampled_from(["think", UNREAD, None]),
 }
 _BY_TYPE: Mapping[str, st.SearchStrategy[Any]] = {
     "str": _WORD,
@@ -189,6 +192,13 @@ def test_any_json_object_is_a_spec_or_one_clear_line(data: dict[str, Any]) -> No
         ),
         ({"model_id": "a", "adapters": [{"name": "", "source": "c"}]}, "An adapter cannot be"),
         ({"model_id": "a", "adapters": ["x:b", "y:b"]}, "Two adapters are named 'b'"),
+        ({"model_id": "a", "tool_format": "hermse"}, "tool_format=hermse. Did you mean hermes?"),
+        ({"model_id": "a", "tool_format": "none"}, "There is no tool_format=none."),
+        ({"model_id": "a", "reasoning_format": "?"}, "There are command, "),
+        (
+            {"model_id": "a", "template_kwargs": {"tools": []}},
+            "template_kwargs: tools is what the server itself gives a chat template. Leave it out.",
+        ),
     ],
 )
 def test_what_cannot_be_a_spec_is_one_clear_error(data: dict[str, Any], says: str) -> None:

@@ -64,6 +64,18 @@ async def test_every_cancelled_answer_frees_the_engine(weights: Path) -> None:
                     await asyncio.sleep(0.01)
 
 
+async def test_no_request_reads_the_models_files(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with LLM.from_spec(LLMSpec(model_id=str(weights), backend="echo"), weights) as llm:
+        read: list[Path] = []
+        monkeypatch.setattr(Path, "read_text", lambda path, *_, **__: read.append(path))
+        monkeypatch.setattr(Path, "read_bytes", lambda path, *_, **__: read.append(path))
+        answer = await llm.generate("hello world", max_tokens=2)
+        assert answer.outputs[0].token_ids
+        assert read == []
+
+
 def test_many_threads_with_loops_of_their_own(weights: Path) -> None:
     """Whichever loop came first ends while others still wait: they get an error, none waits for
     ever.

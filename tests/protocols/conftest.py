@@ -13,6 +13,7 @@ import pytest
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.llm.llm import LLM
+from tests.scripted import TEMPLATE, Scripted
 from tests.serving import Running, serve, write_echo_model
 
 
@@ -51,3 +52,11 @@ def strict_client(echo_model: Path) -> Iterator[httpx.Client]:
 def official(running: Running) -> Iterator[openai.OpenAI]:
     with running.openai() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def scripted(echo_model: Path) -> Iterator[tuple[Scripted, httpx.Client]]:
+    """A model that writes what it is told, and whose template shows tools and thoughts."""
+    found = Scripted(echo_model, TEMPLATE)
+    with serve(found.llm) as running, running.client() as client:
+        yield found, client

@@ -11,14 +11,14 @@ from openllm.answer.tools.command import WRAPPERS
 OPEN, CLOSE = "<|START_THINKING|>", "<|END_THINKING|>"
 
 
-class CommandParser(ThoughtReader):
+class CommandThought(ThoughtReader):
     markers = (OPEN, CLOSE, *WRAPPERS)
     opens, closes = Phrases(OPEN), Phrases(CLOSE)
     wraps = Phrases(*WRAPPERS)
 
 
 FORMAT = thought_format(
-    CommandParser,
+    CommandThought,
     OPEN,
     CLOSE,
     mark=CLOSE,

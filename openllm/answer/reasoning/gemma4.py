@@ -9,12 +9,12 @@ CHANNEL, CLOSE, CALL = "<|channel>", "<channel|>", "<|tool_call>"
 OPEN = f"{CHANNEL}thought"
 
 
-class Gemma4Parser(ThoughtReader):
+class Gemma4Thought(ThoughtReader):
     markers = (CHANNEL, CLOSE, CALL)
     opens, closes = Phrases(OPEN), Phrases(CLOSE)
     ends = Phrases(CALL)
 
 
 FORMAT = thought_format(
-    Gemma4Parser, f"{OPEN}\n", f"\n{CLOSE}", mark=CLOSE, signs=((CHANNEL, CLOSE),)
+    Gemma4Thought, f"{OPEN}\n", f"\n{CLOSE}", mark=CLOSE, signs=((CHANNEL, CLOSE),)
 )

@@ -9,7 +9,7 @@ OPEN, CLOSE = "<think>", "</think>"
 RESPONSE, RESPONSE_END = "<response>", "</response>"
 
 
-class GraniteParser(ThoughtReader):
+class GraniteThought(ThoughtReader):
     markers = (OPEN, CLOSE, RESPONSE, RESPONSE_END)
     opens = Phrases(OPEN, "Here is my thought process:", "Here's my thought process:")
     closes = Phrases(CLOSE, "Here is my response:", "Here's my response:")
@@ -17,7 +17,7 @@ class GraniteParser(ThoughtReader):
 
 
 FORMAT = thought_format(
-    GraniteParser,
+    GraniteThought,
     OPEN,
     CLOSE,
     mark=CLOSE,

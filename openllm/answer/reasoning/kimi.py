@@ -13,14 +13,14 @@ OLD_OPEN, OLD_CLOSE = "◁think▷", "◁/think▷"
 CALLS = "<|tool_calls_section_begin|>"
 
 
-class KimiParser(ThoughtReader):
+class KimiThought(ThoughtReader):
     markers = (OPEN, CLOSE, OLD_OPEN, OLD_CLOSE, CALLS)
     opens, closes = Phrases(OPEN, OLD_OPEN), Phrases(CLOSE, OLD_CLOSE)
     ends = Phrases(CALLS)
 
 
 FORMAT = thought_format(
-    KimiParser,
+    KimiThought,
     OPEN,
     CLOSE,
     mark=CLOSE,

@@ -12,10 +12,10 @@ OPEN, CLOSE = "[THINK]", "[/THINK]"
 CALLS = "[TOOL_CALLS]"
 
 
-class MistralParser(ThoughtReader):
+class MistralThought(ThoughtReader):
     markers = (OPEN, CLOSE, CALLS)
     opens, closes = Phrases(OPEN, "<think>"), Phrases(CLOSE, "</think>")
     ends = Phrases(CALLS)
 
 
-FORMAT = thought_format(MistralParser, OPEN, CLOSE, mark=CLOSE, signs=((OPEN,),))
+FORMAT = thought_format(MistralThought, OPEN, CLOSE, mark=CLOSE, signs=((OPEN,),))

@@ -8,9 +8,9 @@ from openllm.answer.thought import ThoughtReader, thought_format
 OPEN, CLOSE = "<seed:think>", "</seed:think>"
 
 
-class SeedParser(ThoughtReader):
+class SeedThought(ThoughtReader):
     markers = (OPEN, CLOSE)
     opens, closes = Phrases(OPEN), Phrases(CLOSE)
 
 
-FORMAT = thought_format(SeedParser, OPEN, CLOSE, mark=CLOSE, signs=((OPEN, CLOSE),))
+FORMAT = thought_format(SeedThought, OPEN, CLOSE, mark=CLOSE, signs=((OPEN, CLOSE),))

@@ -8,11 +8,11 @@ from openllm.answer.thought import ThoughtReader, thought_format
 OPEN, CLOSE = "<think>", "</think>"
 
 
-class ThinkParser(ThoughtReader):
+class TaggedThought(ThoughtReader):
     markers = (OPEN, CLOSE)
     opens, closes = Phrases(OPEN), Phrases(CLOSE)
 
 
 FORMAT = thought_format(
-    ThinkParser, f"{OPEN}\n", f"\n{CLOSE}\n\n", mark=CLOSE, signs=((OPEN,), (CLOSE,))
+    TaggedThought, f"{OPEN}\n", f"\n{CLOSE}\n\n", mark=CLOSE, signs=((OPEN,), (CLOSE,))
 )

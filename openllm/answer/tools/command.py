@@ -63,5 +63,5 @@ FORMAT = ToolFormat(
     parser=CommandParser,
     write=write,
     grammar=grammar,
-    signs=((OPEN, CLOSE), ("Action:", '"tool_name"')),
+    signs=((OPEN, CLOSE), ("Action:", "tool_name")),
 )

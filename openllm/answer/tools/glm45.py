@@ -4,7 +4,6 @@ name in `<arg_key>` and value, bare, in `<arg_value>`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from openllm.answer.calls import ARGUMENT_NAME
@@ -45,7 +44,7 @@ def write(calls: Sequence[Call]) -> str:
 def _written(call: Call) -> str:
     arguments = (
         f"{KEY}{key}{KEY_END}\n{VALUE}{bare(value)}{VALUE_END}\n"
-        for key, value in json.loads(call.arguments).items()
+        for key, value in call.values.items()
     )
     return f"{OPEN}{call.name}\n{''.join(arguments)}{CLOSE}"
 

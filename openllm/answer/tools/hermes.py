@@ -33,5 +33,5 @@ def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:
 
 
 FORMAT = ToolFormat(
-    parser=HermesParser, write=write, grammar=grammar, signs=((OPEN, '"arguments"'), (OPEN, CLOSE))
+    parser=HermesParser, write=write, grammar=grammar, signs=((OPEN, CLOSE), (OPEN, '"arguments"'))
 )

@@ -33,9 +33,5 @@ FORMAT = ToolFormat(
     parser=Llama3Parser,
     write=write,
     grammar=grammar,
-    signs=(
-        ('"parameters": dictionary', "<|eot_id|>"),
-        ('"parameters": dictionary', "<|eot|>"),
-        (TAG,),
-    ),
+    signs=(("dictionary of argument name",), (TAG,)),
 )

@@ -4,7 +4,6 @@ each argument bare in `<parameter name="x">`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 
@@ -54,8 +53,7 @@ def write(calls: Sequence[Call]) -> str:
 
 def _written(call: Call) -> str:
     arguments = (
-        f'{PARAMETER}"{key}">{bare(value)}{PARAMETER_END}\n'
-        for key, value in json.loads(call.arguments).items()
+        f'{PARAMETER}"{key}">{bare(value)}{PARAMETER_END}\n' for key, value in call.values.items()
     )
     return f'{INVOKE}"{call.name}">\n{"".join(arguments)}{INVOKE_END}\n'
 

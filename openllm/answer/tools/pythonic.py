@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
+import re
 import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
 from openllm.answer.calls import CallReader, NoCall
 from openllm.answer.formats import Call, Tool, ToolFormat
-from openllm.answer.grammar import Rules, either, literal, repeated, sequence
+from openllm.answer.grammar import Rules, between_times, either, literal, repeated, sequence
 from openllm.answer.json_call import Value
 from openllm.answer.literals import Values
 from openllm.answer.reader import Phrases, Wait
@@ -21,7 +23,15 @@ from openllm.answer.reader import Phrases, Wait
 START, END = "<|python_start|>", "<|python_end|>"
 _END = Phrases(END)
 _LONGEST = 250_000  # characters of one call
+_LETTER = r"""[^Q\\\n\r] | [\\] [\\nrt'"]"""  # in a text with quotes Q
 _JSON_NAMES = {"true": True, "false": False, "null": None}
+# A text, or an argument that Python allows no such name: tools have those (from, in, class).
+_TEXT_OR_KEYWORD = re.compile(
+    r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+    rf"|\b({'|'.join(keyword.kwlist)})(?=\s*=)",
+    re.DOTALL,
+)
+_RENAMED = "__keyword__"  # the end of what such an argument is called while Python reads it
 
 
 class PythonicParser(CallReader):
@@ -66,13 +76,20 @@ def as_json(arguments: str) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of "\\d", which stays as it is
-            call = ast.parse(f"f{arguments}", mode="eval").body
+            named = _TEXT_OR_KEYWORD.sub(lambda m: m[1] or m[2] + _RENAMED, arguments)
+            call = ast.parse(f"f{named}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise NoCall
-        found = {keyword.arg: _value(keyword.value) for keyword in call.keywords}
+        found = {_name(argument): _value(argument.value) for argument in call.keywords}
         return _joined(json.dumps(found, ensure_ascii=False, allow_nan=False))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise NoCall from None
+
+
+def _name(argument: ast.keyword) -> str:
+    if argument.arg is None:  # f(**x)
+        raise NoCall
+    return argument.arg.removesuffix(_RENAMED)
 
 
 def _value(node: ast.expr) -> object:
@@ -107,14 +124,12 @@ class _Python:
     def written(self, value: object) -> str:
         return repr(value)
 
-    def text(self, rules: Rules) -> str:
-        if not rules.has("python_text"):
-            quoted = (
-                sequence(literal(quote), rf"([^\\{quote}\n\r] | [\\] [\\nrt'\"])*", literal(quote))
-                for quote in "\"'"
-            )
-            rules.define("python_text", either(quoted))
-        return "python_text"
+    def text(self, rules: Rules, least: int, most: int | None) -> str:
+        times = between_times(least, most)
+        return either(
+            sequence(literal(quote), f"({_LETTER.replace('Q', quote)}){times}", literal(quote))
+            for quote in "\"'"
+        )
 
     def key(self, name: str) -> str:
         return f"{name!r}: "
@@ -125,8 +140,8 @@ def write(calls: Sequence[Call]) -> str:
 
 
 def _written(call: Call) -> str:
-    arguments = json.loads(call.arguments)
-    return f"{call.name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    arguments = (f"{key}={value!r}" for key, value in call.values.items())
+    return f"{call.name}({', '.join(arguments)})"
 
 
 def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:

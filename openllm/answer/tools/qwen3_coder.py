@@ -6,7 +6,6 @@ Nemotron 3 and Granite 4.2 have it too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from openllm.answer.calls import ARGUMENT_NAME
@@ -53,8 +52,7 @@ def write(calls: Sequence[Call]) -> str:
 
 def _written(call: Call) -> str:
     arguments = (
-        f"{PARAMETER}{key}>\n{bare(value)}\n{PARAMETER_END}\n"
-        for key, value in json.loads(call.arguments).items()
+        f"{PARAMETER}{key}>\n{bare(value)}\n{PARAMETER_END}\n" for key, value in call.values.items()
     )
     return f"{OPEN}\n{FUNCTION}{call.name}>\n{''.join(arguments)}{FUNCTION_END}\n{CLOSE}"
 

@@ -19,5 +19,5 @@ FORMAT = ToolFormat(
     parser=XlamParser,
     write=array_of,
     grammar=array_grammar,
-    signs=(('"name": "tool_call_name"', '"arguments"'),),
+    signs=(("tool_call_name", "arguments", "JSON array"),),
 )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 
 from openllm.backends.base import Backend, BackendInfo, EngineStats
-from openllm.backends.keras.engine import Engine, Limits
+from openllm.backends.keras.engine import Capacity, KerasEngine
 from openllm.backends.keras.families import OTHERS, end_tokens
 from openllm.backends.keras.loader import DTYPES, foreign_framework, load_runtime, missing_packages
 from openllm.backends.keras.runtime import Runtime
@@ -55,7 +55,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 class _Submitted:
     """One request, as whoever reads it sees it."""
 
-    engine: Engine
+    engine: KerasEngine
     choices: list[Choice]
 
     def cancel(self) -> None:
@@ -74,7 +74,7 @@ class KerasBackend(Backend):
     def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
         super().__init__(spec, weights_dir, settings)
         self._runtime: Runtime | None = None
-        self._engine: Engine | None = None
+        self._engine: KerasEngine | None = None
         self._info: BackendInfo | None = None
         self._require_supported()
 
@@ -107,10 +107,10 @@ class KerasBackend(Backend):
         await asyncio.to_thread(self.load_model)
         info = self._info = self._describe()
         rows = info.max_concurrency
-        limits = Limits(
+        limits = Capacity(
             info.max_model_len, rows, self.spec.max_queue, info.eos_token_ids, self.spec.seed
         )
-        self._engine = Engine(self._loaded(), limits, asyncio.get_running_loop())
+        self._engine = KerasEngine(self._loaded(), limits, asyncio.get_running_loop())
 
     def load_model(self) -> Any:
         """KerasHub's `CausalLM`. Errors: those of `load_runtime`."""

@@ -24,7 +24,7 @@ Mail = list[tuple[Choice, TokenDelta]]
 
 
 @attrs.frozen
-class Limits:
+class Capacity:
     """What the engine may hold."""
 
     max_len: int  # tokens of one row
@@ -34,12 +34,12 @@ class Limits:
     seed: int | None = None  # of requests that bring none
 
 
-class Engine:
+class KerasEngine:
     """Runs from its making until `close`. `submit`, `drop` and `close` are called on `loop`'s
     thread.
     """
 
-    def __init__(self, runtime: Runtime, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, runtime: Runtime, limits: Capacity, loop: asyncio.AbstractEventLoop) -> None:
         self._runtime = runtime
         self._limits = limits
         self._loop = loop

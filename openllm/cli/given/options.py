@@ -21,12 +21,17 @@ MODEL_FIELDS = ("model_id", "family", "revision", "trust_remote_code", "chat_tem
 _NAMES = {
     "adapters": "--adapter-id",
     "engine_args": "--engine-arg",
+    "template_kwargs": "--default-chat-template-kwargs",
     "api_workers": "--api-workers,--workers",
 }
-_METAVARS = {"adapters": "SOURCE[@REVISION][:NAME]", "chat_template": "FILE"}
+_FORMATS = dict.fromkeys(("tool_format", "reasoning_format"), "NAME")
+_METAVARS = {"adapters": "SOURCE[@REVISION][:NAME]", "chat_template": "FILE", **_FORMATS}
 _HELP = {
     "adapters": "A LoRA adapter: a directory, Hub id or store tag; may be repeated.",
     "sampling": "A default of requests, such as temperature=0.2; may be repeated.",
+    "template_kwargs": (
+        "A default argument of the chat template, such as enable_thinking=false; may be repeated."
+    ),
     "engine_args": "One of the engine's own options, by its own name; may be repeated.",
     "chat_template": "A file with a Jinja chat template that replaces the tokenizer's.",
     "api_key": (
@@ -210,17 +215,26 @@ def _option(row: Variable) -> Callable[[F], F]:
 def parse_pairs(
     ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, Any] | None:
-    """`key=value` texts as a mapping; a value is read as JSON where it is JSON, else as text."""
+    """`key=value` texts, or JSON objects, as one mapping; a value is read as JSON where it is JSON,
+    else as text.
+    """
     found: dict[str, Any] = {}
     for text in values:
-        key, equals, value = text.partition("=")
-        key = key.strip().lstrip("-").replace("-", "_")
-        if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE.", ctx, param)
-        if key in found:
-            raise click.BadParameter(f"{key} is given twice.", ctx, param)
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
+        said = _json(text)
+        if not isinstance(said, dict):
+            key, equals, value = text.partition("=")
+            key = key.strip().lstrip("-").replace("-", "_")
+            if not equals or not key:
+                raise click.BadParameter(f"{text!r} is not KEY=VALUE.", ctx, param)
+            said = {key: _json(value)}
+        if twice := found.keys() & said.keys():
+            raise click.BadParameter(f"{min(twice)} is given twice.", ctx, param)
+        found |= said
     return found or None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -43,12 +43,14 @@ def read_conversation(fields: Fields, settings: Settings) -> Conversation:
     if go_on and messages[-1].role != "assistant":
         fields.bad("continue_final_message", "needs an assistant message at the end")
     fields.refuse("chat_template", "The operator sets it when the model is started.")
-    kwargs = _template_kwargs(fields, settings)
+    kwargs = read_template_kwargs(fields, settings)
     return Conversation(messages, tools, prompt, go_on, kwargs, tool_use)
 
 
-def _template_kwargs(fields: Fields, settings: Settings) -> dict[str, Any]:
-    """Arguments of the template: scalars from anybody, others where the operator allows it."""
+def read_template_kwargs(fields: Fields, settings: Settings) -> dict[str, Any]:
+    """Arguments of the template: scalars from anybody, others where the operator allows it. Errors:
+    InvalidRequest, UnsupportedFeature.
+    """
     kwargs = fields.mapping("chat_template_kwargs", most=64) or {}
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
     plain = all(isinstance(value, _SCALARS) for value in kwargs.values())
@@ -69,7 +71,9 @@ def _message(fields: Fields) -> Message:
     said = required(fields, "role", fields.choice("role", *ROLES))
     role = ROLES[said]
     reasoning: list[str] = []
-    content = _content(fields, reasoning, anything=role == "tool" and not fields.strict)
+    content = read_content(
+        fields, "content", reasoning, anything=role == "tool" and not fields.strict
+    )
     name = fields.text("name", longest=256)
     calls = call_id = None
     if role == "assistant":  # what a client got from an answer, sent back as it is
@@ -99,22 +103,24 @@ def _earlier_reasoning(fields: Fields) -> list[str]:
     return []
 
 
-def _content(fields: Fields, reasoning: list[str], *, anything: bool) -> str | None:
+def read_content(
+    fields: Fields, name: str, reasoning: list[str], *, anything: bool = False
+) -> str | None:
     """A text, or text parts joined by line breaks; parts of a thought are added to `reasoning`.
 
-    `anything`: other JSON is taken too, as its text.
+    `anything`: other JSON is taken too, as its text. Errors: InvalidRequest, UnsupportedFeature.
     """
-    value = fields.raw("content")
+    value = fields.raw(name)
     if value is None:
         return None
     if isinstance(value, str):
-        fields.check_text("content", value)
+        fields.check_text(name, value)
         return value
     if not isinstance(value, list):
         if anything:
             return msgspec.json.encode(value).decode()
-        fields.bad("content", f"must be a string or an array of text parts, not {kind_of(value)}")
-    path = fields.path("content")
+        fields.bad(name, f"must be a string or an array of text parts, not {kind_of(value)}")
+    path = fields.path(name)
     texts: list[str] = []
     for at, item in enumerate(value):
         if isinstance(item, str) and not fields.strict:
@@ -155,7 +161,8 @@ def _tool_calls(fields: Fields) -> list[Mapping[str, Any]] | None:
     calls = [_tool_call(entry) for entry in entries or ()]
     earlier = fields.object("function_call")  # what tool_calls was called once
     if earlier is not None:
-        calls.append({"type": "function", "function": _called(earlier)})
+        calls.append({"type": "function", "function": read_called(earlier)})
+        earlier.close()
     return calls or None
 
 
@@ -165,19 +172,20 @@ def _tool_call(fields: Fields) -> Mapping[str, Any]:
     call_id = fields.text("id", longest=256)
     if fields.strict:
         required(fields, "id", call_id)
-    function = _called(required(fields, "function", fields.object("function")))
+    function = required(fields, "function", fields.object("function"))
+    called = read_called(function)
+    function.close()
     fields.close()
-    call = {"type": "function", "function": function}
+    call = {"type": "function", "function": called}
     return call if call_id is None else {"id": call_id, **call}
 
 
-def _called(function: Fields) -> Mapping[str, Any]:
-    """The name and arguments of a call: arguments as an object where they are one, else as the text
-    that they are.
+def read_called(function: Fields) -> Mapping[str, Any]:
+    """The `name` and `arguments` of a call: arguments as an object where they are one, else as the
+    text that they are. Errors: InvalidRequest.
     """
     name = tool_name(function) if function.strict else function.text("name") or ""
     arguments = function.raw("arguments")
-    function.close()
     if isinstance(arguments, str):
         try:
             parsed = msgspec.json.decode(arguments or "{}")

@@ -9,6 +9,7 @@ from openllm.errors import InvalidRequest
 from openllm.http.body.fields import Fields, required
 from openllm.http.body.sampling import MAX_INT
 
+MAX_DIMENSIONS = 65_536  # of a vector
 MAX_PROMPT_IDS = 2 * 1024**2  # of one prompt; longer than any context, short enough to be looked at
 
 

@@ -31,14 +31,21 @@ def read_structure(fields: Fields, form: str, direct: str) -> Structure | None:
 
 def _typed(fields: Fields, name: str) -> Structure | None:
     form = fields.object(name)
-    if form is None:
-        return None
+    return None if form is None else read_form(form, schema="json_schema")
+
+
+def read_form(form: Fields, *, schema: str | None) -> Structure | None:
+    """The structure that an object with a type says; None: any text. The schema stands in its field
+    `schema`, or beside the type. Errors: InvalidRequest.
+    """
     kind = required(form, "type", form.choice("type", "text", "json_object", "json_schema"))
     structure = None
     if kind == "json_object":
         structure = Structure(StructureKind.JSON_OBJECT)
     elif kind == "json_schema":
-        structure = _named_schema(required(form, "json_schema", form.object("json_schema")))
+        structure = _named_schema(
+            form if schema is None else required(form, schema, form.object(schema))
+        )
     form.close()
     return structure
 

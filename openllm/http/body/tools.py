@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from openllm.errors import UnsupportedFeature
@@ -16,16 +16,35 @@ MAX_TOOLS = 512
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _MODES = ("none", "auto", "required")
 
-Tools = tuple[Mapping[str, Any], ...]
+Tool = Mapping[str, Any]
+Tools = tuple[Tool, ...]
+# Reads one entry of `tools`, adds its name to a set where it is strict; None: it is left out.
+ReadTool = Callable[[Fields, set[str]], Tool | None]
 
 
-def read_tools(fields: Fields) -> tuple[Tools, ToolUse]:
+def nested_tool(fields: Fields, strict: set[str]) -> Tool:
+    """A tool whose function stands in a field of its own. Errors: InvalidRequest,
+    UnsupportedFeature.
+    """
+    kind = required(fields, "type", fields.text("type", longest=64))
+    if kind != "function":
+        path = fields.path("type")
+        raise UnsupportedFeature(f"{path}: only function tools are supported.", param=path)
+    function = required(fields, "function", fields.object("function"))
+    tool = function_tool(function, strict)
+    function.close()
+    fields.close()
+    return tool
+
+
+def read_tools(fields: Fields, read_tool: ReadTool = nested_tool) -> tuple[Tools, ToolUse]:
     """`tools`, `tool_choice` and `parallel_tool_calls`. No tools where none may be called. Errors:
     InvalidRequest, UnsupportedFeature.
     """
     entries = fields.objects("tools", most=MAX_TOOLS) or []
     strict: set[str] = set()
-    tools = tuple(_tool(entry, strict) for entry in entries)
+    found = (read_tool(entry, strict) for entry in entries)
+    tools = tuple(tool for tool in found if tool is not None)
     said = fields.said("parallel_tool_calls")
     flag = fields.flag("parallel_tool_calls")
     parallel = flag if said else None
@@ -56,20 +75,15 @@ def tool_name(function: Fields) -> str:
     return name
 
 
-def _tool(fields: Fields, strict: set[str]) -> Mapping[str, Any]:
-    """One tool; its name is added to `strict` where it says so."""
-    kind = required(fields, "type", fields.text("type", longest=64))
-    if kind != "function":
-        path = fields.path("type")
-        raise UnsupportedFeature(f"{path}: only function tools are supported.", param=path)
-    function = required(fields, "function", fields.object("function"))
+def function_tool(function: Fields, strict: set[str]) -> Tool:
+    """The tool that `function` declares; its name is added to `strict` where it says so. Errors:
+    InvalidRequest.
+    """
     tool: dict[str, Any] = {"name": tool_name(function)}
     tool["description"] = function.text("description")
     tool["parameters"] = function.mapping("parameters")
     if function.flag("strict"):
         strict.add(tool["name"])
-    function.close()
-    fields.close()
     return {
         "type": "function",
         "function": {key: value for key, value in tool.items() if value is not None},

@@ -36,5 +36,5 @@ class PhiConfig(LLMConfig):
         "v_proj",
         "dense",
     )
-    tool_format = "phi4_mini_json"
+    tool_format = "phi4"
     license = "mit"

@@ -43,8 +43,6 @@ class QwenConfig(LLMConfig):
     sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": 20}
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     tool_format = "hermes"
-    reasoning_format = (
-        "qwen3"  # Qwen 2 writes no thinking, and the format finds none in its answers
-    )
+    reasoning_format = "think"  # Qwen 2 does not think, and none is found in its answers
     backends = ("vllm", "pytorch", "tf", "flax")
     license = "apache-2.0"

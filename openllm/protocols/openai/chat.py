@@ -21,7 +21,13 @@ from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
-from openllm.protocols.openai.messages import note_effort, read_conversation, with_effort
+from openllm.protocols.openai.messages import (
+    EFFORT,
+    MAX_EFFORT,
+    effort_unasked,
+    read_conversation,
+    with_effort,
+)
 from openllm.protocols.openai.params import (
     StreamOptions,
     ignore_harmless,
@@ -63,7 +69,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         request = read_chat(fields, settings)
         exchange.dialect = request.dialect
         target = catalog.running(request.model, "generate")
-        note_effort(fields, request.conversation, target)
+        if effort_unasked(request.conversation, target):
+            fields.note(EFFORT)
         work = Work(
             target,
             [request.conversation],
@@ -84,7 +91,8 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     model = fields.text("model")
     overrides = read_sampling(fields, settings)
     stream = read_stream(fields)
-    conversation = with_effort(fields, read_conversation(fields, settings))
+    effort = fields.text(EFFORT, longest=MAX_EFFORT)
+    conversation = with_effort(read_conversation(fields, settings), effort)
     limit = add_limit(fields, "max_completion_tokens", overrides)
     if overrides.get("max_tokens") == 0:
         fields.bad("max_tokens", "must be at least 1")

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
-from openllm.http.body.prompts import read_prompts
+from openllm.http.body.prompts import MAX_DIMENSIONS, read_prompts
 from openllm.http.catalog import Catalog
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
@@ -22,7 +22,6 @@ from openllm.protocols.openai.dialect import OPENAI
 
 PATH = "/v1/embeddings"
 EMBEDDINGS = OPENAI.renamed(prompt="input", texts="input")
-MAX_DIMENSIONS = 65_536
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ from openllm.http.catalog import Target
 from openllm.types import Conversation
 
 EFFORT = "reasoning_effort"
+MAX_EFFORT = 32  # characters
 NO_EFFORT = "none"
 
 
@@ -24,11 +25,10 @@ def read_conversation(fields: Fields, settings: Settings) -> Conversation:
     return found
 
 
-def with_effort(fields: Fields, found: Conversation) -> Conversation:
-    """`reasoning_effort` as the template's argument of that name; "none" also as that by which many
-    templates leave the thought out. What `chat_template_kwargs` says goes first.
+def with_effort(found: Conversation, effort: str | None) -> Conversation:
+    """`effort` as the template's argument of that name; "none" also as that by which many templates
+    leave the thought out. What `chat_template_kwargs` says goes first.
     """
-    effort = fields.text(EFFORT, longest=32)
     if effort is None:
         return found
     said: dict[str, object] = {EFFORT: effort}
@@ -37,9 +37,8 @@ def with_effort(fields: Fields, found: Conversation) -> Conversation:
     return attrs.evolve(found, template_kwargs={**said, **found.template_kwargs})
 
 
-def note_effort(fields: Fields, found: Conversation, target: Target) -> None:
-    """Note a `reasoning_effort` that the model's template does not ask for."""
+def effort_unasked(found: Conversation, target: Target) -> bool:
+    """Whether the conversation says an effort that the model's template does not ask for."""
     if found.template_kwargs.get(EFFORT) in (None, NO_EFFORT):
-        return
-    if EFFORT not in target.llm.renderer.source(tools=bool(found.tools)):
-        fields.note(EFFORT)
+        return False
+    return EFFORT not in target.llm.renderer.source(tools=bool(found.tools))

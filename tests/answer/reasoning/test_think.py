@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.answer.reasoning.think import ThinkParser
+from openllm.answer.reasoning.think import TaggedThought
 from tests.answer.cutting import CUTS, told
 
-INSIDE = partial(ThinkParser, "<|assistant|>\n<think>\n")
+INSIDE = partial(TaggedThought, "<|assistant|>\n<think>\n")
 CASES = {
     "<think>\nHm.\n</think>\n\nYes.": [("reasoning", "Hm."), ("text", "Yes.")],
     "<think>a\n\nb</think>c": [("reasoning", "a\n\nb"), ("text", "c")],
@@ -34,7 +34,7 @@ BEGUN = {
 
 @pytest.mark.parametrize(("text", "expected"), CASES.items())
 def test_what_is_found(text: str, expected: list[tuple[str, ...]]) -> None:
-    assert told(ThinkParser, text) == expected
+    assert told(TaggedThought, text) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), BEGUN.items())
@@ -44,7 +44,7 @@ def test_a_thought_that_the_prompt_has_begun(text: str, expected: list[tuple[str
 
 @given(st.sampled_from(list(CASES)), CUTS)
 def test_the_cut_changes_nothing(text: str, cuts: list[int]) -> None:
-    assert told(ThinkParser, text, cuts) == CASES[text]
+    assert told(TaggedThought, text, cuts) == CASES[text]
 
 
 @given(st.sampled_from(list(BEGUN)), CUTS)
@@ -54,4 +54,4 @@ def test_the_cut_changes_nothing_inside(text: str, cuts: list[int]) -> None:
 
 @given(st.text("<think>/ab\n", max_size=40), CUTS)
 def test_whatever_is_written_the_cut_changes_nothing(text: str, cuts: list[int]) -> None:
-    assert told(ThinkParser, text, cuts) == told(ThinkParser, text)
+    assert told(TaggedThought, text, cuts) == told(TaggedThought, text)

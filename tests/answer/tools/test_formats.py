@@ -5,16 +5,19 @@ their grammars allow; what is no call stays text.
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import validate
 
 from openllm.answer.formats import Call, Tool, tool_format
 from openllm.answer.grammar import Rules
 from openllm.discovery import variants
-from openllm.types import ToolCall
+from openllm.types import Text, ToolCall
 from tests.answer.cutting import CUTS, parts_of, told, tools
 
 FORMATS = list(variants("openllm.tools"))
@@ -116,6 +119,23 @@ TOOLS = (
         },
     ),
     Tool("now"),
+    Tool(
+        "pick",
+        {
+            "type": "object",
+            "properties": {
+                "what": {"type": "string", "minLength": 2, "maxLength": 3},
+                "some": {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 1, "maximum": 3},
+                    "minItems": 1,
+                    "maxItems": 2,
+                },
+            },
+            "required": ["what", "some"],
+            "additionalProperties": False,
+        },
+    ),
 )
 SCHEMAS = {tool.name: tool.schema for tool in TOOLS}
 VALID = [
@@ -126,8 +146,15 @@ VALID = [
         ' "places": [{"lat": 43.5, "safe": true}, {"lat": -1}], "note": "été"}',
     ),
     Call("now"),
+    Call("pick", '{"what": "ab", "some": [1]}'),
+    Call("pick", '{"what": "abc", "some": [3, 2]}'),
 ]
 INVALID = [
+    Call("pick", '{"what": "a", "some": [1]}'),
+    Call("pick", '{"what": "abcd", "some": [1]}'),
+    Call("pick", '{"what": "ab", "some": []}'),
+    Call("pick", '{"what": "ab", "some": [1, 2, 3]}'),
+    Call("pick", '{"what": "ab", "some": [4]}'),
     Call("get_time"),
     Call("get_weather", '{"city": "Rome"}'),
     Call("get_weather", '{"city": "Rome", "unit": "K"}'),
@@ -135,12 +162,12 @@ INVALID = [
 ]
 
 
-def forced(name: str, several: bool) -> str:
-    """The grammar of a call of one of TOOLS."""
+def forced(name: str, several: bool, wanted: Sequence[Tool] = TOOLS) -> str:
+    """The grammar of a call of one of the tools, or of several calls."""
     from openllm.backends.json_grammar import json_grammar
 
     rules = Rules(json_grammar)
-    return rules.grammar(tool_format(name).grammar(rules, TOOLS, several))
+    return rules.grammar(tool_format(name).grammar(rules, wanted, several))
 
 
 def allows(grammar: str, text: str) -> bool:
@@ -167,3 +194,55 @@ def test_the_grammar_allows_several_calls_where_they_are_wanted(name: str) -> No
     assert allows(grammar, write(VALID))
     assert allows(grammar, write(VALID[:1]))
     assert not allows(grammar, write([*VALID, INVALID[0]]))
+
+
+CHOOSER = Tool(
+    "choose",
+    {
+        "type": "object",
+        "properties": {
+            "what": {"enum": ["a", "b 'c'", 'd "e"', "<é>"]},
+            "sure": {"type": "boolean"},
+            "some": {"type": "array", "items": {"type": "null"}, "maxItems": 2},
+        },
+        "required": ["what", "some"],
+        "additionalProperties": False,
+    },
+)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_whatever_the_grammar_allows_the_parser_reads(name: str) -> None:
+    """Written letter by letter by a model that has learned nothing."""
+    xgrammar = pytest.importorskip("xgrammar")
+    letters = [chr(code) for code in [10, *range(32, 127)]]
+    letters += sorted({*"<é>", *tool_format(name).write([Call("f")])} - set(letters))
+    info = xgrammar.TokenizerInfo([*letters, "<end>"], stop_token_ids=[len(letters)])
+    compiled = xgrammar.GrammarCompiler(info).compile_grammar(forced(name, True, [CHOOSER]))
+    make = tools(name, {CHOOSER.name: CHOOSER.schema})
+    for seed in range(5):
+        text = walk(compiled, letters, random.Random(seed))
+        parts = parts_of(make, text)
+        calls = [part for part in parts if isinstance(part, ToolCall)]
+        assert calls
+        assert "".join(part.text for part in parts if isinstance(part, Text)).strip() == ""
+        for call in calls:
+            assert call.name == "choose"
+            validate(json.loads(call.arguments), CHOOSER.schema)
+
+
+def walk(compiled: Any, letters: list[str], chance: random.Random) -> str:
+    """A text that the grammar allows, each next letter drawn among those that it does."""
+    import xgrammar
+
+    matcher, text = xgrammar.GrammarMatcher(compiled), ""
+    mask = xgrammar.allocate_token_bitmask(1, len(letters) + 1)
+    while not matcher.is_terminated():
+        matcher.fill_next_token_bitmask(mask)
+        row = mask[0].tolist()
+        allowed = [at for at in range(len(letters) + 1) if row[at // 32] >> at % 32 & 1]
+        # the end of the text, wherever it may end, for there are walks without one
+        at = len(letters) if len(letters) in allowed else chance.choice(allowed)
+        assert matcher.accept_token(at)
+        text += letters[at] if at < len(letters) else ""
+    return text

@@ -20,6 +20,10 @@ CASES: dict[str, list[Told]] = {
     "[weather(city=null, ok=true)]": [("call", "weather", '{"city": null, "ok": true}')],
     "[weather(city=(1, 2))]": [("call", "weather", '{"city": [1, 2]}')],
     '[weather(city="\\ud83d\\ude42")]': [("call", "weather", '{"city": "🙂"}')],
+    '[weather(from=1, in ="from=", n={"as": "\\"is="})]': [
+        ("call", "weather", '{"from": 1, "in": "from=", "n": {"as": "\\"is="}}')
+    ],
+    "[weather(**{'city': 1})]": [("text", "[weather(**{'city': 1})]")],
     "[weather(city=home)]": [("text", "[weather(city=home)]")],
     "[weather('Rome')]": [("text", "[weather('Rome')]")],
     "[weather(city='Rome'), 1]": [CALL, ("text", ", 1]")],

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openllm.backends.base import join
-from openllm.backends.keras.engine import Engine, Limits
+from openllm.backends.keras.engine import Capacity, KerasEngine
 from openllm.backends.keras.schedule import Choice
 from openllm.backends.stream import Inbox
 from openllm.errors import EngineDead, Overloaded
@@ -19,17 +19,17 @@ from openllm.types import SamplingParams, TokenDelta, TokenRequest
 from tests.backends.keras.fakes import FakeRuntime, greedy
 
 EOS = 0
-Make = Callable[..., Engine]
+Make = Callable[..., KerasEngine]
 
 
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
-    engines: list[Engine] = []
+    engines: list[KerasEngine] = []
 
-    def start(runtime: FakeRuntime | None = None, **limits: Any) -> Engine:
+    def start(runtime: FakeRuntime | None = None, **limits: Any) -> KerasEngine:
         merged = {"max_len": 1000, "max_rows": 4, "max_queue": 100, "end_tokens": (EOS,), **limits}
         engines.append(
-            Engine(runtime or FakeRuntime(), Limits(**merged), asyncio.get_running_loop())
+            KerasEngine(runtime or FakeRuntime(), Capacity(**merged), asyncio.get_running_loop())
         )
         return engines[-1]
 
@@ -39,7 +39,7 @@ async def make() -> AsyncIterator[Make]:
 
 
 def submit(
-    engine: Engine, prompt: list[int], **params: Any
+    engine: KerasEngine, prompt: list[int], **params: Any
 ) -> tuple[Inbox[TokenDelta], list[Choice]]:
     asked = SamplingParams(**{"temperature": 0, "max_tokens": 10, **params})
     inbox = Inbox(join)
@@ -54,13 +54,13 @@ async def read(inbox: Inbox[TokenDelta], choices: list[Choice]) -> list[TokenDel
     return deltas
 
 
-async def ask(engine: Engine, prompt: list[int], **params: Any) -> list[int]:
+async def ask(engine: KerasEngine, prompt: list[int], **params: Any) -> list[int]:
     inbox, choices = submit(engine, prompt, **params)
     deltas = await read(inbox, choices)
     return [token for delta in deltas for token in delta.token_ids]
 
 
-async def idle(engine: Engine) -> bool:
+async def idle(engine: KerasEngine) -> bool:
     for _ in range(200):
         if engine.stats().running == engine.stats().waiting == 0:
             return True

@@ -11,7 +11,11 @@ import pytest
 from openllm.config.variables import SPEC_VARIABLES
 from tests.cli.conftest import Run
 
-OPTIONS = {"adapters": "--adapter-id", "engine_args": "--engine-arg"}
+OPTIONS = {
+    "adapters": "--adapter-id",
+    "engine_args": "--engine-arg",
+    "template_kwargs": "--default-chat-template-kwargs",
+}
 
 
 def _spec(run: Run, *args: str, **variables: str) -> Any:
@@ -78,3 +82,29 @@ def test_options_are_typed(run: Run, tmp_path: Path) -> None:
         },
         "sampling": {"temperature": 0.2, "stop": ["a"]},
     }
+
+
+def test_how_answers_are_read_is_an_option(run: Run) -> None:
+    args = ["--tool-format", "pythonic", "--reasoning-format", "none"]
+    args += ["--default-chat-template-kwargs", '{"enable_thinking": false, "lang": "it"}']
+    args += ["--default-chat-template-kwargs", "effort=low"]
+    variables = {"OPENLLM_TOOL_FORMAT": "hermes", "OPENLLM_TEMPLATE_KWARGS": '{"lang": "fr"}'}
+    found = _spec(run, "start", "demo", *args, **variables)
+    assert (found["tool_format"], found["reasoning_format"]) == ("pythonic", "none")
+    assert found["template_kwargs"] == {"enable_thinking": False, "lang": "it", "effort": "low"}
+
+
+def test_a_format_that_there_is_not_is_one_line_with_the_nearest(run: Run) -> None:
+    result = run("start", "demo", "--tool-format", "qwen3coder", "--print-spec")
+    assert result.exit_code == 2
+    assert "There is no --tool-format qwen3coder. Did you mean qwen3_coder?" in result.stderr
+    result = run("start", "demo", "--print-spec", OPENLLM_REASONING_FORMAT="thinks")
+    assert result.exit_code == 2
+    assert "--reasoning-format thinks. Did you mean think?" in result.stderr
+
+
+def test_a_key_that_is_given_twice_is_refused(run: Run) -> None:
+    args = ["--sampling", '{"temperature": 0}', "--sampling", "temperature=1"]
+    result = run("start", "demo", *args, "--print-spec")
+    assert result.exit_code == 2
+    assert "temperature is given twice" in result.stderr

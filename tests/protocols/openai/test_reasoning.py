@@ -154,6 +154,22 @@ def test_thinking_can_be_left_out(scripted: tuple[Scripted, Running]) -> None:
         assert scripted[0].last_prompt().endswith("<think></think>")
 
 
+def test_the_operator_says_what_a_template_is_given_and_a_request_goes_first(
+    echo_model: Path,
+) -> None:
+    defaults = {"enable_thinking": False, "reasoning_effort": "low"}
+    scripted = Scripted(echo_model, EFFORT, template_kwargs=defaults, reasoning_format="none")
+    with serve(scripted.llm) as running:
+        message = written((scripted, running), "<think>hm</think>Hi.").message
+        assert message.content == "<think>hm</think>Hi."  # the thought is told to be text
+        assert scripted.last_prompt().startswith("low|")
+        assert scripted.last_prompt().endswith("<think></think>")
+        asked = {"enable_thinking": True, "reasoning_effort": None}
+        written((scripted, running), "hi", extra_body={"chat_template_kwargs": asked})
+        assert scripted.last_prompt().startswith("low|")
+        assert scripted.last_prompt().endswith("<|assistant|>")
+
+
 def test_an_effort_reaches_a_template_that_asks_for_it(
     scripted: tuple[Scripted, Running], opened: tuple[Scripted, Running]
 ) -> None:

@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from openllm.llm.llm import LLM
 from openllm.types import StructureKind
-from tests.scripted import Scripted
+from tests.scripted import TEMPLATE, Scripted
 from tests.serving import Running, serve
 from tests.tiny import write_llama
 
@@ -42,18 +42,6 @@ TOOLS: Any = [
 ROME = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "unit": "C"}}\n</tool_call>'
 UTC = '<tool_call>\n{"name": "time", "arguments": {"zone": "UTC"}}\n</tool_call>'
 ROME_ARGUMENTS, UTC_ARGUMENTS = '{"city": "Rome", "unit": "C"}', '{"zone": "UTC"}'
-# A template that shows tools and calls as Hermes' and Qwen's do, and opens no thought.
-TEMPLATE = (
-    "{% if tools %}<|system|>TOOLS "
-    "{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}"
-    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
-    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
-    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function.name }} "
-    "{% if call.function.arguments is string %}TEXT {{ call.function.arguments }}"
-    "{% else %}{{ call.function.arguments | tojson }}{% endif %}</tool_call>{% endfor %}"
-    "{% endfor %}<|assistant|>"
-    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
-)
 PLAIN = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
     "<|assistant|>"
@@ -242,6 +230,22 @@ def test_a_template_without_tools_is_told_them_in_a_system_message(
     assert prompt.startswith("<|system|>")
     assert '"name": "weather"' in prompt
     assert "<tool_call>" in prompt
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, PLAIN])
+def test_the_operator_may_say_the_format(echo_model: Path, template: str) -> None:
+    """Whatever the template shows, or where it shows none."""
+    options = {"tool_format": "pythonic", "reasoning_format": "mistral"}
+    scripted = Scripted(echo_model, template, **options)
+    thought = "[THINK]A tool.[/THINK]"
+    with serve(scripted.llm) as running:
+        choice = written((scripted, running), thought + "[time(zone='UTC')]", tools=TOOLS)
+        assert choice.message.reasoning_content == "A tool."
+        [call] = choice.message.tool_calls
+        assert (call.function.name, call.function.arguments) == ("time", UTC_ARGUMENTS)
+        assert written((scripted, running), ROME, tools=TOOLS).message.content == ROME
+        told = "[the function's name(" in scripted.last_prompt()
+        assert told is (template == PLAIN)
 
 
 def test_calls_and_results_reach_a_template_without_tools(

@@ -1,0 +1,18 @@
+"""Ollama's wire format: chat, generate, embeddings and what its clients ask about models.
+
+To add a route: a module here with a `routes` of its own, named below.
+"""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from openllm.config.settings import Settings
+from openllm.http.catalog import Catalog
+from openllm.protocols.ollama import embeddings, generate, models
+
+
+def routes(catalog: Catalog, settings: Settings) -> list[Route]:
+    """All routes of this format."""
+    modules = (generate, embeddings, models)
+    return [route for module in modules for route in module.routes(catalog, settings)]
