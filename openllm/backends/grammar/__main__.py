@@ -1,7 +1,7 @@
-"""`python -m openllm.backends.grammar SOCKET`: the forkserver. It holds tokenizers and xgrammar,
-and begins and ends the processes of grammars; it ends, and they with it, when its socket is closed.
+"""`python -m openllm.backends.grammar SOCKET`: the forkserver, from which the processes of grammars
+are forked; ends, and they with it, when its socket is closed.
 
-One thread and no more, so that forking is safe.
+It holds xgrammar and tokenizers. One thread and no more, so that forking is safe.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from openllm.backends.framing import Splitter
 from openllm.backends.grammar.frames import (
     Died,
     Fork,
-    Frame,
+    GrammarFrame,
     Kill,
     Refused,
     Vocabulary,
     pack,
     read_order,
 )
-from openllm.backends.grammar.worker import Worker
+from openllm.backends.grammar.worker import GrammarWorker
 
 if TYPE_CHECKING:
     from xgrammar import TokenizerInfo
@@ -43,21 +43,21 @@ TOKENIZER_ERRORS = (OSError, ValueError, RuntimeError, TypeError, AttributeError
 
 
 @attrs.frozen
-class Child:
+class ForkedChild:
     """The process of a grammar, and the end of its socket that it has too."""
 
     pid: int
     sock: socket.socket
 
 
-class Forkserver:
+class ForkserverLoop:
     """The other end of `openllm.backends.grammar.forkserver`."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._splitter = Splitter()
         self._sockets: list[socket.socket] = []  # came, and their frames did not yet
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, ForkedChild] = {}
         self._vocabularies: dict[bytes, TokenizerInfo] = {}
         self._ended, self._wakeup = os.pipe()
 
@@ -105,7 +105,7 @@ class Forkserver:
                 self._become(sock, vocabulary, has_end=bool(order.vocabulary.ends))
             finally:
                 os._exit(1)
-        self._children[order.number] = Child(pid, sock)
+        self._children[order.number] = ForkedChild(pid, sock)
 
     def _become(self, sock: socket.socket, vocabulary: TokenizerInfo, *, has_end: bool) -> None:
         """What a child does, all its life."""
@@ -115,7 +115,7 @@ class Forkserver:
         others = [child.sock for child in self._children.values()]
         for other in [*others, *self._sockets]:  # or their engines would not see them end
             other.close()
-        Worker(sock, vocabulary, has_end=has_end).run()
+        GrammarWorker(sock, vocabulary, has_end=has_end).run()
         os._exit(0)
 
     def _bury(self) -> None:
@@ -152,7 +152,7 @@ def read_vocabulary(wanted: Vocabulary) -> TokenizerInfo:
     )
 
 
-def _last_word(sock: socket.socket, frame: Frame) -> None:
+def _last_word(sock: socket.socket, frame: GrammarFrame) -> None:
     """Say it without waiting: who does not read any more need not know."""
     sock.setblocking(False)
     with contextlib.suppress(OSError):
@@ -161,4 +161,4 @@ def _last_word(sock: socket.socket, frame: Frame) -> None:
 
 
 if __name__ == "__main__":
-    Forkserver(socket.socket(fileno=int(sys.argv[1]))).run()
+    ForkserverLoop(socket.socket(fileno=int(sys.argv[1]))).run()

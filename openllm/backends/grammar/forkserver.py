@@ -1,7 +1,7 @@
-"""Begins and ends the processes of grammars, through one process that holds what they share:
-importing xgrammar and reading a tokenizer takes seconds, forking a process that has done so takes
-milliseconds.
+"""Begins and ends the processes of grammars, through one process that holds what they share.
 
+Importing xgrammar and reading a tokenizer takes seconds, forking a process that has done so takes
+milliseconds.
 Nothing here waits: what is asked of the forkserver is put on its socket, and what comes back comes
 from the processes that it began.
 """
@@ -19,7 +19,7 @@ import threading
 
 import attrs
 
-from openllm.backends.grammar.frames import Fork, Frame, Kill, Vocabulary, pack
+from openllm.backends.grammar.frames import Fork, GrammarFrame, Kill, Vocabulary, pack
 from openllm.config.settings import process_environment
 
 # Neither GPUs nor threads: a forkserver has one thread, and its children compute little.
@@ -74,7 +74,7 @@ class Forkserver:
         with self._lock:
             self._send(Kill(number))
 
-    def _send(self, frame: Frame, *sockets: socket.socket) -> None:
+    def _send(self, frame: GrammarFrame, *sockets: socket.socket) -> None:
         if self._control is None:
             return
         data = pack(frame)

@@ -11,11 +11,11 @@ import msgspec
 from openllm.backends.framing import PREFIX
 
 
-class Frame(msgspec.Struct, array_like=True, gc=False):
+class GrammarFrame(msgspec.Struct, array_like=True, gc=False):
     """Base of all frames."""
 
 
-class Vocabulary(Frame):
+class Vocabulary(GrammarFrame):
     """The tokens that masks are made for."""
 
     weights_dir: str  # where the tokenizer is
@@ -27,14 +27,14 @@ class Vocabulary(Frame):
 # To the forkserver.
 
 
-class Fork(Frame, tag=1):
+class Fork(GrammarFrame, tag=1):
     """Begin process `number`; a socket for it comes along."""
 
     number: int
     vocabulary: Vocabulary
 
 
-class Kill(Frame, tag=2):
+class Kill(GrammarFrame, tag=2):
     """End process `number`, whatever it is doing."""
 
     number: int
@@ -43,7 +43,7 @@ class Kill(Frame, tag=2):
 # To the process of a grammar.
 
 
-class Compile(Frame, tag=3):
+class Compile(GrammarFrame, tag=3):
     """The first frame; answered by `Compiled` or `Refused`."""
 
     kind: str  # a StructureKind
@@ -56,7 +56,7 @@ class Compile(Frame, tag=3):
     memory: int  # bytes, beyond what the process has before it compiles
 
 
-class Follow(Frame, tag=4):
+class Follow(GrammarFrame, tag=4):
     """Tokens that were drawn; answered by one `Mask` for each of them."""
 
     opened: list[int]  # guides that begin
@@ -67,18 +67,18 @@ class Follow(Frame, tag=4):
 # From it.
 
 
-class Trying(Frame, tag=9):
+class Trying(GrammarFrame, tag=9):
     """It is compiled; `Compiled` or `Refused` follows once some tokens have been tried."""
 
 
-class Compiled(Frame, tag=5):
+class Compiled(GrammarFrame, tag=5):
     """The structure can be followed."""
 
     first: bytes | None  # the mask of its first token; None: every token may come
     size: int  # bytes that it has taken
 
 
-class Refused(Frame, tag=6):
+class Refused(GrammarFrame, tag=6):
     """The structure cannot be followed."""
 
     reason: str
@@ -93,7 +93,7 @@ class Way(IntEnum):
     LOST = 2  # nothing may come next
 
 
-class Mask(Frame, tag=7):
+class Mask(GrammarFrame, tag=7):
     """Which tokens may come next: a bit for each, in 32-bit words."""
 
     guide: int
@@ -102,7 +102,7 @@ class Mask(Frame, tag=7):
     bits: bytes | None  # None: every token may come
 
 
-class Died(Frame, tag=8):
+class Died(GrammarFrame, tag=8):
     """The last frame, from the forkserver: the process was ended by a signal; 0: by itself."""
 
     signal: int
@@ -116,7 +116,7 @@ _answers: msgspec.msgpack.Decoder[FromServer] = msgspec.msgpack.Decoder(FromServ
 _orders: msgspec.msgpack.Decoder[ToServer] = msgspec.msgpack.Decoder(ToServer)
 
 
-def pack(frame: Frame) -> bytes:
+def pack(frame: GrammarFrame) -> bytes:
     """The bytes of a frame, length first."""
     body = _encoder.encode(frame)
     return len(body).to_bytes(PREFIX, "big") + body

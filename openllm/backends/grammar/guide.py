@@ -30,7 +30,7 @@ from openllm.backends.grammar.frames import (
     pack,
     read_answer,
 )
-from openllm.backends.grammar.limits import Limits
+from openllm.backends.grammar.limits import GrammarLimits
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError
 from openllm.types import StructureKind
 
@@ -79,7 +79,7 @@ class Grammar:
     """A compiled structure in its process, and the guides that follow it."""
 
     def __init__(
-        self, process: Process, kind: StructureKind, compiled: Compiled, limits: Limits
+        self, process: Process, kind: StructureKind, compiled: Compiled, limits: GrammarLimits
     ) -> None:
         self.limits = limits
         self.users = 0  # requests; counted by the store

@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.frozen
-class Limits:
+class GrammarLimits:
     """Seconds are of CPU time, so that a busy machine refuses nothing that a quiet one takes."""
 
     quick_seconds: float = 2.0  # to compile, in the lane where most are

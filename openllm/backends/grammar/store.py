@@ -29,7 +29,7 @@ from openllm.backends.grammar.frames import (
     read_answer,
 )
 from openllm.backends.grammar.guide import Grammar, Use, too_costly
-from openllm.backends.grammar.limits import Limits
+from openllm.backends.grammar.limits import GrammarLimits
 from openllm.backends.grammar.source import check_source
 from openllm.errors import (
     EngineError,
@@ -61,8 +61,8 @@ class GrammarStore:
     what `use` gives is released elsewhere.
     """
 
-    def __init__(self, vocabulary: Vocabulary, limits: Limits | None = None) -> None:
-        self._vocabulary, self._limits = vocabulary, limits or Limits()
+    def __init__(self, vocabulary: Vocabulary, limits: GrammarLimits | None = None) -> None:
+        self._vocabulary, self._limits = vocabulary, limits or GrammarLimits()
         # most structures take milliseconds: those that take seconds wait for each other only
         self._quick, self._slow = asyncio.Semaphore(QUICK), asyncio.Semaphore(SLOW)
         self._kept: OrderedDict[Structure, Grammar] = OrderedDict()

@@ -29,7 +29,7 @@ from openllm.backends.grammar.frames import (
     Compile,
     Compiled,
     Follow,
-    Frame,
+    GrammarFrame,
     Mask,
     Refused,
     Trying,
@@ -56,7 +56,7 @@ _STATUS = Path("/proc/self/status")
 SOURCE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, RecursionError, MemoryError)
 
 
-class Worker:
+class GrammarWorker:
     """One grammar at the end of a socket."""
 
     def __init__(self, sock: socket.socket, vocabulary: TokenizerInfo, *, has_end: bool) -> None:
@@ -83,12 +83,12 @@ class Worker:
             if isinstance(order, Follow):
                 self._follow(order, compiled, first.mask_seconds)
 
-    def _orders(self) -> Iterator[Frame]:
+    def _orders(self) -> Iterator[GrammarFrame]:
         splitter = Splitter()
         while data := self._sock.recv(_RECEIVED):
             yield from map(read_order, splitter.feed(data))
 
-    def _send(self, frame: Frame) -> None:
+    def _send(self, frame: GrammarFrame) -> None:
         self._sock.sendall(pack(frame))
 
     def _begin(self, order: Compile) -> CompiledGrammar | None:

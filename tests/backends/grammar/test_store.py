@@ -19,7 +19,7 @@ from openllm.backends.grammar import store as stores
 from openllm.backends.grammar.forkserver import FORKSERVER
 from openllm.backends.grammar.frames import Vocabulary
 from openllm.backends.grammar.guide import Guide, exchange
-from openllm.backends.grammar.limits import Limits
+from openllm.backends.grammar.limits import GrammarLimits
 from openllm.backends.grammar.source import MAX_SOURCE
 from openllm.backends.grammar.store import GrammarStore
 from openllm.errors import EngineError, InvalidRequest, Overloaded, UnsupportedFeature
@@ -32,7 +32,7 @@ PATIENCE = 120.0  # seconds; only a failure takes so long
 
 @asynccontextmanager
 async def opened(vocabulary: Vocabulary, **limits: Any) -> AsyncIterator[GrammarStore]:
-    store = GrammarStore(vocabulary, Limits(**limits))
+    store = GrammarStore(vocabulary, GrammarLimits(**limits))
     try:
         yield store
     finally:
@@ -308,12 +308,13 @@ LEAVE = """
     import asyncio, psutil, sys
     from openllm.backends.grammar.forkserver import FORKSERVER
     from openllm.backends.grammar.frames import Vocabulary
-    from openllm.backends.grammar.limits import Limits
+    from openllm.backends.grammar.limits import GrammarLimits
     from openllm.backends.grammar.store import GrammarStore
     from tests.backends.hostile import doubling, structure
 
     async def main():
-        store = GrammarStore(Vocabulary(sys.argv[1], 384, (2,)), Limits(quick_seconds=1000.0))
+        limits = GrammarLimits(quick_seconds=1000.0)
+        store = GrammarStore(Vocabulary(sys.argv[1], 384, (2,)), limits)
         await store.use(structure("choice", ["a"]))
         task = asyncio.ensure_future(store.use(doubling(6000)))
         while len(psutil.Process(FORKSERVER.pid).children()) < 2:

@@ -13,7 +13,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from openllm.backends.grammar.frames import Vocabulary
-from openllm.backends.grammar.limits import Limits
+from openllm.backends.grammar.limits import GrammarLimits
 from openllm.backends.grammar.store import GrammarStore
 from openllm.backends.pytorch import started as started_models
 from openllm.backends.pytorch import steps
@@ -118,7 +118,7 @@ async def test_others_go_on_beside_a_structure_that_takes_seconds(
 
 def untried(vocabulary: Vocabulary) -> GrammarStore:
     """A store that admits what it could have found out."""
-    return GrammarStore(vocabulary, Limits(trial=0, mask_seconds=0.5))
+    return GrammarStore(vocabulary, GrammarLimits(trial=0, mask_seconds=0.5))
 
 
 async def test_a_late_row_draws_what_it_would_have_drawn(
