@@ -62,6 +62,8 @@ class SamplingParams:
     logprobs: int | None = None  # None: none; k: the chosen token's and the k best
     prompt_logprobs: int | None = None
     structure: Structure | None = None
+    # Tokens of the thought, which is then closed; None: any number. No engine sees it.
+    thinking_budget: int | None = None
 
 
 @attrs.frozen

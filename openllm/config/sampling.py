@@ -36,6 +36,7 @@ _COUNTS: Mapping[str, tuple[int, int]] = {
     "n": (1, 2**31 - 1),
     "logprobs": (0, 2**31 - 1),
     "prompt_logprobs": (0, 2**31 - 1),
+    "thinking_budget": (0, 2**31 - 1),
 }
 _FLAGS = ("include_stop", "ignore_eos", "skip_special_tokens")
 # What a model's own generation_config.json may set.

@@ -11,7 +11,7 @@ import attrs
 
 from openllm.answer.assembler import ChoiceAssembler
 from openllm.answer.formats import parsers_of
-from openllm.answer.generation import Generation
+from openllm.answer.generation import Generation, Submit
 from openllm.errors import (
     AdapterNotFound,
     ContextLengthExceeded,
@@ -21,6 +21,7 @@ from openllm.errors import (
     call,
     field,
 )
+from openllm.llm.budget import thought_limit
 from openllm.llm.formats import in_own_formats, kept_to
 from openllm.llm.host import Host
 from openllm.llm.model import Model
@@ -42,6 +43,39 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
 
     Errors: InvalidRequest, ContextLengthExceeded, UnsupportedFeature, AdapterNotFound, EngineDead.
     """
+    _check_host(model, host, request)
+    backend = host.backend
+    info = backend.info
+    told = in_own_formats(model, backend, request)
+    reading = told.reading or Reading()
+    token_ids = await encode(model, told.prompt, request.add_special_tokens, info.max_model_len)
+    thought = thought_limit(model, request, reading)
+    read = reading.reasoning or reading.tools or thought
+    end = prompt_end(model, token_ids) if read else ""
+    if thought is not None and thought.closes_prompt(end):
+        token_ids, end = token_ids + thought.closing, end + thought.form.closing
+    size, limit = len(token_ids), info.max_model_len
+    cut = request.params.max_tokens if request.cut_to_room else model.default_max_tokens
+    params = fit_length(request.params, size, limit, cut)
+    check_ids(token_ids, params, info.vocab_size)
+    structure = await kept_to(request, reading, backend, end)
+    if structure is not params.structure or params.thinking_budget is not None:
+        params = attrs.evolve(params, structure=structure, thinking_budget=None)
+    engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
+    backend.check(engine_request)
+    one_call = isinstance(request.prompt, Conversation) and not request.prompt.tool_use.several
+    choices = assemblers(
+        model, engine_request, frozenset(info.eos_token_ids), reading, end, one_call=one_call
+    )
+    submit: Submit = host.residency.submit
+    if thought is not None:
+        after = await kept_to(request, reading, backend, end, thought_over=True)
+        submit = thought.kept(model, token_ids, end, after, submit)
+    return Generation(engine_request, choices, submit)
+
+
+def _check_host(model: Model, host: Host, request: GenerationRequest) -> None:
+    """Errors: UnsupportedFeature, AdapterNotFound, EngineDead."""
     if host.failure:
         raise EngineDead(f"The engine has stopped: {host.failure}.", hint="Restart the service.")
     if model.spec.task != "generate":
@@ -56,26 +90,6 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
             hint=f"{call('LLM.adapters')} lists them.",
             param="adapter",
         )
-    backend = host.backend
-    info = backend.info
-    told = in_own_formats(model, backend, request)
-    reading = told.reading or Reading()
-    token_ids = await encode(model, told.prompt, request.add_special_tokens, info.max_model_len)
-    size, limit = len(token_ids), info.max_model_len
-    cut = request.params.max_tokens if request.cut_to_room else model.default_max_tokens
-    params = fit_length(request.params, size, limit, cut)
-    check_ids(token_ids, params, info.vocab_size)
-    end = prompt_end(model, token_ids, reading)
-    structure = await kept_to(request, reading, backend, end)
-    if structure is not params.structure:
-        params = attrs.evolve(params, structure=structure)
-    engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
-    backend.check(engine_request)
-    one_call = isinstance(request.prompt, Conversation) and not request.prompt.tool_use.several
-    choices = assemblers(
-        model, engine_request, frozenset(info.eos_token_ids), reading, end, one_call=one_call
-    )
-    return Generation(engine_request, choices, host.residency.submit)
 
 
 async def prompt_ids(model: Model, host: Host, request: GenerationRequest) -> list[int]:
@@ -110,10 +124,8 @@ async def encode(
     return await asyncio.to_thread(model.renderer.encode, prompt, add_special_tokens)
 
 
-def prompt_end(model: Model, token_ids: list[int], reading: Reading) -> str:
-    """The end of the prompt as text, where an answer is read for more than text; else ""."""
-    if not (reading.reasoning or reading.tools):
-        return ""
+def prompt_end(model: Model, token_ids: list[int]) -> str:
+    """The end of the prompt as text: of some templates it is where the thought begins."""
     tokenizer = model.decoding_tokenizer
     end: str = tokenizer.decode(token_ids[-PROMPT_END:], skip_special_tokens=False)
     return end

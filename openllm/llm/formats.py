@@ -9,7 +9,7 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -24,13 +24,15 @@ from openllm.answer.formats import (
     tool_format,
 )
 from openllm.answer.grammar import Rules, either, literal, optional, sequence
+from openllm.answer.tokens import TokenTable
 from openllm.backends.base import Backend
 from openllm.backends.json_grammar import json_grammar
-from openllm.config.spec import UNREAD
+from openllm.config.spec import UNREAD, LLMSpec
 from openllm.discovery import variants
 from openllm.errors import InvalidRequest, UnsupportedFeature, field
 from openllm.llm.model import Model
 from openllm.prompt import tools as prompt_tools
+from openllm.prompt.renderer import ChatRenderer
 from openllm.types import (
     Conversation,
     GenerationRequest,
@@ -47,17 +49,39 @@ _NAME = "example"  # of a tool, in none of the marks
 _ANY_OBJECT = {"type": "object"}
 
 
+class Templated(Protocol):
+    """A model as far as its formats go: an `LLM` is one, and its `Model`."""
+
+    @property
+    def spec(self) -> LLMSpec: ...
+
+    @property
+    def renderer(self) -> ChatRenderer: ...
+
+    @property
+    def token_table(self) -> TokenTable: ...
+
+
+def reasoning_of(model: Templated, *, tools: bool) -> str | None:
+    """The reasoning format that the model's spec says, else the one that its chat template and
+    special tokens show.
+    """
+    said = model.spec.reasoning_format or _shown_by(model, tools).reasoning
+    return None if said == UNREAD else said
+
+
 def formats_of(model: Model, *, tools: bool) -> Reading:
     """The formats that the model's spec says, else those that its chat template and special tokens
     show, else that of its family where the template shows tools and no format that is known.
     """
-    template, spec = model.renderer.source(tools=tools), model.spec
-    found = _shown(template, tuple(model.token_table.special_tokens))
-    said, family = spec.tool_format, model.family.tool_format
-    if said is None and found.tools is None and family in variants("openllm.tools"):
-        said = family
-    reasoning = spec.reasoning_format or found.reasoning
-    return Reading(None if reasoning == UNREAD else reasoning, said or found.tools)
+    form, family = model.spec.tool_format or _shown_by(model, tools).tools, model.family.tool_format
+    if form is None and family in variants("openllm.tools"):
+        form = family
+    return Reading(reasoning_of(model, tools=tools), form)
+
+
+def _shown_by(model: Templated, tools: bool) -> Reading:
+    return _shown(model.renderer.source(tools=tools), tuple(model.token_table.special_tokens))
 
 
 @lru_cache(maxsize=64)
@@ -132,10 +156,16 @@ def _require_structures(use: ToolUse, backend: Backend) -> None:
 
 
 async def kept_to(
-    request: GenerationRequest, reading: Reading, backend: Backend, prompt_end: str
+    request: GenerationRequest,
+    reading: Reading,
+    backend: Backend,
+    prompt_end: str,
+    *,
+    thought_over: bool = False,
 ) -> Structure | None:
     """The structure of the whole answer: of calls as the conversation's `tool_use` wants them, of
-    what the request's own structure says, both after the thought. None: it is free.
+    what the request's own structure says, both after the thought; of what is left of it where the
+    `thought_over`. None: it is free.
 
     Errors: InvalidRequest for a tool's schema that cannot be kept to.
     """
@@ -155,7 +185,8 @@ async def kept_to(
         None if use.required else structure,
         reading.tools,
         reading.reasoning,
-        prompt_end if reading.reasoning else "",
+        prompt_end if reading.reasoning and not thought_over else "",
+        thought_over,
     )
     return Structure(StructureKind.GRAMMAR, await asyncio.to_thread(_grammar, wanted))
 
@@ -174,6 +205,7 @@ class _Wanted:
     tool_format: str | None
     reasoning: str | None
     prompt_end: str
+    thought_over: bool
 
 
 @lru_cache(maxsize=128)
@@ -183,7 +215,7 @@ def _grammar(wanted: _Wanted) -> str:
     thought = None if wanted.reasoning is None else reasoning_format(wanted.reasoning)
     introduction = "" if thought is None else thought.introduction
     answer = _answer(rules, wanted, introduction)
-    if thought is None:
+    if thought is None or wanted.thought_over:
         return rules.grammar(answer)
     return rules.grammar(sequence(thought.grammar(rules, wanted.prompt_end), answer))
 

@@ -36,6 +36,7 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     said["stop"] = fields.texts("stop", most=settings.max_stop, longest=MAX_STOP_CHARACTERS)
     said["stop_token_ids"] = fields.items("stop_token_ids", most=MAX_TOKEN_LIST)
     said["logit_bias"] = fields.mapping("logit_bias", most=MAX_TOKEN_LIST)
+    said["thinking_budget"] = fields.integer("thinking_budget", 0 if fields.strict else -1, MAX_INT)
     said["max_tokens"] = fields.integer("max_tokens", 0 if fields.strict else -1, MAX_INT)
     said["prompt_logprobs"] = fields.integer("prompt_logprobs", 0, settings.max_logprobs)
     if not fields.strict:
@@ -44,27 +45,34 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
 
 
 def _take_habits(said: dict[str, Any]) -> None:
-    """What clients write for "nothing" becomes that: an empty stop string, -1 for any length; and
-    top_p 0 means the likeliest token alone.
+    """What clients write for "nothing" becomes that: an empty stop string, -1 for any length of an
+    answer or a thought; and top_p 0 means the likeliest token alone.
     """
     if said["stop"] is not None:
         said["stop"] = tuple(stop for stop in said["stop"] if stop) or None
-    if said["max_tokens"] == -1:
-        said["max_tokens"] = None
+    for limit in ("max_tokens", "thinking_budget"):
+        if said[limit] == -1:
+            said[limit] = None
     top_p = said.get("top_p")
     if top_p == 0 and not isinstance(top_p, bool):
         said |= {"top_p": None, "top_k": 1}
 
 
-def add_limit(fields: Fields, name: str, overrides: dict[str, Any]) -> int | None:
-    """Another field's word for max_tokens, put into `overrides`. Errors: InvalidRequest where the
-    two differ.
+def add_limit(
+    fields: Fields,
+    name: str,
+    overrides: dict[str, Any],
+    known_as: str = "max_tokens",
+    least: int = 1,
+) -> int | None:
+    """Another field's word for a limit of `SamplingParams`, put into `overrides`. Errors:
+    InvalidRequest where the two differ.
     """
-    limit = fields.integer(name, 1 if fields.strict else -1, MAX_INT)
+    limit = fields.integer(name, least if fields.strict else -1, MAX_INT)
     if limit == -1:
         return None
-    if limit == 0:
-        fields.bad(name, "must be at least 1")
-    if limit is not None and overrides.setdefault("max_tokens", limit) != limit:
-        fields.bad(name, "differs from max_tokens")
+    if limit is not None and limit < least:
+        fields.bad(name, f"must be at least {least}")
+    if limit is not None and overrides.setdefault(known_as, limit) != limit:
+        fields.bad(name, f"differs from {known_as}")
     return limit

@@ -19,16 +19,19 @@ from openllm.http.dialect import Dialect
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
+from openllm.llm.formats import reasoning_of
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
 from openllm.protocols.openai.messages import (
     EFFORT,
     MAX_EFFORT,
+    NO_EFFORT,
     effort_unasked,
     read_conversation,
     with_effort,
 )
 from openllm.protocols.openai.params import (
+    BUDGETS,
     StreamOptions,
     ignore_harmless,
     read_sampling,
@@ -61,6 +64,7 @@ class ChatRequest:
     stream: StreamOptions
     top_logprobs: int | None = None
     dialect: Dialect = CHAT
+    budget: str | None = None  # the field that says how long it may think
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -71,6 +75,9 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         target = catalog.running(request.model, "generate")
         if effort_unasked(request.conversation, target):
             fields.note(EFFORT)
+        tools = bool(request.conversation.tools)
+        if request.budget is not None and reasoning_of(target.llm, tools=tools) is None:
+            fields.note(request.budget)
         work = Work(
             target,
             [request.conversation],
@@ -89,10 +96,13 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     field.
     """
     model = fields.text("model")
+    budget = next((name for name in BUDGETS if fields.said(name)), None)
     overrides = read_sampling(fields, settings)
     stream = read_stream(fields)
     effort = fields.text(EFFORT, longest=MAX_EFFORT)
     conversation = with_effort(read_conversation(fields, settings), effort)
+    if effort == NO_EFFORT:
+        overrides.setdefault("thinking_budget", 0)
     limit = add_limit(fields, "max_completion_tokens", overrides)
     if overrides.get("max_tokens") == 0:
         fields.bad("max_tokens", "must be at least 1")
@@ -105,7 +115,7 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     ignore_harmless(fields)
     fields.close()
     dialect = CHAT if limit is None else LIMITED
-    return ChatRequest(model, conversation, overrides, stream, top, dialect)
+    return ChatRequest(model, conversation, overrides, stream, top, dialect, budget)
 
 
 def _top_logprobs(fields: Fields, settings: Settings) -> int | None:

@@ -23,6 +23,8 @@ _HARMLESS = (
     "safety_identifier",
     "prediction",
 )
+# The thinking budget: ours, vLLM's.
+BUDGETS = ("thinking_budget", "thinking_token_budget")
 
 
 @attrs.frozen
@@ -40,6 +42,7 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     said = sampling.read_sampling(fields, settings)
     if fields.flag("include_stop_str_in_output"):
         said["include_stop"] = True
+    sampling.add_limit(fields, BUDGETS[1], said, BUDGETS[0], least=0)
     structure = read_structure(fields, "response_format", "structured_outputs")
     return said if structure is None else {**said, "structure": structure}
 
