@@ -1,5 +1,5 @@
-"""`python -m openllm.backends.grammar SOCKET`: the forkserver, from which the processes of grammars
-are forked; ends, and they with it, when its socket is closed.
+"""`python -m openllm.backends.grammar SOCKET`: the forkserver of grammars; ends, and they with it,
+when its socket is closed.
 
 It holds xgrammar and tokenizers. One thread and no more, so that forking is safe.
 """
