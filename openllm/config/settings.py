@@ -67,6 +67,9 @@ class Settings:
         "switch",
         "Refuse requests with fields that are not acted on, and do not ignore them.",
     )
+    any_model: bool = _setting(
+        False, "switch", "Answer requests for a model that is not here with the first one."
+    )
     adapter_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         None, "path", "Directory below which adapters may be mounted while serving."
     )

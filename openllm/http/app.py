@@ -67,7 +67,7 @@ class Server:
     """
 
     def __init__(self, llms: Sequence[LLM], settings: Settings) -> None:
-        self.catalog = Catalog(llms)
+        self.catalog = Catalog(llms, any_model=settings.any_model)
         self.settings = settings
         self.limits = RequestLimits(settings)
         self.metrics = Metrics(self.catalog.llms)

@@ -83,6 +83,8 @@ class Dialect(VariableWords, abc.ABC):
 
     def renamed(self, **fields: str) -> Self:
         """The same dialect for requests that call some fields otherwise."""
+        if not fields:
+            return self
         other = copy.copy(self)
         other.fields = {**self.fields, **fields}
         other.prefixes = ()

@@ -22,6 +22,8 @@ from openllm.errors import (
     PayloadTooLarge,
     Retryable,
     Unauthorized,
+    UnsupportedFeature,
+    field,
 )
 from openllm.http.body.fields import Fields, decode_object
 from openllm.http.dialect import Dialect, tell
@@ -93,6 +95,7 @@ class Exchange:
         self.streaming = False
         self.meter: Meter | None = None  # of the answer, once it is being made
         self._ignored: list[str] = []  # fields of the body that were not acted on
+        self._names: dict[str, str] = {}  # what the body calls otherwise than the dialect
         self._finished = False  # the last bytes of the answer are on their way
         self._receive = receive
 
@@ -135,7 +138,26 @@ class Exchange:
         """
         ignored = None if self.settings.strict_fields else self._ignored
         value = decode_object(await self.body(), self.settings.max_json_depth)
-        return Fields(value, ignored=ignored)
+        return Fields(value, ignored=ignored, names=self._names)
+
+    def pass_over(self, name: str, why: str) -> None:
+        """Note a field of the body that cannot be acted on, by the domain's name. Errors:
+        UnsupportedFeature where the operator wants such a request refused.
+        """
+        if self.settings.strict_fields:
+            raise UnsupportedFeature(f"{field(name)} is not supported: {why}.", param=name)
+        self._ignored.append(self.dialect.field(name))
+
+    def rename(self, request_id: str | None) -> None:
+        """Go by the id that the body says, if it says one. Errors: InvalidRequest."""
+        if request_id is None:
+            return
+        if not _SAFE_ID.fullmatch(request_id.encode()):
+            raise InvalidRequest(
+                f"{field('request_id')} must be 1 to 128 letters, digits, or one of . _ : -",
+                param="request_id",
+            )
+        self.request_id = request_id
 
     def client_present(self) -> _ClientWatch:
         """A block that is cancelled, and raises ClientGone, when the client leaves. Begin it after
@@ -192,7 +214,7 @@ class Exchange:
         """
         if self.status and not self.streaming:
             return  # a whole answer has begun; the connection ends it
-        failure = tell(error, self.dialect)
+        failure = tell(error, self.dialect.renamed(**self._names))
         if self.streaming:
             self.status = failure.status
             await self.end_stream(self.dialect.last_words(failure))

@@ -5,7 +5,7 @@ one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,7 +17,14 @@ from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
 from openllm.http.metrics import Meter
 from openllm.http.stream import Stream, Writer
-from openllm.types import GenerationOutput, GenerationRequest, Prompt, Reading, Usage
+from openllm.types import (
+    GenerationOutput,
+    GenerationRequest,
+    Prompt,
+    Reading,
+    RequestOptions,
+    Usage,
+)
 
 
 class Wire(Writer, Protocol):
@@ -41,6 +48,9 @@ class Work:
     add_special_tokens: bool = True
     # None: in the formats that the model has
     reading: Reading | None = attrs.field(factory=Reading)
+    options: RequestOptions = attrs.field(factory=RequestOptions)
+    # told of what was admitted, before any of it begins
+    admitted: Callable[[Sequence[Generation]], None] | None = None
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
@@ -51,7 +61,9 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     seconds = exchange.settings.request_seconds
     try:
         async with exchange.client_present(), asyncio.timeout(seconds or None):
-            generations = await _admit(work, cut=not exchange.settings.strict_fields)
+            generations = await _admit(exchange, work)
+            if work.admitted is not None:
+                work.admitted(generations)
             if work.stream:
                 await _stream(exchange, wire, generations)
             else:
@@ -63,11 +75,13 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         ) from None
 
 
-async def _admit(work: Work, *, cut: bool) -> list[Generation]:
-    """Every prompt checked before any is begun; `cut`: a max_tokens beyond the room is cut to it.
-    Errors: those of `LLM.admit`.
+async def _admit(exchange: Exchange, work: Work) -> list[Generation]:
+    """Every prompt checked before any is begun; a max_tokens beyond the room is cut to it, unless
+    the operator wants it refused. Errors: those of `LLM.admit`.
     """
     llm = work.target.llm
+    if work.options.priority and not llm.info.priorities:
+        exchange.pass_over("priority", "the engine serves in the order of arrival")
     params = llm.sampling_params(**work.overrides)
     return [
         await llm.admit(
@@ -75,9 +89,11 @@ async def _admit(work: Work, *, cut: bool) -> list[Generation]:
                 prompt,
                 params,
                 work.target.adapter,
+                exchange.request_id,
                 add_special_tokens=work.add_special_tokens,
                 reading=work.reading,
-                cut_to_room=cut,
+                cut_to_room=not exchange.settings.strict_fields,
+                options=work.options,
             )
         )
         for prompt in work.prompts

@@ -31,6 +31,7 @@ from openllm.config.spec import UNREAD, LLMSpec
 from openllm.discovery import variants
 from openllm.errors import InvalidRequest, UnsupportedFeature, field
 from openllm.llm.model import Model
+from openllm.prompt import documents as prompt_documents
 from openllm.prompt import tools as prompt_tools
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import (
@@ -96,12 +97,14 @@ def in_own_formats(model: Model, backend: Backend, request: GenerationRequest) -
     no format that is known. Errors: InvalidRequest where there is no chat template,
     UnsupportedFeature where the engine cannot keep calls to what is asked of them.
     """
-    if request.reading is not None:
-        return request
     prompt = request.prompt
     if not isinstance(prompt, Conversation):
-        return attrs.evolve(request, reading=Reading())
+        return attrs.evolve(request, reading=request.reading or Reading())
     tools = prompt.tools
+    if prompt.documents:
+        prompt = prompt_documents.told(prompt, model.renderer.expects(tools=bool(tools)))
+    if request.reading is not None:
+        return attrs.evolve(request, prompt=prompt)
     if tools and prompt.tool_use.constrains:
         _require_structures(prompt.tool_use, backend)
     formats = formats_of(model, tools=bool(tools))

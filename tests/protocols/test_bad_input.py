@@ -170,7 +170,7 @@ TEXT_ONLY: list[tuple[dict[str, Any], str]] = [
     ({"logprobs": True}, "logprobs"),
     ({"logprobs": 21}, "logprobs"),
     ({"echo": 1}, "echo"),
-    ({"echo": True, "logprobs": 1, "stream": True}, "prompt_logprobs"),
+    ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
     ({"messages": MESSAGES}, "messages"),
 ]
 CASES = [

@@ -43,6 +43,15 @@ class Sequence:
         return self.job.adapter
 
     @property
+    def priority(self) -> int:
+        return self.job.request.priority
+
+    @property
+    def salt(self) -> str | None:
+        """Its prefix is shared with sequences of the same one alone."""
+        return self.job.request.cache_salt
+
+    @property
     def generated(self) -> int:
         return len(self.tokens) - self.prompt_length
 

@@ -122,6 +122,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
         max_concurrency=limits.max_num_seqs,
+        priorities=True,
     )
     return StartedModel(
         info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine

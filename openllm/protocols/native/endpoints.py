@@ -28,8 +28,15 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         if isinstance(request.prompt, Conversation):
             exchange.dialect = CHAT
         target = _target(catalog, request)
-        plain = request.add_special_tokens
-        work = Work(target, [request.prompt], request.overrides, stream, plain)
+        exchange.rename(request.request_id)
+        work = Work(
+            target,
+            [request.prompt],
+            request.overrides,
+            stream,
+            request.add_special_tokens,
+            options=request.options,
+        )
         await respond(exchange, work, NativeWire(exchange.request_id, target))
 
     async def generate(exchange: Exchange) -> None:
@@ -39,7 +46,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await run(exchange, stream=True)
 
     async def metadata(exchange: Exchange) -> None:
-        models = [describe(target) for target in catalog.targets() if target.adapter is None]
+        named = [target for target in catalog.targets() if target.name == target.llm.name]
+        models = list(map(describe, named))
         await exchange.answer_json(
             {"openllm_version": openllm.__version__, **models[0], "models": models}
         )

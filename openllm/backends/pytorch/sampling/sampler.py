@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from openllm.backends.pytorch.sampling import logits as maths
+from openllm.backends.pytorch.sampling.bans import Bans
 from openllm.backends.pytorch.sampling.logprobs import describe
 from openllm.backends.pytorch.sampling.masks import apply_masks
 from openllm.backends.pytorch.sequence import Sequence
@@ -96,7 +97,8 @@ class _Batch:
             for at, params in enumerate(self.params)
             if _truncates(params) and not self._greedy[at]
         ]
-        self.plain = not (self._edits or self._penalised or self._grammars)
+        self._bans = Bans(rows, owner.width, owner.device)
+        self.plain = not (self._edits or self._penalised or self._grammars or self._bans.some)
         self._fill_tensors(rows, owner.width)
 
     def _list_edits(
@@ -194,6 +196,8 @@ class _Batch:
             apply_masks(scores, [row.guide for row in rows])
         if self._edits:
             scores.index_put_(self._edit_at, self._edit_by, accumulate=True)
+        if self._bans.some:
+            self._bans.apply(scores, rows)
         if self._penalised:
             at = self._penalised_rows
             scores[at] = maths.penalise(scores[at], self._counts, self._seen, self._factors)
