@@ -59,6 +59,12 @@ class Settings:
     max_queued_tokens: int = _setting(
         0, "integer", "Prompt tokens that may wait before 503; 0: no limit."
     )
+    max_stored_responses: int = _setting(
+        1000, "integer", "Answers and conversations kept for later requests; 0: none."
+    )
+    max_stored_bytes: int = _setting(
+        256 * 1024**2, "size", "Largest sum of the answers and conversations that are kept."
+    )
     trust_request_chat_template: bool = _setting(
         False, "switch", "Accept a chat template or its arguments in a request."
     )

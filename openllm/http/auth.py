@@ -4,6 +4,7 @@ it is answered.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Mapping
 from enum import IntEnum
@@ -52,6 +53,14 @@ class Auth:
         raise Unauthorized(
             "The API key is wrong.", hint="Send the key this server was started with."
         )
+
+    def owner(self, headers: Mapping[bytes, bytes], dialect: Dialect) -> str:
+        """Whose it is what a caller has kept here: one name for each key, one for all callers where
+        none is asked for.
+        """
+        if not self._user_key:
+            return ""
+        return hashlib.sha256(dialect.key(headers)).hexdigest()
 
     def require_admin(self, rank: Rank | None, dialect: Dialect) -> None:
         """Errors: Forbidden."""

@@ -44,6 +44,7 @@ class Dialect(VariableWords, abc.ABC):
     prefixes: tuple[str, ...] = ()  # paths without a route below these are answered in this dialect
     fields: Mapping[str, str] = {}  # the domain's name of a request's field -> the vendor's
     calls: Mapping[str, str] = {}  # what can be called, by its name in Python -> the vendor's route
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)  # of an answer, with the request's id
     challenge = b'Bearer realm="openllm"'  # the www-authenticate of a 401
     key_hint = "`Authorization: Bearer KEY`"  # where a key is sent
     key_headers: tuple[bytes, ...] = (b"authorization",)  # that pages of other origins may set

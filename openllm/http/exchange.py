@@ -103,6 +103,11 @@ class Exchange:
         """Errors: Forbidden."""
         self.shared.auth.require_admin(self.rank, self.dialect)
 
+    @property
+    def owner(self) -> str:
+        """Whose it is what the caller has kept here."""
+        return self.shared.auth.owner(self.headers, self.dialect)
+
     async def body(self) -> bytes:
         """The whole body. Errors: PayloadTooLarge (before it is read, where its length is
         announced), ClientGone.
@@ -199,10 +204,8 @@ class Exchange:
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        headers += [
-            (b"x-request-id", self.request_id.encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        headers += [(name, self.request_id.encode()) for name in self.dialect.id_headers]
+        headers.append((b"x-content-type-options", b"nosniff"))
         if self._ignored:
             headers.append((b"x-openllm-ignored", self.shared.ignored.header(self._ignored)))
         headers += self.extra_headers

@@ -1,8 +1,11 @@
-"""How values become bytes: the framings of a stream, and the numbers that JSON cannot say."""
+"""How values become bytes: the framings of a stream; times, and the numbers that JSON cannot
+say.
+"""
 
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -31,3 +34,8 @@ NDJSON = Framing(b"application/x-ndjson", b"", b"\n")
 def finite(logprob: float) -> float:
     """`logprob`, or `LEAST` for what JSON cannot say."""
     return logprob if math.isfinite(logprob) else LEAST
+
+
+def timestamp(seconds: float) -> str:
+    """A time as RFC 3339 has it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

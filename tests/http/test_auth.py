@@ -56,6 +56,8 @@ def test_every_route_but_two_needs_the_key(locked: Running) -> None:
                 assert "www-authenticate" in answer.headers
                 if method != "HEAD" and path.startswith("/api/"):
                     assert answer.json()["error"].startswith("An API key is needed.")
+                elif method != "HEAD" and path.startswith("/v1/messages"):
+                    assert answer.json()["error"]["type"] == "authentication_error"
                 elif method != "HEAD":
                     assert answer.json()["error"]["code"] == "invalid_api_key"
 

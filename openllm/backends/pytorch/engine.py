@@ -153,7 +153,7 @@ class Engine:
             with torch.inference_mode():
                 while self._wait_for_work():
                     self._step()
-            self._end_all("cancelled")
+                self._end_all("cancelled")
 
     def _step(self) -> None:
         self._admit_arrivals()

@@ -197,18 +197,18 @@ def _tool_call(fields: Fields) -> Mapping[str, Any]:
     return call if call_id is None else {"id": call_id, **call}
 
 
-def read_called(function: Fields) -> Mapping[str, Any]:
-    """The `name` and `arguments` of a call: arguments as an object where they are one, else as the
-    text that they are. Errors: InvalidRequest.
+def read_called(function: Fields, key: str = "arguments") -> Mapping[str, Any]:
+    """The `name` and (in the field `key`) the arguments of a call: as an object where they are one,
+    else as the text that they are. Errors: InvalidRequest.
     """
     name = tool_name(function) if function.strict else function.text("name") or ""
-    arguments = function.raw("arguments")
+    arguments = function.raw(key)
     if isinstance(arguments, str):
         try:
             parsed = msgspec.json.decode(arguments or "{}")
         except (msgspec.MsgspecError, RecursionError):
             if function.strict:
-                function.bad("arguments", "must be JSON")
+                function.bad(key, "must be JSON")
             parsed = None
         arguments = parsed if isinstance(parsed, dict) else arguments
     elif arguments is not None and not isinstance(arguments, dict):

@@ -35,7 +35,7 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     """Overrides by `SamplingParams`' names, only what was said; without logprobs, include_stop and
     structure, which vendors say in their own ways. Errors: InvalidRequest.
     """
-    said = {name: fields.whole(value) for name, value in fields.present(_PLAIN).items()}
+    said = read_plain(fields)
     said["n"] = fields.integer("n", 1, settings.max_n)
     said["stop"] = fields.texts("stop", most=settings.max_stop, longest=MAX_STOP_CHARACTERS)
     said["stop_token_ids"] = _token_ids(fields, "stop_token_ids", MAX_TOKEN_LIST)
@@ -67,9 +67,20 @@ def _token_ids(fields: Fields, name: str, most: int) -> list[Any] | None:
     return None if value is None else [fields.whole(item) for item in value]
 
 
+def read_plain(fields: Fields) -> dict[str, Any]:
+    """Those of them whose ranges every caller's values are checked for; where fields are read
+    leniently, top_p 0 means the likeliest token alone.
+    """
+    said = {name: fields.whole(value) for name, value in fields.present(_PLAIN).items()}
+    top_p = said.get("top_p")
+    if top_p == 0 and not isinstance(top_p, bool) and not fields.strict:
+        said |= {"top_p": None, "top_k": 1}
+    return said
+
+
 def _take_habits(said: dict[str, Any]) -> None:
     """What clients write for "nothing" becomes that: an empty stop string, -1 for any length of an
-    answer or a thought; and top_p 0 means the likeliest token alone.
+    answer or a thought.
     """
     if said["stop"] is not None:
         said["stop"] = tuple(stop for stop in said["stop"] if stop) or None
@@ -81,9 +92,6 @@ def _take_habits(said: dict[str, Any]) -> None:
     for limit in ("max_tokens", "thinking_budget"):
         if said[limit] == -1:
             said[limit] = None
-    top_p = said.get("top_p")
-    if top_p == 0 and not isinstance(top_p, bool):
-        said |= {"top_p": None, "top_k": 1}
 
 
 def add_limit(

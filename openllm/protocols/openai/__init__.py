@@ -1,4 +1,4 @@
-"""OpenAI's wire format: chat, completions, embeddings and models.
+"""OpenAI's wire format: chat, completions, responses, embeddings and models.
 
 To add a route: a module here with a `routes` of its own, named below.
 """
@@ -9,10 +9,10 @@ from starlette.routing import Route
 
 from openllm.config.settings import Settings
 from openllm.http.catalog import Catalog
-from openllm.protocols.openai import chat, completions, embeddings, models
+from openllm.protocols.openai import chat, completions, embeddings, models, responses
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     """All routes of this format."""
-    modules = (chat, completions, embeddings, models)
+    modules = (chat, completions, responses, embeddings, models)
     return [route for module in modules for route in module.routes(catalog, settings)]

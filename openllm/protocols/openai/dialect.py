@@ -12,7 +12,7 @@ class OpenAI(Dialect):
     """JSON, server-sent events up to `[DONE]`, errors with message, type, param and code."""
 
     end = b"data: [DONE]\n\n"
-    prefixes = ("/",)  # who asks for what is not here most likely speaks this
+    prefixes: tuple[str, ...] = ("/",)  # who asks for what is not here most likely speaks this
     fields: Mapping[str, str] = {
         "adapter": "model",
         "include_stop": "include_stop_str_in_output",

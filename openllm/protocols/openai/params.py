@@ -15,7 +15,7 @@ from openllm.http.body.structure import read_structure
 from openllm.types import RequestOptions
 
 # Known, and without any effect on the answer.
-_HARMLESS = (
+HARMLESS = (
     "user",
     "metadata",
     "store",
@@ -97,7 +97,7 @@ def read_rest(fields: Fields) -> Handling:
     """What vLLM's clients say of a request's handling; and what changes no answer is taken out.
     Errors: InvalidRequest, UnsupportedFeature.
     """
-    fields.ignore(*_HARMLESS)
+    fields.ignore(*HARMLESS)
     for name, (hint, neutral) in _REFUSED.items():
         fields.refuse(name, hint, *neutral)
     for name, neutral in _PASSED_OVER.items():

@@ -1,0 +1,129 @@
+"""What a request's items become: turns for the template, or a refusal that names the field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.protocols.openai.responses.conftest import Told
+
+CALL: Any = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"a": 1}'}
+CALLED = '<tool_call>weather {"a": 1}</tool_call>'
+INPUT: Any = {"type": "input_text", "text": "a"}
+IMAGE: Any = {"type": "input_image", "image_url": "x"}
+RESULT: Any = {"type": "function_call_output", "call_id": "c1", "output": "22"}
+THOUGHT: Any = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [{"type": "summary_text", "text": "short"}],
+    "content": [{"type": "reasoning_text", "text": "hm"}],
+    "encrypted_content": "x",
+}
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: Any) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": content, "id": "m", "phase": None}
+
+
+@pytest.mark.parametrize(
+    ("items", "prompt"),
+    [
+        ("hi", "<|user|>hi"),
+        ([user("hi")], "<|user|>hi"),
+        ([user([INPUT, {**INPUT, "text": "b"}])], "<|user|>a\nb"),
+        ([{"role": "developer", "content": "d"}, user("hi")], "<|system|>d<|user|>hi"),
+        ([assistant([{"type": "output_text", "text": "t", "annotations": []}])], "<|assistant|>t"),
+        ([assistant([{"type": "refusal", "refusal": "no"}])], "<|assistant|>no"),
+        (
+            [user("q"), THOUGHT, assistant("I look."), CALL, RESULT],
+            f"<|user|>q<|assistant|>I look.<think>hm</think>{CALLED}<|tool|>22<|assistant|>",
+        ),
+        (
+            [CALL, {**CALL, "call_id": "c2"}, RESULT, {**RESULT, "call_id": "c2"}],
+            f"<|assistant|>{CALLED}{CALLED}<|tool|>22<|tool|>22<|assistant|>",
+        ),
+        ([assistant("a"), assistant("b")], "<|assistant|>a<|assistant|>b"),
+        ([THOUGHT], "<|assistant|><think>hm</think>"),
+        ([{**RESULT, "output": [{"type": "input_text", "text": "22"}]}], "<|tool|>22"),
+        ([{**RESULT, "output": {"degrees": 22}}], '<|tool|>{"degrees":22}'),
+        ([{**CALL, "arguments": "{broken"}, RESULT], "weather TEXT {broken</tool_call>"),
+        (
+            [
+                {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "x"},
+                {"type": "custom_tool_call_output", "call_id": "c", "output": "done"},
+            ],
+            'patch {"input": "x"}</tool_call><|tool|>done',
+        ),
+    ],
+)
+def test_items_become_turns(told: Told, items: Any, prompt: str) -> None:
+    told.create(input=items)
+    assert prompt in told.prompt()
+
+
+def test_instructions_and_the_first_system_messages_are_one(told: Told) -> None:
+    items = [{"role": "developer", "content": "b"}, user("q"), {"role": "system", "content": "c"}]
+    told.create(input=items, instructions="a")
+    assert told.prompt().startswith("<|system|>a\n\nb<|user|>q<|system|>c")
+
+
+def test_items_of_other_vendors_tools_are_left_out_and_named(told: Told) -> None:
+    items = [user("hi"), {"type": "web_search_call", "id": "ws_1", "status": "completed"}]
+    tools = [
+        {"type": "web_search"},
+        {"type": "custom", "name": "patch"},
+        {"type": "function", "name": "weather", "parameters": None, "strict": None},
+    ]
+    told.writes("Hi.")
+    answer = told.post(input=items, tools=tools, include=["reasoning.encrypted_content"])
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-openllm-ignored"].split(", ") == [
+        "include.reasoning.encrypted_content",
+        "input[].web_search_call",
+        "tools[].web_search",
+        "tools[].custom",
+    ]
+    assert [tool["type"] for tool in answer.json()["tools"]] == ["function"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"input": 7}, "input"),
+        ({"input": [7]}, "input[0]"),
+        ({"input": []}, "input"),
+        ({"input": [{"type": "magic"}]}, "input[0].type"),
+        ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0].type"),
+        ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
+        (
+            {"input": [user([IMAGE])]},
+            "input[0].content[0].type",
+        ),
+        ({"input": [user(7)]}, "input[0].content"),
+        ({"input": [{"type": "reasoning", "content": [{}]}]}, "input[0].content[0].text"),
+        ({"input": [{}]}, "input[0].id"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+        ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
+        ({"metadata": {"a": 1}}, "metadata"),
+        ({"prompt": {"id": "p"}}, "prompt"),
+        ({"n": 2}, "n"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"moderation": {"model": "m"}}, "moderation"),
+        ({"background": True, "stream": True}, "background"),
+        ({"background": True, "store": False}, "background"),
+        ({"truncation": "middle"}, "truncation"),
+        ({"conversation": 7}, "conversation"),
+        ({"top_logprobs": 21}, "top_logprobs"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(told: Told, body: dict[str, Any], param: str) -> None:
+    answer = told.post(**body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
