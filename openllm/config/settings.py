@@ -83,6 +83,9 @@ class Settings:
         30.0, "number", "How long running answers may finish after SIGTERM."
     )
     request_seconds: float = _setting(0.0, "number", "Longest time of one generation; 0: no limit.")
+    sse_keepalive: float = _setting(
+        15.0, "number", "Seconds of silence after which a stream has a comment; 0: none."
+    )
     cors_origins: tuple[str, ...] = _setting(
         (), "list", "Origins that browsers may call from, separated by commas."
     )

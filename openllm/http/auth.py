@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -13,6 +14,7 @@ from openllm.config.settings import Settings
 from openllm.errors import Forbidden, Unauthorized
 from openllm.http.dialect import Dialect
 
+_HEADER_NAMES = re.compile(rb"[A-Za-z0-9-]+(?:, ?[A-Za-z0-9-]+)*")
 _SENT_BY_PAGES = (b"content-type", b"x-request-id")
 _READ_BY_PAGES = b"x-request-id, retry-after, x-openllm-ignored"
 
@@ -83,6 +85,9 @@ class Auth:
         if method != "OPTIONS":
             return [*shared, (b"access-control-expose-headers", _READ_BY_PAGES)]
         sent = b", ".join((*dialect.key_headers, *_SENT_BY_PAGES))
+        asked = headers.get(b"access-control-request-headers", b"")
+        if _HEADER_NAMES.fullmatch(asked):  # clients in pages send headers of their own
+            sent = b", ".join((sent, asked))
         return [
             *shared,
             (b"access-control-allow-methods", b"GET, POST, DELETE"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import attrs
@@ -70,6 +70,12 @@ class Dialect(VariableWords, abc.ABC):
         several vendors have the same path.
         """
         return False
+
+    def spellings(self, path: str) -> Iterable[str]:
+        """How else a path that has no route may have been meant, by clients whose base address is
+        not quite the vendor's.
+        """
+        return ()
 
     def key(self, headers: Mapping[bytes, bytes]) -> bytes:
         """The key that a request carries; b"" for none."""

@@ -26,8 +26,10 @@ from openllm.errors import (
     field,
 )
 from openllm.http.body.fields import Fields, decode_object
+from openllm.http.compression import SMALLEST, packed, takes_gzip, unpacked
 from openllm.http.dialect import Dialect, tell
 from openllm.http.ignored import Ignored
+from openllm.http.live import LiveRequests
 from openllm.types import new_request_id
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Shared:
     queue: TokenQueue
     dialect: Dialect  # until a route is found
     ignored: Ignored = attrs.field(factory=Ignored)
+    live: LiveRequests = attrs.field(factory=LiveRequests)
 
 
 class Exchange:
@@ -80,6 +83,7 @@ class Exchange:
         self.metrics = shared.metrics
         self.dialect = shared.dialect  # of the route; of the request, where it renames fields
         self.path_params: Mapping[str, Any] = {}
+        self.said: dict[str, Any] = {}  # fields of the body that its path says
         self.route: str | None = "other"  # its label in metrics; None: it is not counted
         self.rank: Rank | None = None  # what the caller's key allows, once it has been looked at
         self.path = route_path(scope)
@@ -116,10 +120,7 @@ class Exchange:
         announced = self.headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > limit:
             raise self._too_large()
-        if self.headers.get(b"content-encoding", b"identity").lower() not in (b"", b"identity"):
-            raise InvalidRequest(
-                "Compressed bodies are not supported.", hint="Send it without Content-Encoding."
-            )
+        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -132,7 +133,10 @@ class Exchange:
                 raise self._too_large()
             parts.append(part)
             more = message.get("more_body", False)
-        return b"".join(parts)
+        body = b"".join(parts)
+        if not encoding:
+            return body
+        return await asyncio.to_thread(unpacked, body, encoding, limit)
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"The body is larger than {self.settings.max_body_bytes} bytes.")
@@ -143,6 +147,7 @@ class Exchange:
         """
         ignored = None if self.settings.strict_fields else self._ignored
         value = decode_object(await self.body(), self.settings.max_json_depth)
+        value |= self.said
         return Fields(value, ignored=ignored, names=self._names)
 
     def pass_over(self, name: str, why: str) -> None:
@@ -183,7 +188,11 @@ class Exchange:
     ) -> None:
         """Answer with `body`, whole; `kind` is its content type, by default the dialect's."""
         kind = kind or self.dialect.content_type
-        own = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
+        own = [(b"content-type", kind), *headers]
+        if len(body) >= SMALLEST and takes_gzip(self.headers.get(b"accept-encoding", b"")):
+            body = await asyncio.to_thread(packed, body)
+            own += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+        own.append((b"content-length", b"%d" % len(body)))
         await self._begin(status, own)
         self._finished = True
         await self.send(

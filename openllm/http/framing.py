@@ -21,13 +21,14 @@ class Framing:
     content_type: bytes
     before: bytes
     after: bytes
+    comment: bytes = b""  # what readers pass over; empty: there is no such thing
 
     def frame(self, value: Any) -> bytes:
         """`value` as JSON, framed."""
         return self.before + msgspec.json.encode(value) + self.after
 
 
-SSE = Framing(b"text/event-stream; charset=utf-8", b"data: ", b"\n\n")
+SSE = Framing(b"text/event-stream; charset=utf-8", b"data: ", b"\n\n", b": still here\n\n")
 NDJSON = Framing(b"application/x-ndjson", b"", b"\n")
 
 

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import attrs
 
 from openllm.answer.generation import Generation, collect
-from openllm.errors import Overloaded
+from openllm.errors import Overloaded, RequestCancelled
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
+from openllm.http.live import LiveRequest
 from openllm.http.metrics import Meter
 from openllm.http.stream import Stream, Writer
 from openllm.types import (
@@ -86,10 +87,15 @@ async def finished(
 async def _time_allowed(exchange: Exchange) -> AsyncIterator[None]:
     """Errors: Overloaded where the block takes longer."""
     seconds = exchange.settings.request_seconds
+    time = asyncio.timeout(seconds or None)
+    live = LiveRequest(exchange.rank, time)
     try:
-        async with asyncio.timeout(seconds or None):
-            yield
+        with exchange.shared.live.entered(exchange.request_id, live):
+            async with time:
+                yield
     except TimeoutError:
+        if live.cancelled:
+            raise RequestCancelled("The request was cancelled.") from None
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
         ) from None

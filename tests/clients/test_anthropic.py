@@ -113,6 +113,21 @@ def test_a_tool_is_called_and_its_result_taken(client: Any, choice: Any) -> None
     assert after.stop_reason != "tool_use"
 
 
+def test_ten_turns_of_a_loop_with_tools(client: Any) -> None:
+    asked: Any = {"model": "demo", "max_tokens": 100, "tools": [WEATHER], "extra_body": GREEDY}
+    turns = list(ASK)
+    for turn in range(10):
+        answer = client.messages.create(**asked, messages=turns, tool_choice={"type": "any"})
+        (call,) = [block for block in answer.content if block.type == "tool_use"]
+        result = {"type": "tool_result", "tool_use_id": call.id, "is_error": turn % 2 == 1}
+        content = [{"type": "text", "text": f"Sunny, {turn} degrees."}]
+        turns.append({"role": "assistant", "content": answer.content})
+        turns.append({"role": "user", "content": [{**result, "content": content}]})
+    with client.messages.stream(**asked, messages=turns, tool_choice={"type": "none"}) as stream:
+        last = stream.get_final_message()
+    assert last.content[-1].type == "text"
+
+
 def test_a_form_is_kept(client: Any) -> None:
     answer = client.messages.parse(
         model="demo", max_tokens=60, messages=ASK, output_format=Mood, extra_body=GREEDY

@@ -220,7 +220,7 @@ def test_bodies_that_are_no_json_object(client: httpx.Client, path: str, body: b
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/chat/completions/", "/v1/models/", "/../etc/passwd", "/v1//models"]
+    "path", ["/", "/v1", "/v1/chat/completion/", "/v1/models/", "/../etc/passwd", "/v1//models"]
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PATCH"])
 def test_routes_and_methods_that_are_not_there(

@@ -60,7 +60,7 @@ class MessageWire:
         return _frame({"type": "message_start", "message": message}) + _PING
 
     def delta(self, delta: AnswerDelta) -> bytes:
-        if self._open is Text and delta.finish_reason is None and not delta.parts:
+        if self._open is Text and delta.finish_reason is None and _is_text(delta):
             return self._before + _encode(delta.text) + _AFTER if delta.text else b""
         self._cached = self._cached or delta.cached_tokens
         frames = b"".join(map(self._piece, delta.parts or (Text(delta.text),)))
@@ -77,12 +77,12 @@ class MessageWire:
                 self._called = True
                 frames = self._begin(ToolCall, call_block(part, {}), "input_json_delta")
             return frames + self._text(part.arguments)
-        self._refused = self._refused or isinstance(part, Refusal)
         if isinstance(part, Reasoning):
             frames = b""
             if self._open is not Reasoning:
                 frames = self._begin(Reasoning, thought_block(""), "thinking_delta")
-            return frames + self._text(part.text if self._thoughts else "")
+            return frames + self._text(part.text) if self._thoughts else frames
+        self._refused = self._refused or isinstance(part, Refusal)
         if self._open is Text:
             return self._text(part.text)
         text = self._blank + part.text
@@ -142,6 +142,11 @@ class MessageWire:
         if isinstance(part, Reasoning):
             return thought_block(part.text if self._thoughts else "", SIGNATURE)
         return {"type": "text", "text": part.text} if part.text.strip() else None
+
+
+def _is_text(delta: AnswerDelta) -> bool:
+    """Whether text is all that it has: then the text of its one part is its own."""
+    return not delta.parts or (len(delta.parts) == 1 and bool(delta.text))
 
 
 _KEYS = {"text_delta": b"text", "thinking_delta": b"thinking", "input_json_delta": b"partial_json"}

@@ -5,6 +5,7 @@ and drains.
 from __future__ import annotations
 
 import signal
+import stat
 import sys
 import threading
 import time
@@ -44,10 +45,16 @@ def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
         command(bento.tag), tmp_path / "log", OPENLLM_MAX_MODEL_LEN="199", OPENLLM_LOG_LEVEL="info"
     ) as server:
         server.wait_ready()
-        supervisor, *workers = (
-            server.family()
-        )  # BentoML's supervisor has two more, on the loopback address
-        assert server.listening_ports(*workers) == {server.port}
+        supervisor, *workers = server.family()
+        assert server.listening_ports() == {server.port}
+        sockets = [
+            Path(item.laddr)
+            for item in supervisor.net_connections("unix")
+            if item.laddr.endswith("endpoint")
+        ]
+        (folder,) = {path.parent for path in sockets}
+        assert [path.name for path in sorted(set(sockets))] == ["endpoint", "pubsub_endpoint"]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         client = server.openai()
         model, adapter = client.models.list()
         # a field of ours
@@ -88,6 +95,7 @@ def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
         assert found[-2:] == ["length", "data: [DONE]"]
         assert server.wait() == 0
         assert not [member for member in members if member.is_running()]
+        assert not folder.exists()
     assert "Backend echo: it was asked for." in server.text()
     assert "Traceback" not in server.text()
 
