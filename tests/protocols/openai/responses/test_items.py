@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.protocols.openai.responses.conftest import Told
@@ -89,6 +90,65 @@ def test_items_of_other_vendors_tools_are_left_out_and_named(told: Told) -> None
         "tools[].custom",
     ]
     assert [tool["type"] for tool in answer.json()["tools"]] == ["function"]
+
+
+def test_a_turn_as_codex_sends_it(told: Told) -> None:
+    """Its instructions in two messages, its thought and its call sent back, nothing to be kept."""
+    function: Any = {"type": "function", "parameters": {"type": "object"}, "strict": False}
+    body: dict[str, Any] = {
+        "model": "scripted",
+        "input": [
+            {"role": "developer", "type": "message", "id": "m1", "content": [INPUT]},
+            {"role": "developer", "type": "message", "id": "m2", "content": [INPUT]},
+            {"role": "user", "type": "message", "id": "m3", "content": [INPUT]},
+            {**THOUGHT, "encrypted_content": None},
+            {**CALL, "id": "fc_1", "status": "completed"},
+            {**RESULT, "id": "fco_1"},
+        ],
+        "tools": [
+            {**function, "name": "weather", "output_schema": None},
+            {"type": "namespace", "name": "more", "tools": [{**function, "name": "other"}]},
+            {"type": "web_search", "external_web_access": False},
+        ],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "reasoning": {"summary": "auto"},
+        "store": False,
+        "stream": True,
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "k",
+        "client_metadata": {"turn": "1"},
+    }
+    told.writes("Done.")
+    answer = told.post(**body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-openllm-ignored"].split(", ") == [
+        "include.reasoning.encrypted_content",
+        "tools[].namespace",
+        "tools[].web_search",
+        "reasoning.summary",
+    ]
+    assert f"a\n\na<|user|>a<|assistant|><think>hm</think>{CALLED}<|tool|>22" in told.prompt()
+    assert "event: response.completed" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"nonsense": 1}, "nonsense"),
+        ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"tools": [{"type": "function", "name": "a"}, {"type": "custom"}]}, "tools[1].type"),
+        ({"input": [{"type": "web_search_call", "id": "ws"}]}, "input[0].type"),
+        ({"include": ["reasoning.encrypted_content"]}, "include"),
+    ],
+)
+def test_the_operator_can_have_it_strict(
+    strict_client: httpx.Client, body: dict[str, Any], param: str
+) -> None:
+    answer = strict_client.post("/v1/responses", json={"input": "hello", **body})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+    assert strict_client.post("/v1/responses", json={"input": "hello"}).status_code == 200
 
 
 @pytest.mark.parametrize(
