@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -187,3 +188,40 @@ def test_the_operator_can_have_it_strict(
 def test_what_cannot_be_is_refused_by_name(told: Told, body: dict[str, Any], param: str) -> None:
     answer = told.post(**body)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+
+
+ODD: tuple[Any, ...] = (
+    None, 0, -1, 1.5, 1e400, True, "", "x", "\0", [], [None], [[]], [1], ["x"], {}, {"type": "x"},
+    {"type": "message"}, [{"type": "function"}], [{"type": "message", "role": "user"}],
+    [{"role": "assistant", "content": [{}]}], [{"type": "reasoning", "content": [None]}],
+    [{"type": "function_call"}], [{"type": "function_call_output", "output": [{}, 1, None]}],
+    {"format": {}}, {"format": {"type": "json_schema", "schema": 1}}, {"effort": [1]}, {"id": ""},
+)  # fmt: skip
+FIELDS = (
+    "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning",
+    "text", "include", "metadata", "max_output_tokens", "temperature", "top_p", "top_logprobs",
+    "truncation", "previous_response_id", "conversation", "store", "stream", "stream_options",
+    "background", "user", "prompt_cache_key", "service_tier", "request_id", "thinking_budget",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_any_value_of_any_field_is_answered(client: httpx.Client, name: str) -> None:
+    for path in ("/v1/responses", "/v1/responses/input_tokens"):
+        for value in ODD:
+            if value == 1e400:
+                text = json.dumps({"input": "hello", name: "?"}).replace('"?"', "1e400")
+            else:
+                text = json.dumps({"input": "hello", name: value})
+            answer = client.post(path, content=text)
+            assert answer.status_code in (200, 400, 404), (name, value, answer.text)
+            assert "inside the server" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["items", "metadata"])
+def test_any_value_of_a_conversation_is_answered(client: httpx.Client, name: str) -> None:
+    for value in ODD:
+        if value == 1e400:
+            continue
+        answer = client.post("/v1/conversations", json={name: value})
+        assert answer.status_code in (200, 400, 404), (name, value, answer.text)
