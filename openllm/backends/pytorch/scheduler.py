@@ -35,7 +35,9 @@ class Scheduler:
         self.waiting.insert(next(places, len(self.waiting)), sequence)
 
     def plan(self) -> list[StepWork]:
-        """The next step's work. Every decoding row is in it unless it had to give up its place."""
+        """The next step's work. Every decoding row is in it unless it had to give up its place, or
+        waits for its mask.
+        """
         works = [StepWork(sequence, 1) for sequence in self._decoding()]
         budget = self._limits.prefill_tokens
         for sequence in [sequence for sequence in self.live if sequence.remaining > 1]:
@@ -62,7 +64,11 @@ class Scheduler:
         for sequence in list(self.live):
             while not self._executor.extend(sequence):
                 self._preempt(self._least_urgent())
-        return [sequence for sequence in self.live if sequence.remaining == 1]
+        return [
+            sequence
+            for sequence in self.live
+            if sequence.remaining == 1 and not sequence.waits_for_mask
+        ]
 
     def _least_urgent(self) -> Sequence:
         """The youngest of those whose priority is the highest number."""
@@ -93,10 +99,11 @@ class Scheduler:
         return ready
 
     def _add_chunk(self, works: list[StepWork], sequence: Sequence, budget: int) -> int:
-        count = min(sequence.remaining, budget if self._executor.chunks else sequence.remaining)
+        wanted = sequence.remaining - sequence.waits_for_mask
+        count = min(wanted, budget if self._executor.chunks else wanted)
         if count > 0:
-            wanted = sequence.params.prompt_logprobs is not None and sequence.index == 0
-            unknown = wanted and sequence.computed + 1 < sequence.prompt_length
+            asked = sequence.params.prompt_logprobs is not None and sequence.index == 0
+            unknown = asked and sequence.computed + 1 < sequence.prompt_length
             if unknown and self._executor.chunks:
                 count = min(count, LOGITS_AT_ONCE)
             works.append(StepWork(sequence, count, all_logits=unknown))

@@ -246,6 +246,8 @@ def _read_logprobs(fields: Fields, settings: Settings) -> int | None:
     include = fields.texts("include", most=64, longest=MAX_ID) or ()
     for name in include:
         if name != LOGPROBS and name not in _ABSENT:
+            if fields.strict:
+                fields.bad("include", f"there is no {name!r} here")
             fields.note(f"include.{name}")
     return (top or 0) if top or LOGPROBS in include else None
 
