@@ -61,7 +61,8 @@ class CompletionWire:
         self._generations: Sequence[Generation] = ()
         # By prompt: what came before the logprobs of a prompt that is to be echoed with them.
         self._held: dict[int, list[AnswerDelta]] = {}
-        if request.echo and request.logprobs is not None:
+        self._echoes_later = request.echo and request.logprobs is not None
+        if self._echoes_later:
             self._held = {at: [] for at in range(len(request.prompts))}
         if request.stream.stream:
             self._cut_frames(self._n * len(request.prompts))
@@ -80,7 +81,7 @@ class CompletionWire:
 
     def opening(self) -> bytes:
         """With echo, each choice's prompt, unless its logprobs are still to come; and its ids."""
-        if (self._request.echo and not self._held) or self._token_ids:
+        if (self._request.echo and not self._echoes_later) or self._token_ids:
             return b"".join(self._prompt_frame(at) for at in range(len(self._texts)))
         return b""
 
@@ -91,7 +92,7 @@ class CompletionWire:
         rest: dict[str, Any] = {"logprobs": logprobs, "finish_reason": None}
         if self._token_ids:
             rest["prompt_token_ids"] = self._generations[prompt].prompt_token_ids
-        return self._frame(at, text if logprobs or not self._held else "", rest)
+        return self._frame(at, text if logprobs or not self._echoes_later else "", rest)
 
     def _frame(self, at: int, text: str, rest: dict[str, Any]) -> bytes:
         after = b"," + _encode(rest)[1:] + b"]" + self._close()

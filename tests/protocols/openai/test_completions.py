@@ -179,8 +179,12 @@ def test_best_of_that_cannot_be_is_said(client: httpx.Client, fields: dict[str, 
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "best_of")
 
 
-def test_echo_with_logprobs_is_streamed(client: httpx.Client) -> None:
-    body = {"prompt": [TEXT, "hi"], "max_tokens": 4, "echo": True, "logprobs": 1, "n": 2}
+@pytest.mark.parametrize("prompt", [TEXT, [TEXT, "hi"]])
+@pytest.mark.parametrize("more", [{}, {"return_token_ids": True}])
+def test_echo_with_logprobs_is_streamed(
+    client: httpx.Client, prompt: str | list[str], more: dict[str, Any]
+) -> None:
+    body = {"prompt": prompt, "max_tokens": 4, "echo": True, "logprobs": 1, "n": 2, **more}
     whole = client.post(PATH, json=body).json()["choices"]
     chunks = events(client.post(PATH, json={**body, "stream": True}).text)
     for choice in whole:
