@@ -1,5 +1,7 @@
-"""The cases of a schema: what `allOf`, `anyOf`, `oneOf`, `if`, `not`, references and dependencies
-come to, each case a list of schemas that a value must all follow and that have none of these left.
+"""The cases of a schema: what its combinations of schemas come to.
+
+`allOf`, `anyOf`, `oneOf`, `if`, `not`, references and dependencies are taken apart: each case is a
+list of schemas that a value must all follow, and of which only the other keywords are left.
 """
 
 from __future__ import annotations
@@ -54,16 +56,16 @@ class Cases:
     def of(self, goal: Goal) -> list[Goal]:
         """Errors: InvalidRequest, TooLarge."""
         done: list[Goal] = []
-        open = [_Case([_Item(place) for place in reversed(goal)])]
-        while open:
-            case = open.pop()
+        pending = [_Case([_Item(place) for place in reversed(goal)])]
+        while pending:
+            case = pending.pop()
             if not self._settle(case):
                 continue
             if not case.choices:
                 done.append(tuple(case.settled))
             else:
-                open += self._chosen(case)
-            if len(done) + len(open) > MOST_CASES:
+                pending += self._chosen(case)
+            if len(done) + len(pending) > MOST_CASES:
                 where = goal[0].pointer if goal else "#"
                 raise TooLarge(f"{where} comes to more than {MOST_CASES} cases")
         return done
@@ -167,8 +169,10 @@ class Cases:
         if values[0] is not None and values[1] is not None:
             return not values[0] & values[1]
         listed = [self._listed(place) for place in pair]
-        both = {*listed[0]} & {*listed[1]} & {*pair[0].names("required")}
-        if any(not listed[0][name] & listed[1][name] for name in both & {*pair[1].names("required")}):
+        both = {*listed[0]} & {*listed[1]}
+        for place in pair:
+            both &= {*place.names("required")}
+        if any(not listed[0][name] & listed[1][name] for name in both):
             return True
         return any(_lacks(one, other) for one, other in (pair, pair[::-1]))
 

@@ -1,4 +1,4 @@
-"""All schemas that a document's root leads to, as shapes, and which of them any value can follow."""
+"""All schemas that a document leads to, as shapes, and which of them any value can follow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Explored:
                 raise TooLarge(f"it comes to more than {MOST_GOALS} schemas")
             for shape in found:
                 todo += inner(shape)
-        self._fruitful = self._find_fruitful()
+        self._fruitful: set[Goal] = set()
+        self._find_fruitful()
 
     def can(self, goal: Goal) -> bool:
         """Whether any value follows it."""
@@ -91,9 +92,8 @@ class Explored:
             found.append(array(goal, case))
         return found
 
-    def _find_fruitful(self) -> set[Goal]:
+    def _find_fruitful(self) -> None:
         """Those that finite values follow: found from the inside outwards."""
-        self._fruitful: set[Goal] = set()
         above: dict[Goal, list[Goal]] = {}
         for goal, shapes in self.shapes.items():
             for shape in shapes:
@@ -105,7 +105,6 @@ class Explored:
             if goal not in self._fruitful and any(map(self.can_shape, self.shapes[goal])):
                 self._fruitful.add(goal)
                 todo += above.get(goal, [])
-        return self._fruitful
 
 
 def contained(shape: Array) -> Goal:
@@ -116,7 +115,8 @@ def contained(shape: Array) -> Goal:
 def inner(shape: Shape) -> list[Goal]:
     """The goals of what a shape has in it."""
     if isinstance(shape, Object):
-        return [one.goal for one in (*shape.properties, *shape.free)]
+        named = [one.goal for one in shape.properties]
+        return [*named, *(free.goal for free in shape.free)]
     if isinstance(shape, Array):
         rest = [shape.rest] if shape.rest is not None else []
         return [*shape.prefix, *rest, *([contained(shape)] if shape.contains else [])]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import NoReturn
 
 import attrs
 
@@ -23,19 +24,15 @@ ALL = frozenset(("null", "boolean", "string", "array", "object", "integer", "fra
 _NUMBER = frozenset(("integer", "fraction"))
 # Of what type a schema is that does not say it and has one of these.
 _OF_TYPES: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(
-        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), _NUMBER
-    ),
-    **dict.fromkeys(("minLength", "maxLength", "pattern", "format"), frozenset(("string",))),
-    **dict.fromkeys(
-        ("items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains"),
-        frozenset(("array",)),
-    ),
-    **dict.fromkeys(
-        ("properties", "required", "additionalProperties", "patternProperties", "propertyNames")
-        + ("minProperties", "maxProperties"),
-        frozenset(("object",)),
-    ),
+    keyword: kinds
+    for keywords, kinds in (
+        ("minimum maximum exclusiveMinimum exclusiveMaximum multipleOf", _NUMBER),
+        ("minLength maxLength pattern format", frozenset(("string",))),
+        ("items prefixItems minItems maxItems uniqueItems contains", frozenset(("array",))),
+        ("properties required additionalProperties patternProperties", frozenset(("object",))),
+        ("propertyNames minProperties maxProperties", frozenset(("object",))),
+    )
+    for keyword in keywords.split()
 }
 _SIMPLER = "Make it simpler, or leave it out."
 
@@ -110,8 +107,7 @@ def allows(case: Goal, value: object) -> bool:
     if isinstance(value, str):
         return _allows_text(case, value)
     if name in _NUMBER:
-        assert isinstance(value, int | Decimal)
-        return _within(_numbers(case, _NUMBER, ()), Decimal(value))
+        return _within(_numbers(case, _NUMBER, ()), Decimal(str(value)))
     if name in ("array", "object"):
         for keyword, kinds in _OF_TYPES.items():
             for place in case:
@@ -142,7 +138,7 @@ def _allows_text(case: Goal, value: str) -> bool:
         refuse_pattern(case, error)
 
 
-def refuse_pattern(case: Goal, error: PatternError) -> None:
+def refuse_pattern(case: Goal, error: PatternError) -> NoReturn:
     """Errors: InvalidRequest."""
     keywords = [
         (place, keyword)
@@ -185,22 +181,26 @@ def _numbers(case: Goal, allowed: frozenset[str], excluded: Iterable[object]) ->
 def _low(place: Place) -> Bound | None:
     if place.get("exclusiveMinimum") in (True, False) and place.has("exclusiveMinimum"):
         value = place.number("minimum")
-        open = place.get("exclusiveMinimum") is True
-        return None if value is None else Bound(value, open)
-    return highest(_bound(place, "minimum", False), _bound(place, "exclusiveMinimum", True))
+        is_open = place.get("exclusiveMinimum") is True
+        return None if value is None else Bound(value, is_open)
+    return highest(
+        _bound(place, "minimum", is_open=False), _bound(place, "exclusiveMinimum", is_open=True)
+    )
 
 
 def _high(place: Place) -> Bound | None:
     if place.get("exclusiveMaximum") in (True, False) and place.has("exclusiveMaximum"):
         value = place.number("maximum")
-        open = place.get("exclusiveMaximum") is True
-        return None if value is None else Bound(value, open)
-    return lowest(_bound(place, "maximum", False), _bound(place, "exclusiveMaximum", True))
+        is_open = place.get("exclusiveMaximum") is True
+        return None if value is None else Bound(value, is_open)
+    return lowest(
+        _bound(place, "maximum", is_open=False), _bound(place, "exclusiveMaximum", is_open=True)
+    )
 
 
-def _bound(place: Place, keyword: str, open: bool) -> Bound | None:
+def _bound(place: Place, keyword: str, *, is_open: bool) -> Bound | None:
     value = place.number(keyword)
-    return None if value is None else Bound(value, open)
+    return None if value is None else Bound(value, is_open)
 
 
 def wanted_text(case: Goal) -> Wanted:

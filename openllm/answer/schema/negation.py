@@ -1,4 +1,4 @@
-"""What does not follow a schema, as schemas: one for each of its keywords that a value may break."""
+"""What does not follow a schema, as schemas: one for each keyword that a value may break."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ _COUNTS = {
     "Items": "array",
     "Properties": "object",
 }
-ANNOTATIONS = frozenset(
-    ("title", "description", "default", "examples", "example", "$comment", "$schema", "deprecated")
-    + ("readOnly", "writeOnly", "externalDocs", "xml", "discriminator", "contentMediaType")
-    + ("contentEncoding", "contentSchema", "$defs", "definitions", "$id", "id", "$anchor")
-    + ("$vocabulary", "strict", "name")
-)
 _KEYWORDS = frozenset(
-    ("type", "enum", "const", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$ref")
-    + ("properties", "required", "additionalProperties", "patternProperties", "propertyNames")
-    + ("minProperties", "maxProperties", "dependentRequired", "dependentSchemas", "dependencies")
-    + ("items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains")
-    + ("uniqueItems", "minItems", "maxItems", "unevaluatedItems", "unevaluatedProperties")
-    + ("minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum")
-    + ("exclusiveMaximum", "multipleOf", "$dynamicRef", "$recursiveRef", "nullable")
+    (
+        *("type", "enum", "const", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "nullable"),
+        *("$ref", "$dynamicRef", "$recursiveRef"),
+        *("properties", "required", "additionalProperties", "patternProperties"),
+        *("propertyNames", "minProperties", "maxProperties", "unevaluatedProperties"),
+        *("dependentRequired", "dependentSchemas", "dependencies"),
+        *("items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains"),
+        *("uniqueItems", "minItems", "maxItems", "unevaluatedItems"),
+        *("minLength", "maxLength", "pattern", "format"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    )
 )
 
 

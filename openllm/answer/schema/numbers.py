@@ -195,7 +195,9 @@ def _by_remainder(wanted: Numbers, step: int, rules: RuleSet) -> list[str]:
     if wanted.low is None:
         found.append(sequence('"-"', some))
     zero = Bound(Decimal(0), open=False)
-    if not _empty(attrs.evolve(wanted, low=highest(wanted.low, zero), high=lowest(wanted.high, zero))):
+    if not _empty(
+        attrs.evolve(wanted, low=highest(wanted.low, zero), high=lowest(wanted.high, zero))
+    ):
         found.append('"0"')
     return found
 
@@ -257,7 +259,7 @@ def _split(value: Decimal) -> tuple[int, str]:
 
 
 def _tails(options: list[str]) -> str:
-    """What may follow a whole part: decimals of these expressions; the empty one stands for none."""
+    """What may follow a whole part: decimals of these expressions, the empty one for none."""
     some = [f'"." {option}' for option in options if option]
     if len(some) < len(options):
         some.append('""')
@@ -275,14 +277,13 @@ def _any_after(prefix: Sequence[str], room: int) -> str:
 
 def _from(tail: str, open: bool, room: int) -> list[str]:
     """Decimals that are at least `tail`, more than it where it is open."""
-    found, prefix = [], []
+    found: list[str] = []
+    prefix: list[str] = []
     for digit in tail:
         if room - len(prefix) < 1:
             return found
         if digit != "9":
-            found.append(
-                _any_after([*prefix, f"[{int(digit) + 1}-9]"], room - len(prefix) - 1)
-            )
+            found.append(_any_after([*prefix, f"[{int(digit) + 1}-9]"], room - len(prefix) - 1))
         prefix.append(f'"{digit}"')
     room -= len(prefix)
     if not open:
@@ -298,7 +299,8 @@ def _upto(tail: str, open: bool, room: int) -> list[str]:
     """Decimals that are at most `tail`, less than it where it is open."""
     if not tail:
         return [] if open else ["", *([f'"0"{between_times(1, room)}'] if room else [])]
-    found, prefix = [""], []
+    found: list[str] = [""]
+    prefix: list[str] = []
     for at, digit in enumerate(tail):
         if room - at < 1:
             return found
@@ -369,9 +371,7 @@ def _same_length(low: str, high: str) -> list[str]:
     first, last = int(low[0]), int(high[0])
     found = []
     if low[1:].strip("0"):
-        found += [
-            sequence(f'"{first}"', tail) for tail in _same_length(low[1:], "9" * left)
-        ]
+        found += [sequence(f'"{first}"', tail) for tail in _same_length(low[1:], "9" * left)]
         first += 1
     ending = []
     if high[1:].strip("9"):

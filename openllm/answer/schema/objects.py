@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import attrs
 
-from openllm.answer.schema.document import Goal, Place, invalid, refuse
+from openllm.answer.schema.document import Goal, Place, refuse
 from openllm.answer.schema.merging import allows, joined, listed, pattern, smaller, wanted_text
 from openllm.answer.schema.shapes import Free, Object, Property
 from openllm.answer.schema.text.automaton import Wanted, matches
 from openllm.answer.schema.text.expression import exactly
-from openllm.answer.schema.text.pattern import PatternError, Tree
+from openllm.answer.schema.text.pattern import Tree
 
 MOST_PATTERNS = 4
 MOST_NAMES = 64  # that propertyNames may list
@@ -97,7 +97,7 @@ class _Names:
         said = [place for place in case if place.has("propertyNames")]
         goal = joined(place.below(place.get("propertyNames"), "propertyNames") for place in said)
         text = Place("#name", "#", {"type": "string"})
-        found = [names for names in cases((*goal, text))] if goal else [(text,)]
+        found = list(cases((*goal, text))) if goal else [(text,)]
         if len(found) > 1:
             refuse(said[0], "propertyNames", "is followed without alternatives", _SIMPLER)
         self._case = found[0] if found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openllm.answer.schema.document import TooLarge
 
-MOST_CHARACTERS = 200 * 1024
+MOST_CHARACTERS = 1024 * 1024
 
 
 class RuleSet:

@@ -123,9 +123,7 @@ class _Writer:
         text = self._any_string()
         self._rules.share("basic_number", NUMBER)
         pair = self._rules.share("basic_pair", sequence(text, _COLON, "basic_any"))
-        pairs, items = (
-            optional(f"{one} ({_COMMA} {one})*") for one in (pair, "basic_any")
-        )
+        pairs, items = (optional(f"{one} ({_COMMA} {one})*") for one in (pair, "basic_any"))
         self._rules.share("basic_object", sequence('"{"', pairs, '"}"'))
         self._rules.share("basic_array", sequence('"["', items, '"]"'))
         others = '"true" | "false" | "null"'

@@ -191,20 +191,21 @@ class _Builder:
 def _living(moves: Sequence[Mapping[int, Characters]], ends: set[int]) -> Automaton:
     """Without the states from which no end can be reached; none are left where the first is one."""
     sources: dict[int, set[int]] = {}
-    for number, leads in enumerate(moves):
+    for source, leads in enumerate(moves):
         for target in leads:
-            sources.setdefault(target, set()).add(number)
+            sources.setdefault(target, set()).add(source)
     alive, todo = set(ends), list(ends)
     while todo:
-        for source in sources.get(todo.pop(), set()) - alive:
-            alive.add(source)
-            todo.append(source)
+        for before in sources.get(todo.pop(), set()) - alive:
+            alive.add(before)
+            todo.append(before)
     if 0 not in alive:
         return Automaton((), frozenset())
     number = {old: new for new, old in enumerate(sorted(alive))}
+    living = (moves[old] for old in sorted(alive))
     kept = tuple(
-        {number[target]: characters for target, characters in moves[old].items() if target in alive}
-        for old in sorted(alive)
+        {number[target]: characters for target, characters in leads.items() if target in alive}
+        for leads in living
     )
     return Automaton(kept, frozenset(number[end] for end in ends))
 

@@ -11,9 +11,7 @@ from openllm.answer.schema.text.characters import ANY, Characters
 from openllm.answer.schema.text.pattern import Chain, Choice, One, Repeat, Tree, chain, lengths
 
 # Any string: characters as they are, or escaped in any way, halves of surrogates in pairs only.
-STRING = (
-    r'"\"" ([^\x00-\x1f\x22\x5c] | "\\" ([\x22\x5c\x2fbfnrt] | "u" basic_code))* "\""'
-)
+STRING = r'"\"" ([^\x00-\x1f\x22\x5c] | "\\" ([\x22\x5c\x2fbfnrt] | "u" basic_code))* "\""'
 CODE = (
     r"[0-9a-cA-Ce-fE-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F]"
     r" | [dD] [0-7] [0-9a-fA-F] [0-9a-fA-F]"

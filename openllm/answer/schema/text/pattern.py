@@ -37,6 +37,12 @@ _SETS = {
     "S": ~(SPACES | UNSURE_SPACES),
 }
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "v": "\v", "f": "\f", "0": "\0"}
+_IN_SETS = {"b": "\b", "-": "-"}
+_UNFOLLOWED = {
+    "k": "a reference to a group",
+    **dict.fromkeys("bB", "a word border"),
+    **dict.fromkeys("pP", "a property of characters"),
+}
 _COUNTS = re.compile(r"\{(\d{1,9})(,)?(\d{1,9})?\}")
 _HEX = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}")
 _LOW_HALF = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
@@ -315,22 +321,16 @@ class _Reader:
         letter = self._take()
         if letter in _SETS:
             return _SETS[letter]
-        if letter == "b" and in_set:
-            return one("\b")
-        if letter == "-" and in_set:
-            return one("-")
+        if in_set and letter in _IN_SETS:
+            return one(_IN_SETS[letter])
         if letter in _CONTROLS and not (letter == "0" and self._next().isdigit()):
             return one(_CONTROLS[letter])
         if letter == "c" and self._next().isalpha() and self._next().isascii():
             return one(chr(ord(self._take()) % 32))
-        if letter.isdigit() or letter == "k":
+        if letter.isdigit():
             self._refuse("a reference to a group", start)
-        if letter in "bB":
-            self._refuse("a word border", start)
-        if letter in "pP":
-            self._refuse("a property of characters", start)
         if letter.isalnum():
-            self._refuse(f"the unknown escape \\{letter}", start)
+            self._refuse(_UNFOLLOWED.get(letter, f"the unknown escape \\{letter}"), start)
         return self._plain(letter, start)
 
     def _by_number(self, code: int, start: int) -> Characters:
