@@ -179,7 +179,7 @@ def _numbers(case: Goal, allowed: frozenset[str], excluded: Iterable[object]) ->
 
 
 def _low(place: Place) -> Bound | None:
-    if place.get("exclusiveMinimum") in (True, False) and place.has("exclusiveMinimum"):
+    if isinstance(place.get("exclusiveMinimum"), bool):
         value = place.number("minimum")
         is_open = place.get("exclusiveMinimum") is True
         return None if value is None else Bound(value, is_open)
@@ -189,7 +189,7 @@ def _low(place: Place) -> Bound | None:
 
 
 def _high(place: Place) -> Bound | None:
-    if place.get("exclusiveMaximum") in (True, False) and place.has("exclusiveMaximum"):
+    if isinstance(place.get("exclusiveMaximum"), bool):
         value = place.number("maximum")
         is_open = place.get("exclusiveMaximum") is True
         return None if value is None else Bound(value, is_open)

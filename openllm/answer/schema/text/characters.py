@@ -93,8 +93,7 @@ def _written(code: int) -> str:
     """A character inside a class of the grammar."""
     if code < 0x80 and chr(code).isalnum():
         return chr(code)
-    if code < 0x80:
-        return f"\\x{code:02x}"
+    # not \x: xgrammar takes all hexadecimal digits that follow that
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 

@@ -8,19 +8,29 @@ from openllm.answer.grammar import between_times, either, literal, sequence
 from openllm.answer.schema.rules import RuleSet
 from openllm.answer.schema.text.automaton import Automaton, Wanted, automaton
 from openllm.answer.schema.text.characters import ANY, Characters
-from openllm.answer.schema.text.pattern import Chain, Choice, One, Repeat, Tree, chain, lengths
+from openllm.answer.schema.text.pattern import (
+    Chain,
+    Choice,
+    One,
+    Repeat,
+    Tree,
+    at_most,
+    chain,
+    lengths,
+)
 
 # Any string: characters as they are, or escaped in any way, halves of surrogates in pairs only.
-STRING = r'"\"" ([^\x00-\x1f\x22\x5c] | "\\" ([\x22\x5c\x2fbfnrt] | "u" basic_code))* "\""'
+STRING = r'"\"" ([^\u0000-\u001f\u0022\u005c] | "\\" ([\u0022\u005c\u002fbfnrt] | "u" basic_code))* "\""'
 CODE = (
     r"[0-9a-cA-Ce-fE-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F]"
     r" | [dD] [0-7] [0-9a-fA-F] [0-9a-fA-F]"
     r' | [dD] [89abAB] [0-9a-fA-F] [0-9a-fA-F] "\\u" [dD] [c-fC-F] [0-9a-fA-F] [0-9a-fA-F]'
 )
+LONG = 128  # characters from which a pattern and a length are kept by shorter parts
 _QUOTE = '"\\""'
 
 
-_BRACKETS = {ord(letter): f"\\x{ord(letter):02x}" for letter in "()[]{}"}
+_BRACKETS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "()[]{}"}
 
 
 def exact(text: str) -> str:
@@ -39,8 +49,8 @@ def exactly(text: str) -> Tree:
 
 
 def simplified(wanted: Wanted) -> Wanted:
-    """The same with one pattern alone, where its own lengths or a count within it keep the other
-    bounds.
+    """The same with one pattern alone, where its own lengths, or a count within it, keep the other
+    bounds; beyond `LONG` characters some of the same texts.
     """
     if len(wanted.matching) != 1 or wanted.avoiding or (wanted.least, wanted.most) == (0, None):
         return wanted
@@ -55,6 +65,9 @@ def simplified(wanted: Wanted) -> Wanted:
         least, most = max(tree.least, wanted.least), min(bounds, default=None)
         if most is None or least <= most:
             return Wanted((Repeat(tree.part, least, most),))
+    if wanted.most is not None and wanted.most > LONG and shortest >= wanted.least:
+        shorter = at_most(tree, wanted.most)
+        return wanted if shorter is None else Wanted((shorter,))
     return wanted
 
 

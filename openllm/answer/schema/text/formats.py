@@ -20,6 +20,7 @@ _DATE = f"(?:{_YEAR}-{_DAY}|{_LEAP}-02-29)"
 _HOUR = "(?:[01][0-9]|2[0-3])"
 _TIME = rf"{_HOUR}:[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?(?:Z|[+-]{_HOUR}:[0-5][0-9])"
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_WORDS = "[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
 _NUMBER = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = rf"{_NUMBER}(?:\.{_NUMBER}){{3}}"
 _H16 = "[0-9A-Fa-f]{1,4}"
@@ -44,7 +45,7 @@ PATTERNS: Mapping[str, str] = {
     "date-time": f"^{_DATE}T{_TIME}$",
     "duration": f"^P(?:{_DAYS}(?:{_CLOCK})?|{_CLOCK}|[0-9]+W)$",
     "email": rf"^[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~-]+)*"
-    rf"@{_LABEL}(?:\.{_LABEL})*$",
+    rf"@{_WORDS}(?:\.{_WORDS})*$",
     "hostname": rf"^{_LABEL}(?:\.{_LABEL}){{0,3}}$",
     "ipv4": f"^{_IPV4}$",
     "ipv6": f"^(?:{_IPV6})$",

@@ -146,6 +146,31 @@ def lengths(tree: Tree) -> tuple[int, int | None]:
     return min(leasts), max(known) if len(known) == len(mosts) else None
 
 
+def at_most(tree: Tree, most: int) -> Tree | None:
+    """A tree of some texts of the same kind, none of them longer: what may be repeated without end
+    may be so equally often. None: there are none.
+    """
+    often, step = 0, 1 << most.bit_length()
+    while step:
+        longest = lengths(_limited(tree, often + step))[1]
+        often += step if longest is not None and longest <= most else 0
+        step >>= 1
+    found = _limited(tree, often)
+    longest = lengths(found)[1]
+    return found if longest is not None and longest <= most else None
+
+
+def _limited(tree: Tree, often: int) -> Tree:
+    if isinstance(tree, Chain):
+        return Chain(tuple(_limited(part, often) for part in tree.parts))
+    if isinstance(tree, Choice):
+        return Choice(tuple(_limited(option, often) for option in tree.options))
+    if isinstance(tree, Repeat):
+        most = max(tree.least, often) if tree.most is None else tree.most
+        return Repeat(_limited(tree.part, often), tree.least, most)
+    return tree
+
+
 def _alternatives(tree: Tree) -> list[list[Tree]]:
     """The tree as chains whose borders stand at their ends. Errors: PatternError for others."""
     found = [[tree]]
