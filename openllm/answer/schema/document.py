@@ -127,12 +127,14 @@ class Document:
     """One schema with all that is in it."""
 
     def __init__(self, text: str) -> None:
-        """Errors: InvalidRequest for what is no JSON, or no schema."""
+        """Errors: InvalidRequest for what is no JSON, or no schema; TooLarge."""
         schema = _decoded(text)
         if not isinstance(schema, dict | bool):
             invalid("#", "must be an object, true or false")
         self.root = Place("#", "#", schema)
         self._anchors: dict[str, Place] | None = None
+        if '"$id"' in text:
+            self._require_one()
 
     def referred(self, place: Place) -> Place:
         """The schema that `$ref` of this one names. Errors: InvalidRequest."""
@@ -177,7 +179,7 @@ class Document:
                         self._anchors.setdefault(name.removeprefix("#"), place)
         return self._anchors
 
-    def check(self) -> None:
+    def _require_one(self) -> None:
         """Refuse what changes the meaning of other schemas. Errors: InvalidRequest, TooLarge."""
         for place in self._walk():
             name = place.get("$id")

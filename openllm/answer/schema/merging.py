@@ -11,7 +11,7 @@ from typing import NoReturn
 import attrs
 
 from openllm.answer.schema.cases import allowed_types
-from openllm.answer.schema.document import Goal, Place, invalid, refuse
+from openllm.answer.schema.document import Goal, Place, TooLarge, invalid, refuse
 from openllm.answer.schema.instances import kind, same_key, written
 from openllm.answer.schema.numbers import Bound, Numbers, highest, lowest
 from openllm.answer.schema.shapes import Array, Listed, Number, Shape, Text
@@ -34,6 +34,7 @@ _OF_TYPES: Mapping[str, frozenset[str]] = {
     )
     for keyword in keywords.split()
 }
+MOST_VALUES = 10_000  # of one list
 _SIMPLER = "Make it simpler, or leave it out."
 
 
@@ -92,6 +93,8 @@ def _values(place: Place) -> list[object]:
     values = place.get("enum") if place.has("enum") else [place.get("const")]
     if not isinstance(values, list):
         invalid(place.at("enum"), "must be a list")
+    if len(values) > MOST_VALUES:
+        raise TooLarge(f"{place.at('enum')} has more than {MOST_VALUES} values")
     if place.has("enum") and place.has("const"):
         values = [value for value in values if same_key(value) == same_key(place.get("const"))]
     return values

@@ -22,7 +22,19 @@ _COUNTS = {
 }
 _KEYWORDS = frozenset(
     (
-        *("type", "enum", "const", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "nullable"),
+        *(
+            "type",
+            "enum",
+            "const",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "not",
+            "if",
+            "then",
+            "else",
+            "nullable",
+        ),
         *("$ref", "$dynamicRef", "$recursiveRef"),
         *("properties", "required", "additionalProperties", "patternProperties"),
         *("propertyNames", "minProperties", "maxProperties", "unevaluatedProperties"),

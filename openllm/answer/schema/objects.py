@@ -5,11 +5,12 @@ name.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 
 import attrs
 
-from openllm.answer.schema.document import Goal, Place, refuse
+from openllm.answer.schema.document import Goal, Place, TooLarge, refuse
 from openllm.answer.schema.merging import allows, joined, listed, pattern, smaller, wanted_text
 from openllm.answer.schema.shapes import Free, Object, Property
 from openllm.answer.schema.text.automaton import Wanted, matches
@@ -17,6 +18,7 @@ from openllm.answer.schema.text.expression import exactly
 from openllm.answer.schema.text.pattern import Tree
 
 MOST_PATTERNS = 4
+MOST_PROPERTIES = 2_000
 MOST_NAMES = 64  # that propertyNames may list
 _SIMPLER = "Make it simpler, or leave it out."
 
@@ -50,6 +52,8 @@ def object_shape(goal: Goal, case: Goal, cases: Callable[[Goal], list[Goal]]) ->
     names = dict.fromkeys(name for part in parts for name in part.properties)
     closed = _closes(parts, goal, least)
     extra = allowed.listed or () if not closed else ()
+    if len(names) > MOST_PROPERTIES:
+        raise TooLarge(f"an object has more than {MOST_PROPERTIES} properties")
     properties = tuple(
         Property(name, joined(own for part in parts for own in part.of(name)), name in required)
         for name in dict.fromkeys((*names, *required, *extra))
@@ -104,8 +108,6 @@ class _Names:
         self.listed: tuple[str, ...] | None = None if found else ()
         values = listed(found[0]) if found else None
         if values is not None:
-            import json
-
             self.listed = tuple(json.loads(value) for value in values.values)
             if len(self.listed) > MOST_NAMES:
                 refuse(said[0], "propertyNames", f"lists more than {MOST_NAMES} names", _SIMPLER)

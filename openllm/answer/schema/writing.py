@@ -6,6 +6,7 @@ object in the schema's order. A number whose range is bounded has no exponent.
 
 from __future__ import annotations
 
+from decimal import localcontext
 from functools import lru_cache
 
 from openllm.answer.grammar import between_times, optional, sequence
@@ -23,6 +24,7 @@ from openllm.errors import InvalidRequest
 MOST_UNIQUE = 6  # values of which each item of an array is another one
 MOST_COUNTED = 4_000  # states of an object whose properties are counted
 _NUMBERS = ("multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_DIGITS = 5_000  # of the largest numbers that Python reads, and more
 _COMMA, _COLON = '", "', '": "'
 
 
@@ -34,9 +36,8 @@ def json_grammar(schema: str) -> str:
     Errors: InvalidRequest for a schema that cannot be kept, naming the keyword and where it stands.
     """
     try:
-        document = Document(schema)
-        document.check()
-        grammar = _Writer(Explored(document)).text()
+        with localcontext(prec=_DIGITS):
+            grammar = _Writer(Explored(Document(schema))).text()
         grammar.encode()
     except (TooLarge, RecursionError) as error:
         why = str(error) if isinstance(error, TooLarge) else "it nests too deep"

@@ -15,6 +15,7 @@ from openllm.answer.schema.text.pattern import Chain, Choice, One, PatternError,
 MOST_NODES = 6_000  # of one pattern, its counts written out
 MOST_STATES = 1_500
 MOST_STEPS = 60_000  # sets of nodes looked at
+_TOO_LARGE = "is too large to be combined with what else is said of the text"
 
 Nodes = frozenset[int]
 State = tuple[tuple[Nodes, ...], int]  # where each pattern is, and how many characters came
@@ -52,7 +53,7 @@ class _Machine:
 
     def _node(self) -> int:
         if len(self.free) > MOST_NODES:
-            raise PatternError("is too large to be combined with what else is said of the text")
+            raise PatternError(_TOO_LARGE)
         self.free.append([])
         self.steps.append([])
         return len(self.free) - 1
@@ -129,43 +130,53 @@ class _Builder:
         self._counted = wanted.least if wanted.most is None else wanted.most
         self._steps = 0
         self._after: dict[tuple[int, Nodes, int], Nodes] = {}
+        self._leads: dict[tuple[Nodes, ...], dict[tuple[Nodes, ...], Characters]] = {}
 
     def build(self) -> Automaton:
         first: State = (tuple(machine.start for machine in self._machines), 0)
         numbers, states = {first: 0}, [first]
         moves: list[dict[int, Characters]] = []
         for state in states:  # grows while it is walked through
-            found: dict[int, list[Interval]] = {}
-            for interval, target in self._moves(state):
+            found: dict[int, Characters] = {}
+            for target, characters in self._moves(state):
                 number = numbers.setdefault(target, len(numbers))
                 if number == len(states):
                     states.append(target)
-                found.setdefault(number, []).append(interval)
+                found[number] = characters
             if len(states) > MOST_STATES:
-                raise PatternError("is too large to be combined with what else is said of the text")
-            moves.append({number: Characters(pairs) for number, pairs in found.items()})
+                raise PatternError(_TOO_LARGE)
+            moves.append(found)
         ends = {numbers[state] for state in states if self._ends(state)}
         return _living(moves, ends)
 
-    def _moves(self, state: State) -> Iterable[tuple[Interval, State]]:
+    def _moves(self, state: State) -> Iterable[tuple[State, Characters]]:
         places, count = state
         most = self._wanted.most
         if most is not None and count >= most:
             return
+        if places not in self._leads:
+            self._leads[places] = self._lead(places)
+        for target, characters in self._leads[places].items():
+            yield (target, min(count + 1, self._counted)), characters
+
+    def _lead(self, places: tuple[Nodes, ...]) -> dict[tuple[Nodes, ...], Characters]:
+        """By which characters these lead where, however many came before."""
         pairs = [
             pair
             for machine, nodes in zip(self._machines, places, strict=True)
             for pair in machine.borders(nodes)
         ]
         starts = sorted({0, *(low for low, _ in pairs), *(high + 1 for _, high in pairs)})
+        found: dict[tuple[Nodes, ...], list[Interval]] = {}
         for low, after in zip(starts, [*starts[1:], 0x110000], strict=True):
             if low < 0x110000 and (target := self._target(places, low)) is not None:
-                yield (low, after - 1), (target, min(count + 1, self._counted))
+                found.setdefault(target, []).append((low, after - 1))
+        return {target: Characters(intervals) for target, intervals in found.items()}
 
     def _target(self, places: Sequence[Nodes], code: int) -> tuple[Nodes, ...] | None:
         self._steps += len(places)
         if self._steps > MOST_STEPS:
-            raise PatternError("is too large to be combined with what else is said of the text")
+            raise PatternError(_TOO_LARGE)
         if 0xD800 <= code <= 0xDFFF:
             code = 0xE000
         found = []
