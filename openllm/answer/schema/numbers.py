@@ -11,7 +11,7 @@ from openllm.answer.grammar import between_times, either, literal, sequence
 from openllm.answer.schema.rules import RuleSet
 
 INTEGER = '"-"? ("0" | [1-9] [0-9]*)'
-NUMBER = '"-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [+\\-]? [0-9]+)?'
+NUMBER = '"-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [+\\-]? [0-9]{1,2})?'
 LISTED = 512  # multiples that are written out
 LARGEST = 10**30  # a bound beyond it is taken for it
 MOST_DECIMALS = 30

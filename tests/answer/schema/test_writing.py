@@ -15,14 +15,15 @@ import pytest
 
 from openllm.answer.schema.writing import json_grammar
 from openllm.errors import InvalidRequest
-from tests.answer.schema.corpus import Sample, corpus
+from tests.answer.schema.corpus import corpus
+from tests.answer.schema.samples import Sample
 from tests.answer.schema.sampling import LONGEST
 
 pytest.importorskip("xgrammar")
 jsonschema = pytest.importorskip("jsonschema")
 
 CORPUS = corpus()
-DRAWS = 2  # from each grammar
+DRAWS = 1  # from each grammar
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_a_refusal_names_its_keyword(sample: Sample) -> None:
     assert sample.refused is not None
     assert sample.refused in str(caught.value)
     assert caught.value.param == "structure"
-    if sample.refused not in ("no value",):
+    if sample.refused != "no value":
         assert "#" in str(caught.value)
 
 

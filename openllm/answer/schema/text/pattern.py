@@ -1,8 +1,7 @@
 """Regular expressions as JSON schemas have them: ECMA-262's, read to a tree of what they match.
 
 What a grammar cannot follow is refused with its position: look-around, references to groups, word
-borders, properties of characters. Assertions of the beginning and the end may stand where each
-alternative begins or ends.
+borders, properties of characters, and ^ and $ but where an alternative begins or ends.
 """
 
 from __future__ import annotations
@@ -307,9 +306,7 @@ class _Reader:
             return Border(letter == "^", start)
         if letter == "\\":
             return One(self._escaped(start))
-        if letter in "*+?":
-            self._refuse("nothing to repeat", start)
-        if letter == "{" and _COUNTS.match(self._text, start):
+        if letter in "*+?" or (letter == "{" and _COUNTS.match(self._text, start)):
             self._refuse("nothing to repeat", start)
         if letter == "{" and self._next() == ",":
             self._refuse("a count without a beginning", start)
