@@ -13,8 +13,8 @@ import attrs
 from openllm.answer.schema.cases import allowed_types
 from openllm.answer.schema.document import Goal, Place, TooLarge, invalid, refuse
 from openllm.answer.schema.instances import kind, same_key, written
-from openllm.answer.schema.numbers import Bound, Numbers, highest, lowest
-from openllm.answer.schema.shapes import Array, Listed, Number, Shape, Text
+from openllm.answer.schema.numbers import Bound, NumberRange, highest, lowest
+from openllm.answer.schema.shapes import Array, Listed, Number, Shape, TextShape
 from openllm.answer.schema.text.automaton import Wanted, matches
 from openllm.answer.schema.text.expression import exactly
 from openllm.answer.schema.text.formats import PATTERNS
@@ -68,7 +68,7 @@ def plain_shapes(case: Goal) -> list[Shape]:
     if allowed & _NUMBER:
         found.append(Number(_numbers(case, allowed, excluded), case))
     if "string" in allowed:
-        found.append(Text(wanted_text(case), case))
+        found.append(TextShape(wanted_text(case), case))
     for place in case:
         for value in _excluded(place):
             if kind(value) in allowed & {"array", "object"}:
@@ -120,7 +120,7 @@ def allows(case: Goal, value: object) -> bool:
     return True
 
 
-def _within(wanted: Numbers, value: Decimal) -> bool:
+def _within(wanted: NumberRange, value: Decimal) -> bool:
     low, high = wanted.low, wanted.high
     if low is not None and (value < low.value or (low.open and value == low.value)):
         return False
@@ -161,8 +161,8 @@ def _excluded(place: Place) -> list[object]:
     return _values(place.below(inner, "not"))
 
 
-def _numbers(case: Goal, allowed: frozenset[str], excluded: Iterable[object]) -> Numbers:
-    found = Numbers(integer="fraction" not in allowed)
+def _numbers(case: Goal, allowed: frozenset[str], excluded: Iterable[object]) -> NumberRange:
+    found = NumberRange(integer="fraction" not in allowed)
     if "integer" not in allowed:
         place = who(case, "type")
         refuse(place, "not", "excludes integers and allows other numbers", _SIMPLER)
@@ -264,7 +264,7 @@ def array(goal: Goal, case: Goal) -> Array:
         joined(
             own
             for prefix, rest in zip(prefixes, rests, strict=True)
-            for own in ([prefix[at]] if at < len(prefix) else [rest] if rest else [])
+            for own in (prefix[at : at + 1] or filter(None, (rest,)))
         )
         for at in range(length)
     ]

@@ -33,7 +33,7 @@ class Bound:
 
 
 @attrs.frozen
-class Numbers:
+class NumberRange:
     """What is said of a number. `steps`: it is a multiple of each."""
 
     integer: bool = False
@@ -43,7 +43,7 @@ class Numbers:
     excluded: frozenset[Decimal] = frozenset()
 
 
-def number_rules(wanted: Numbers, rules: RuleSet) -> list[str]:
+def number_rules(wanted: NumberRange, rules: RuleSet) -> list[str]:
     """Expressions of the numbers; none where there is none. Errors: NumberError."""
     return [
         expression
@@ -53,7 +53,7 @@ def number_rules(wanted: Numbers, rules: RuleSet) -> list[str]:
     ]
 
 
-def _without(wanted: Numbers) -> list[Numbers]:
+def _without(wanted: NumberRange) -> list[NumberRange]:
     """The ranges that are left between the excluded values."""
     found = [attrs.evolve(wanted, excluded=frozenset())]
     for value in sorted(wanted.excluded):
@@ -82,14 +82,14 @@ def highest(first: Bound | None, second: Bound | None) -> Bound | None:
     return max(both, key=lambda bound: (bound.value, bound.open), default=None)
 
 
-def _empty(wanted: Numbers) -> bool:
+def _empty(wanted: NumberRange) -> bool:
     low, high = wanted.low, wanted.high
     if low is None or high is None:
         return False
     return low.value > high.value or (low.value == high.value and (low.open or high.open))
 
 
-def _range(wanted: Numbers, rules: RuleSet) -> list[str]:
+def _range(wanted: NumberRange, rules: RuleSet) -> list[str]:
     steps = [step for step in wanted.steps if not (wanted.integer and step == 1)]
     if len(steps) == 1 and not wanted.integer and _whole(steps[0]):
         return _range(attrs.evolve(wanted, integer=True), rules)
@@ -105,7 +105,7 @@ def _whole(value: Decimal) -> bool:
     return value == value.to_integral_value()
 
 
-def _decimals(wanted: Numbers) -> int:
+def _decimals(wanted: NumberRange) -> int:
     """So many that a reader who rounds to 64 bits keeps to open bounds."""
     bounds = [bound for bound in (wanted.low, wanted.high) if bound is not None]
     own = max(_places(bound.value) for bound in bounds)
@@ -123,7 +123,7 @@ def _places(value: Decimal) -> int:
     return places
 
 
-def _multiples(wanted: Numbers, rules: RuleSet) -> list[str]:
+def _multiples(wanted: NumberRange, rules: RuleSet) -> list[str]:
     listed = _listed(wanted)
     if listed is not None:
         return [either(literal(_plain(value)) for value in listed)] if listed else []
@@ -140,7 +140,7 @@ def _multiples(wanted: Numbers, rules: RuleSet) -> list[str]:
     raise NumberError("needs a minimum and a maximum with few multiples between them")
 
 
-def _listed(wanted: Numbers) -> list[Decimal] | None:
+def _listed(wanted: NumberRange) -> list[Decimal] | None:
     """All that there are, where both bounds are said and few lie between them."""
     if wanted.low is None or wanted.high is None:
         return None
@@ -166,7 +166,7 @@ def _plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _by_decimals(wanted: Numbers, places: int) -> list[str]:
+def _by_decimals(wanted: NumberRange, places: int) -> list[str]:
     if wanted.low is None and wanted.high is None:
         return [f'"-"? ("0" | [1-9] [0-9]*) ("." [0-9]{between_times(1, places)})?']
     for bound in (wanted.low, wanted.high):
@@ -175,7 +175,7 @@ def _by_decimals(wanted: Numbers, places: int) -> list[str]:
     return list(_signed(wanted, places))
 
 
-def _by_remainder(wanted: Numbers, step: int, rules: RuleSet) -> list[str]:
+def _by_remainder(wanted: NumberRange, step: int, rules: RuleSet) -> list[str]:
     """Multiples of an integer by the remainder of the digits so far."""
     if step > MOST_REMAINDERS:
         raise NumberError(
@@ -202,7 +202,7 @@ def _by_remainder(wanted: Numbers, step: int, rules: RuleSet) -> list[str]:
     return found
 
 
-def _signed(wanted: Numbers, places: int) -> Iterator[str]:
+def _signed(wanted: NumberRange, places: int) -> Iterator[str]:
     """The range as one of negative numbers and one of others."""
     least, largest = Bound(Decimal(-LARGEST), open=False), Bound(Decimal(LARGEST), open=False)
     low, high = wanted.low or least, wanted.high or largest
@@ -298,7 +298,7 @@ def _from(tail: str, open: bool, room: int) -> list[str]:
 def _upto(tail: str, open: bool, room: int) -> list[str]:
     """Decimals that are at most `tail`, less than it where it is open."""
     if not tail:
-        return [] if open else ["", *([f'"0"{between_times(1, room)}'] if room else [])]
+        return [] if open else _any_zeros([], 0, room)
     found: list[str] = [""]
     prefix: list[str] = []
     for at, digit in enumerate(tail):

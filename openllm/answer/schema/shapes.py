@@ -7,7 +7,7 @@ from __future__ import annotations
 import attrs
 
 from openllm.answer.schema.document import Goal
-from openllm.answer.schema.numbers import Numbers
+from openllm.answer.schema.numbers import NumberRange
 from openllm.answer.schema.text.automaton import Wanted
 
 
@@ -22,12 +22,12 @@ class Listed:
 class Number:
     """A number; `case` is what says so."""
 
-    wanted: Numbers
+    wanted: NumberRange
     case: Goal
 
 
 @attrs.frozen
-class Text:
+class TextShape:
     """A string."""
 
     wanted: Wanted
@@ -75,4 +75,4 @@ class Array:
     case: Goal
 
 
-Shape = Listed | Number | Text | Object | Array
+Shape = Listed | Number | TextShape | Object | Array

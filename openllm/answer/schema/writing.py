@@ -15,7 +15,7 @@ from openllm.answer.schema.explored import Explored, contained
 from openllm.answer.schema.merging import refuse_pattern, who
 from openllm.answer.schema.numbers import NUMBER, NumberError, number_rules
 from openllm.answer.schema.rules import RuleSet
-from openllm.answer.schema.shapes import Array, Listed, Number, Object, Shape, Text
+from openllm.answer.schema.shapes import Array, Listed, Number, Object, Shape, TextShape
 from openllm.answer.schema.text.automaton import Wanted
 from openllm.answer.schema.text.expression import CODE, STRING, exact, quoted, text_rule
 from openllm.answer.schema.text.pattern import PatternError
@@ -93,7 +93,7 @@ class _Writer:
             return [exact(value) for value in shape.values]
         if isinstance(shape, Number):
             return self._number(shape)
-        if isinstance(shape, Text):
+        if isinstance(shape, TextShape):
             found = self._string(shape.wanted, shape.case)
             return [found] if found else []
         return self._object(shape) if isinstance(shape, Object) else self._array(shape)

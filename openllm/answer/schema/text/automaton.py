@@ -10,7 +10,7 @@ from functools import lru_cache
 import attrs
 
 from openllm.answer.schema.text.characters import Characters, Interval
-from openllm.answer.schema.text.pattern import Chain, Choice, One, PatternError, Repeat, Tree
+from openllm.answer.schema.text.pattern import Chain, Alternation, One, PatternError, Repeat, Tree
 
 MOST_NODES = 6_000  # of one pattern, its counts written out
 MOST_STATES = 1_500
@@ -69,7 +69,7 @@ class _Machine:
                 begin = self._add(part, begin)
             return begin
         end = self._node()
-        if isinstance(tree, Choice):
+        if isinstance(tree, Alternation):
             for option in tree.options:
                 self.free[self._add(option, begin)].append(end)
         elif isinstance(tree, Repeat):

@@ -10,7 +10,7 @@ from openllm.answer.schema.text.automaton import Automaton, Wanted, automaton
 from openllm.answer.schema.text.characters import ANY, Characters
 from openllm.answer.schema.text.pattern import (
     Chain,
-    Choice,
+    Alternation,
     One,
     Repeat,
     Tree,
@@ -95,12 +95,12 @@ def _tree(tree: Tree, rules: RuleSet) -> str:
         return tree.of.expression()
     if isinstance(tree, Chain):
         return sequence(*(_tree(part, rules) for part in tree.parts)) or '""'
-    if isinstance(tree, Choice):
+    if isinstance(tree, Alternation):
         return rules.add(" | ".join(_tree(option, rules) for option in tree.options))
     if not isinstance(tree, Repeat) or tree.most == 0:
         return '""'
     part = _tree(tree.part, rules)
-    part = part if isinstance(tree.part, One | Choice) else rules.add(part)
+    part = part if isinstance(tree.part, One | Alternation) else rules.add(part)
     return f"{part}{_times(tree.least, tree.most)}"
 
 

@@ -68,7 +68,7 @@ class Chain:
 
 
 @attrs.frozen
-class Choice:
+class Alternation:
     """One of several."""
 
     options: tuple[Tree, ...]
@@ -91,7 +91,7 @@ class Border:
     position: int
 
 
-Tree = One | Chain | Choice | Repeat | Border
+Tree = One | Chain | Alternation | Repeat | Border
 EMPTY = Chain(())
 
 
@@ -124,7 +124,7 @@ def choice(options: Sequence[Tree]) -> Tree:
     sets = [option.of for option in options if isinstance(option, One)]
     if len(sets) == len(options):
         return One(Characters(pair for found in sets for pair in found.intervals))
-    return options[0] if len(options) == 1 else Choice(tuple(dict.fromkeys(options)))
+    return options[0] if len(options) == 1 else Alternation(tuple(dict.fromkeys(options)))
 
 
 def lengths(tree: Tree) -> tuple[int, int | None]:
@@ -162,8 +162,8 @@ def at_most(tree: Tree, most: int) -> Tree | None:
 def _limited(tree: Tree, often: int) -> Tree:
     if isinstance(tree, Chain):
         return Chain(tuple(_limited(part, often) for part in tree.parts))
-    if isinstance(tree, Choice):
-        return Choice(tuple(_limited(option, often) for option in tree.options))
+    if isinstance(tree, Alternation):
+        return Alternation(tuple(_limited(option, often) for option in tree.options))
     if isinstance(tree, Repeat):
         most = max(tree.least, often) if tree.most is None else tree.most
         return Repeat(_limited(tree.part, often), tree.least, most)
@@ -192,7 +192,7 @@ def _opened(parts: list[Tree]) -> list[list[Tree]]:
         part = parts[at]
         if isinstance(part, Chain):
             return [[*parts[:at], *part.parts, *parts[at + 1 :]]]
-        if isinstance(part, Choice) and _has_border(part):
+        if isinstance(part, Alternation) and _has_border(part):
             return [[*parts[:at], option, *parts[at + 1 :]] for option in part.options]
     return [parts]
 
@@ -205,7 +205,7 @@ def _tidy(parts: list[Tree]) -> list[Tree]:
 
 
 def _has_border(tree: Tree) -> bool:
-    if isinstance(tree, Chain | Choice):
+    if isinstance(tree, Chain | Alternation):
         return any(map(_has_border, tree.parts if isinstance(tree, Chain) else tree.options))
     return isinstance(tree, Border) or (isinstance(tree, Repeat) and _has_border(tree.part))
 
@@ -216,7 +216,7 @@ def _no_borders(tree: Tree, *, free: bool) -> None:
             _bad_border(tree)
     elif isinstance(tree, Repeat):
         _no_borders(tree.part, free=False)
-    elif isinstance(tree, Chain | Choice):
+    elif isinstance(tree, Chain | Alternation):
         for part in tree.parts if isinstance(tree, Chain) else tree.options:
             _no_borders(part, free=False)
 
