@@ -10,7 +10,7 @@ from functools import lru_cache
 import attrs
 
 from openllm.answer.schema.text.characters import Characters, Interval
-from openllm.answer.schema.text.pattern import Chain, Alternation, One, PatternError, Repeat, Tree
+from openllm.answer.schema.text.pattern import Alternation, Chain, One, PatternError, Repeat, Tree
 
 MOST_NODES = 6_000  # of one pattern, its counts written out
 MOST_STATES = 1_500

@@ -9,8 +9,8 @@ from openllm.answer.schema.rules import RuleSet
 from openllm.answer.schema.text.automaton import Automaton, Wanted, automaton
 from openllm.answer.schema.text.characters import ANY, Characters
 from openllm.answer.schema.text.pattern import (
-    Chain,
     Alternation,
+    Chain,
     One,
     Repeat,
     Tree,
