@@ -16,6 +16,7 @@ import attrs
 from openllm.errors import InvalidRequest
 
 LARGEST_EXPONENT = 400
+MOST_NAMED = 2_000  # schemas of one keyword
 _MOST_SCHEMAS = 20_000
 _UNESCAPED = re.compile("~(?![01])")
 
@@ -71,6 +72,8 @@ class Place:
             return {}
         if not isinstance(found, dict):
             invalid(self.at(keyword), "must be an object of schemas")
+        if len(found) > MOST_NAMED:
+            raise TooLarge(f"{self.at(keyword)} has more than {MOST_NAMED} schemas")
         return {name: self.below(item, keyword, name) for name, item in found.items()}
 
     def names(self, keyword: str) -> list[str]:

@@ -17,7 +17,7 @@ from openllm.answer.schema.numbers import NUMBER, NumberError, number_rules
 from openllm.answer.schema.rules import RuleSet
 from openllm.answer.schema.shapes import Array, Listed, Number, Object, Shape, TextShape
 from openllm.answer.schema.text.automaton import Wanted
-from openllm.answer.schema.text.expression import CODE, STRING, exact, quoted, text_rule
+from openllm.answer.schema.text.expression import CHARACTER, CODE, STRING, exact, quoted, text_rule
 from openllm.answer.schema.text.pattern import PatternError
 from openllm.errors import InvalidRequest
 
@@ -117,6 +117,7 @@ class _Writer:
             return None
 
     def _any_string(self) -> str:
+        self._rules.share("basic_character", CHARACTER)
         self._rules.share("basic_code", CODE)
         return self._rules.share("basic_string", STRING)
 

@@ -142,7 +142,7 @@ def test_what_costs_too_much_is_refused_soon(text: str) -> None:
     begun = time.process_time()
     with pytest.raises(InvalidRequest):
         json_grammar(text)
-    assert time.process_time() - begun < 1.0
+    assert time.process_time() - begun < 2.0
 
 
 def test_schemas_within_each_other_without_end_are_one() -> None:

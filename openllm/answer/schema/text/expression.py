@@ -20,9 +20,8 @@ from openllm.answer.schema.text.pattern import (
 )
 
 # Any string: characters as they are, or escaped in any way, halves of surrogates in pairs only.
-STRING = (
-    r'"\"" ([^\u0000-\u001f\u0022\u005c] | "\\" ([\u0022\u005c\u002fbfnrt] | "u" basic_code))* "\""'
-)
+STRING = r'"\"" (basic_character | "\\" ([\u0022\u005c\u002fbfnrt] | "u" basic_code))* "\""'
+CHARACTER = (ANY - Characters([(0, 31), (0x22, 0x22), (0x5C, 0x5C)])).expression()
 CODE = (
     r"[0-9a-cA-Ce-fE-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F]"
     r" | [dD] [0-7] [0-9a-fA-F] [0-9a-fA-F]"
