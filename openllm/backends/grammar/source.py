@@ -79,5 +79,6 @@ def choice_grammar(choices: list[str]) -> str:
 
 def reason(error: BaseException) -> str:
     """The first line of what the compiler said, without where in its own source."""
-    line = _SOURCE_LOCATION.sub("", str(error).strip()).partition("\n")[0][:300]
+    said = error.text if isinstance(error, InvalidRequest) else str(error)
+    line = _SOURCE_LOCATION.sub("", said.strip()).partition("\n")[0][:300]
     return line.rstrip(".") or type(error).__name__

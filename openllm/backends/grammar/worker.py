@@ -38,6 +38,7 @@ from openllm.backends.grammar.frames import (
     read_order,
 )
 from openllm.backends.grammar.source import compile_structure, reason
+from openllm.errors import InvalidRequest
 from openllm.types import Structure, StructureKind
 
 if TYPE_CHECKING:
@@ -52,8 +53,16 @@ GROWTH = 64 * 2**20  # bytes that following a structure may take beyond it
 _RECEIVED = 2**16  # bytes at once
 _STATUS = Path("/proc/self/status")
 
-# What xgrammar raises for a source that it cannot read.
-SOURCE_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, RecursionError, MemoryError)
+# What is raised for a source that cannot be read: by our own compiler of schemas, by xgrammar.
+SOURCE_ERRORS = (
+    InvalidRequest,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RecursionError,
+    MemoryError,
+)
 
 
 class GrammarWorker:

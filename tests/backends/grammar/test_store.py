@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import textwrap
 from collections.abc import AsyncIterator
@@ -98,7 +99,7 @@ async def test_what_cannot_be_followed_is_refused(vocabulary: Vocabulary) -> Non
         for bad in [*BAD, structure("regex", "a" * (MAX_SOURCE + 1))]:
             with pytest.raises(InvalidRequest) as refused:
                 await store.use(bad)
-            assert "/" not in str(refused.value).replace("#/nowhere", "")
+            assert "/" not in re.sub(r"#[/\w]*", "", str(refused.value))  # a place in a schema
             assert "\n" not in str(refused.value)
             assert refused.value.param == "structure"
         await store.use(DIGITS)
