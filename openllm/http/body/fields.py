@@ -160,6 +160,10 @@ class Fields:
         self._known += names
         return {name: value for name in names if (value := self._data.pop(name, None)) is not None}
 
+    def peek(self, name: str) -> Any:
+        """Any JSON value, which stays to be read; None when absent."""
+        return self._data.get(name)
+
     def said(self, name: str) -> bool:
         """Whether the field is there and not null; does not take it out."""
         return self._data.get(name) is not None

@@ -12,6 +12,7 @@ from openllm.types import Structure, StructureKind
 GUIDED = "guided_"
 MAX_CHARACTERS = 256 * 1024
 MAX_CHOICES = 1024
+_FORMS = ("text", "json_object", "json_schema", "json", "regex")
 
 
 def read_structure(fields: Fields, form: str, direct: str) -> Structure | None:
@@ -52,19 +53,23 @@ def read_form(form: Fields, *, schema: str | None) -> Structure | None:
     """The structure that an object with a type says; None: any text. The schema stands in its field
     `schema`, or beside the type. Errors: InvalidRequest.
     """
-    kind = required(form, "type", form.choice("type", "text", "json_object", "json_schema"))
+    kind = required(form, "type", form.choice("type", *_FORMS))
     structure = None
-    if kind == "json_object":
-        structure = Structure(StructureKind.JSON_OBJECT)
+    if kind in ("json_object", "json"):
+        # Hugging Face's clients have a schema beside it
+        structure = read_schema(form, "value") or Structure(StructureKind.JSON_OBJECT)
+    elif kind == "regex":
+        structure = required(form, "value", read_regex(form, "value"))
     elif kind == "json_schema":
-        structure = _named_schema(
+        structure = read_named_schema(
             form if schema is None else required(form, schema, form.object(schema))
         )
     form.close()
     return structure
 
 
-def _named_schema(fields: Fields) -> Structure:
+def read_named_schema(fields: Fields) -> Structure:
+    """A `schema`, with a name or without. Errors: InvalidRequest."""
     fields.text("name", longest=64)
     fields.text("description")
     fields.flag("strict")
@@ -91,7 +96,8 @@ def _direct(fields: Fields, name: str) -> Structure | None:
     return found[0]
 
 
-def _json(fields: Fields, name: str) -> Structure | None:
+def read_schema(fields: Fields, name: str) -> Structure | None:
+    """A JSON schema, as an object or as text. Errors: InvalidRequest."""
     value = fields.raw(name)
     if value is None:
         return None
@@ -114,7 +120,8 @@ def _json_object(fields: Fields, name: str) -> Structure | None:
     return Structure(StructureKind.JSON_OBJECT) if fields.flag(name) else None
 
 
-def _regex(fields: Fields, name: str) -> Structure | None:
+def read_regex(fields: Fields, name: str) -> Structure | None:
+    """A regular expression. Errors: InvalidRequest."""
     value = fields.text(name, longest=MAX_CHARACTERS)
     return None if value is None else Structure(StructureKind.REGEX, value)
 
@@ -136,9 +143,9 @@ def _choice(fields: Fields, name: str) -> Structure | None:
 
 
 _KINDS: Mapping[str, Callable[[Fields, str], Structure | None]] = {
-    "json": _json,
+    "json": read_schema,
     "json_object": _json_object,
-    "regex": _regex,
+    "regex": read_regex,
     "choice": _choice,
     "grammar": _grammar,
 }

@@ -31,6 +31,7 @@ from openllm.protocols.openai.messages import (
     read_conversation,
     with_effort,
 )
+from openllm.protocols.openai.models import meant
 from openllm.protocols.openai.params import (
     BUDGETS,
     Handling,
@@ -75,7 +76,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         fields = await exchange.fields()
         request = read_chat(fields, settings)
         exchange.dialect = request.dialect
-        target = catalog.running(request.model, "generate")
+        target = catalog.running(meant(catalog, request.model), "generate")
         if effort_unasked(request.conversation, target):
             fields.note(EFFORT)
         tools = bool(request.conversation.tools)

@@ -19,6 +19,7 @@ from openllm.http.running import Work, respond
 from openllm.prompt.infill import infilled
 from openllm.protocols.openai.completion_wire import CompletionRequest, CompletionWire
 from openllm.protocols.openai.dialect import OPENAI
+from openllm.protocols.openai.models import meant
 from openllm.protocols.openai.params import (
     StreamOptions,
     read_rest,
@@ -33,7 +34,7 @@ DEFAULT_MAX_TOKENS = 16  # OpenAI's
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def complete(exchange: Exchange) -> None:
         request = read_completion(await exchange.fields(), settings)
-        target = catalog.running(request.model, "generate")
+        target = catalog.running(meant(catalog, request.model), "generate")
         exchange.rename(request.asked.request_id)
         wire = CompletionWire(request, target, exchange)
         work = Work(
