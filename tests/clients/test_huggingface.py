@@ -112,7 +112,6 @@ def test_a_chat_that_has_to_call_a_tool(client: Any) -> None:
 
 
 def test_vectors(client: Any) -> None:
-    pytest.importorskip("numpy")
     vectors = client.feature_extraction(["hello", "world"], truncate=True)
     assert vectors.shape[0] == 2
     assert client.feature_extraction("hello", normalize=True).shape == (1, vectors.shape[1])
