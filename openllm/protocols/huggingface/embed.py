@@ -16,7 +16,7 @@ OWN = ("normalize", "prompt_name", "truncate", "truncation_direction", "dimensio
 
 
 @attrs.frozen
-class EmbedRequest:
+class VectorsRequest:
     """A parsed body."""
 
     model: str | None
@@ -26,7 +26,7 @@ class EmbedRequest:
     dimensions: int | None
 
 
-def read_embed(fields: Fields, settings: Settings) -> EmbedRequest:
+def read_embed(fields: Fields, settings: Settings) -> VectorsRequest:
     """The body of a request for vectors. Errors: InvalidRequest, UnsupportedFeature."""
     model, texts = fields.text("model"), read_prompts(fields, "inputs", settings)
     normalize = fields.flag("normalize", default=True)
@@ -38,10 +38,10 @@ def read_embed(fields: Fields, settings: Settings) -> EmbedRequest:
     fields.ignore("parameters", "options")
     fields.close()
     direction: Side = "start" if side.lower() == "left" else "end"
-    return EmbedRequest(model, texts, normalize, direction if cut else None, dimensions)
+    return VectorsRequest(model, texts, normalize, direction if cut else None, dimensions)
 
 
-async def answer_embed(exchange: Exchange, catalog: Catalog, request: EmbedRequest) -> None:
+async def answer_embed(exchange: Exchange, catalog: Catalog, request: VectorsRequest) -> None:
     """Embed and answer. Errors: those of `Catalog.running` and `LLM.embed`."""
     target = catalog.running(request.model, "embed")
     exchange.model = target.llm.name

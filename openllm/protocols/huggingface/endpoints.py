@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 import openllm
 from openllm.config.settings import Settings
+from openllm.errors import NotFound
 from openllm.http.body.fields import Fields
 from openllm.http.catalog import Catalog
 from openllm.http.exchange import Exchange
@@ -42,16 +43,21 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         else:
             await _answer_text(exchange, catalog, read_text(fields, settings), listed=True)
 
+    async def nothing(exchange: Exchange) -> None:
+        raise NotFound("There is no page here.", hint="The operator has switched it off.")
+
     async def info(exchange: Exchange) -> None:
         await exchange.answer_json(facts(catalog, settings))
 
-    handlers = (
+    handlers = [
         ("POST", "/", either),
         ("POST", "/generate", generate),
         ("POST", "/generate_stream", generate_stream),
         ("POST", "/embed", embed),
         ("GET", "/info", info),
-    )
+    ]
+    if not settings.ui:
+        handlers.append(("GET", "/", nothing))
     return [
         Route(path, Endpoint(path, handler, HUGGING_FACE), methods=[method])
         for method, path, handler in handlers
