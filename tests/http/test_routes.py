@@ -32,7 +32,7 @@ def test_chat_is_found(client: httpx.Client, path: str) -> None:
 def test_models_are_found(client: httpx.Client) -> None:
     for path in ("/v1/models/", "/models", "/v1/models/echo/", "/models/echo"):
         assert client.get(path).status_code == 200, path
-    assert client.get("/generate").status_code == 404
+    assert client.get("/metadata").status_code == 404
     assert client.post("/chat/completion", json=BODY).status_code == 404
     assert client.get("/chat/completions").status_code == 405
 
