@@ -29,8 +29,8 @@ TEMPLATE = (
 
 
 class ScriptedBackend(Backend):
-    """Writes `script` token by token, whatever the prompt is, and keeps the requests. It says that
-    it follows structures, and looks at none.
+    """Writes `script` token by token, whatever the prompt is, or the next of `scripts` while there
+    are any; and keeps the requests. It says that it follows structures, and looks at none.
     """
 
     facts = Facts(name="scripted", title="a script", structures=True)
@@ -39,6 +39,7 @@ class ScriptedBackend(Backend):
         super().__init__(spec, weights_dir)
         self._tokenizer = tokenizer
         self.script = ""
+        self.scripts: list[str] = []
         self.requests: list[TokenRequest] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -55,7 +56,8 @@ class ScriptedBackend(Backend):
 
     async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
         self.requests.append(request)
-        ids = self._tokenizer.encode(self.script, add_special_tokens=False)
+        script = self.scripts.pop(0) if self.scripts else self.script
+        ids = self._tokenizer.encode(script, add_special_tokens=False)
         task = asyncio.get_running_loop().create_task(_write(request, sink, [*ids, EOS]))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -86,7 +86,7 @@ def test_a_type_checker_follows_the_generated_classes(tmp_path: Path) -> None:
     for expected in (
         'Revealed type is "openllm.VLLMLlama"',
         'Revealed type is "openllm.llm.auto.FamilyLLM"',
-        'Revealed type is "openllm.llm.runner.Runner"',
+        'Revealed type is "openllm.llm.runner.LLMRunner"',
         'Revealed type is "openllm.llm.llm.LLM"',
         'Revealed type is "typing.AsyncGenerator[openllm.types.GenerationOutput, None]"',
         'Revealed type is "typing.Iterator[openllm.types.GenerationOutput]"',

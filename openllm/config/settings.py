@@ -12,7 +12,7 @@ from typing import Any, Self
 import attrs
 
 from openllm.config.variables import PREFIX, SPEC_VARIABLES, Variable
-from openllm.discovery import near
+from openllm.discovery import did_you_mean, near, variants
 from openllm.errors import ConfigurationError, option
 
 
@@ -65,6 +65,12 @@ class Settings:
     max_queued_tokens: int = _setting(
         0, "integer", "Prompt tokens that may wait before 503; 0: no limit."
     )
+    max_stored_responses: int = _setting(
+        1000, "integer", "Answers and conversations kept for later requests; 0: none."
+    )
+    max_stored_bytes: int = _setting(
+        256 * 1024**2, "size", "Largest sum of the answers and conversations that are kept."
+    )
     trust_request_chat_template: bool = _setting(
         False, "switch", "Accept a chat template or its arguments in a request."
     )
@@ -73,6 +79,9 @@ class Settings:
         "switch",
         "Refuse requests with fields that are not acted on, and do not ignore them.",
     )
+    any_model: bool = _setting(
+        False, "switch", "Answer requests for a model that is not here with the first one."
+    )
     adapter_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         None, "path", "Directory below which adapters may be mounted while serving."
     )
@@ -80,8 +89,14 @@ class Settings:
         30.0, "number", "How long running answers may finish after SIGTERM."
     )
     request_seconds: float = _setting(0.0, "number", "Longest time of one generation; 0: no limit.")
+    sse_keepalive: float = _setting(
+        15.0, "number", "Seconds of silence after which a stream has a comment; 0: none."
+    )
     cors_origins: tuple[str, ...] = _setting(
         (), "list", "Origins that browsers may call from, separated by commas."
+    )
+    protocols: tuple[str, ...] = _setting(
+        (), "list", "Wire formats that are served, separated by commas; by default all."
     )
     ui: bool = _setting(True, "switch", "Serve the chat page at /.")
     log_level: str = _setting(
@@ -122,6 +137,8 @@ class Settings:
         for field, value in attrs.asdict(self).items():
             if isinstance(value, int | float) and value < 0:
                 raise ConfigurationError(f"{field} must not be negative, got {value}.", param=field)
+        if self.protocols:
+            _check_protocols(self.protocols)
 
     def _check_keys(self) -> None:
         for name in ("api_key", "admin_key"):
@@ -167,6 +184,17 @@ class Settings:
             if (value := getattr(self, row.field)) != getattr(_DEFAULTS, row.field)
             and value is not None
         }
+
+
+def _check_protocols(names: tuple[str, ...]) -> None:
+    known = variants("openllm.protocols")
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(
+                f"There is no protocol {name!r}.",
+                hint=did_you_mean(name, known) or f"There are {', '.join(known)}.",
+                param="protocols",
+            )
 
 
 _DEFAULTS = Settings()

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+import openllm
 from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
-from openllm.discovery import Variant, load_each, variants
+from openllm.discovery import Variant, load, load_each, variants
 from openllm.errors import Forbidden, OpenLLMError
 from openllm.http.auth import Auth
 from openllm.http.catalog import Catalog
@@ -53,6 +54,14 @@ def _read(variant: Variant, module: ModuleType) -> MakeRoutes:
     return make
 
 
+def _protocols(settings: Settings) -> list[MakeRoutes]:
+    """Those that the settings name; else all that can be loaded. Errors: BrokenExtension."""
+    found = variants("openllm.protocols")
+    if not settings.protocols:
+        return load_each(found.values(), _read)
+    return [load(variant, _read) for name, variant in found.items() if name in settings.protocols]
+
+
 class Server:
     """The application and the life of its models. Being called as ASGI, `start` and `close` share
     one event loop.
@@ -62,7 +71,7 @@ class Server:
     """
 
     def __init__(self, llms: Sequence[LLM], settings: Settings) -> None:
-        self.catalog = Catalog(llms)
+        self.catalog = Catalog(llms, any_model=settings.any_model)
         self.settings = settings
         self.limits = RequestLimits(settings)
         self.metrics = Metrics(self.catalog.llms)
@@ -72,8 +81,7 @@ class Server:
         )
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []  # that run until it is closed
-        protocols = load_each(variants("openllm.protocols").values(), _read)
-        routes = [route for make in protocols for route in make(self.catalog, settings)]
+        routes = [route for make in _protocols(settings) for route in make(self.catalog, settings)]
         dialect = Routes(routes).dialect("/")
         self.routes = Routes([*routes, *self._own_routes(dialect)])
         auth = Auth(settings)
@@ -240,6 +248,9 @@ class Server:
         async def readyz(exchange: Exchange) -> None:
             await exchange.answer_json({"status": self._state()}, 200 if self.ready else 503)
 
+        async def version(exchange: Exchange) -> None:
+            await exchange.answer_json({"version": openllm.__version__})
+
         async def metrics(exchange: Exchange) -> None:
             if exchange.caller.listed:
                 raise Forbidden(
@@ -252,7 +263,9 @@ class Server:
         handlers = (
             ("/livez", livez, True),
             ("/readyz", readyz, True),
+            ("/ping", readyz, False),
             ("/health", readyz, False),
+            ("/version", version, False),
             ("/metrics", metrics, self.settings.open_metrics),
         )
         return [

@@ -111,16 +111,17 @@ class TokenQueue:
 
 
 class Ticket:
-    """A place in a `TokenQueue`; leaving it twice is fine."""
+    """A place in a `TokenQueue` for `tokens` of a prompt; leaving it twice is fine."""
 
-    __slots__ = ("_name", "_queue", "_tokens")
+    __slots__ = ("_name", "_queue", "_waits", "tokens")
 
     def __init__(self, queue: TokenQueue, tokens: int, name: str) -> None:
         self._queue = queue
-        self._tokens = tokens
         self._name = name
+        self._waits = True
+        self.tokens = tokens
 
     def leave(self) -> None:
-        if self._tokens:
-            self._queue.leave(self._tokens, self._name)
-        self._tokens = 0
+        if self._waits:
+            self._waits = False
+            self._queue.leave(self.tokens, self._name)

@@ -114,6 +114,7 @@ class Meter:
         "_started",
         "_ticket",
         "first_token",
+        "prompt_tokens",
     )
 
     def __init__(
@@ -121,6 +122,7 @@ class Meter:
     ) -> None:
         self._ticket = ticket
         self._caller = caller
+        self.prompt_tokens = ticket.tokens  # of all prompts
         self._metrics = metrics
         self._model = model
         self._started = started

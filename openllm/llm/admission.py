@@ -11,7 +11,7 @@ import attrs
 
 from openllm.answer.assembler import ChoiceAssembler
 from openllm.answer.formats import parsers_of
-from openllm.answer.generation import Generation
+from openllm.answer.generation import Generation, Submit
 from openllm.errors import (
     AdapterNotFound,
     ContextLengthExceeded,
@@ -21,6 +21,7 @@ from openllm.errors import (
     call,
     field,
 )
+from openllm.llm.budget import thought_limit
 from openllm.llm.formats import in_own_formats, kept_to
 from openllm.llm.host import Host
 from openllm.llm.model import Model
@@ -42,6 +43,48 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
 
     Errors: InvalidRequest, ContextLengthExceeded, UnsupportedFeature, AdapterNotFound, EngineDead.
     """
+    _check_host(model, host, request)
+    backend = host.backend
+    info = backend.info
+    told = in_own_formats(model, backend, request)
+    reading = told.reading or Reading()
+    limit = info.max_model_len
+    token_ids = await _prompt_ids(model, told, limit)
+    thought = thought_limit(model, request, reading)
+    read = reading.reasoning or reading.tools or thought
+    end = prompt_end(model, token_ids) if read else ""
+    if thought is not None and thought.closes_prompt(end):
+        token_ids, end = token_ids + thought.closing, end + thought.form.closing
+    size = len(token_ids)
+    cut = request.params.max_tokens if request.cut_to_room else model.default_max_tokens
+    params = fit_length(request.params, size, limit, cut)
+    check_ids(token_ids, params, info.vocab_size)
+    structure = await kept_to(request, reading, backend, end)
+    if structure is not params.structure or params.thinking_budget is not None:
+        params = attrs.evolve(params, structure=structure, thinking_budget=None)
+    engine_request = TokenRequest(
+        request.request_id,
+        token_ids,
+        params,
+        request.adapter,
+        bad_token_ids=_spelled(model, params.bad_words),
+        priority=request.options.priority,
+        cache_salt=request.options.cache_salt,
+    )
+    backend.check(engine_request)
+    one_call = isinstance(request.prompt, Conversation) and not request.prompt.tool_use.several
+    choices = assemblers(
+        model, engine_request, frozenset(info.eos_token_ids), reading, end, one_call=one_call
+    )
+    submit: Submit = host.residency.submit
+    if thought is not None:
+        after = await kept_to(request, reading, backend, end, thought_over=True)
+        submit = thought.kept(model, token_ids, end, after, submit)
+    return Generation(engine_request, choices, submit)
+
+
+def _check_host(model: Model, host: Host, request: GenerationRequest) -> None:
+    """Errors: UnsupportedFeature, AdapterNotFound, EngineDead."""
     if host.failure:
         raise EngineDead(f"The engine has stopped: {host.failure}.", hint="Restart the service.")
     if model.spec.task != "generate":
@@ -56,26 +99,6 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
             hint=f"{call('LLM.adapters')} lists them.",
             param="adapter",
         )
-    backend = host.backend
-    info = backend.info
-    told = in_own_formats(model, backend, request)
-    reading = told.reading or Reading()
-    token_ids = await encode(model, told.prompt, request.add_special_tokens, info.max_model_len)
-    size, limit = len(token_ids), info.max_model_len
-    cut = request.params.max_tokens if request.cut_to_room else model.default_max_tokens
-    params = fit_length(request.params, size, limit, cut)
-    check_ids(token_ids, params, info.vocab_size)
-    end = prompt_end(model, token_ids, reading)
-    structure = await kept_to(request, reading, backend, end)
-    if structure is not params.structure:
-        params = attrs.evolve(params, structure=structure)
-    engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
-    backend.check(engine_request)
-    one_call = isinstance(request.prompt, Conversation) and not request.prompt.tool_use.several
-    choices = assemblers(
-        model, engine_request, frozenset(info.eos_token_ids), reading, end, one_call=one_call
-    )
-    return Generation(engine_request, choices, host.residency.submit)
 
 
 async def prompt_ids(model: Model, host: Host, request: GenerationRequest) -> list[int]:
@@ -83,8 +106,36 @@ async def prompt_ids(model: Model, host: Host, request: GenerationRequest) -> li
     its context. Errors: those of `encode`, InvalidRequest, UnsupportedFeature.
     """
     told = in_own_formats(model, host.backend, request)
-    limit = host.backend.info.max_model_len
-    return await encode(model, told.prompt, request.add_special_tokens, limit)
+    return await _prompt_ids(model, told, host.backend.info.max_model_len)
+
+
+async def _prompt_ids(model: Model, request: GenerationRequest, limit: int) -> list[int]:
+    """The prompt of a request, cut to its last tokens where its options say so."""
+    prompt, most = request.prompt, request.options.truncate_prompt_tokens
+    if most is None:
+        return await encode(model, prompt, request.add_special_tokens, limit)
+    room = limit - min(request.params.max_tokens or 1, limit - 1)
+    most = room if most == -1 else most
+    if isinstance(prompt, str):
+        prompt = model.renderer.ending(prompt, most)
+    token_ids = await encode(model, prompt, request.add_special_tokens, max(limit, most))
+    return token_ids[-most:]
+
+
+def _spelled(model: Model, words: Collection[str]) -> tuple[tuple[int, ...], ...]:
+    """The token ids of words, each at the beginning of a text and within one. Errors:
+    InvalidRequest for a word that has none.
+    """
+    found: dict[tuple[int, ...], None] = {}
+    for word in words:
+        for text in (word.lstrip(), " " + word.lstrip()):
+            token_ids = tuple(model.renderer.encode(text, add_special_tokens=False))
+            if not token_ids:
+                raise InvalidRequest(
+                    f"{field('bad_words')}: {word[:64]!r} has no tokens.", param="bad_words"
+                )
+            found[token_ids] = None
+    return tuple(found)
 
 
 async def encode(
@@ -95,7 +146,7 @@ async def encode(
     """
     if isinstance(prompt, str) and model.renderer.too_long(prompt, max_model_len):
         raise ContextLengthExceeded(
-            f"The prompt is too long: {_context(max_model_len)}; the prompt has {len(prompt)}"
+            f"{_context(max_model_len)}, and the prompt is too long: the prompt has {len(prompt)}"
             " characters.",
             hint="Shorten the prompt.",
             param="prompt",
@@ -110,10 +161,8 @@ async def encode(
     return await asyncio.to_thread(model.renderer.encode, prompt, add_special_tokens)
 
 
-def prompt_end(model: Model, token_ids: list[int], reading: Reading) -> str:
-    """The end of the prompt as text, where an answer is read for more than text; else ""."""
-    if not (reading.reasoning or reading.tools):
-        return ""
+def prompt_end(model: Model, token_ids: list[int]) -> str:
+    """The end of the prompt as text: of some templates it is where the thought begins."""
     tokenizer = model.decoding_tokenizer
     end: str = tokenizer.decode(token_ids[-PROMPT_END:], skip_special_tokens=False)
     return end
@@ -158,7 +207,7 @@ def _context(limit: int) -> str:
     """Clients (LiteLLM among them) look for these words, and for "prompt is too long", to tell a
     full context from other errors.
     """
-    return f"this model's maximum context length is {limit} tokens"
+    return f"This model's maximum context length is {limit} tokens"
 
 
 def fit_length(params: SamplingParams, size: int, limit: int, cut: int | None) -> SamplingParams:
@@ -177,9 +226,9 @@ def fit_length(params: SamplingParams, size: int, limit: int, cut: int | None) -
         wanted = min(wanted, max(room, 1))
     if room < 1 or (wanted is not None and wanted > room):
         asked = f" and {field('max_tokens')} is {wanted}" if wanted is not None else ""
-        what = "The prompt is too long" if room < 1 else "The answer does not fit"
+        what = "the prompt is too long" if room < 1 else "the answer does not fit"
         raise ContextLengthExceeded(
-            f"{what}: {_context(limit)}; the prompt has {size}{asked}.",
+            f"{_context(limit)}, and {what}: the prompt has {size}{asked}.",
             hint=f"Shorten the prompt or lower {field('max_tokens')}.",
             param="prompt" if room < 1 else "max_tokens",
         )
@@ -197,6 +246,7 @@ def check_ids(token_ids: Collection[int], params: SamplingParams, vocab_size: in
         "prompt": token_ids,
         "logit_bias": params.logit_bias,
         "stop_token_ids": params.stop_token_ids,
+        "allowed_token_ids": params.allowed_token_ids,
     }
     for name, ids in named.items():
         if ids and (min(ids) < 0 or max(ids) >= vocab_size):

@@ -19,7 +19,7 @@ TASKS = ("generate", "embed")
 SAMPLING = (
     *("temperature", "top_p", "top_k", "min_p"),
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),
-    *("max_tokens", "min_tokens", "stop", "stop_token_ids"),
+    *("max_tokens", "min_tokens", "stop", "stop_token_ids", "thinking_budget"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -21,6 +22,8 @@ from openllm.config.settings import (
     unknown_variables,
 )
 from openllm.config.spec import EXECUTORS, TASKS, LLMSpec
+from openllm.config.variables import Variable
+from openllm.discovery import variants
 from openllm.errors import ConfigurationError
 from openllm.facts import backend_names
 
@@ -116,6 +119,7 @@ def test_an_empty_key_is_refused_because_it_would_open_the_server(name: str) -> 
         ("OPENLLM_DRAIN_SECONDS", "nan", "is not a finite number"),
         ("OPENLLM_DRAIN_SECONDS", "-1", "must not be negative"),
         ("OPENLLM_LOG_LEVEL", "loud", "is not one of debug, info, warning, error"),
+        ("OPENLLM_PROTOCOLS", "native, opneai", r"no protocol 'opneai'\. Did you mean openai\?"),
     ],
 )
 def test_a_bad_value_names_the_variable(name: str, text: str, says: str) -> None:
@@ -202,17 +206,21 @@ _VALUES = {
 }
 
 
+_PROTOCOLS = st.lists(st.sampled_from(sorted(variants("openllm.protocols"))), max_size=3)
+
+
+def _values(row: Variable) -> st.SearchStrategy[Any]:
+    if row.field == "protocols":  # a list of known names
+        return _PROTOCOLS.map(tuple)
+    return st.sampled_from(row.choices) if row.choices else _VALUES[row.kind]
+
+
 @st.composite
 def _settings(draw: st.DrawFn) -> Settings:
     rows = draw(
         st.lists(st.sampled_from(settings.setting_variables()), unique_by=lambda row: row.name)
     )
-    return Settings(
-        **{
-            row.field: draw(st.sampled_from(row.choices) if row.choices else _VALUES[row.kind])
-            for row in rows
-        }
-    )
+    return Settings(**{row.field: draw(_values(row)) for row in rows})
 
 
 @given(_settings())

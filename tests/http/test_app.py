@@ -50,6 +50,16 @@ def test_protocols_are_found_by_being_there() -> None:
     assert {"admin", "native", "openai", "page"} <= set(variants("openllm.protocols"))
 
 
+def test_protocols_that_are_not_named_are_not_served(weights: Path) -> None:
+    settings = Settings(protocols=("native", "page"))
+    with serve(echo(weights), settings=settings) as running, running.client() as client:
+        assert client.get("/v1/metadata").status_code == 200
+        assert client.get("/").status_code == 200
+        assert client.get("/livez").status_code == 200
+        absent = client.post("/v1/completions", json={"prompt": "hello"})
+    assert absent.status_code == 404
+
+
 def test_a_server_without_models_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         create_app([], Settings())

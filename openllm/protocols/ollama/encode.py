@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -12,6 +11,7 @@ import msgspec
 
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
+from openllm.http.framing import timestamp
 from openllm.protocols.ollama.dialect import OLLAMA
 from openllm.protocols.openai.logprobs import ChatLogprobs
 from openllm.types import (
@@ -27,11 +27,6 @@ from openllm.types import (
 )
 
 _encode = msgspec.json.encode
-
-
-def timestamp(seconds: float) -> str:
-    """A time as RFC 3339 has it, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 @attrs.frozen
@@ -70,7 +65,7 @@ def loaded(form: Form, name: str, created: int) -> dict[str, Any]:
     return {**head, **form.body(""), "done": True, "done_reason": "load"}
 
 
-class Wire:
+class OllamaWire:
     """The answer to one request. A stream's lines are cut in advance; a delta fills in its text."""
 
     def __init__(

@@ -99,7 +99,8 @@ async def _answer(
         add_special_tokens=not isinstance(prompt, Conversation),
         reading=None if isinstance(prompt, Conversation) else Reading(),
     )
-    await respond(exchange, work, encode.Wire(form, name, exchange, target, common.top_logprobs))
+    wire = encode.OllamaWire(form, name, exchange, target, common.top_logprobs)
+    await respond(exchange, work, wire)
 
 
 def read_chat(fields: Fields, settings: Settings) -> tuple[Common, Conversation | None]:
