@@ -26,6 +26,18 @@ def rename(adapter: Path, **names: str) -> Path:
     return adapter
 
 
+def poison(adapter: Path, value: float, side: str = "lora_B") -> Path:
+    """The adapter with one value replaced in each of its matrices A or B."""
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(adapter / WEIGHTS)
+    for name, tensor in tensors.items():
+        if side in name:
+            tensor.flat[tensor.size // 2] = value
+    save_file(tensors, adapter / WEIGHTS)
+    return adapter
+
+
 # How each is spoilt, and what the refusal must say.
 REFUSED = {
     "another type": (lambda path: change(path, peft_type="IA3"), "type IA3; only LORA"),
@@ -39,6 +51,9 @@ REFUSED = {
         lambda path: change(path, init_lora_weights="pissa_niter_16"),
         "init_lora_weights=pissa_niter_16",
     ),
+    "a huge alpha": (lambda path: change(path, lora_alpha=1e308), "at most 65504 can be computed"),
+    "an endless alpha": (lambda path: change(path, lora_alpha="inf"), "by inf; at most 65504"),
+    "an alpha of words": (lambda path: change(path, lora_alpha="x"), "says no usable alpha"),
     "code": (lambda path: change(path, auto_map={"AutoModel": "a.B"}), "code of its own"),
     "no config": (lambda path: (path / CONFIG).unlink(), f"has no {CONFIG}"),
     "torn config": (lambda path: (path / CONFIG).write_text("{"), "not readable JSON"),

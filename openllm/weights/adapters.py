@@ -35,6 +35,7 @@ from openllm.weights.origin import Origin, expand, origin
 from openllm.weights.store import find_tag
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+LARGEST_SCALE = 65504.0  # the largest number of half precision
 _FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
 _KEY = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight"
@@ -273,7 +274,14 @@ def _scale(path: Path, config: Mapping[str, Any], module: str, rank: int) -> flo
             f"{path / ADAPTER_CONFIG} says no usable alpha for {module}: {error}.",
             hint="Save the adapter again with peft.",
         ) from error
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    if not abs(scale) <= LARGEST_SCALE:  # also for NaN
+        raise WeightsError(
+            f"{path / ADAPTER_CONFIG} multiplies what the adapter adds to {module} by {scale:g}; at"
+            f" most {LARGEST_SCALE:g} can be computed.",
+            hint="Correct lora_alpha.",
+        )
+    return scale
 
 
 def _check_fit(adapter: CheckedAdapter, base: Path) -> None:

@@ -38,6 +38,7 @@ class TensorInfo:
 
     dtype: str
     shape: tuple[int, ...]
+    span: tuple[int, int] = (0, 0)  # where its bytes begin and end in the file
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -187,10 +188,13 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
         if size < 8 + length + end:
             raise ValueError(f"it has {size:,} bytes of {8 + length + end:,}")
-        return {
-            name: TensorInfo(str(entry["dtype"]), tuple(entry["shape"]))
-            for name, entry in tensors.items()
-        }
+        start = 8 + length  # of the data
+        found = {}
+        for name, entry in tensors.items():
+            begin, stop = map(int, entry["data_offsets"])
+            span = (start + begin, start + stop)
+            found[name] = TensorInfo(str(entry["dtype"]), tuple(entry["shape"]), span)
+        return found
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{path} is no whole safetensors file: {error}.", hint="Fetch it again."

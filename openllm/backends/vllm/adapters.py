@@ -20,6 +20,7 @@ from openllm.errors import (
     option,
 )
 from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
+from openllm.weights.finite import check_finite
 
 
 class Adapters:
@@ -62,7 +63,7 @@ class Adapters:
                 hint=f"Remove one, or start with a higher {option('max_adapters')}.",
             )
         try:
-            await asyncio.to_thread(check_adapter, path, None, uniform=True)
+            await asyncio.to_thread(_check, path)
         except WeightsError as error:
             raise _load_error(name, path, error) from error
         number = next(self._ids)
@@ -88,6 +89,11 @@ class Adapters:
         request = self.find(name)
         del self._mounted[name]
         await self._engine.remove_lora(request.lora_int_id)
+
+
+def _check(path: Path) -> None:
+    """Errors: WeightsError."""
+    check_finite(check_adapter(path, None, uniform=True).weights)
 
 
 def _load_error(name: str, path: Path | str, error: BaseException) -> OpenLLMError:

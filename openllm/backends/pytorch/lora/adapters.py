@@ -1,8 +1,9 @@
 """LoRA beside the model: any mix of adapters in one forward pass, through hooks that stay in place.
 
 All mounted adapters' matrices are stacked per module; a mask says which of the stacked ranks belong
-to which token, so a mixed batch costs two small products per module and no gather, and a batch
-without adapters costs a look at `None`.
+to others than a token's adapter, so a mixed batch costs two small products per module and no
+gather, and a batch without adapters costs a look at `None`. All matrices are finite, so that what
+is zero for others stays zero.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from openllm.backends.pytorch.sequence import BASE_ADAPTER
 from openllm.errors import WeightsError
 from openllm.weights.adapters import read_adapter
+from openllm.weights.finite import check_finite
 
 
 @attrs.frozen
@@ -38,6 +40,7 @@ class Adapter:
 def load_adapter(path: Path) -> Adapter:
     """The matrices of the adapter in `path`, on the CPU. Errors: WeightsError."""
     found = read_adapter(path)
+    check_finite(found.weights)
     try:
         tensors = load_file(found.weights)
     except (OSError, SafetensorError) as error:
@@ -87,6 +90,14 @@ class AdapterBank:
                 )
         self._adapters[key] = adapter
         self._stack()
+        if not all(
+            bool(matrix.isfinite().all()) for pair in self._stacks.values() for matrix in pair
+        ):
+            self.unmount(key)
+            raise WeightsError(
+                f"The adapter has values that are infinite in {self._dtype}.",
+                hint="Correct lora_alpha, or serve the model in another dtype.",
+            )
 
     def unmount(self, key: int) -> None:
         if self._adapters.pop(key, None) is not None:
@@ -104,9 +115,9 @@ class AdapterBank:
             yield
 
     def mask(self, keys: list[int]) -> torch.Tensor:
-        """1 where a stacked rank belongs to the token's adapter, `[tokens, ranks]`."""
+        """Where a stacked rank belongs to another adapter than the token's, `[tokens, ranks]`."""
         tokens = torch.tensor(keys, device=self._device)[:, None]
-        return (tokens == self._owners).to(self._dtype)
+        return tokens != self._owners
 
     @contextlib.contextmanager
     def masked(self, mask: torch.Tensor) -> Iterator[None]:
@@ -155,7 +166,9 @@ class AdapterBank:
             if self._mask is None:
                 return None
             down, up = self._stacks[name]
-            hidden = torch.mm(inputs[0].flatten(0, -2).to(down.dtype), down).mul_(self._mask)
+            hidden = torch.mm(inputs[0].flatten(0, -2).to(down.dtype), down)
+            # a select: what overflows in another's ranks would not go away by a factor of zero
+            hidden.masked_fill_(self._mask, 0)
             if output.dtype != up.dtype or not output.is_contiguous():
                 return output + (hidden @ up).to(output.dtype).view_as(output)
             output.view(-1, output.shape[-1]).addmm_(

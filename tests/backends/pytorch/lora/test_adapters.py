@@ -21,7 +21,7 @@ from openllm.backends.pytorch.lora.adapters import load_adapter
 from openllm.errors import AdapterNotFound, WeightsError
 from openllm.weights.adapters import read_adapter
 from tests import tiny
-from tests.adapters import REFUSED
+from tests.adapters import REFUSED, poison
 from tests.backends.pytorch.conftest import ask, prompt_of, started, until_idle
 
 MARGIN = 1e-3
@@ -193,6 +193,39 @@ async def test_what_does_not_fit_is_refused(
             await backend.mount_adapter("bad", bad)
         with pytest.raises(AdapterNotFound):
             await ask(backend, prompt_of(3), "bad")
+
+
+@pytest.mark.parametrize("side", ["lora_A", "lora_B"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+async def test_values_that_are_no_numbers_are_refused(
+    llama: Path, adapters: dict[str, Path], tmp_path: Path, value: float, side: str
+) -> None:
+    bad = poison(edited(adapters["narrow"], tmp_path / "bad", {}), value, side)
+    async with started(llama) as backend:
+        with pytest.raises(WeightsError, match=rf"NaN or infinite values in \S*{side}"):
+            await backend.mount_adapter("bad", bad)
+
+
+async def test_one_that_overflows_spoils_no_other_row(
+    llama: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    huge = edited(adapters["narrow"], tmp_path / "huge", {})
+    tensors = load_file(huge / "adapter_model.safetensors")
+    for name, tensor in tensors.items():
+        tensor.fill_(3e38 if "lora_A" in name else 1.0)  # finite, and no product of it is
+    save_file(tensors, huge / "adapter_model.safetensors")
+    async with started(llama) as backend:
+        alone = await ask(backend, prompt_of(9))
+        await backend.mount_adapter("huge", huge)
+        await backend.mount_adapter("narrow", adapters["narrow"])
+        base, narrow, spoilt = await asyncio.gather(
+            ask(backend, prompt_of(9)),
+            ask(backend, prompt_of(9), "narrow"),
+            ask(backend, prompt_of(9), "huge"),
+        )
+        assert base.tokens == alone.tokens
+        assert spoilt.reason == "error"
+    PeftReference(llama, adapters["narrow"]).assert_greedy(prompt_of(9), narrow.tokens)
 
 
 @pytest.mark.parametrize("name", [name for name in REFUSED if name != "unknown layers"])
