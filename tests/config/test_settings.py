@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import openllm
@@ -220,7 +220,9 @@ def _settings(draw: st.DrawFn) -> Settings:
     rows = draw(
         st.lists(st.sampled_from(settings.setting_variables()), unique_by=lambda row: row.name)
     )
-    return Settings(**{row.field: draw(_values(row)) for row in rows})
+    values = {row.field: draw(_values(row)) for row in rows}
+    assume(values.get("api_key") is None or values["api_key"] != values.get("admin_key"))
+    return Settings(**values)
 
 
 @given(_settings())

@@ -93,7 +93,7 @@ class Bucket:
         return Allowance(self.limit, max(0, math.floor(level)), reset)
 
 
-class Account:
+class KeyAccount:
     """One key's. It stays the same while the file of keys is read again."""
 
     def __init__(self, limits: KeyLimits, clock: Clock = time.monotonic) -> None:

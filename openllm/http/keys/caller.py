@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 import attrs
 
-from openllm.http.keys.account import Account
+from openllm.http.keys.account import KeyAccount
 
 
 class Rank(IntEnum):
@@ -28,7 +28,7 @@ class Caller:
     rank: Rank = Rank.USER
     name: str = ""  # of the key, for metrics and logs; "" where none is asked for
     models: tuple[str, ...] | None = None  # names and globs of what it may use; None: everything
-    account: Account | None = None  # what it may use and has used; None: no limits of its own
+    account: KeyAccount | None = None  # what it may use and has used; None: no limits of its own
 
     @property
     def listed(self) -> bool:

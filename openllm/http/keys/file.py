@@ -15,7 +15,7 @@ import attrs
 import yaml
 
 from openllm.errors import ConfigurationError, Overloaded, option
-from openllm.http.keys.account import Account
+from openllm.http.keys.account import KeyAccount
 from openllm.http.keys.caller import Caller, Rank
 from openllm.http.keys.entry import KeyEntry, Scrypt, read_entry, sha256_of
 
@@ -45,7 +45,7 @@ class Known:
     """An entry as requests meet it."""
 
     entry: KeyEntry
-    account: Account
+    account: KeyAccount
     caller: Caller
 
 
@@ -61,7 +61,7 @@ class KeyFile:
         """
         self.path = path
         self._workers = workers
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[str, KeyAccount] = {}
         self._table: Mapping[str, Known] = {}
         self._slow: Sequence[tuple[Scrypt, Known]] = ()
         self._tried: OrderedDict[str, Known | None] = OrderedDict()
@@ -80,7 +80,7 @@ class KeyFile:
         self._use(entries)
 
     @property
-    def accounts(self) -> Mapping[str, Account]:
+    def accounts(self) -> Mapping[str, KeyAccount]:
         """By the names of the keys."""
         return self._accounts
 
@@ -160,7 +160,7 @@ class KeyFile:
         limits = entry.limits.shared(self._workers)
         account = self._accounts.get(entry.name)
         if account is None:
-            account = Account(limits)
+            account = KeyAccount(limits)
         elif account.limits != limits:
             account.change(limits)
         return Known(entry, account, Caller(Rank.USER, entry.name, entry.models, account))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from openllm.errors import RateLimited
-from openllm.http.keys.account import Account, KeyLimits
+from openllm.http.keys.account import KeyAccount, KeyLimits
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Clock:
 
 def test_requests_are_let_in_up_to_a_minutes_worth_and_then_evenly() -> None:
     clock = Clock()
-    account = Account(KeyLimits(requests_per_minute=3), clock)
+    account = KeyAccount(KeyLimits(requests_per_minute=3), clock)
     for _ in range(3):
         account.begin()
     with pytest.raises(RateLimited) as refused:
@@ -41,7 +41,7 @@ def test_requests_are_let_in_up_to_a_minutes_worth_and_then_evenly() -> None:
 
 def test_a_prompt_counts_when_it_is_admitted_and_an_answer_when_it_has_ended() -> None:
     clock = Clock()
-    account = Account(KeyLimits(tokens_per_minute=600), clock)
+    account = KeyAccount(KeyLimits(tokens_per_minute=600), clock)
     account.begin()
     account.admit(400)
     with pytest.raises(RateLimited) as refused:
@@ -61,7 +61,7 @@ def test_a_prompt_counts_when_it_is_admitted_and_an_answer_when_it_has_ended() -
 
 def test_a_prompt_longer_than_a_minutes_worth_waits_for_a_full_minute() -> None:
     clock = Clock()
-    account = Account(KeyLimits(tokens_per_minute=60), clock)
+    account = KeyAccount(KeyLimits(tokens_per_minute=60), clock)
     account.admit(1)
     with pytest.raises(RateLimited) as refused:
         account.admit(1000)
@@ -74,7 +74,7 @@ def test_a_prompt_longer_than_a_minutes_worth_waits_for_a_full_minute() -> None:
 
 
 def test_other_limits_keep_what_has_been_used() -> None:
-    account = Account(KeyLimits(requests_per_minute=10), Clock())
+    account = KeyAccount(KeyLimits(requests_per_minute=10), Clock())
     for _ in range(4):
         account.begin()
     account.change(KeyLimits(requests_per_minute=5, tokens_per_minute=7))
