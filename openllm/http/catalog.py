@@ -73,23 +73,28 @@ class Catalog:
             for adapter in llm.adapters:
                 yield Target(adapter, llm, adapter, self._fingerprints[llm.name])
 
+    @property
+    def first(self) -> Target:
+        """The first of `targets`. Errors: Forbidden where the caller's key is for none."""
+        for target in self.targets():
+            return target
+        raise Forbidden(
+            "This key is for no model that is served here.",
+            hint="Ask the operator for another one, or for other models of this one.",
+        )
+
     def find(self, name: str | None) -> Target:
         """What `name` stands for; None or "" is fine while there is only one base model. A model
         that the caller's key is not for does not exist for it. Errors: ModelNotFound, Forbidden.
         """
-        targets = list(self.targets())
-        if not targets:
-            raise Forbidden(
-                "This key is for no model that is served here.",
-                hint="Ask the operator for another one, or for other models of this one.",
-            )
+        first, targets = self.first, list(self.targets())
         if not name:
             bases = {target.llm.name: None for target in targets}
             if len(bases) > 1:
                 raise InvalidRequest(
                     "model is required.", hint=f"Known are {', '.join(bases)}.", param="model"
                 )
-            return targets[0]
+            return first
         for target in targets:
             if target.name == name:
                 return target

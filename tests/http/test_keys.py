@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,12 @@ def test_answers_say_what_is_left(shared: Running) -> None:
     assert answer.headers["x-ratelimit-limit-tokens"] == "100000"
     assert int(answer.headers["x-ratelimit-remaining-requests"]) < 1000
     assert answer.headers["x-ratelimit-reset-tokens"].endswith("s")
+    body = {"model": "echo", "max_tokens": 1, "messages": [{"role": "user", "content": "hello"}]}
+    with shared.client(headers={"x-api-key": "counted-key"}) as client:
+        headers = client.post("/v1/messages", json=body).headers
+    assert headers["anthropic-ratelimit-tokens-limit"] == "100000"
+    assert int(headers["anthropic-ratelimit-requests-remaining"]) < 1000
+    assert datetime.fromisoformat(headers["anthropic-ratelimit-requests-reset"]).tzinfo
     with shared.client(headers=key("all")) as plain:
         assert not [name for name in plain.get("/v1/models").headers if "ratelimit" in name]
 

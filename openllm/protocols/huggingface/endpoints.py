@@ -90,8 +90,8 @@ async def _answer_text(
 
 
 def facts(catalog: Catalog, settings: Settings) -> dict[str, Any]:
-    """What /info says of the first model, and of this server."""
-    llm = catalog.llms[0]
+    """What /info says of the caller's first model, and of this server. Errors: Forbidden."""
+    llm = catalog.first.llm
     info = llm.info if llm.started else None
     embeds = llm.spec.task == "embed"
     longest = info.max_model_len if info else None

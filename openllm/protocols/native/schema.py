@@ -26,7 +26,7 @@ _LIST = re.compile(r"tuple\[(\w+), \.\.\.\]")
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def schema(exchange: Exchange) -> None:
-        await exchange.answer_json(service_schema(catalog.llms[0].name))
+        await exchange.answer_json(service_schema(catalog.first.name))
 
     return [Route(PATH, Endpoint(PATH, schema, NATIVE), methods=["GET"])]
 

@@ -49,7 +49,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
     async def embed(exchange: Exchange) -> None:
         request = read_embed(await exchange.fields(), settings)
-        name = request.model or catalog.llms[0].name
+        name = request.model or catalog.first.name
         found: dict[str, object] = {"model": name, "embeddings": []}
         tokens = 0
         if request.texts:
