@@ -79,7 +79,7 @@ test-keras: install-keras  ## only the suites of the tf and flax backends
 test-browser: install  ## the chat page in Chromium (apt-get install chromium)
 	$(PYTEST) -m browser tests/test_browser.py
 
-test-clients: install install-clients  ## only the vendors' own clients, against real servers
+test-clients: install install-clients  ## only the vendors' own clients (SERVER_BACKEND=vllm: on that engine)
 	$(CLIENTS_PYTEST) tests/clients
 
 test-container: install  ## build and run images with podman and buildah (root on Debian)

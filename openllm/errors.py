@@ -12,7 +12,9 @@ OpenLLMError
 │   └── AdapterNotFound
 ├── MethodNotAllowed          405
 ├── Conflict                  409  the thing is in use, or exists already
+│   └── RequestCancelled      409  somebody has cancelled it while it ran
 ├── PayloadTooLarge           413
+├── UnsupportedMediaType      415  a body in an encoding that is not read
 ├── RateLimited               429  this caller sends too much
 ├── Overloaded                503  the queue is full; try again
 ├── EngineError               500  the engine failed on this request
@@ -184,6 +186,16 @@ class MethodNotAllowed(OpenLLMError):
 class Conflict(OpenLLMError):
     status = 409
     kind = "conflict_error"
+
+
+class RequestCancelled(Conflict):
+    default_code = "request_cancelled"
+
+
+class UnsupportedMediaType(OpenLLMError):
+    status = 415
+    kind = "invalid_request_error"
+    default_code = "unsupported_media_type"
 
 
 class PayloadTooLarge(OpenLLMError):

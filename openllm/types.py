@@ -50,6 +50,8 @@ class SamplingParams:
     presence_penalty: float = 0.0  # [-2, 2]; over the answer
     frequency_penalty: float = 0.0  # [-2, 2]; over the answer
     logit_bias: Mapping[int, float] = attrs.field(factory=dict)  # token id -> [-100, 100]
+    allowed_token_ids: tuple[int, ...] = ()  # nothing else may come; empty: all may
+    bad_words: tuple[str, ...] = ()  # that the answer must not have, as their tokens spell them
     seed: int | None = None  # choice i of n samples with seed + i
     max_tokens: int | None = None  # None: up to the context's end
     min_tokens: int = 0  # no end of sequence and no stop before that many tokens
@@ -110,6 +112,7 @@ class Conversation:
     continue_final_message: bool = False
     template_kwargs: Mapping[str, Any] = attrs.field(factory=dict)
     tool_use: ToolUse = attrs.field(factory=ToolUse)
+    documents: tuple[Mapping[str, Any], ...] = ()  # that the answer may draw on
 
 
 Prompt = str | Sequence[int] | Conversation
@@ -133,6 +136,15 @@ class Reading:
 
 
 @attrs.frozen
+class RequestOptions:
+    """How a request is handled, beside its sampling."""
+
+    truncate_prompt_tokens: int | None = None  # keep that many, the last; -1: all that fit
+    priority: int = 0  # the lower, the sooner; where the engine has `BackendInfo.priorities`
+    cache_salt: str | None = None  # cached prompts are shared among those of one salt alone
+
+
+@attrs.frozen
 class GenerationRequest:
     """What a caller asks of an `LLM`: one prompt, `params.n` choices."""
 
@@ -144,6 +156,7 @@ class GenerationRequest:
     # None: in the formats that the model has
     reading: Reading | None = attrs.field(factory=Reading)
     cut_to_room: bool = False  # a max_tokens that does not fit the context is cut, not refused
+    options: RequestOptions = attrs.field(factory=RequestOptions)
 
 
 @attrs.frozen
@@ -159,6 +172,9 @@ class TokenRequest:
     params: SamplingParams
     adapter: str | None = None
     arrival: float = attrs.field(factory=time.monotonic)
+    bad_token_ids: tuple[tuple[int, ...], ...] = ()  # none of these runs may be completed
+    priority: int = 0
+    cache_salt: str | None = None
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -160,12 +160,11 @@ class BoundedThoughts:
             prompt_logprobs=None,
             structure=self._budget.structure,
         )
-        return TokenRequest(
-            f"{request.request_id}-{index}",
-            request.prompt_token_ids + written,
-            rest,
-            request.adapter,
-            request.arrival,
+        return attrs.evolve(
+            request,
+            request_id=f"{request.request_id}-{index}",
+            prompt_token_ids=request.prompt_token_ids + written,
+            params=rest,
         )
 
 

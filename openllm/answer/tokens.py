@@ -33,6 +33,7 @@ class TokenTable:
         added = tokenizer.get_added_tokens_decoder().items()
         self._added = {number: token.content for number, token in added}
         self._special = {number for number, token in added if token.special}
+        self.added_tokens = {content: number for number, content in self._added.items()}
         # what marks something, by its text -> its id
         self.special_tokens = {self._added[number]: number for number in sorted(self._special)}
         state: bytes = tokenizer.decoder.__getstate__() if tokenizer.decoder is not None else b""

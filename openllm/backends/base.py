@@ -31,6 +31,7 @@ class BackendInfo:
     max_concurrency: int = 0  # requests that can run at once; 0: the engine decides
     adapter_slots: int | None = None  # adapters that can be mounted at once; None: any number
     adapter_rank: int | None = None  # the highest rank that can be mounted; None: any
+    priorities: bool = False  # whether requests are served by `TokenRequest.priority`
 
 
 @attrs.frozen

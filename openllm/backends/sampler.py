@@ -21,8 +21,14 @@ class Sampler:
     """
 
     def __init__(
-        self, params: SamplingParams, prompt: Sequence[int], ends: Sequence[int], seed: int
+        self,
+        params: SamplingParams,
+        prompt: Sequence[int],
+        ends: Sequence[int],
+        seed: int,
+        bad: Sequence[Sequence[int]] = (),
     ) -> None:
+        """`bad`: token ids of which no run may be completed."""
         self._params = params
         self._random = np.random.default_rng(seed % 2**64)
         self._prompt = np.unique(np.asarray(prompt, np.int64))
@@ -31,6 +37,8 @@ class Sampler:
         )
         self._bias_ids = np.fromiter(params.logit_bias.keys(), np.int64)
         self._bias = np.fromiter(params.logit_bias.values(), np.float64)
+        self._allowed = np.asarray(params.allowed_token_ids, np.int64)
+        self._bad = bad
 
     def pick(self, logits: npt.NDArray[np.float32], answer: Sequence[int]) -> int:
         """The next token after `answer`. `logits` is (vocabulary,) and is left as it is."""
@@ -48,7 +56,10 @@ class Sampler:
         params = self._params
         if len(answer) < params.min_tokens:
             scores[self._closing] = -np.inf
+        if self._allowed.size:
+            scores = _only(scores, self._allowed, -np.inf)
         scores[self._bias_ids] += self._bias
+        scores[completing(self._bad, answer)] = -np.inf
         said, counts = np.unique(np.asarray(answer, np.int64), return_counts=True)
         if params.repetition_penalty != 1.0:
             seen = np.union1d(self._prompt, said)
@@ -102,7 +113,17 @@ def _best(scores: Scores, size: int) -> npt.NDArray[np.int64]:
     return candidates[np.argsort(-scores[candidates], kind="stable")[:size]]
 
 
-def _only(weights: Scores, ids: npt.NDArray[np.int64]) -> Scores:
-    kept = np.zeros_like(weights)
+def completing(bad: Sequence[Sequence[int]], answer: Sequence[int]) -> list[int]:
+    """The tokens that would complete one of the runs `bad`, coming after `answer`."""
+    found = []
+    for run in bad:
+        before = len(run) - 1
+        if before == 0 or list(answer[-before:]) == list(run[:-1]):
+            found.append(run[-1])
+    return found
+
+
+def _only(weights: Scores, ids: npt.NDArray[np.int64], other: float = 0.0) -> Scores:
+    kept = np.full_like(weights, other)
     kept[ids] = weights[ids]
     return kept

@@ -154,6 +154,22 @@ def _token_ids(name: str, value: Any) -> tuple[int, ...]:
     return tuple(_count(name, item, 0, 2**31 - 1) for item in value)
 
 
+def _allowed(name: str, value: Any) -> tuple[int, ...]:
+    ids = _token_ids(name, value)
+    if not ids:
+        raise _bad(name, "an empty list would allow nothing")
+    return tuple(sorted(set(ids)))
+
+
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    words = (value,) if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise _bad(name, f"must be a list of texts, got {_shown(value)}")
+    if not all(word.strip() for word in words):
+        raise _bad(name, "must not hold an empty text")
+    return tuple(dict.fromkeys(words))
+
+
 def _bias(name: str, value: Any) -> dict[int, float]:
     if not isinstance(value, Mapping):
         raise _bad(name, f"must map token ids to numbers, got {_shown(value)}")
@@ -187,5 +203,7 @@ _SPECIAL = {
     "stop": _stop,
     "stop_token_ids": _token_ids,
     "logit_bias": _bias,
+    "allowed_token_ids": _allowed,
+    "bad_words": _words,
     "structure": _structure,
 }

@@ -59,6 +59,12 @@ class Settings:
     max_queued_tokens: int = _setting(
         0, "integer", "Prompt tokens that may wait before 503; 0: no limit."
     )
+    max_stored_responses: int = _setting(
+        1000, "integer", "Answers and conversations kept for later requests; 0: none."
+    )
+    max_stored_bytes: int = _setting(
+        256 * 1024**2, "size", "Largest sum of the answers and conversations that are kept."
+    )
     trust_request_chat_template: bool = _setting(
         False, "switch", "Accept a chat template or its arguments in a request."
     )
@@ -67,6 +73,9 @@ class Settings:
         "switch",
         "Refuse requests with fields that are not acted on, and do not ignore them.",
     )
+    any_model: bool = _setting(
+        False, "switch", "Answer requests for a model that is not here with the first one."
+    )
     adapter_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         None, "path", "Directory below which adapters may be mounted while serving."
     )
@@ -74,6 +83,9 @@ class Settings:
         30.0, "number", "How long running answers may finish after SIGTERM."
     )
     request_seconds: float = _setting(0.0, "number", "Longest time of one generation; 0: no limit.")
+    sse_keepalive: float = _setting(
+        15.0, "number", "Seconds of silence after which a stream has a comment; 0: none."
+    )
     cors_origins: tuple[str, ...] = _setting(
         (), "list", "Origins that browsers may call from, separated by commas."
     )

@@ -16,10 +16,19 @@ from openllm.facts import canonical_name, facts_of
 TASKS = ("generate", "embed")
 EXECUTORS = ("mp", "ray")
 UNREAD = "none"  # the reasoning_format of a model whose thoughts are text
-# What says which model it is: no variable and no option can say it for several at once.
 # What a chat template is given of every conversation, so that no argument can have the name.
 TEMPLATE_RESERVED = frozenset(("messages", "tools", "add_generation_prompt"))
-IDENTITY = ("model_id", "family", "revision", "name", "task", "adapters", "chat_template")
+# What says which model it is: no variable and no option can say it for several at once.
+IDENTITY = (
+    "model_id",
+    "family",
+    "revision",
+    "name",
+    "aliases",
+    "task",
+    "adapters",
+    "chat_template",
+)
 
 
 @attrs.frozen
@@ -69,6 +78,17 @@ def _adapters(value: Any) -> tuple[AdapterSpec, ...]:
     if not isinstance(value, list | tuple):
         raise ConfigurationError(f"adapters must be a list, got {value!r}.", param="adapters")
     return tuple(_adapter(item) for item in value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(
+        isinstance(name, str) and name.strip() for name in names
+    ):
+        raise ConfigurationError(
+            f"aliases must be a list of names, got {value!r}.", param="aliases"
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def _adapter(item: Any) -> AdapterSpec:
@@ -150,6 +170,7 @@ class LLMSpec:
     family: str | None = None  # a name from openllm.models
     revision: str | None = None  # of a Hub id
     name: str | None = None  # what requests call it; default: derived from model_id
+    aliases: tuple[str, ...] = attrs.field(default=(), converter=_names)  # and further names
     task: str = "generate"  # or "embed"
     # A backend's name, or another spelling of it; None: the first that is usable here.
     backend: str | None = attrs.field(default=None, converter=_backend)
@@ -213,7 +234,7 @@ class LLMSpec:
             raise UnsupportedCombination(
                 "An embedding model takes no LoRA adapters.", hint="Drop adapters."
             )
-        names = [adapter.name for adapter in self.adapters]
+        names = [*self.aliases, *(adapter.name for adapter in self.adapters)]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigurationError(
                 f"Two adapters are named {min(twice)!r}.", hint="Write SOURCE:OTHER_NAME."
@@ -224,6 +245,11 @@ class LLMSpec:
             raise UnsupportedCombination(
                 f"The {self.backend} backend cannot do {self.quantization!r}. {can}"
             )
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """All names of the model, `served_name` first."""
+        return tuple(dict.fromkeys((self.served_name, *self.aliases)))
 
     @property
     def served_name(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+import openllm
 from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
 from openllm.discovery import Variant, load, load_each, variants
@@ -67,7 +68,7 @@ class Server:
     """
 
     def __init__(self, llms: Sequence[LLM], settings: Settings) -> None:
-        self.catalog = Catalog(llms)
+        self.catalog = Catalog(llms, any_model=settings.any_model)
         self.settings = settings
         self.limits = RequestLimits(settings)
         self.metrics = Metrics(self.catalog.llms)
@@ -225,6 +226,9 @@ class Server:
         async def readyz(exchange: Exchange) -> None:
             await exchange.answer_json({"status": self._state()}, 200 if self.ready else 503)
 
+        async def version(exchange: Exchange) -> None:
+            await exchange.answer_json({"version": openllm.__version__})
+
         async def metrics(exchange: Exchange) -> None:
             others = await self.peers.reports() if self.peers is not None else ()
             await exchange.answer(200, self.metrics.render(others), CONTENT_TYPE)
@@ -232,7 +236,9 @@ class Server:
         handlers = (
             ("/livez", livez, True),
             ("/readyz", readyz, True),
+            ("/ping", readyz, False),
             ("/health", readyz, False),
+            ("/version", version, False),
             ("/metrics", metrics, False),
         )
         return [

@@ -4,7 +4,9 @@ it is answered.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -12,6 +14,7 @@ from openllm.config.settings import Settings
 from openllm.errors import Forbidden, Unauthorized
 from openllm.http.dialect import Dialect
 
+_HEADER_NAMES = re.compile(rb"[A-Za-z0-9-]+(?:, ?[A-Za-z0-9-]+)*")
 _SENT_BY_PAGES = (b"content-type", b"x-request-id")
 _READ_BY_PAGES = b"x-request-id, retry-after, x-openllm-ignored"
 
@@ -53,6 +56,14 @@ class Auth:
             "The API key is wrong.", hint="Send the key this server was started with."
         )
 
+    def owner(self, headers: Mapping[bytes, bytes], dialect: Dialect) -> str:
+        """Whose it is what a caller has kept here: one name for each key, one for all callers where
+        none is asked for.
+        """
+        if not self._user_key:
+            return ""
+        return hashlib.sha256(dialect.key(headers)).hexdigest()
+
     def require_admin(self, rank: Rank | None, dialect: Dialect) -> None:
         """Errors: Forbidden."""
         if not self._admin_key:
@@ -74,6 +85,9 @@ class Auth:
         if method != "OPTIONS":
             return [*shared, (b"access-control-expose-headers", _READ_BY_PAGES)]
         sent = b", ".join((*dialect.key_headers, *_SENT_BY_PAGES))
+        asked = headers.get(b"access-control-request-headers", b"")
+        if _HEADER_NAMES.fullmatch(asked):  # clients in pages send headers of their own
+            sent = b", ".join((sent, asked))
         return [
             *shared,
             (b"access-control-allow-methods", b"GET, POST, DELETE"),

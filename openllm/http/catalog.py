@@ -41,11 +41,13 @@ class Target:
 class Catalog:
     """The models of one server. Errors: ConfigurationError for none, or two of one name."""
 
-    def __init__(self, llms: Sequence[LLM]) -> None:
+    def __init__(self, llms: Sequence[LLM], *, any_model: bool = False) -> None:
+        """`any_model`: a name that is not here stands for the first model."""
         if not llms:
             raise ConfigurationError("There is no model to serve.", hint="Name at least one.")
         self.llms = tuple(llms)
-        names = [llm.name for llm in llms]
+        self._any_model = any_model
+        names = [name for llm in llms for name in llm.spec.served_names]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigurationError(
                 f"Two models are called {min(twice)!r}.",
@@ -56,17 +58,18 @@ class Catalog:
         self._fingerprints = {llm.name: _fingerprint(llm) for llm in llms}
 
     def targets(self) -> Iterator[Target]:
-        """Every name that a request may use: each base model, then its adapters."""
+        """Every name that a request may use: each base model, its other names, its adapters."""
         for llm in self.llms:
-            yield Target(llm.name, llm, None, self._fingerprints[llm.name])
+            for name in llm.spec.served_names:
+                yield Target(name, llm, None, self._fingerprints[llm.name])
             for adapter in llm.adapters:
                 yield Target(adapter, llm, adapter, self._fingerprints[llm.name])
 
     def find(self, name: str | None) -> Target:
-        """What `name` stands for; None is fine while there is only one base model. Errors:
+        """What `name` stands for; None or "" is fine while there is only one base model. Errors:
         ModelNotFound.
         """
-        if name is None:
+        if not name:
             if len(self.llms) > 1:
                 known = ", ".join(llm.name for llm in self.llms)
                 raise InvalidRequest(
@@ -85,11 +88,20 @@ class Catalog:
             param="model",
         )
 
+    def _standing_in(self, name: str | None, task: str) -> Target | None:
+        """What answers for a name that is not here, where anything goes: a model made for the
+        work, if there is one.
+        """
+        targets = list(self.targets())
+        if not self._any_model or any(target.name == name for target in targets):
+            return None
+        return next((target for target in targets if target.llm.spec.task == task), targets[0])
+
     def running(self, name: str | None, task: str) -> Target:
         """`find`, for work of one kind ("generate" or "embed"). Errors: also InvalidRequest,
         Overloaded, EngineDead.
         """
-        target = self.find(name)
+        target = self._standing_in(name, task) or self.find(name)
         llm = target.llm
         if llm.failure:
             raise EngineDead(f"The engine of {llm.name} has stopped.", hint="It will be restarted.")

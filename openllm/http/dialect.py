@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import attrs
@@ -44,6 +44,7 @@ class Dialect(VariableWords, abc.ABC):
     prefixes: tuple[str, ...] = ()  # paths without a route below these are answered in this dialect
     fields: Mapping[str, str] = {}  # the domain's name of a request's field -> the vendor's
     calls: Mapping[str, str] = {}  # what can be called, by its name in Python -> the vendor's route
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)  # of an answer, with the request's id
     challenge = b'Bearer realm="openllm"'  # the www-authenticate of a 401
     key_hint = "`Authorization: Bearer KEY`"  # where a key is sent
     key_headers: tuple[bytes, ...] = (b"authorization",)  # that pages of other origins may set
@@ -70,6 +71,12 @@ class Dialect(VariableWords, abc.ABC):
         """
         return False
 
+    def spellings(self, path: str) -> Iterable[str]:
+        """How else a path that has no route may have been meant, by clients whose base address is
+        not quite the vendor's.
+        """
+        return ()
+
     def key(self, headers: Mapping[bytes, bytes]) -> bytes:
         """The key that a request carries; b"" for none."""
         scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
@@ -83,6 +90,8 @@ class Dialect(VariableWords, abc.ABC):
 
     def renamed(self, **fields: str) -> Self:
         """The same dialect for requests that call some fields otherwise."""
+        if not fields:
+            return self
         other = copy.copy(self)
         other.fields = {**self.fields, **fields}
         other.prefixes = ()

@@ -22,10 +22,14 @@ from openllm.errors import (
     PayloadTooLarge,
     Retryable,
     Unauthorized,
+    UnsupportedFeature,
+    field,
 )
 from openllm.http.body.fields import Fields, decode_object
+from openllm.http.compression import SMALLEST, packed, takes_gzip, unpacked
 from openllm.http.dialect import Dialect, tell
 from openllm.http.ignored import Ignored
+from openllm.http.live import LiveRequests
 from openllm.types import new_request_id
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ class Shared:
     queue: TokenQueue
     dialect: Dialect  # until a route is found
     ignored: Ignored = attrs.field(factory=Ignored)
+    live: LiveRequests = attrs.field(factory=LiveRequests)
 
 
 class Exchange:
@@ -78,6 +83,7 @@ class Exchange:
         self.metrics = shared.metrics
         self.dialect = shared.dialect  # of the route; of the request, where it renames fields
         self.path_params: Mapping[str, Any] = {}
+        self.said: dict[str, Any] = {}  # fields of the body that its path says
         self.route: str | None = "other"  # its label in metrics; None: it is not counted
         self.rank: Rank | None = None  # what the caller's key allows, once it has been looked at
         self.path = route_path(scope)
@@ -93,12 +99,18 @@ class Exchange:
         self.streaming = False
         self.meter: Meter | None = None  # of the answer, once it is being made
         self._ignored: list[str] = []  # fields of the body that were not acted on
+        self._names: dict[str, str] = {}  # what the body calls otherwise than the dialect
         self._finished = False  # the last bytes of the answer are on their way
         self._receive = receive
 
     def require_admin(self) -> None:
         """Errors: Forbidden."""
         self.shared.auth.require_admin(self.rank, self.dialect)
+
+    @property
+    def owner(self) -> str:
+        """Whose it is what the caller has kept here."""
+        return self.shared.auth.owner(self.headers, self.dialect)
 
     async def body(self) -> bytes:
         """The whole body. Errors: PayloadTooLarge (before it is read, where its length is
@@ -108,10 +120,7 @@ class Exchange:
         announced = self.headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > limit:
             raise self._too_large()
-        if self.headers.get(b"content-encoding", b"identity").lower() not in (b"", b"identity"):
-            raise InvalidRequest(
-                "Compressed bodies are not supported.", hint="Send it without Content-Encoding."
-            )
+        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -124,7 +133,10 @@ class Exchange:
                 raise self._too_large()
             parts.append(part)
             more = message.get("more_body", False)
-        return b"".join(parts)
+        body = b"".join(parts)
+        if not encoding:
+            return body
+        return await asyncio.to_thread(unpacked, body, encoding, limit)
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"The body is larger than {self.settings.max_body_bytes} bytes.")
@@ -135,7 +147,27 @@ class Exchange:
         """
         ignored = None if self.settings.strict_fields else self._ignored
         value = decode_object(await self.body(), self.settings.max_json_depth)
-        return Fields(value, ignored=ignored)
+        value |= self.said
+        return Fields(value, ignored=ignored, names=self._names)
+
+    def pass_over(self, name: str, why: str) -> None:
+        """Note a field of the body that cannot be acted on, by the domain's name. Errors:
+        UnsupportedFeature where the operator wants such a request refused.
+        """
+        if self.settings.strict_fields:
+            raise UnsupportedFeature(f"{field(name)} is not supported: {why}.", param=name)
+        self._ignored.append(self.dialect.field(name))
+
+    def rename(self, request_id: str | None) -> None:
+        """Go by the id that the body says, if it says one. Errors: InvalidRequest."""
+        if request_id is None:
+            return
+        if not _SAFE_ID.fullmatch(request_id.encode()):
+            raise InvalidRequest(
+                f"{field('request_id')} must be 1 to 128 letters, digits, or one of . _ : -",
+                param="request_id",
+            )
+        self.request_id = request_id
 
     def client_present(self) -> _ClientWatch:
         """A block that is cancelled, and raises ClientGone, when the client leaves. Begin it after
@@ -156,7 +188,11 @@ class Exchange:
     ) -> None:
         """Answer with `body`, whole; `kind` is its content type, by default the dialect's."""
         kind = kind or self.dialect.content_type
-        own = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
+        own = [(b"content-type", kind), *headers]
+        if len(body) >= SMALLEST and takes_gzip(self.headers.get(b"accept-encoding", b"")):
+            body = await asyncio.to_thread(packed, body)
+            own += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+        own.append((b"content-length", b"%d" % len(body)))
         await self._begin(status, own)
         self._finished = True
         await self.send(
@@ -177,10 +213,8 @@ class Exchange:
 
     async def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        headers += [
-            (b"x-request-id", self.request_id.encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        headers += [(name, self.request_id.encode()) for name in self.dialect.id_headers]
+        headers.append((b"x-content-type-options", b"nosniff"))
         if self._ignored:
             headers.append((b"x-openllm-ignored", self.shared.ignored.header(self._ignored)))
         headers += self.extra_headers
@@ -192,7 +226,7 @@ class Exchange:
         """
         if self.status and not self.streaming:
             return  # a whole answer has begun; the connection ends it
-        failure = tell(error, self.dialect)
+        failure = tell(error, self.dialect.renamed(**self._names))
         if self.streaming:
             self.status = failure.status
             await self.end_stream(self.dialect.last_words(failure))

@@ -89,14 +89,16 @@ class TokenQueue:
 
 
 class Ticket:
-    """A place in a `TokenQueue`; leaving it twice is fine."""
+    """A place in a `TokenQueue` for `tokens` of a prompt; leaving it twice is fine."""
 
-    __slots__ = ("_queue", "_tokens")
+    __slots__ = ("_queue", "_waits", "tokens")
 
     def __init__(self, queue: TokenQueue, tokens: int) -> None:
         self._queue = queue
-        self._tokens = tokens
+        self._waits = True
+        self.tokens = tokens
 
     def leave(self) -> None:
-        self._queue.waiting -= self._tokens
-        self._tokens = 0
+        if self._waits:
+            self._waits = False
+            self._queue.waiting -= self.tokens

@@ -104,10 +104,20 @@ class TokenGaps:
 class Meter:
     """Counts one request's deltas. `close` once, whatever became of it."""
 
-    __slots__ = ("_gaps", "_last", "_metrics", "_model", "_started", "_ticket", "first_token")
+    __slots__ = (
+        "_gaps",
+        "_last",
+        "_metrics",
+        "_model",
+        "_started",
+        "_ticket",
+        "first_token",
+        "prompt_tokens",
+    )
 
     def __init__(self, metrics: Metrics, model: str, started: float, ticket: Ticket) -> None:
         self._ticket = ticket
+        self.prompt_tokens = ticket.tokens  # of all prompts
         self._metrics = metrics
         self._model = model
         self._started = started

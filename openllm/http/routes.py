@@ -79,7 +79,7 @@ class Routes:
     def __init__(self, routes: Sequence[Route]) -> None:
         # the endpoints that some requests alone are for are asked first
         self._routes = sorted(
-            ((route, _endpoint(route)) for route in routes), key=lambda item: not item[1].shared
+            ((route, endpoint_of(route)) for route in routes), key=lambda item: not item[1].shared
         )
         self._shared = frozenset(
             (method, route.path)
@@ -100,8 +100,30 @@ class Routes:
         return (route for route, _ in self._routes)
 
     def find(self, scope: Scope, path: str) -> Found:
-        """What answers a request for `path` (without the prefix that `scope` has it under)."""
-        return self._plain.get((scope["method"], path)) or self._ask(scope, path)
+        """What answers a request for `path` (without the prefix that `scope` has it under), or for
+        that which a client means by it.
+        """
+        found = self._plain.get((scope["method"], path))
+        if found is not None:
+            return found
+        tidy = "/" + "/".join(part for part in path.split("/") if part)
+        if tidy == path:
+            found = self._ask(scope, path)
+        else:
+            scope = {**scope, "path": tidy, "root_path": ""}
+            found = self._ask(scope, tidy)
+            if found.public:  # what needs no key is where it is, and nowhere else
+                return Found(found.dialect)
+        return found if found.endpoint is not None else self._respelled(scope, tidy) or found
+
+    def _respelled(self, scope: Scope, path: str) -> Found | None:
+        """What a vendor's clients mean by `path`, among the vendor's own routes."""
+        dialect = self.dialect(path)
+        for spelling in dialect.spellings(path):
+            found = self._ask({**scope, "path": spelling, "root_path": ""}, spelling)
+            if found.endpoint is not None and isinstance(found.dialect, type(dialect)):
+                return found
+        return None
 
     def _ask(self, scope: Scope, path: str) -> Found:
         found = None
@@ -130,7 +152,8 @@ class Routes:
         return max(fits, key=lambda fit: fit[0])[1] if fits else known[0]
 
 
-def _endpoint(route: Route) -> Endpoint:
+def endpoint_of(route: Route) -> Endpoint:
+    """What `route` leads to. Errors: TypeError for something else than an `Endpoint`."""
     if not isinstance(route.endpoint, Endpoint):
         raise TypeError(f"The route {route.path} has no Endpoint, but {route.endpoint!r}.")
     return route.endpoint

@@ -5,19 +5,31 @@ one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
 
 import attrs
 
 from openllm.answer.generation import Generation, collect
-from openllm.errors import Overloaded
+from openllm.errors import Overloaded, RequestCancelled
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
+from openllm.http.live import LiveRequest
 from openllm.http.metrics import Meter
 from openllm.http.stream import Stream, Writer
-from openllm.types import GenerationOutput, GenerationRequest, Prompt, Reading, Usage
+from openllm.types import (
+    AnswerDelta,
+    GenerationOutput,
+    GenerationRequest,
+    Prompt,
+    Reading,
+    RequestOptions,
+    Usage,
+)
+
+Note = Callable[[AnswerDelta], object]
 
 
 class Wire(Writer, Protocol):
@@ -41,33 +53,62 @@ class Work:
     add_special_tokens: bool = True
     # None: in the formats that the model has
     reading: Reading | None = attrs.field(factory=Reading)
+    options: RequestOptions = attrs.field(factory=RequestOptions)
+    # told of what was admitted, before any of it begins
+    admitted: Callable[[Sequence[Generation]], None] | None = None
+    # sees each delta of a single answer that is written whole; None: nobody needs to
+    note: Note | None = None
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
     """Do `work` and write the answer. The engine stops when the client leaves or the time allowed
     is over.
     """
-    exchange.model = work.target.llm.name
+    async with exchange.client_present(), _time_allowed(exchange):
+        generations = await admit(exchange, work)
+        if work.admitted is not None:
+            work.admitted(generations)
+        if work.stream:
+            await _stream(exchange, wire, generations)
+        else:
+            outputs = await _drain(exchange, generations, work.note)
+            await exchange.answer(200, wire.answer(outputs))
+
+
+async def finished(
+    exchange: Exchange, generations: Sequence[Generation], note: Note | None = None
+) -> list[GenerationOutput]:
+    """The whole answer to what an exchange, which may be over, has asked. Errors: of `respond`."""
+    async with _time_allowed(exchange):
+        return await _drain(exchange, generations, note)
+
+
+@asynccontextmanager
+async def _time_allowed(exchange: Exchange) -> AsyncIterator[None]:
+    """Errors: Overloaded where the block takes longer."""
     seconds = exchange.settings.request_seconds
+    time = asyncio.timeout(seconds or None)
+    live = LiveRequest(exchange.rank, time)
     try:
-        async with exchange.client_present(), asyncio.timeout(seconds or None):
-            generations = await _admit(work, cut=not exchange.settings.strict_fields)
-            if work.stream:
-                await _stream(exchange, wire, generations)
-            else:
-                outputs = await _drain(exchange, generations)
-                await exchange.answer(200, wire.answer(outputs))
+        with exchange.shared.live.entered(exchange.request_id, live):
+            async with time:
+                yield
     except TimeoutError:
+        if live.cancelled:
+            raise RequestCancelled("The request was cancelled.") from None
         raise Overloaded(
             f"The answer was not complete within {seconds:g} seconds.", hint="Ask for fewer tokens."
         ) from None
 
 
-async def _admit(work: Work, *, cut: bool) -> list[Generation]:
-    """Every prompt checked before any is begun; `cut`: a max_tokens beyond the room is cut to it.
-    Errors: those of `LLM.admit`.
+async def admit(exchange: Exchange, work: Work) -> list[Generation]:
+    """Every prompt checked before any is begun; a max_tokens beyond the room is cut to it, unless
+    the operator wants it refused. Errors: those of `LLM.admit`.
     """
     llm = work.target.llm
+    exchange.model = llm.name
+    if work.options.priority and not llm.info.priorities:
+        exchange.pass_over("priority", "the engine serves in the order of arrival")
     params = llm.sampling_params(**work.overrides)
     return [
         await llm.admit(
@@ -75,9 +116,11 @@ async def _admit(work: Work, *, cut: bool) -> list[Generation]:
                 prompt,
                 params,
                 work.target.adapter,
+                exchange.request_id,
                 add_special_tokens=work.add_special_tokens,
                 reading=work.reading,
-                cut_to_room=cut,
+                cut_to_room=not exchange.settings.strict_fields,
+                options=work.options,
             )
         )
         for prompt in work.prompts
@@ -97,12 +140,14 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
         _end(generations, meter)
 
 
-async def _drain(exchange: Exchange, generations: Sequence[Generation]) -> list[GenerationOutput]:
+async def _drain(
+    exchange: Exchange, generations: Sequence[Generation], note: Note | None
+) -> list[GenerationOutput]:
     meter = _meter(exchange, generations)
     n = generations[0].choices
     try:
         if len(generations) == 1:
-            return [await collect(generations[0], meter.count)]
+            return [await collect(generations[0], _both(meter.count, note))]
         notes = [partial(meter.count, base=at * n) for at in range(len(generations))]
         pairs = zip(generations, notes, strict=True)
         tasks = [asyncio.create_task(collect(generation, note)) for generation, note in pairs]
@@ -114,6 +159,17 @@ async def _drain(exchange: Exchange, generations: Sequence[Generation]) -> list[
             await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         _end(generations, meter)
+
+
+def _both(first: Note, second: Note | None) -> Note:
+    if second is None:
+        return first
+
+    def note(delta: AnswerDelta) -> None:
+        first(delta)
+        second(delta)
+
+    return note
 
 
 def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:

@@ -48,8 +48,9 @@ class Stream:
         self._rest: Awaitable[None] | None = None  # of a frame that is held up
         self._error: Exception | None = None
         self._begun = False  # something has been put
-        self._opened = False  # the headers are sent
         self._waiter: asyncio.Future[None] | None = None  # while the request's task waits
+        self._silent = True  # nothing has been sent since it was last looked at
+        self._pulse: asyncio.TimerHandle | None = None
 
     def sink(self, base: int) -> Sink[AnswerDelta]:
         """Where the deltas of one prompt go, whose first choice is number `base` of the answer."""
@@ -80,14 +81,12 @@ class Stream:
             self._wake()
 
     def _pass(self, frame: bytes) -> None:
+        self._silent = False
         if self._waiter is None or not self._direct:
             self._frames.append(frame)
             self._wake()
             return
-        if not self._opened:
-            self._frames.append(frame)
-            self._rest = begun(self._write())
-        elif frame:
+        if frame:
             self._rest = begun(
                 self._send({"type": "http.response.body", "body": frame, "more_body": True})
             )
@@ -100,10 +99,34 @@ class Stream:
             waiter.set_result(None)
 
     async def run(self) -> None:
-        """In the request's task: return once all choices have ended and their deltas are sent.
+        """In the request's task: return once all choices have ended and their deltas are sent. The
+        headers are sent at once; while nothing comes, a comment now and then keeps proxies from
+        closing the connection.
 
         Errors: what the stream failed with, what its sending raised.
         """
+        self._watch_silence()
+        try:
+            await self._carry()
+        finally:
+            if self._pulse is not None:
+                self._pulse.cancel()
+
+    def _watch_silence(self) -> None:
+        """Look twice in the time that a stream may be silent, and again as long as it runs."""
+        seconds = self._exchange.settings.sse_keepalive
+        comment = self._exchange.dialect.framing.comment
+        if not seconds or not comment:
+            return
+        if self._silent and self._waiter is not None:
+            self._pass(comment)
+        self._silent = True
+        self._pulse = asyncio.get_running_loop().call_later(seconds / 2, self._watch_silence)
+
+    async def _carry(self) -> None:
+        if self._error is not None and not self._begun:
+            raise self._error  # while it still can be a status
+        await self._exchange.begin_stream()
         while True:
             if self._rest is not None:
                 rest, self._rest = self._rest, None
@@ -119,9 +142,6 @@ class Stream:
     async def _write(self) -> None:
         """Send the frames that wait."""
         while self._frames:
-            if not self._opened:
-                self._opened = True
-                await self._exchange.begin_stream()
             body = b"".join(self._frames)
             self._frames.clear()
             if body:

@@ -48,20 +48,29 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
     info = backend.info
     told = in_own_formats(model, backend, request)
     reading = told.reading or Reading()
-    token_ids = await encode(model, told.prompt, request.add_special_tokens, info.max_model_len)
+    limit = info.max_model_len
+    token_ids = await _prompt_ids(model, told, limit)
     thought = thought_limit(model, request, reading)
     read = reading.reasoning or reading.tools or thought
     end = prompt_end(model, token_ids) if read else ""
     if thought is not None and thought.closes_prompt(end):
         token_ids, end = token_ids + thought.closing, end + thought.form.closing
-    size, limit = len(token_ids), info.max_model_len
+    size = len(token_ids)
     cut = request.params.max_tokens if request.cut_to_room else model.default_max_tokens
     params = fit_length(request.params, size, limit, cut)
     check_ids(token_ids, params, info.vocab_size)
     structure = await kept_to(request, reading, backend, end)
     if structure is not params.structure or params.thinking_budget is not None:
         params = attrs.evolve(params, structure=structure, thinking_budget=None)
-    engine_request = TokenRequest(request.request_id, token_ids, params, request.adapter)
+    engine_request = TokenRequest(
+        request.request_id,
+        token_ids,
+        params,
+        request.adapter,
+        bad_token_ids=_spelled(model, params.bad_words),
+        priority=request.options.priority,
+        cache_salt=request.options.cache_salt,
+    )
     backend.check(engine_request)
     one_call = isinstance(request.prompt, Conversation) and not request.prompt.tool_use.several
     choices = assemblers(
@@ -97,8 +106,36 @@ async def prompt_ids(model: Model, host: Host, request: GenerationRequest) -> li
     its context. Errors: those of `encode`, InvalidRequest, UnsupportedFeature.
     """
     told = in_own_formats(model, host.backend, request)
-    limit = host.backend.info.max_model_len
-    return await encode(model, told.prompt, request.add_special_tokens, limit)
+    return await _prompt_ids(model, told, host.backend.info.max_model_len)
+
+
+async def _prompt_ids(model: Model, request: GenerationRequest, limit: int) -> list[int]:
+    """The prompt of a request, cut to its last tokens where its options say so."""
+    prompt, most = request.prompt, request.options.truncate_prompt_tokens
+    if most is None:
+        return await encode(model, prompt, request.add_special_tokens, limit)
+    room = limit - min(request.params.max_tokens or 1, limit - 1)
+    most = room if most == -1 else most
+    if isinstance(prompt, str):
+        prompt = model.renderer.ending(prompt, most)
+    token_ids = await encode(model, prompt, request.add_special_tokens, max(limit, most))
+    return token_ids[-most:]
+
+
+def _spelled(model: Model, words: Collection[str]) -> tuple[tuple[int, ...], ...]:
+    """The token ids of words, each at the beginning of a text and within one. Errors:
+    InvalidRequest for a word that has none.
+    """
+    found: dict[tuple[int, ...], None] = {}
+    for word in words:
+        for text in (word.lstrip(), " " + word.lstrip()):
+            token_ids = tuple(model.renderer.encode(text, add_special_tokens=False))
+            if not token_ids:
+                raise InvalidRequest(
+                    f"{field('bad_words')}: {word[:64]!r} has no tokens.", param="bad_words"
+                )
+            found[token_ids] = None
+    return tuple(found)
 
 
 async def encode(
@@ -109,7 +146,7 @@ async def encode(
     """
     if isinstance(prompt, str) and model.renderer.too_long(prompt, max_model_len):
         raise ContextLengthExceeded(
-            f"The prompt is too long: {_context(max_model_len)}; the prompt has {len(prompt)}"
+            f"{_context(max_model_len)}, and the prompt is too long: the prompt has {len(prompt)}"
             " characters.",
             hint="Shorten the prompt.",
             param="prompt",
@@ -170,7 +207,7 @@ def _context(limit: int) -> str:
     """Clients (LiteLLM among them) look for these words, and for "prompt is too long", to tell a
     full context from other errors.
     """
-    return f"this model's maximum context length is {limit} tokens"
+    return f"This model's maximum context length is {limit} tokens"
 
 
 def fit_length(params: SamplingParams, size: int, limit: int, cut: int | None) -> SamplingParams:
@@ -189,9 +226,9 @@ def fit_length(params: SamplingParams, size: int, limit: int, cut: int | None) -
         wanted = min(wanted, max(room, 1))
     if room < 1 or (wanted is not None and wanted > room):
         asked = f" and {field('max_tokens')} is {wanted}" if wanted is not None else ""
-        what = "The prompt is too long" if room < 1 else "The answer does not fit"
+        what = "the prompt is too long" if room < 1 else "the answer does not fit"
         raise ContextLengthExceeded(
-            f"{what}: {_context(limit)}; the prompt has {size}{asked}.",
+            f"{_context(limit)}, and {what}: the prompt has {size}{asked}.",
             hint=f"Shorten the prompt or lower {field('max_tokens')}.",
             param="prompt" if room < 1 else "max_tokens",
         )
@@ -209,6 +246,7 @@ def check_ids(token_ids: Collection[int], params: SamplingParams, vocab_size: in
         "prompt": token_ids,
         "logit_bias": params.logit_bias,
         "stop_token_ids": params.stop_token_ids,
+        "allowed_token_ids": params.allowed_token_ids,
     }
     for name, ids in named.items():
         if ids and (min(ids) < 0 or max(ids) >= vocab_size):

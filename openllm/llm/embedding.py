@@ -69,7 +69,10 @@ def shortened(renderer: ChatRenderer, text: Prompt, room: int, side: Side) -> li
     """The token ids of `text` without as many of one side as do not fit into `room`; the special
     tokens around a text stay.
     """
-    whole, inner = renderer.encode(text), renderer.encode(text, add_special_tokens=False)
+    whole = renderer.encode(text)
+    if len(whole) <= room:
+        return whole
+    inner = renderer.encode(text, add_special_tokens=False)
     added = len(whole) - len(inner)
     # a text's tokens stand as they are between those that are added
     before = next((at for at in range(added + 1) if whole[at : at + len(inner)] == inner), 0)

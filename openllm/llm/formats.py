@@ -31,6 +31,7 @@ from openllm.config.spec import UNREAD, LLMSpec
 from openllm.discovery import variants
 from openllm.errors import InvalidRequest, UnsupportedFeature, field
 from openllm.llm.model import Model
+from openllm.prompt import documents as prompt_documents
 from openllm.prompt import tools as prompt_tools
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import (
@@ -96,12 +97,14 @@ def in_own_formats(model: Model, backend: Backend, request: GenerationRequest) -
     no format that is known. Errors: InvalidRequest where there is no chat template,
     UnsupportedFeature where the engine cannot keep calls to what is asked of them.
     """
-    if request.reading is not None:
-        return request
     prompt = request.prompt
     if not isinstance(prompt, Conversation):
-        return attrs.evolve(request, reading=Reading())
+        return attrs.evolve(request, reading=request.reading or Reading())
     tools = prompt.tools
+    if prompt.documents:
+        prompt = prompt_documents.told(prompt, model.renderer.expects(tools=bool(tools)))
+    if request.reading is not None:
+        return attrs.evolve(request, prompt=prompt)
     if tools and prompt.tool_use.constrains:
         _require_structures(prompt.tool_use, backend)
     formats = formats_of(model, tools=bool(tools))
@@ -167,13 +170,16 @@ async def kept_to(
     what the request's own structure says, both after the thought; of what is left of it where the
     `thought_over`. None: it is free.
 
-    Errors: InvalidRequest for a tool's schema that cannot be kept to.
+    Errors: InvalidRequest for a schema that cannot be kept to, the request's or a strict tool's.
     """
     structure, prompt = request.params.structure, request.prompt
     tools: Sequence[Mapping[str, Any]] = ()
     use = ToolUse()
     if isinstance(prompt, Conversation) and reading.tools:
         tools, use = prompt.tools, prompt.tool_use
+    is_schema = structure is not None and structure.kind is StructureKind.JSON_SCHEMA
+    if structure is not None and is_schema and backend.follows_structures:
+        await asyncio.to_thread(json_grammar, structure.value)  # it raises what cannot be kept
     free = structure is None and not (tools and use.constrains)
     if free or not (tools or reading.reasoning) or not backend.follows_structures:
         return structure
@@ -211,16 +217,13 @@ class _Wanted:
 @lru_cache(maxsize=128)
 def _grammar(wanted: _Wanted) -> str:
     """Takes milliseconds for each tool. Errors: InvalidRequest."""
-    rules = Rules(_schema_grammar)
+    rules = Rules(json_grammar)
     thought = None if wanted.reasoning is None else reasoning_format(wanted.reasoning)
     introduction = "" if thought is None else thought.introduction
     answer = _answer(rules, wanted, introduction)
     if thought is None or wanted.thought_over:
         return rules.grammar(answer)
     return rules.grammar(sequence(thought.grammar(rules, wanted.prompt_end), answer))
-
-
-_schema_grammar = lru_cache(maxsize=512)(json_grammar)
 
 
 def _answer(rules: Rules, wanted: _Wanted, introduction: str) -> str:
@@ -265,18 +268,7 @@ def _own(structure: Structure) -> str:
     """Errors: InvalidRequest for a schema that cannot be kept to."""
     if structure.kind is StructureKind.GRAMMAR:
         return structure.value
-    try:
-        return _schema_grammar(structure.value or json.dumps(_ANY_OBJECT))
-    except _UNREADABLE as error:
-        raise InvalidRequest(
-            f"The json_schema cannot be compiled: {_reason(error)}",
-            hint="Correct it.",
-            param="structure",
-        ) from error
-
-
-# What xgrammar raises for a schema that it cannot read.
-_UNREADABLE = (RuntimeError, ValueError, TypeError, KeyError, RecursionError)
+    return json_grammar(structure.value or json.dumps(_ANY_OBJECT))
 
 
 def _keepable(wanted: Tool, use: ToolUse) -> Tool:
@@ -284,17 +276,13 @@ def _keepable(wanted: Tool, use: ToolUse) -> Tool:
     keep, and need not be kept. Errors: InvalidRequest where it must.
     """
     try:
-        _schema_grammar(json.dumps(wanted.schema))
-    except _UNREADABLE as error:
+        json_grammar(json.dumps(wanted.schema))
+    except InvalidRequest as error:
         if wanted.name not in use.strict:
             return attrs.evolve(wanted, parameters=_ANY_OBJECT)
         raise InvalidRequest(
-            f"The parameters of {wanted.name} cannot be kept to: {_reason(error)}",
+            f"The parameters of {wanted.name} cannot be kept to: {error.message}",
             hint="Make them simpler, or leave strict out.",
             param="tools",
         ) from error
     return wanted
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]

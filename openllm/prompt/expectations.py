@@ -21,6 +21,7 @@ class Expectations:
     splices_arguments: bool = False  # it takes a call's arguments as JSON text, not as an object
     tools: bool = False  # it shows tools
     system: bool = True  # it takes a system message
+    documents: bool = False  # it shows documents
 
 
 def expectations(template: nodes.Template) -> Expectations:
@@ -32,9 +33,14 @@ def expectations(template: nodes.Template) -> Expectations:
             for test in template.find_all(nodes.Test)
         ),
         splices_arguments(template),
-        any(name.name == "tools" for name in template.find_all(nodes.Name)),
+        _names(template, "tools"),
         not _refuses_system(template),
+        _names(template, "documents"),
     )
+
+
+def _names(template: nodes.Template, variable: str) -> bool:
+    return any(name.name == variable for name in template.find_all(nodes.Name))
 
 
 def splices_arguments(template: nodes.Template) -> bool:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.prompt.expectations import ContentFormat, Expectations
 from openllm.types import Conversation, Message, Prompt
@@ -98,6 +100,19 @@ def content_text(message: Message) -> str:
     """The message's content as one text. Errors: as of `text_key`, InvalidRequest."""
     text = _content(message.content, "text")
     return "" if text is None else str(text)
+
+
+def with_system_text(messages: Sequence[Message], text: str, takes_system: bool) -> list[Message]:
+    """The same messages with `text` at the end of the system message, of a new one where there is
+    none; or before the first message, for a template that refuses system messages.
+    """
+    first = messages[0]
+    if first.role == "system" or not takes_system:
+        own = content_text(first)
+        texts = (own, text) if first.role == "system" else (text, own)
+        content = "\n\n".join(part for part in texts if part)
+        return [attrs.evolve(first, content=content), *messages[1:]]
+    return [Message("system", text), *messages]
 
 
 def text_key(kind: object, path: str = "messages") -> str:

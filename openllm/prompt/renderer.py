@@ -81,7 +81,7 @@ class ChatRenderer:
         ]
         mark = _mark_end(messages[-1]) if conversation.continue_final_message else None
         variables = {
-            "documents": None,
+            "documents": [dict(document) for document in conversation.documents] or None,
             **self._special_tokens,
             **self._kwargs,
             **conversation.template_kwargs,
@@ -125,6 +125,14 @@ class ChatRenderer:
         False: count them.
         """
         return self._longest_token > 0 and len(text) > limit * self._longest_token * _NFC_SHRINKS
+
+    def ending(self, text: str, most: int) -> str:
+        """The end of `text`, with at least `most` tokens if it has them: what is before need not
+        be looked at to find them.
+        """
+        if not self.too_long(text, most):
+            return text
+        return text[-(most + 1) * self._longest_token * _NFC_SHRINKS :]
 
     @functools.cached_property
     def _longest_token(self) -> int:

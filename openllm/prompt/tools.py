@@ -14,7 +14,7 @@ import attrs
 from openllm.answer.formats import Call, ToolFormat, tool_format
 from openllm.errors import UnsupportedFeature
 from openllm.prompt.expectations import Expectations
-from openllm.prompt.messages import content_text
+from openllm.prompt.messages import content_text, with_system_text
 from openllm.types import Conversation, Message
 
 FORMAT = "hermes"  # the tool format that the block asks for where none is said
@@ -48,7 +48,7 @@ def told(conversation: Conversation, expects: Expectations, form: ToolFormat) ->
             param="continue_final_message",
         )
     if conversation.tools:
-        messages = _with_block(messages, block(conversation.tools, form), expects.system)
+        messages = with_system_text(messages, block(conversation.tools, form), expects.system)
     return attrs.evolve(conversation, messages=tuple(messages), tools=())
 
 
@@ -57,16 +57,6 @@ def block(tools: Iterable[Mapping[str, Any]], form: ToolFormat) -> str:
     declared = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
     how = _AS_JSON if form is tool_format(FORMAT) else _LIKE_THIS
     return _BLOCK.format(tools=declared, how=how, example=form.write([_EXAMPLE]))
-
-
-def _with_block(messages: list[Message], text: str, takes_system: bool) -> list[Message]:
-    first = messages[0]
-    if first.role == "system" or not takes_system:
-        own = content_text(first)
-        texts = (own, text) if first.role == "system" else (text, own)
-        content = "\n\n".join(part for part in texts if part)
-        return [attrs.evolve(first, content=content), *messages[1:]]
-    return [Message("system", text), *messages]
 
 
 def _as_texts(messages: Sequence[Message], form: ToolFormat) -> list[Message]:

@@ -9,18 +9,16 @@ one loop tick for all requests.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from itertools import chain
 
 import msgspec
 
 from openllm.backends.base import BackendInfo, Embeddings, EngineStats
+from openllm.backends.framing import LARGEST, PREFIX
 from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Retryable
 from openllm.types import TokenDelta, TokenRequest
 
 VERSION = 2
-PREFIX = 4  # bytes of length before each frame
-LARGEST = 256 * 1024**2  # bytes of one frame: the vectors of a thousand inputs fit
 
 
 class Frame(msgspec.Struct, array_like=True, gc=False):
@@ -176,30 +174,6 @@ def pack(frame: Frame) -> bytearray:
         )
     data[:PREFIX] = size.to_bytes(PREFIX, "big")
     return data
-
-
-class Splitter:
-    """Cuts a stream of bytes into frames' bodies. Errors: ValueError for a frame larger than
-    `LARGEST`.
-    """
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The bodies that `data` completes."""
-        self._data += data
-        start, end = 0, len(self._data)
-        while end - start >= PREFIX:
-            size = int.from_bytes(self._data[start : start + PREFIX], "big")
-            if size > LARGEST:
-                raise ValueError(f"a frame of {size} bytes")
-            stop = start + PREFIX + size
-            if stop > end:
-                break
-            yield bytes(self._data[start + PREFIX : stop])
-            start = stop
-        del self._data[:start]
 
 
 def to_vectors(number: int, found: Embeddings) -> Vectors:

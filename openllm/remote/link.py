@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import msgspec
 
-from openllm.remote.frames import Frame, Splitter, pack
+from openllm.backends.framing import Splitter
+from openllm.remote.frames import Frame, pack
 
 log = logging.getLogger("openllm.remote")
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,14 @@ from openllm.errors import (
 from openllm.facts import backend_names
 from openllm.llm.llm import LLM
 from openllm.remote.child import ChildBackend
-from openllm.types import AnswerDelta, GenerationRequest, SamplingParams, Structure, StructureKind
+from openllm.types import (
+    AnswerDelta,
+    GenerationRequest,
+    RequestOptions,
+    SamplingParams,
+    Structure,
+    StructureKind,
+)
 from tests.backends.engines import engine_params, repeats
 from tests.backends.reference import Reference, model_directory
 
@@ -305,6 +313,92 @@ async def test_logit_bias_forbids_and_forces(llm: LLM) -> None:
         TEXT, temperature=1, max_tokens=4, ignore_eos=True, logit_bias={7: 100}
     )
     assert forced.outputs[0].token_ids == [7, 7, 7, 7]
+
+
+async def test_nothing_comes_but_what_is_allowed(llm: LLM) -> None:
+    asked = {"temperature": 1.5, "seed": 3, "max_tokens": 12, "ignore_eos": True, "n": 2}
+    alone = await llm.generate(TEXT, **asked)
+    try:
+        limited, beside = await asyncio.gather(
+            llm.generate(TEXT, **asked, allowed_token_ids=[9, 5, 7, 5], logit_bias={8: 50}),
+            llm.generate(TEXT, **asked),
+        )
+    except UnsupportedFeature:
+        assert repeats(llm)
+        return
+    tokens = {token for choice in limited.outputs for token in choice.token_ids}
+    assert tokens <= {5, 7, 9}
+    assert len(tokens) > 1
+    assert [c.token_ids for c in beside.outputs] == [c.token_ids for c in alone.outputs]
+    with pytest.raises(InvalidRequest, match="allowed_token_ids"):
+        await llm.generate(TEXT, allowed_token_ids=[2**30])
+
+
+async def test_bad_words_do_not_come(llm: LLM) -> None:
+    asked: dict[str, Any] = {"temperature": 1.5, "seed": 1, "max_tokens": 60, "ignore_eos": True}
+    words = {
+        word: ids
+        for word in ("the", "quick", "brown", "fox", "jumps", "lazy", "qz")
+        if (ids := await llm.encode(word, add_special_tokens=False))
+    }
+    long = next(word for word, ids in words.items() if len(ids) == 2)
+    first, second = words[long]
+    allowed = [first, second]
+    try:
+        kept = await llm.generate(TEXT, **asked, allowed_token_ids=allowed, bad_words=[long])
+    except UnsupportedFeature:
+        assert repeats(llm)
+        return
+    free = await llm.generate(TEXT, **asked, allowed_token_ids=allowed)
+
+    def runs(tokens: list[int]) -> int:
+        return list(pairwise(tokens)).count((first, second))
+
+    assert runs(free.outputs[0].token_ids) > 0
+    assert runs(kept.outputs[0].token_ids) == 0
+    assert {first, second} >= set(kept.outputs[0].token_ids)
+    letter = await llm.encode("q", add_special_tokens=False)
+    assert len(letter) == 1
+    forced = {"temperature": 0, "max_tokens": 3, "ignore_eos": True, "logit_bias": {letter[0]: 100}}
+    assert (await llm.generate(TEXT, **forced)).outputs[0].token_ids == letter * 3
+    banned = await llm.generate(TEXT, **forced, bad_words="q")
+    assert letter[0] not in banned.outputs[0].token_ids
+
+
+async def test_a_salt_keeps_cached_prompts_apart(llm: LLM) -> None:
+    prompt = "salted " * 24
+
+    async def cached(salt: str | None) -> int:
+        params = llm.sampling_params(max_tokens=1)
+        options = RequestOptions(cache_salt=salt)
+        request = GenerationRequest(prompt, params, options=options)
+        return (await collect(await llm.admit(request))).usage.cached_tokens
+
+    assert await cached(None) == 0
+    shared = await cached(None)
+    assert await cached("mine") == 0
+    assert await cached("mine") == shared
+    assert await cached("yours") == 0
+
+
+async def test_who_is_urgent_goes_first(llm: LLM) -> None:
+    if not llm.info.priorities:
+        pytest.skip("this engine serves in the order of arrival")
+    ended: list[int] = []
+
+    async def ask(priority: int, tokens: int) -> None:
+        params = llm.sampling_params(max_tokens=tokens, ignore_eos=True)
+        options = RequestOptions(priority=priority)
+        await collect(await llm.admit(GenerationRequest(TEXT, params, options=options)))
+        ended.append(priority)
+
+    busy = [asyncio.create_task(ask(0, 60)) for _ in range(8)]  # as many as run at once
+    async with asyncio.timeout(60):
+        while llm.stats().running < 8:  # noqa: ASYNC110  figures have no event
+            await asyncio.sleep(0.005)
+    waiting = [asyncio.create_task(ask(priority, 30)) for priority in (9, 9, 9, 9, 9, 9, 9, 9, -1)]
+    await asyncio.gather(*busy, *waiting)
+    assert ended.index(-1) < ended.index(9)
 
 
 async def test_logprobs_have_one_entry_per_token(llm: LLM) -> None:

@@ -120,3 +120,17 @@ def test_log_probabilities_are_those_of_the_raw_logits() -> None:
     assert token_logprob(LOGITS, 0, 0).top == ()
     assert len(token_logprob(LOGITS, 0, 99).top) == LOGITS.size
     assert [token for token, _ in token_logprob(np.zeros(6, np.float32), 5, 3).top] == [0, 1, 2]
+
+
+def test_nothing_is_drawn_but_what_is_allowed() -> None:
+    shares = drawn(allowed_token_ids=(2, 4), logit_bias={1: 100.0})
+    assert set(np.flatnonzero(shares)) == {2, 4}
+    assert drawn(temperature=0, allowed_token_ids=(3, 4))[3] == 1
+
+
+def test_a_run_that_is_not_wanted_is_never_completed() -> None:
+    params = SamplingParams(temperature=0, ignore_eos=True)
+    one = Sampler(params, (4,), (EOS,), 0, bad=((0,), (3, 2, 1)))
+    assert one.pick(LOGITS, ()) == 1
+    assert one.pick(LOGITS, (3, 2)) == 2
+    assert one.pick(LOGITS, (2,)) == 1

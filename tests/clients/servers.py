@@ -18,15 +18,16 @@ import httpx
 REPOSITORY = Path(__file__).parents[2]
 # Another environment with openllm's dependencies, where the repository has none
 PYTHON = os.environ.get("SERVER_PYTHON") or str(REPOSITORY / ".venv/bin/python")
-START_SECONDS = 120
+BACKEND = os.environ.get("SERVER_BACKEND", "pt")  # vllm, where .venv has it
+START_SECONDS = 300  # vLLM compiles
 STOP_SECONDS = 20
 
 
 @contextlib.contextmanager
 def demo(home: Path) -> Iterator[str]:
-    """`openllm start demo` on the PyTorch engine; yields its URL once it is ready."""
+    """`openllm start demo`; yields its URL once it is ready."""
     port = _free_port()
-    command = ["-m", "openllm", "start", "demo", "--backend", "pt", "--port", str(port)]
+    command = ["-m", "openllm", "start", "demo", "--backend", BACKEND, "--port", str(port)]
     with _process(home, *command, "--host", "127.0.0.1") as (process, log):
         url = f"http://127.0.0.1:{port}"
         _wait_ready(process, url, log)

@@ -10,19 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from tests.scripted import Scripted
+from tests.scripted import TEMPLATE, Scripted
 from tests.serving import serve, write_echo_model
-
-# Shows tools, their calls and results, and opens no thought.
-TEMPLATE = (
-    "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}"
-    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
-    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
-    "{% for call in message.tool_calls or [] %}"
-    "<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
-    "{% endfor %}<|assistant|>"
-    "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
-)
 
 
 def main() -> None:

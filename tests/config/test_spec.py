@@ -36,6 +36,7 @@ _BY_FIELD: Mapping[str, st.SearchStrategy[Any]] = {
     "distributed_executor": st.sampled_from(["mp", "ray"]),
     "gpu_memory_utilization": st.floats(0.01, 1),
     "adapters": st.lists(_ADAPTER, max_size=2, unique_by=lambda item: item["name"]),
+    "aliases": st.sampled_from([["also called"], ["also called", "and this"]]),
     "sampling": st.fixed_dictionaries(
         {}, optional={"temperature": st.floats(0, 2), "top_k": st.integers(0, 99)}
     ),
@@ -92,8 +93,10 @@ def test_the_strongest_layer_that_says_something_decides(
         got = getattr(spec, field.name)
         if not said:
             assert got == attrs.fields_dict(LLMSpec)[field.name].default or got in ({}, ())
-        elif field.name in {"sampling", "engine_args"}:
+        elif field.name in {"sampling", "engine_args", "template_kwargs"}:
             assert got == {key: value for layer in reversed(said) for key, value in layer.items()}
+        elif field.name == "aliases":
+            assert got == tuple(said[0])
         elif field.name == "adapters":
             assert [attrs.asdict(adapter) for adapter in got] == [
                 {"revision": None, **item} for item in said[0]

@@ -212,6 +212,7 @@ async def begin(server: Slow, monkeypatch: pytest.MonkeyPatch) -> tuple[Stream, 
     monkeypatch.setattr(stream, "direct", lambda send: True)
     exchange, meter = mock.Mock(send=server.send), mock.Mock()
     exchange.begin_stream = mock.AsyncMock()
+    exchange.settings.sse_keepalive = 0
     found = Stream(exchange, Words(), meter, choices=2)
     task = asyncio.create_task(found.run())
     await asyncio.sleep(0)

@@ -170,7 +170,7 @@ TEXT_ONLY: list[tuple[dict[str, Any], str]] = [
     ({"logprobs": True}, "logprobs"),
     ({"logprobs": 21}, "logprobs"),
     ({"echo": 1}, "echo"),
-    ({"echo": True, "logprobs": 1, "stream": True}, "prompt_logprobs"),
+    ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
     ({"messages": MESSAGES}, "messages"),
 ]
 CASES = [
@@ -220,7 +220,7 @@ def test_bodies_that_are_no_json_object(client: httpx.Client, path: str, body: b
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/chat/completions/", "/v1/models/", "/../etc/passwd", "/v1//models"]
+    "path", ["/v0", "/v1", "/v1/chat/completion/", "/v1/models/", "/../etc/passwd", "/v1//models"]
 )
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PATCH"])
 def test_routes_and_methods_that_are_not_there(
@@ -230,6 +230,14 @@ def test_routes_and_methods_that_are_not_there(
     assert answer.status_code in (404, 405)
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert ("allow" in answer.headers) == (answer.status_code == 405)
+
+
+@pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "PATCH"])
+def test_the_root_is_a_page_and_hugging_faces(client: httpx.Client, method: str) -> None:
+    answer = client.request(method, "/")
+    assert answer.status_code == 405
+    assert set(answer.json()) == {"error", "error_type"}
+    assert "allow" in answer.headers
 
 
 @settings(

@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
@@ -71,6 +72,11 @@ def test_a_header_holds_whatever_a_name_is(client: httpx.Client) -> None:
         {"max_tokens": 100_000},
         {"stream_options": {"include_usage": True}},
         {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+        {"stop_token_ids": [300.0], "logit_bias": {"5": None}},
+        {"allowed_token_ids": [], "bad_words": []},
+        {"model": ""},
+        {"use_beam_search": False, "length_penalty": 1.0, "early_stopping": False},
+        {"modalities": ["text"], "audio": None, "include_reasoning": True},
     ],
 )
 def test_what_clients_mean_by_it_is_done(
@@ -96,8 +102,104 @@ def test_a_prompt_that_is_too_long_says_so_in_the_words_clients_look_for(
     prompt = {"messages": [{"role": "user", "content": text}]} if path == CHAT else {"prompt": text}
     error = client.post(path, json={**prompt, "max_tokens": 4}).json()["error"]
     assert error["code"] == "context_length_exceeded"
-    assert "this model's maximum context length is 512 tokens" in error["message"]
+    assert error["message"].startswith("This model's maximum context length is 512 tokens")
     assert "prompt is too long" in error["message"]
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+def test_the_prompt_is_cut_to_its_end(client: httpx.Client, path: str) -> None:
+    def ids(**fields: Any) -> list[int]:
+        text = "hello world, how do I build it? " * 30
+        body = {"messages": [{"role": "user", "content": text}]} if path == CHAT else {}
+        body |= {"prompt": text} if path == TEXT else {}
+        answer = client.post(path, json={**body, **fields, "return_token_ids": True}).json()
+        found: list[int] = (
+            answer.get("prompt_token_ids") or answer["choices"][0]["prompt_token_ids"]
+        )
+        return found
+
+    most = ids(truncate_prompt_tokens=-1, max_tokens=12)
+    assert len(most) == 500
+    assert ids(truncate_prompt_tokens=5, max_tokens=12) == most[-5:]
+
+
+def test_a_text_of_any_length_is_cut(client: httpx.Client) -> None:
+    body = {"prompt": "a " * 100_000, "truncate_prompt_tokens": 4, "return_token_ids": True}
+    [choice] = client.post(TEXT, json=body).json()["choices"]
+    assert len(choice["prompt_token_ids"]) == 4
+
+
+def test_usage_so_far_comes_with_every_chunk(official: openai.OpenAI) -> None:
+    options: Any = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = [
+        *official.chat.completions.create(
+            model="echo", messages=MESSAGES, max_tokens=4, stream=True, stream_options=options
+        ),
+        *official.completions.create(
+            model="echo", prompt="hello world", max_tokens=4, stream=True, stream_options=options
+        ),
+    ]
+    assert all(chunk.usage is not None and chunk.usage.prompt_tokens > 0 for chunk in chunks)
+    counts = [chunk.usage.completion_tokens for chunk in chunks if chunk.usage is not None]
+    assert set(counts) >= {1, 2, 3, 4}
+
+
+def test_token_ids_are_shown_beside_the_text(official: openai.OpenAI) -> None:
+    def ask(**options: Any) -> Any:
+        return official.chat.completions.create(
+            model="echo",
+            messages=MESSAGES,
+            max_tokens=4,
+            extra_body={"return_token_ids": True},
+            **options,
+        )
+
+    whole = ask().model_dump()
+    chunks = [chunk.model_dump() for chunk in ask(stream=True)]
+    assert chunks[0]["prompt_token_ids"] == whole["prompt_token_ids"]
+    pieces = [choice.get("token_ids") or [] for chunk in chunks for choice in chunk["choices"]]
+    assert (
+        [token for piece in pieces for token in piece]
+        == whole["choices"][0]["token_ids"]
+        == whole["prompt_token_ids"][:4]
+    )
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+def test_a_request_has_the_id_that_it_says(client: httpx.Client, path: str) -> None:
+    prompt = {"messages": MESSAGES} if path == CHAT else {"prompt": "hello"}
+    answer = client.post(path, json={**prompt, "request_id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert answer.json()["id"].endswith("cmpl-mine-1")
+    odd = client.post(path, json={**prompt, "request_id": "a b"})
+    assert (odd.status_code, odd.json()["error"]["param"]) == (400, "request_id")
+
+
+def test_documents_are_told_where_the_template_shows_none(client: httpx.Client) -> None:
+    answer = ask(client, documents=[{"title": "Bento", "text": "A box."}, "plain"])
+    assert "x-openllm-ignored" not in answer.headers
+    text = answer.json()["choices"][0]["message"]["content"]
+    assert '{"title": "Bento", "text": "A box."}\n{"text": "plain"}' in text
+
+
+def test_a_priority_is_named_where_the_engine_has_none(
+    client: httpx.Client, strict_client: httpx.Client
+) -> None:
+    assert ask(client, priority=3).headers["x-openllm-ignored"] == "priority"
+    assert "x-openllm-ignored" not in ask(client, priority=0, cache_salt="mine").headers
+    refused = ask(strict_client, priority=3)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")
+
+
+@pytest.mark.parametrize("body", [b'"a\\ud83d b"', b'"a\\udc00"'])
+def test_half_a_surrogate_is_said(client: httpx.Client, body: bytes) -> None:
+    answer = client.post(TEXT, content=b'{"prompt":' + body + b"}")
+    assert answer.status_code == 400
+    assert "half a surrogate pair" in answer.json()["error"]["message"]
+
+
+def test_a_byte_order_mark_is_no_text(client: httpx.Client) -> None:
+    assert client.post(TEXT, content=b'\xef\xbb\xbf{"prompt": "a"}').status_code == 200
 
 
 def test_nul_is_text(client: httpx.Client) -> None:
@@ -113,6 +215,11 @@ def test_nul_is_text(client: httpx.Client) -> None:
         ({"web_search_options": {}}, "web_search_options"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"guided_json": {"type": "object"}}, "guided_json"),
+        ({"guided_choice": ["a"]}, "guided_choice"),
+        ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"allowed_token_ids": [5]}, "allowed_token_ids"),
+        ({"bad_words": ["hello"]}, "bad_words"),
+        ({"use_beam_search": True}, "use_beam_search"),
         ({"chat_template": "x"}, "chat_template"),
         ({"functions": [{"name": "a"}]}, "functions"),
         ({"max_tokens": -2}, "max_tokens"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from openllm.backends import framing
 from openllm.backends.base import Embeddings
+from openllm.backends.framing import Splitter
 from openllm.errors import AdapterNotFound, EngineError, InvalidRequest, OpenLLMError, Overloaded
 from openllm.remote import frames
 from openllm.remote.frames import (
     FromEngine,
-    Splitter,
     Step,
     Submit,
     ToEngine,
@@ -59,6 +60,7 @@ def test_frames_are_found_however_the_bytes_are_cut() -> None:
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "LARGEST", 100)
+    monkeypatch.setattr(framing, "LARGEST", 100)
     with pytest.raises(InvalidRequest, match="100 is the most"):
         pack(Submit(1, TokenRequest("id", list(range(1000)), SamplingParams())))
     with pytest.raises(ValueError, match="101 bytes"):

@@ -23,6 +23,7 @@ from openllm.errors import (
     EngineDead,
     Overloaded,
     UnsupportedFeature,
+    field,
 )
 from openllm.types import (
     FinishReason,
@@ -89,6 +90,11 @@ class EchoBackend(Backend):
             raise UnsupportedFeature(
                 "The echo backend cannot follow a structure.", param="structure"
             )
+        for name in ("allowed_token_ids", "bad_words"):
+            if getattr(request.params, name):
+                raise UnsupportedFeature(
+                    f"The echo backend cannot do {field(name)}: it repeats the prompt.", param=name
+                )
 
     async def submit(self, request: TokenRequest, sink: Sink[TokenDelta]) -> Running:
         if request.adapter is not None and request.adapter not in self._adapters:

@@ -74,7 +74,9 @@ class KerasEngine:
         return choices
 
     def _sampler(self, request: TokenRequest, seed: int) -> Sampler:
-        return Sampler(request.params, request.prompt_token_ids, self._limits.end_tokens, seed)
+        ends = self._limits.end_tokens
+        prompt, bad = request.prompt_token_ids, request.bad_token_ids
+        return Sampler(request.params, prompt, ends, seed, bad)
 
     def give_up(self, choices: Iterable[Choice]) -> None:
         """Free what these choices hold; they get no further delta."""

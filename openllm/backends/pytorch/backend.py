@@ -130,9 +130,13 @@ class PyTorchBackend(Backend):
 
         started = self._running()
         engine = started.require_engine()
-        make_guide = await started.compile(request.params.structure)
-        job = Job(request, sink, asyncio.get_running_loop(), adapter, make_guide)
-        engine.submit(job)
+        grammar = await started.compile(request.params.structure)
+        job = Job(request, sink, asyncio.get_running_loop(), adapter, grammar)
+        try:
+            engine.submit(job)
+        except BaseException:
+            job.release()
+            raise
         return _Submitted(engine, job)
 
     async def embed(
@@ -175,6 +179,7 @@ class PyTorchBackend(Backend):
         started, self._started = self._started, None
         if started is not None:
             await asyncio.to_thread(started.close)
+            started.grammars.close()
 
 
 BACKEND = PyTorchBackend

@@ -17,6 +17,7 @@ import attrs
 import torch
 
 from openllm.backends.base import EngineStats
+from openllm.backends.grammar.guide import Guide, exchange, wait
 from openllm.backends.pytorch.forward.executor import Executor
 from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
 from openllm.backends.pytorch.lora.adapters import AdapterBank
@@ -30,6 +31,8 @@ from openllm.errors import EngineDead, OpenLLMError, Overloaded
 from openllm.types import FinishReason, TokenDelta
 
 log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.005  # between two looks for arrivals while all rows wait for their masks
 
 
 @attrs.frozen
@@ -150,18 +153,22 @@ class Engine:
             with torch.inference_mode():
                 while self._wait_for_work():
                     self._step()
-            self._end_all("cancelled")
+                self._end_all("cancelled")
 
     def _step(self) -> None:
         self._admit_arrivals()
         self._drop_leavers()
         self._run_commands()
+        self._hear_guides()
         works = self._scheduler.plan()
         self._note_begun()
+        if not works:
+            self._await_masks()
         outcomes = self._steps.compute(works)
         self._commit(outcomes)
         for outcome in outcomes:
             self._advance(outcome)
+        exchange(self._guides())  # the next masks are computed from here on
         if (
             not self._outbox.post()
         ):  # no `|=`: a reader that leaves meanwhile, on its own thread, would be overwritten
@@ -210,6 +217,26 @@ class Engine:
                 self._outbox.end(sequence, "cancelled")
                 self._finish(sequence, reuse=True)
 
+    def _guides(self) -> list[Guide]:
+        return [row.guide for row in self._scheduler.live if row.guide is not None]
+
+    def _hear_guides(self) -> None:
+        """Take the masks that have come; end the rows that can be followed no further."""
+        exchange(self._guides())
+        for sequence in list(self._scheduler.live):
+            guide = sequence.guide
+            if guide is None or sequence.finished:
+                continue
+            if guide.error is not None:
+                self._refuse(sequence.job, guide.error)
+            elif guide.done:
+                self._outbox.end(sequence, "stop")
+                self._finish(sequence, reuse=True)
+
+    def _await_masks(self) -> None:
+        """All rows wait for their masks: sleep until one has come, and look again for arrivals."""
+        wait(self._guides(), IDLE_SECONDS)
+
     def _note_begun(self) -> None:
         if self._unbegun:
             self._unbegun -= {job for job in self._unbegun if job.begun}
@@ -220,7 +247,8 @@ class Engine:
         """
         for outcome in outcomes:
             if outcome.error is None:
-                outcome.work.sequence.computed += outcome.work.count
+                # what is late draws in a later step, from its last token's logits computed again
+                outcome.work.sequence.computed += outcome.work.count - outcome.late
 
     def _advance(self, outcome: Outcome) -> None:
         """Take over what a step gave one sequence: prompt logprobs, the new token or the error."""
@@ -240,11 +268,10 @@ class Engine:
         if token is None:
             self._fail(sequence, "The model's output was not a number (NaN); try another dtype.")
             return
-        if sequence.matcher is not None and not sequence.matcher.accept(token):
-            self._fail(sequence, "The structure leaves no way on from here.")
-            return
         sequence.tokens.append(token)
         reason, stop = self._ending(sequence, token)
+        if sequence.guide is not None and reason is None:
+            sequence.guide.accept(token)
         first, sequence.posted = not sequence.posted, True
         delta = TokenDelta(
             [token],
@@ -266,10 +293,10 @@ class Engine:
         sampler's.
         """
         params = sequence.params
-        ended = sequence.matcher is not None and sequence.matcher.done
+        guided = sequence.guide is not None  # a grammar lets it end where the text is whole only
         if token in params.stop_token_ids and sequence.generated > params.min_tokens:
             return "stop", token
-        if ended or (token in self._eos and not params.ignore_eos):
+        if token in self._eos and (guided or not params.ignore_eos):
             return "stop", None
         return ("length", None) if sequence.generated >= (params.max_tokens or 0) else (None, None)
 
@@ -277,10 +304,18 @@ class Engine:
         self._outbox.fail(sequence, message)
         self._finish(sequence, reuse=False)
 
+    def _refuse(self, job: Job, error: OpenLLMError) -> None:
+        self._outbox.refuse(job, error)
+        for sequence in job.open_choices():
+            self._finish(sequence, reuse=False)
+
     def _finish(self, sequence: Sequence, *, reuse: bool) -> None:
         self._scheduler.remove(sequence, reuse=reuse)
         job = sequence.job
+        if sequence.guide is not None:
+            sequence.guide.close()
         if not job.open_choices():
+            job.release()
             self._unbegun.discard(job)
             self._jobs.discard(job)
 

@@ -17,7 +17,7 @@ class Outbox:
     """Collects the deltas of a step."""
 
     def __init__(self) -> None:
-        self._deltas: list[tuple[Job, TokenDelta]] = []
+        self._deltas: list[tuple[Job, TokenDelta | OpenLLMError]] = []
 
     def put(self, sequence: Sequence, delta: TokenDelta) -> None:
         self._deltas.append((sequence.job, delta))
@@ -27,6 +27,10 @@ class Outbox:
 
     def fail(self, sequence: Sequence, message: str) -> None:
         self.put(sequence, terminal_error(sequence.index, message))
+
+    def refuse(self, job: Job, error: OpenLLMError) -> None:
+        """End all choices of a request: what it asked for cannot be done."""
+        self._deltas.append((job, error))
 
     def post(self) -> bool:
         """Hand everything over; False when a loop was gone, and its jobs are marked as
@@ -71,9 +75,11 @@ class telling:  # noqa: N801 - read as a verb, like contextlib.suppress
         return True
 
 
-def _deliver(deltas: list[tuple[Job, TokenDelta]]) -> None:
+def _deliver(deltas: list[tuple[Job, TokenDelta | OpenLLMError]]) -> None:
     for job, delta in deltas:
-        if not job.cancelled:
+        if isinstance(delta, OpenLLMError):
+            _fail(job, delta)
+        elif not job.cancelled:
             job.sink.put(delta)
 
 

@@ -1,5 +1,5 @@
 """Say what the next step computes: every decoding row, then prompt tokens up to a budget, first
-come first served.
+come first served among those of one priority.
 """
 
 from __future__ import annotations
@@ -18,15 +18,26 @@ class Scheduler:
 
     def __init__(self, executor: Executor, limits: EngineLimits) -> None:
         self._executor, self._limits = executor, limits
-        self.waiting: deque[Sequence] = deque()
+        self.waiting: deque[Sequence] = deque()  # the lowest priority first, then as they came
         self.live: list[Sequence] = []
         self.preemptions = 0
 
     def add(self, sequences: list[Sequence]) -> None:
-        self.waiting.extend(sequences)
+        for sequence in sequences:
+            if not self.waiting or self.waiting[-1].priority <= sequence.priority:
+                self.waiting.append(sequence)
+            else:
+                self._queue_before(sequence, sequence.priority + 1)
+
+    def _queue_before(self, sequence: Sequence, priority: int) -> None:
+        """Let it wait right before the first that has this priority, or a higher number."""
+        places = (at for at, other in enumerate(self.waiting) if other.priority >= priority)
+        self.waiting.insert(next(places, len(self.waiting)), sequence)
 
     def plan(self) -> list[StepWork]:
-        """The next step's work. Every decoding row is in it unless it had to give up its place."""
+        """The next step's work. Every decoding row is in it unless it had to give up its place, or
+        waits for its mask.
+        """
         works = [StepWork(sequence, 1) for sequence in self._decoding()]
         budget = self._limits.prefill_tokens
         for sequence in [sequence for sequence in self.live if sequence.remaining > 1]:
@@ -52,20 +63,25 @@ class Scheduler:
         """
         for sequence in list(self.live):
             while not self._executor.extend(sequence):
-                self._preempt(self._youngest())
-        return [sequence for sequence in self.live if sequence.remaining == 1]
+                self._preempt(self._least_urgent())
+        return [
+            sequence
+            for sequence in self.live
+            if sequence.remaining == 1 and not sequence.waits_for_mask
+        ]
 
-    def _youngest(self) -> Sequence:
-        return max(self.live, key=lambda sequence: sequence.order)
+    def _least_urgent(self) -> Sequence:
+        """The youngest of those whose priority is the highest number."""
+        return max(self.live, key=lambda sequence: (sequence.priority, sequence.order))
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Back to the head of the queue; what it has written so far is computed again as part of
-        its prompt.
+        """Back to the head of its priority's queue; what it has written so far is computed again as
+        part of its prompt.
         """
         self.live.remove(sequence)
         self._executor.release(sequence, reuse=False)
         sequence.computed = 0
-        self.waiting.appendleft(sequence)
+        self._queue_before(sequence, sequence.priority)
         self.preemptions += 1
 
     def _next_waiting(self) -> Sequence | None:
@@ -83,10 +99,11 @@ class Scheduler:
         return ready
 
     def _add_chunk(self, works: list[StepWork], sequence: Sequence, budget: int) -> int:
-        count = min(sequence.remaining, budget if self._executor.chunks else sequence.remaining)
+        wanted = sequence.remaining - sequence.waits_for_mask
+        count = min(wanted, budget if self._executor.chunks else wanted)
         if count > 0:
-            wanted = sequence.params.prompt_logprobs is not None and sequence.index == 0
-            unknown = wanted and sequence.computed + 1 < sequence.prompt_length
+            asked = sequence.params.prompt_logprobs is not None and sequence.index == 0
+            unknown = asked and sequence.computed + 1 < sequence.prompt_length
             if unknown and self._executor.chunks:
                 count = min(count, LOGITS_AT_ONCE)
             works.append(StepWork(sequence, count, all_logits=unknown))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 
-from openllm.backends.pytorch.sampling.guide import Guide
+from openllm.backends.grammar.guide import Guide, Use
 from openllm.types import SamplingParams, Sink, TokenDelta, TokenLogprob, TokenRequest
 
 BASE_ADAPTER = 0  # the key of "no adapter"; mounted ones count from 1
@@ -29,7 +28,7 @@ class Sequence:
     computed: int = 0
     cached: int = 0  # prompt tokens taken from the prefix cache
     row: Any = None  # the executor's own: where the KV lives
-    matcher: Guide | None = None  # where it is in its grammar
+    guide: Guide | None = None  # where it is in its grammar
     prompt_logprobs: list[TokenLogprob | None] | None = None
     posted: bool = False  # the first delta is out
     stopped: bool = False  # the reader wants no more of this choice
@@ -44,6 +43,15 @@ class Sequence:
         return self.job.adapter
 
     @property
+    def priority(self) -> int:
+        return self.job.request.priority
+
+    @property
+    def salt(self) -> str | None:
+        """Its prefix is shared with sequences of the same one alone."""
+        return self.job.request.cache_salt
+
+    @property
     def generated(self) -> int:
         return len(self.tokens) - self.prompt_length
 
@@ -51,6 +59,13 @@ class Sequence:
     def remaining(self) -> int:
         """Tokens whose KV must be computed before the next token can be drawn."""
         return len(self.tokens) - self.computed
+
+    @property
+    def waits_for_mask(self) -> bool:
+        """Whether a step has been over before it was known what may come next: it sits out until
+        that is.
+        """
+        return self.guide is not None and self.guide.late and not self.guide.ready
 
     @property
     def below_minimum(self) -> bool:
@@ -71,13 +86,18 @@ class Job:
     sink: Sink[TokenDelta]
     loop: asyncio.AbstractEventLoop
     adapter: int = BASE_ADAPTER
-    make_guide: Callable[[], Guide] | None = None  # of the request's structure
+    grammar: Use | None = None  # of the request's structure
     sequences: list[Sequence] = attrs.field(factory=list)
     cancelled: bool = False
     begun: bool = False  # at least one choice has left the queue
 
     def open_choices(self) -> list[Sequence]:
         return [sequence for sequence in self.sequences if not sequence.finished]
+
+    def release(self) -> None:
+        """Let go of what the request holds: it is over."""
+        if self.grammar is not None:
+            self.grammar.release()
 
 
 def expand(job: Job, seed: int, orders: list[int]) -> list[Sequence]:
@@ -87,9 +107,9 @@ def expand(job: Job, seed: int, orders: list[int]) -> list[Sequence]:
         Sequence(job, index, list(prompt), len(prompt), seed + index, order)
         for index, order in enumerate(orders)
     ]
-    if job.make_guide is not None:
+    if job.grammar is not None:
         for sequence in job.sequences:
-            sequence.matcher = job.make_guide()
+            sequence.guide = job.grammar.open()
     return job.sequences
 
 

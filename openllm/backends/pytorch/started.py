@@ -12,6 +12,9 @@ import attrs
 import torch
 
 from openllm.backends.base import BackendInfo, Embeddings
+from openllm.backends.grammar.frames import Vocabulary
+from openllm.backends.grammar.guide import Use
+from openllm.backends.grammar.store import GrammarStore
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
 from openllm.backends.pytorch.forward.fit import choose_executor
@@ -19,8 +22,6 @@ from openllm.backends.pytorch.forward.flat import FlatExecutor
 from openllm.backends.pytorch.forward.graphs import CudaRecorder, Recorder
 from openllm.backends.pytorch.loading.loader import LoadedModel, choose_limits
 from openllm.backends.pytorch.lora.adapters import Adapter, AdapterBank
-from openllm.backends.pytorch.sampling.grammar import GrammarShop
-from openllm.backends.pytorch.sampling.guide import Guide
 from openllm.backends.pytorch.sampling.sampler import BatchSampler
 from openllm.backends.pytorch.threads import prepare_thread
 from openllm.config.spec import LLMSpec
@@ -36,7 +37,7 @@ class StartedModel:
 
     info: BackendInfo
     embedder: Embedder
-    grammars: GrammarShop
+    grammars: GrammarStore
     adapters: AdapterBank
     engine: Engine | None
     _turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
@@ -49,9 +50,9 @@ class StartedModel:
             )
         return self.engine
 
-    async def compile(self, structure: Structure | None) -> Callable[[], Guide] | None:
-        """What makes a guide per choice. Errors: InvalidRequest, Overloaded, UnsupportedFeature."""
-        return None if structure is None else await self.grammars.compile(structure)
+    async def compile(self, structure: Structure | None) -> Use | None:
+        """A hold on the compiled structure. Errors: those of `GrammarStore.use`."""
+        return None if structure is None else await self.grammars.use(structure)
 
     async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> Embeddings:
         """Batch by batch, so that decoding goes on in between. Errors: InvalidRequest,
@@ -98,7 +99,9 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
     """Build the engine around a loaded model. Errors: ConfigurationError."""
     prepare_thread(loaded.device)
     adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
-    grammars = GrammarShop(spec, weights_dir, loaded.logit_width, loaded.eos_token_ids)
+    vocabulary = Vocabulary(
+        str(weights_dir), loaded.logit_width, loaded.eos_token_ids, spec.trust_remote_code
+    )
     engine = None
     if spec.task == "embed":
         limits = choose_limits(spec, loaded, 0)
@@ -119,8 +122,11 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
         max_concurrency=limits.max_num_seqs,
+        priorities=True,
     )
-    return StartedModel(info, Embedder(loaded, weights_dir), grammars, adapters, engine)
+    return StartedModel(
+        info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine
+    )
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:

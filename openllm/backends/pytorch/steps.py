@@ -5,10 +5,12 @@ guilty one fails.
 from __future__ import annotations
 
 import logging
+import time
 
 import attrs
 import torch
 
+from openllm.backends.grammar.guide import exchange
 from openllm.backends.pytorch.forward.executor import Executor
 from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.sampling.logprobs import describe
@@ -17,6 +19,10 @@ from openllm.backends.pytorch.sequence import StepWork
 from openllm.types import TokenLogprob
 
 log = logging.getLogger(__name__)
+
+# How long a step waits for masks when all else is done: as long as half of the model's pass took
+# (a late row must repeat it), at least the first and at most the second number.
+MASK_SECONDS = 0.002, 0.05
 
 # What a model or a tensor operation raises when it cannot do what a row asks.
 STEP_ERRORS = (
@@ -38,6 +44,7 @@ class Outcome:
     drawn: Drawn | None = None
     prompt_logprobs: list[TokenLogprob | None] | None = None
     error: str | None = None
+    late: bool = False  # it was to draw, and what may come next was not known yet
 
 
 class StepComputer:
@@ -72,8 +79,10 @@ class StepComputer:
             ]
 
     def _evaluate(self, works: list[StepWork]) -> list[Outcome]:
+        begun = time.monotonic()
         logits, spans = self._executor.forward(works, self._adapters)
-        drawing = [at for at, work in enumerate(works) if work.draws]
+        late = _await_masks(works, (time.monotonic() - begun) / 2)
+        drawing = [at for at, work in enumerate(works) if work.draws and at not in late]
         drawn: dict[int, Drawn] = {}
         if drawing:
             rows = (
@@ -88,9 +97,26 @@ class StepComputer:
                 work,
                 drawn.get(at),
                 _describe_prompt(work, logits[spans[at]]) if work.all_logits else None,
+                late=at in late,
             )
             for at, work in enumerate(works)
         ]
+
+
+def _await_masks(works: list[StepWork], seconds: float) -> set[int]:
+    """Which of the works that draw cannot: what may come next is not known. Masks are computed
+    while the model runs; a row whose mask takes longer lets the others go on.
+    """
+    guided = {
+        at: work.sequence.guide
+        for at, work in enumerate(works)
+        if work.draws and work.sequence.guide is not None
+    }
+    least, most = MASK_SECONDS
+    exchange(guided.values(), min(max(seconds, least), most))
+    for guide in guided.values():
+        guide.late = not guide.ready
+    return {at for at, guide in guided.items() if not guide.knows}
 
 
 def _last_rows(logits: torch.Tensor, spans: list[slice]) -> torch.Tensor:

@@ -20,7 +20,7 @@ from openllm.backends.vllm.facts import FACTS
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
 from openllm.backends.vllm.launch import engine_args_class, launch
 from openllm.backends.vllm.launched import Launched
-from openllm.backends.vllm.params import sampling_params
+from openllm.backends.vllm.params import prompt_input, sampling_params
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver
 from openllm.backends.vllm.structure import compacted
@@ -143,14 +143,18 @@ class VLLMBackend(Backend):
         """Hand the request to vLLM. Errors: InvalidRequest, AdapterNotFound, EngineDead."""
         launched = self._running()
         adapter = launched.adapters.find(request.adapter)
-        prompt: Any = {"type": "token", "prompt_token_ids": request.prompt_token_ids}
+        prompt = prompt_input(request)
         try:
-            sampling = sampling_params(request.params)
+            sampling = sampling_params(request.params, request.bad_token_ids)
             if request.params.structure is not None:
                 prompt = await self._processed(request, receiver.key, adapter)
                 sampling = prompt.sampling_params
             collector = await launched.engine.add_request(
-                receiver.key, prompt, sampling, lora_request=adapter
+                receiver.key,
+                prompt,
+                sampling,
+                lora_request=adapter,
+                priority=self._priority(request),
             )
         except request_errors() as error:
             raise translate(error) from error
@@ -166,10 +170,17 @@ class VLLMBackend(Backend):
 
         def process() -> Any:
             structure = params.structure and compacted(params.structure)
-            sampling = sampling_params(attrs.evolve(params, structure=structure))
-            prompt = {"type": "token", "prompt_token_ids": request.prompt_token_ids}
+            evolved = attrs.evolve(params, structure=structure)
+            sampling = sampling_params(evolved, request.bad_token_ids)
             make = engine.input_processor.process_inputs
-            return make(key, prompt, sampling, supported_tasks=tasks, lora_request=adapter)
+            return make(
+                key,
+                prompt_input(request),
+                sampling,
+                supported_tasks=tasks,
+                lora_request=adapter,
+                priority=self._priority(request),
+            )
 
         try:
             return await asyncio.wait_for(asyncio.to_thread(process), _COMPILE_SECONDS)
@@ -178,6 +189,10 @@ class VLLMBackend(Backend):
                 f"The structure takes longer than {_COMPILE_SECONDS:g} s to compile.",
                 param="structure",
             ) from None
+
+    def _priority(self, request: TokenRequest) -> int:
+        """vLLM refuses one where it serves in the order of arrival."""
+        return request.priority if self.info.priorities else 0
 
     async def embed(
         self, prompts: Sequence[Sequence[int]], pooling: str | None = None

@@ -270,6 +270,7 @@ def _info(engine: Any, config: Any) -> BackendInfo:
         max_concurrency=config.scheduler_config.max_num_seqs,
         adapter_slots=_slots(config),
         adapter_rank=config.lora_config.max_lora_rank if config.lora_config is not None else None,
+        priorities=config.scheduler_config.policy == "priority",
     )
 
 

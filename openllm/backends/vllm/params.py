@@ -5,10 +5,11 @@ with us.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from openllm.errors import InvalidRequest
-from openllm.types import SamplingParams, Structure, StructureKind
+from openllm.types import SamplingParams, Structure, StructureKind, TokenRequest
 
 _FIELDS = {
     StructureKind.JSON_SCHEMA: "json",
@@ -38,6 +39,7 @@ def sampling_arguments(params: SamplingParams) -> dict[str, Any]:
         "presence_penalty": params.presence_penalty,
         "frequency_penalty": params.frequency_penalty,
         "logit_bias": dict(params.logit_bias) or None,
+        "allowed_token_ids": list(params.allowed_token_ids) or None,
         "seed": params.seed,
         "max_tokens": params.max_tokens,
         "min_tokens": params.min_tokens,
@@ -80,7 +82,15 @@ def _choices(text: str) -> list[str]:
     return choices
 
 
-def sampling_params(params: SamplingParams) -> Any:
+def prompt_input(request: TokenRequest) -> Any:
+    """The prompt as vLLM takes it."""
+    prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": request.prompt_token_ids}
+    if request.cache_salt is not None:
+        prompt["cache_salt"] = request.cache_salt
+    return prompt
+
+
+def sampling_params(params: SamplingParams, bad_token_ids: Sequence[Sequence[int]] = ()) -> Any:
     """`params` as a vllm.SamplingParams. Errors: InvalidRequest; those of vLLM for values it does
     not take.
     """
@@ -91,6 +101,9 @@ def sampling_params(params: SamplingParams) -> Any:
         **structure_arguments(params.structure)
     )
     arguments = sampling_arguments(params)
-    return VllmSamplingParams(
+    found = VllmSamplingParams(
         **arguments, output_kind=RequestOutputKind.DELTA, structured_outputs=structure
     )
+    if bad_token_ids:  # what vLLM makes of `bad_words`, for which it would need the tokenizer
+        found._bad_words_token_ids = [list(ids) for ids in bad_token_ids]
+    return found

@@ -20,6 +20,7 @@ from openllm.bento.pack.names import tag_name
 from openllm.bento.runner.handles import UNIX_HINT, LocalHandle, NoHandle, RemoteHandle
 from openllm.bento.runner.runnable import make_runnable
 from openllm.bento.runner.strategy import LLMStrategy
+from openllm.bento.supervision import keep_commands_private
 from openllm.config.names import is_tag
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
@@ -62,6 +63,7 @@ class Runner(bentoml.legacy.Runner):  # type: ignore[misc]  # bentoml has no typ
         backend: str | None = None,
         **options: Any,
     ) -> None:
+        keep_commands_private()
         said = {"model_id": model_id, "backend": backend, **options}
         said = {key: value for key, value in said.items() if value is not None}
         if isinstance(model, LLM | LLMSpec):

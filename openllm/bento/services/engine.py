@@ -25,6 +25,7 @@ from openllm.bento.pack.sources import localise
 from openllm.bento.services.front import Front
 from openllm.bento.services.references import carry_sources, find_source
 from openllm.bento.services.worker import SHARED_CONFIG
+from openllm.bento.supervision import keep_commands_private
 from openllm.config.settings import Settings, restrict_devices
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError
@@ -128,6 +129,7 @@ def make_engine_service(
     name: str, specs: Sequence[LLMSpec], at: int, settings: Settings, **config: Any
 ) -> EngineService:
     """The service of `specs[at]`, one of those that are served together; `config` is BentoML's."""
+    keep_commands_private()
     service: EngineService = bentoml.service(
         name=name, service_class=EngineService, **{**SHARED_CONFIG, **config}
     )(type("EngineOf" + name, (EngineWorker,), {}))

@@ -23,6 +23,7 @@ from openllm.bento.services.engine import address_of, make_engine_service
 from openllm.bento.services.front import Front
 from openllm.bento.services.references import carry_sources, find_source
 from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
+from openllm.bento.supervision import keep_commands_private
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
 from openllm.config.words import VARIABLES
@@ -41,6 +42,7 @@ def create_service(name: str, file: str, document: str) -> LLMService:
 
 
 def _make_service(name: str, file: str, document: str) -> LLMService:
+    keep_commands_private()
     baked = read_document(Path(file).parent / document)
     specs = merge_document(baked, {})
     identifier = name.replace(".", "_").replace("-", "_")

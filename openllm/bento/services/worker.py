@@ -51,6 +51,8 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         from openllm.http.life import WorkerLife
 
         logging.getLogger("openllm").setLevel(settings.log_level.upper())
+        if workers > 1:  # the next request may come to one that has kept nothing
+            settings = attrs.evolve(settings, max_stored_responses=0)
         server = create_app(llms, settings)
         if apart:
             server.peers = Peers(llms, workers, server.metrics.report)

@@ -20,13 +20,21 @@ FORMATS = ("table", "json")
 MODEL_FIELDS = ("model_id", "family", "revision", "trust_remote_code", "chat_template")
 _NAMES = {
     "adapters": "--adapter-id",
+    "aliases": "--served-name",
     "engine_args": "--engine-arg",
     "template_kwargs": "--default-chat-template-kwargs",
     "api_workers": "--api-workers,--workers",
 }
 _FORMATS = dict.fromkeys(("tool_format", "reasoning_format"), "NAME")
-_METAVARS = {"adapters": "SOURCE[@REVISION][:NAME]", "chat_template": "FILE", **_FORMATS}
+_METAVARS = {
+    "adapters": "SOURCE[@REVISION][:NAME]",
+    "aliases": "NAME",
+    "chat_template": "FILE",
+    **_FORMATS,
+}
+_REPEATED = ("adapters", "aliases")
 _HELP = {
+    "aliases": "Another name that requests may call the model by; may be repeated.",
     "adapters": "A LoRA adapter: a directory, Hub id or store tag; may be repeated.",
     "sampling": "A default of requests, such as temperature=0.2; may be repeated.",
     "template_kwargs": (
@@ -202,7 +210,7 @@ def _option(row: Variable) -> Callable[[F], F]:
             help=about["help"],
             metavar="KEY=VALUE",
         )
-    if row.field == "adapters":
+    if row.field in _REPEATED:
         return click.option(
             *names, row.field, multiple=True, help=about["help"], metavar=about["metavar"]
         )

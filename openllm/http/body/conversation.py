@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 
 from openllm.config.settings import Settings
-from openllm.errors import UnsupportedFeature
-from openllm.http.body.fields import Fields, kind_of, required
+from openllm.errors import InvalidRequest, UnsupportedFeature
+from openllm.http.body.fields import Fields, Written, kind_of, required
 from openllm.http.body.tools import MAX_TOOLS, read_tools, tool_name
 from openllm.prompt.messages import REASONING_NAMES, text_key
 from openllm.types import Conversation, Message
 
 MAX_MESSAGES = 8192
+MAX_DOCUMENTS = 1024
 # What clients write for a role, and what templates call it.
 ROLES: Mapping[str, str] = {
     "system": "system",
@@ -44,7 +45,22 @@ def read_conversation(fields: Fields, settings: Settings) -> Conversation:
         fields.bad("continue_final_message", "needs an assistant message at the end")
     fields.refuse("chat_template", "The operator sets it when the model is started.")
     kwargs = read_template_kwargs(fields, settings)
-    return Conversation(messages, tools, prompt, go_on, kwargs, tool_use)
+    documents = _documents(fields)
+    return Conversation(messages, tools, prompt, go_on, kwargs, tool_use, documents)
+
+
+def _documents(fields: Fields) -> tuple[Mapping[str, Any], ...]:
+    """Objects of texts and numbers, such as a title and a text; a text alone is one with that."""
+    found = []
+    for at, item in enumerate(fields.items("documents", most=MAX_DOCUMENTS) or ()):
+        document = {"text": item} if isinstance(item, str) else item
+        path = Written(f"{fields.path('documents')}[{at}]")
+        if not isinstance(document, dict) or not document:
+            raise InvalidRequest(f"{path} must be an object with a text.", param=path)
+        if not all(value is None or isinstance(value, _SCALARS) for value in document.values()):
+            raise InvalidRequest(f"{path} may hold texts and numbers.", param=path)
+        found.append(document)
+    return tuple(found)
 
 
 def read_template_kwargs(fields: Fields, settings: Settings) -> dict[str, Any]:
@@ -151,7 +167,8 @@ def _part(fields: Fields, texts: list[str], reasoning: list[str]) -> None:
         fields.ignore("data")  # nobody but its vendor can read it
     else:
         key = text_key(kind, fields.path("type"))
-        texts.append(required(fields, key, fields.text(key)))
+        text = fields.text(key)
+        texts.append(required(fields, key, text) if fields.strict else text or "")
     fields.ignore("cache_control", "annotations", "logprobs")
     fields.close()
 
@@ -180,18 +197,18 @@ def _tool_call(fields: Fields) -> Mapping[str, Any]:
     return call if call_id is None else {"id": call_id, **call}
 
 
-def read_called(function: Fields) -> Mapping[str, Any]:
-    """The `name` and `arguments` of a call: arguments as an object where they are one, else as the
-    text that they are. Errors: InvalidRequest.
+def read_called(function: Fields, key: str = "arguments") -> Mapping[str, Any]:
+    """The `name` and (in the field `key`) the arguments of a call: as an object where they are one,
+    else as the text that they are. Errors: InvalidRequest.
     """
     name = tool_name(function) if function.strict else function.text("name") or ""
-    arguments = function.raw("arguments")
+    arguments = function.raw(key)
     if isinstance(arguments, str):
         try:
             parsed = msgspec.json.decode(arguments or "{}")
         except (msgspec.MsgspecError, RecursionError):
             if function.strict:
-                function.bad("arguments", "must be JSON")
+                function.bad(key, "must be JSON")
             parsed = None
         arguments = parsed if isinstance(parsed, dict) else arguments
     elif arguments is not None and not isinstance(arguments, dict):

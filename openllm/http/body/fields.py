@@ -4,6 +4,7 @@ or noted, by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -12,7 +13,13 @@ import msgspec
 from openllm.discovery import did_you_mean
 from openllm.errors import InvalidRequest, UnsupportedFeature
 
-_MISSING: Any = object()
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]..")
+# An escape of JSON; both halves of a pair as one.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\."
+)
+_ONE_ESCAPE = 6  # bytes
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTAINERS = frozenset((dict, list))
 _KINDS: Mapping[type, str] = {
     str: "a string",
@@ -32,25 +39,39 @@ def decode_object(body: bytes, max_depth: int) -> dict[str, Any]:
     if not body.strip():
         raise InvalidRequest("The body is empty.", hint="Send a JSON object.")
     try:
-        value = msgspec.json.decode(body)
+        value = msgspec.json.decode(body.removeprefix(_BYTE_ORDER_MARK))
     except RecursionError:
         raise _too_deep(max_depth) from None
     except msgspec.ValidationError:
         raise InvalidRequest("The body holds a number that is out of range.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        why = (
-            str(error).removeprefix("JSON is malformed: ")
-            if isinstance(error, msgspec.DecodeError)
-            else "not UTF-8"
-        )
-        raise InvalidRequest(
-            f"The body is not valid JSON: {why}.", hint="Send a JSON object."
-        ) from None
+        raise _not_json(body, error) from None
     if not isinstance(value, dict):
         raise InvalidRequest(f"The body must be a JSON object, not {kind_of(value)}.")
     if body.count(b"[") + body.count(b"{") > max_depth:  # else it cannot be that deep
         check_depth(value, max_depth)
     return value
+
+
+def _not_json(body: bytes, error: Exception) -> InvalidRequest:
+    if not isinstance(error, msgspec.DecodeError):
+        return InvalidRequest("The body is not valid JSON: not UTF-8.", hint="Send it as UTF-8.")
+    if (half := _half_a_surrogate(body)) is not None:
+        return InvalidRequest(
+            f"The body is not valid JSON: half a surrogate pair (byte {half}) is no character.",
+            hint="A text was cut inside a character: send whole ones.",
+        )
+    why = str(error).removeprefix("JSON is malformed: ")
+    return InvalidRequest(f"The body is not valid JSON: {why}.", hint="Send a JSON object.")
+
+
+def _half_a_surrogate(body: bytes) -> int | None:
+    """Where an escape stands for half a character beyond U+FFFF, the other half missing."""
+    for found in _ESCAPE.finditer(body):
+        escape = found.group()
+        if len(escape) == _ONE_ESCAPE and _SURROGATE.fullmatch(escape):
+            return found.start()
+    return None
 
 
 def check_depth(value: Any, max_depth: int) -> None:
@@ -102,12 +123,18 @@ class Fields:
     """
 
     def __init__(
-        self, data: Mapping[str, Any], prefix: str = "", ignored: list[str] | None = None
+        self,
+        data: Mapping[str, Any],
+        prefix: str = "",
+        ignored: list[str] | None = None,
+        names: dict[str, str] | None = None,
     ) -> None:
         self._data = dict(data)
         self._prefix = prefix
         self._ignored = ignored
         self._known: list[str] = []
+        # The domain's names of what this body says in a field of another name than its dialect's.
+        self.names = {} if names is None else names
 
     @property
     def strict(self) -> bool:
@@ -132,6 +159,10 @@ class Fields:
         """Take out several fields: those that say something, null does not."""
         self._known += names
         return {name: value for name in names if (value := self._data.pop(name, None)) is not None}
+
+    def peek(self, name: str) -> Any:
+        """Any JSON value, which stays to be read; None when absent."""
+        return self._data.get(name)
 
     def said(self, name: str) -> bool:
         """Whether the field is there and not null; does not take it out."""
@@ -219,7 +250,7 @@ class Fields:
     def object(self, name: str) -> Fields | None:
         """A nested object to be read (and closed) the same way."""
         value = self.mapping(name)
-        return None if value is None else Fields(value, self.path(name), self._ignored)
+        return None if value is None else self._inner(value, self.path(name))
 
     def objects(self, name: str, *, most: int) -> list[Fields] | None:
         """An array of at most `most` objects, each to be read (and closed) the same way."""
@@ -234,7 +265,10 @@ class Fields:
             raise InvalidRequest(
                 f"{path} must be an object, not {kind_of(value)}.", param=Written(path)
             )
-        return Fields(value, path, self._ignored)
+        return self._inner(value, path)
+
+    def _inner(self, value: Mapping[str, Any], path: str) -> Fields:
+        return Fields(value, path, self._ignored, self.names)
 
     def note(self, name: str) -> None:
         """Note that the field has been read and is not acted on."""

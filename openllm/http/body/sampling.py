@@ -6,9 +6,13 @@ from typing import Any
 
 from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
+from openllm.types import RequestOptions
 
 MAX_STOP_CHARACTERS = 1024
 MAX_TOKEN_LIST = 1024  # entries of logit_bias and stop_token_ids
+MAX_ALLOWED = 2**20  # entries of allowed_token_ids; more than any vocabulary
+MAX_BAD_WORDS = 256
+MAX_SALT_CHARACTERS = 1024
 MAX_INT = 2**31 - 1
 
 # Ranges of these are checked where every caller of an LLM passes: `openllm.config.sampling`.
@@ -31,10 +35,12 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     """Overrides by `SamplingParams`' names, only what was said; without logprobs, include_stop and
     structure, which vendors say in their own ways. Errors: InvalidRequest.
     """
-    said = {name: fields.whole(value) for name, value in fields.present(_PLAIN).items()}
+    said = read_plain(fields)
     said["n"] = fields.integer("n", 1, settings.max_n)
     said["stop"] = fields.texts("stop", most=settings.max_stop, longest=MAX_STOP_CHARACTERS)
-    said["stop_token_ids"] = fields.items("stop_token_ids", most=MAX_TOKEN_LIST)
+    said["stop_token_ids"] = _token_ids(fields, "stop_token_ids", MAX_TOKEN_LIST)
+    said["allowed_token_ids"] = _token_ids(fields, "allowed_token_ids", MAX_ALLOWED)
+    said["bad_words"] = fields.texts("bad_words", most=MAX_BAD_WORDS, longest=MAX_STOP_CHARACTERS)
     said["logit_bias"] = fields.mapping("logit_bias", most=MAX_TOKEN_LIST)
     said["thinking_budget"] = fields.integer("thinking_budget", 0 if fields.strict else -1, MAX_INT)
     said["max_tokens"] = fields.integer("max_tokens", 0 if fields.strict else -1, MAX_INT)
@@ -44,18 +50,48 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is not None}
 
 
+def read_options(fields: Fields) -> RequestOptions:
+    """How the request is to be handled. Errors: InvalidRequest."""
+    most = fields.integer("truncate_prompt_tokens", -1, MAX_INT)
+    if most == 0:
+        fields.bad("truncate_prompt_tokens", "must be at least 1, or -1 for all that fit")
+    priority = fields.integer("priority", -MAX_INT, MAX_INT) or 0
+    salt = fields.text("cache_salt", longest=MAX_SALT_CHARACTERS)
+    if salt == "":
+        fields.bad("cache_salt", "must not be empty")
+    return RequestOptions(most, priority, salt)
+
+
+def _token_ids(fields: Fields, name: str, most: int) -> list[Any] | None:
+    value = fields.items(name, most=most)
+    return None if value is None else [fields.whole(item) for item in value]
+
+
+def read_plain(fields: Fields) -> dict[str, Any]:
+    """Those of them whose ranges every caller's values are checked for; where fields are read
+    leniently, top_p 0 means the likeliest token alone.
+    """
+    said = {name: fields.whole(value) for name, value in fields.present(_PLAIN).items()}
+    top_p = said.get("top_p")
+    if top_p == 0 and not isinstance(top_p, bool) and not fields.strict:
+        said |= {"top_p": None, "top_k": 1}
+    return said
+
+
 def _take_habits(said: dict[str, Any]) -> None:
     """What clients write for "nothing" becomes that: an empty stop string, -1 for any length of an
-    answer or a thought; and top_p 0 means the likeliest token alone.
+    answer or a thought.
     """
     if said["stop"] is not None:
         said["stop"] = tuple(stop for stop in said["stop"] if stop) or None
+    for name in ("bad_words", "allowed_token_ids", "logit_bias"):
+        said[name] = said[name] or None
+    if said["logit_bias"] is not None:
+        bias = {key: value for key, value in said["logit_bias"].items() if value is not None}
+        said["logit_bias"] = bias
     for limit in ("max_tokens", "thinking_budget"):
         if said[limit] == -1:
             said[limit] = None
-    top_p = said.get("top_p")
-    if top_p == 0 and not isinstance(top_p, bool):
-        said |= {"top_p": None, "top_k": 1}
 
 
 def add_limit(

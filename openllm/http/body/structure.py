@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from openllm.http.body.fields import Fields, required
 from openllm.types import Structure, StructureKind
 
+GUIDED = "guided_"
 MAX_CHARACTERS = 256 * 1024
 MAX_CHOICES = 1024
+_FORMS = ("text", "json_object", "json_schema", "json", "regex")
 
 
 def read_structure(fields: Fields, form: str, direct: str) -> Structure | None:
     """The structure in field `form` (an object with a type) or in field `direct` (an object with
     the structure itself). Errors: InvalidRequest, UnsupportedFeature.
     """
-    for kind in ("json", "regex", "choice", "grammar", "json_object"):
-        fields.refuse(f"guided_{kind}", f"Use {fields.path(direct)}.{kind}.")
     found = [
-        structure
-        for structure in (_typed(fields, form), _direct(fields, direct))
+        (said, structure)
+        for said, structure in (
+            (form, _typed(fields, form)),
+            (direct, _direct(fields, direct)),
+            *_guided(fields),
+        )
         if structure is not None
     ]
     if len(found) > 1:
-        fields.bad(direct, f"cannot go together with {form}")
-    return found[0] if found else None
+        fields.bad(found[1][0], f"cannot go together with {found[0][0]}")
+    if not found:
+        return None
+    fields.names["structure"], structure = found[0]
+    return structure
+
+
+def _guided(fields: Fields) -> Iterator[tuple[str, Structure | None]]:
+    """The kinds as fields of their own, which is how they were said before."""
+    for kind, read in _KINDS.items():
+        yield GUIDED + kind, read(fields, GUIDED + kind)
+    for option in ("decoding_backend", "whitespace_pattern"):
+        fields.pass_over(GUIDED + option, "The engine decides this.")
 
 
 def _typed(fields: Fields, name: str) -> Structure | None:
@@ -38,19 +53,23 @@ def read_form(form: Fields, *, schema: str | None) -> Structure | None:
     """The structure that an object with a type says; None: any text. The schema stands in its field
     `schema`, or beside the type. Errors: InvalidRequest.
     """
-    kind = required(form, "type", form.choice("type", "text", "json_object", "json_schema"))
+    kind = required(form, "type", form.choice("type", *_FORMS))
     structure = None
-    if kind == "json_object":
-        structure = Structure(StructureKind.JSON_OBJECT)
+    if kind in ("json_object", "json"):
+        # Hugging Face's clients have a schema beside it
+        structure = read_schema(form, "value") or Structure(StructureKind.JSON_OBJECT)
+    elif kind == "regex":
+        structure = required(form, "value", read_regex(form, "value"))
     elif kind == "json_schema":
-        structure = _named_schema(
+        structure = read_named_schema(
             form if schema is None else required(form, schema, form.object(schema))
         )
     form.close()
     return structure
 
 
-def _named_schema(fields: Fields) -> Structure:
+def read_named_schema(fields: Fields) -> Structure:
+    """A `schema`, with a name or without. Errors: InvalidRequest."""
     fields.text("name", longest=64)
     fields.text("description")
     fields.flag("strict")
@@ -65,7 +84,8 @@ def _direct(fields: Fields, name: str) -> Structure | None:
     wanted = fields.object(name)
     if wanted is None:
         return None
-    found = [structure for read in _KINDS for structure in [read(wanted)] if structure is not None]
+    read = [read(wanted, kind) for kind, read in _KINDS.items()]
+    found = [structure for structure in read if structure is not None]
     wanted.refuse("structural_tag", "Use json, json_object, regex, choice or grammar.")
     for option in ("disable_any_whitespace", "disable_additional_properties", "disable_fallback"):
         wanted.pass_over(option, "The engine decides this.", False)
@@ -76,57 +96,59 @@ def _direct(fields: Fields, name: str) -> Structure | None:
     return found[0]
 
 
-def _json(fields: Fields) -> Structure | None:
-    value = fields.raw("json")
+def read_schema(fields: Fields, name: str) -> Structure | None:
+    """A JSON schema, as an object or as text. Errors: InvalidRequest."""
+    value = fields.raw(name)
     if value is None:
         return None
     if isinstance(value, dict):
         return Structure(
-            StructureKind.JSON_SCHEMA, _bounded(fields, "json", msgspec.json.encode(value).decode())
+            StructureKind.JSON_SCHEMA, _bounded(fields, name, msgspec.json.encode(value).decode())
         )
     if not isinstance(value, str):
-        fields.bad("json", "must be a JSON schema, as an object or as a string")
+        fields.bad(name, "must be a JSON schema, as an object or as a string")
     try:
         schema = msgspec.json.decode(value)
     except (msgspec.MsgspecError, RecursionError):
         schema = None
     if not isinstance(schema, dict):
-        fields.bad("json", "must be a JSON schema")
-    return Structure(StructureKind.JSON_SCHEMA, _bounded(fields, "json", value))
+        fields.bad(name, "must be a JSON schema")
+    return Structure(StructureKind.JSON_SCHEMA, _bounded(fields, name, value))
 
 
-def _json_object(fields: Fields) -> Structure | None:
-    return Structure(StructureKind.JSON_OBJECT) if fields.flag("json_object") else None
+def _json_object(fields: Fields, name: str) -> Structure | None:
+    return Structure(StructureKind.JSON_OBJECT) if fields.flag(name) else None
 
 
-def _regex(fields: Fields) -> Structure | None:
-    value = fields.text("regex", longest=MAX_CHARACTERS)
+def read_regex(fields: Fields, name: str) -> Structure | None:
+    """A regular expression. Errors: InvalidRequest."""
+    value = fields.text(name, longest=MAX_CHARACTERS)
     return None if value is None else Structure(StructureKind.REGEX, value)
 
 
-def _grammar(fields: Fields) -> Structure | None:
-    value = fields.text("grammar", longest=MAX_CHARACTERS)
+def _grammar(fields: Fields, name: str) -> Structure | None:
+    value = fields.text(name, longest=MAX_CHARACTERS)
     return None if value is None else Structure(StructureKind.GRAMMAR, value)
 
 
-def _choice(fields: Fields) -> Structure | None:
-    value = fields.texts("choice", most=MAX_CHOICES, longest=MAX_CHARACTERS)
+def _choice(fields: Fields, name: str) -> Structure | None:
+    value = fields.texts(name, most=MAX_CHOICES, longest=MAX_CHARACTERS)
     if value is None:
         return None
     if not value or "" in value:
-        fields.bad("choice", "must be a list of at least one text, none of them empty")
+        fields.bad(name, "must be a list of at least one text, none of them empty")
     return Structure(
-        StructureKind.CHOICE, _bounded(fields, "choice", msgspec.json.encode(value).decode())
+        StructureKind.CHOICE, _bounded(fields, name, msgspec.json.encode(value).decode())
     )
 
 
-_KINDS: tuple[Callable[[Fields], Structure | None], ...] = (
-    _json,
-    _json_object,
-    _regex,
-    _choice,
-    _grammar,
-)
+_KINDS: Mapping[str, Callable[[Fields, str], Structure | None]] = {
+    "json": read_schema,
+    "json_object": _json_object,
+    "regex": read_regex,
+    "choice": _choice,
+    "grammar": _grammar,
+}
 
 
 def _bounded(fields: Fields, name: str, text: str) -> str:

@@ -52,12 +52,20 @@ def read_tools(fields: Fields, read_tool: ReadTool = nested_tool) -> tuple[Tools
         _choose_nothing(fields)
         return (), ToolUse()
     mode, allowed = _choice(fields)
-    names = {tool["function"]["name"] for tool in tools}
-    if allowed is not None and (unknown := sorted(allowed - names)):
-        fields.bad("tool_choice", f"there is no tool {unknown[0]!r}")
-    if mode == "none":
+    use = ToolUse(mode == "required", allowed, parallel, frozenset(strict))
+    return chosen(fields, tools, None if mode == "none" else use)
+
+
+def chosen(fields: Fields, tools: Tools, use: ToolUse | None) -> tuple[Tools, ToolUse]:
+    """`tools` and what is wanted of them; None: that none is called, and then there are none.
+    Errors: InvalidRequest where one that is allowed is not among them.
+    """
+    if use is None:
         return (), ToolUse()
-    return tools, ToolUse(mode == "required", allowed, parallel, frozenset(strict))
+    names = {tool["function"]["name"] for tool in tools}
+    if use.allowed is not None and (unknown := sorted(use.allowed - names)):
+        fields.bad("tool_choice", f"there is no tool {unknown[0]!r}")
+    return tools, use
 
 
 def _choose_nothing(fields: Fields) -> None:
@@ -75,13 +83,13 @@ def tool_name(function: Fields) -> str:
     return name
 
 
-def function_tool(function: Fields, strict: set[str]) -> Tool:
-    """The tool that `function` declares; its name is added to `strict` where it says so. Errors:
-    InvalidRequest.
+def function_tool(function: Fields, strict: set[str], schema: str = "parameters") -> Tool:
+    """The tool that `function` declares, with the schema of its arguments in the field `schema`;
+    its name is added to `strict` where it says so. Errors: InvalidRequest.
     """
     tool: dict[str, Any] = {"name": tool_name(function)}
     tool["description"] = function.text("description")
-    tool["parameters"] = function.mapping("parameters")
+    tool["parameters"] = function.mapping(schema)
     if function.flag("strict"):
         strict.add(tool["name"])
     return {

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from openllm.protocols.native.endpoints import routes
+from starlette.routing import Route
 
-__all__ = ["routes"]
+from openllm.config.settings import Settings
+from openllm.http.catalog import Catalog
+from openllm.protocols.native import endpoints, schema
+
+
+def routes(catalog: Catalog, settings: Settings) -> list[Route]:
+    """All routes of this format."""
+    return [*endpoints.routes(catalog, settings), *schema.routes(catalog, settings)]

@@ -1,4 +1,4 @@
-"""POST /v1/generate, /v1/generate_stream and GET /v1/metadata."""
+"""POST /v1/generate, /v1/generate_stream and /v1/requests/{id}/cancel; GET /v1/metadata."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 import openllm
 from openllm.config.settings import Settings
-from openllm.errors import AdapterNotFound, call
+from openllm.errors import AdapterNotFound, NotFound, call
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
@@ -28,8 +28,15 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         if isinstance(request.prompt, Conversation):
             exchange.dialect = CHAT
         target = _target(catalog, request)
-        plain = request.add_special_tokens
-        work = Work(target, [request.prompt], request.overrides, stream, plain)
+        exchange.rename(request.request_id)
+        work = Work(
+            target,
+            [request.prompt],
+            request.overrides,
+            stream,
+            request.add_special_tokens,
+            options=request.options,
+        )
         await respond(exchange, work, NativeWire(exchange.request_id, target))
 
     async def generate(exchange: Exchange) -> None:
@@ -38,8 +45,18 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def generate_stream(exchange: Exchange) -> None:
         await run(exchange, stream=True)
 
+    async def cancel(exchange: Exchange) -> None:
+        request_id = exchange.path_params["request_id"]
+        if not exchange.shared.live.cancel(request_id, exchange.rank):
+            raise NotFound(
+                f"There is no running request {request_id[:128]!r} of this key.",
+                hint="It may have ended; each API worker knows its own requests alone.",
+            )
+        await exchange.answer_json({"id": request_id, "status": "cancelled"})
+
     async def metadata(exchange: Exchange) -> None:
-        models = [describe(target) for target in catalog.targets() if target.adapter is None]
+        named = [target for target in catalog.targets() if target.name == target.llm.name]
+        models = list(map(describe, named))
         await exchange.answer_json(
             {"openllm_version": openllm.__version__, **models[0], "models": models}
         )
@@ -47,6 +64,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     handlers = (
         ("POST", "/v1/generate", generate),
         ("POST", "/v1/generate_stream", generate_stream),
+        ("POST", "/v1/requests/{request_id}/cancel", cancel),
         ("GET", "/v1/metadata", metadata),
     )
     return [

@@ -15,9 +15,9 @@ from openllm.config.settings import Settings
 from openllm.http.body.conversation import read_conversation
 from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import read_prompts
-from openllm.http.body.sampling import add_limit, read_sampling
+from openllm.http.body.sampling import add_limit, read_options, read_sampling
 from openllm.http.body.structure import read_structure
-from openllm.types import Conversation, Prompt
+from openllm.types import Conversation, Prompt, RequestOptions
 
 
 @attrs.frozen
@@ -29,6 +29,8 @@ class NativeRequest:
     prompt: Prompt
     overrides: dict[str, Any]
     add_special_tokens: bool
+    options: RequestOptions
+    request_id: str | None
 
 
 def read_native(fields: Fields, settings: Settings) -> NativeRequest:
@@ -43,8 +45,9 @@ def read_native(fields: Fields, settings: Settings) -> NativeRequest:
         overrides = {**_sampling(nested, settings), **overrides}
         nested.close()
     add_special_tokens = fields.flag("add_special_tokens", default=True)
+    options, request_id = read_options(fields), fields.text("request_id")
     fields.close()
-    return NativeRequest(model, adapter, prompt, overrides, add_special_tokens)
+    return NativeRequest(model, adapter, prompt, overrides, add_special_tokens, options, request_id)
 
 
 def _prompt(fields: Fields, settings: Settings) -> Prompt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -12,6 +11,7 @@ import msgspec
 
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
+from openllm.http.framing import timestamp
 from openllm.protocols.ollama.dialect import OLLAMA
 from openllm.protocols.openai.logprobs import ChatLogprobs
 from openllm.types import (
@@ -27,11 +27,6 @@ from openllm.types import (
 )
 
 _encode = msgspec.json.encode
-
-
-def timestamp(seconds: float) -> str:
-    """A time as RFC 3339 has it, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 @attrs.frozen

@@ -19,9 +19,9 @@ from openllm.hardware.shape import hidden_size
 from openllm.http.body.fields import Fields
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
+from openllm.http.framing import timestamp
 from openllm.http.routes import Endpoint, Handler
 from openllm.protocols.ollama.dialect import OLLAMA
-from openllm.protocols.ollama.encode import timestamp
 from openllm.protocols.ollama.names import find, read_name, tagged
 from openllm.protocols.ollama.params import thinks
 from openllm.weights.checkpoint import read_config, tensor_shapes, weights_size

@@ -1,4 +1,5 @@
-"""OpenAI's wire format: chat, completions, embeddings and models.
+"""OpenAI's wire format: chat, completions, responses, embeddings, models and token ids; Azure's
+paths of it.
 
 To add a route: a module here with a `routes` of its own, named below.
 """
@@ -9,10 +10,20 @@ from starlette.routing import Route
 
 from openllm.config.settings import Settings
 from openllm.http.catalog import Catalog
-from openllm.protocols.openai import chat, completions, embeddings, models
+from openllm.protocols.openai import (
+    absent,
+    chat,
+    completions,
+    embeddings,
+    models,
+    responses,
+    tokens,
+)
+from openllm.protocols.openai.deployments import deployed
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     """All routes of this format."""
-    modules = (chat, completions, embeddings, models)
-    return [route for module in modules for route in module.routes(catalog, settings)]
+    modules = (chat, completions, responses, embeddings, models, tokens)
+    found = [route for module in modules for route in module.routes(catalog, settings)]
+    return [*found, *deployed(found), *absent.routes(catalog, settings)]

@@ -11,6 +11,7 @@ import attrs
 import msgspec
 from starlette.routing import Route
 
+from openllm.answer.generation import Generation
 from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
 from openllm.http.body.sampling import add_limit
@@ -18,7 +19,7 @@ from openllm.http.catalog import Catalog, Target
 from openllm.http.dialect import Dialect
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
-from openllm.http.running import Work, respond
+from openllm.http.running import Work, respond, total_usage
 from openllm.llm.formats import reasoning_of
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
@@ -30,10 +31,12 @@ from openllm.protocols.openai.messages import (
     read_conversation,
     with_effort,
 )
+from openllm.protocols.openai.models import meant
 from openllm.protocols.openai.params import (
     BUDGETS,
+    Handling,
     StreamOptions,
-    ignore_harmless,
+    read_rest,
     read_sampling,
     read_stream,
 )
@@ -62,6 +65,7 @@ class ChatRequest:
     conversation: Conversation
     overrides: dict[str, Any]
     stream: StreamOptions
+    asked: Handling
     top_logprobs: int | None = None
     dialect: Dialect = CHAT
     budget: str | None = None  # the field that says how long it may think
@@ -72,12 +76,14 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         fields = await exchange.fields()
         request = read_chat(fields, settings)
         exchange.dialect = request.dialect
-        target = catalog.running(request.model, "generate")
+        target = catalog.running(meant(catalog, request.model), "generate")
         if effort_unasked(request.conversation, target):
             fields.note(EFFORT)
         tools = bool(request.conversation.tools)
         if request.budget is not None and reasoning_of(target.llm, tools=tools) is None:
             fields.note(request.budget)
+        exchange.rename(request.asked.request_id)
+        wire = ChatWire(request, target, exchange)
         work = Work(
             target,
             [request.conversation],
@@ -85,8 +91,10 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             request.stream.stream,
             add_special_tokens=False,
             reading=None,
+            options=request.asked.options,
+            admitted=wire.admit,
         )
-        await respond(exchange, work, ChatWire(request, target, exchange.created))
+        await respond(exchange, work, wire)
 
     return [Route(PATH, Endpoint(PATH, chat, CHAT), methods=["POST"])]
 
@@ -112,10 +120,10 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
     if stream.stream and "prompt_logprobs" in overrides:
         fields.bad("prompt_logprobs", "cannot be streamed", hint="Set stream to false.")
     _refuse_others(fields)
-    ignore_harmless(fields)
+    asked = read_rest(fields)
     fields.close()
     dialect = CHAT if limit is None else LIMITED
-    return ChatRequest(model, conversation, overrides, stream, top, dialect, budget)
+    return ChatRequest(model, conversation, overrides, stream, asked, top, dialect, budget)
 
 
 def _top_logprobs(fields: Fields, settings: Settings) -> int | None:
@@ -127,8 +135,6 @@ def _top_logprobs(fields: Fields, settings: Settings) -> int | None:
 
 
 def _refuse_others(fields: Fields) -> None:
-    fields.refuse("modalities", "This server answers with text only.", ["text"])
-    fields.refuse("audio", "This server answers with text only.")
     fields.refuse("web_search_options", "This server has no search.")
     fields.pass_over("verbosity", "Say it in a message.", "medium")
     fields.refuse("moderation", "This server has no moderation.")
@@ -139,15 +145,24 @@ class ChatWire:
     text.
     """
 
-    def __init__(self, request: ChatRequest, target: Target, created: int) -> None:
+    def __init__(self, request: ChatRequest, target: Target, exchange: Exchange) -> None:
         self._llm = llm = target.llm
         top = request.top_logprobs
         self._logprobs = None if top is None else ChatLogprobs(llm.token_table, top)
         self._usage = request.stream.include_usage
+        self._so_far = request.stream.usage_so_far
+        self._token_ids = request.asked.token_ids
+        self._plain = not (self._logprobs or self._so_far or self._token_ids)
+        self._generations: Sequence[Generation] = ()
         self._called: set[int] = set()  # choices that have called a tool
-        self._head = head("chatcmpl", "chat.completion", target, created)
+        created, request_id = exchange.created, exchange.request_id
+        self._head = head("chatcmpl", "chat.completion", target, created, request_id)
         if request.stream.stream:
             self._cut_frames(request.overrides.get("n", 1))
+
+    def admit(self, generations: Sequence[Generation]) -> None:
+        """What the answer is made of."""
+        self._generations = generations
 
     def _cut_frames(self, n: int) -> None:
         head = {**self._head, "object": "chat.completion.chunk"}
@@ -159,40 +174,55 @@ class ChatWire:
         self._texts = [start + b'{"content":' for start in starts]
         self._end = b',"usage":null}\n\n' if self._usage else b"}\n\n"
         self._after_text = b'},"logprobs":null,"finish_reason":null}]' + self._end
-        role = (
-            b'{"role":"assistant","content":"","refusal":null}'
-            b',"logprobs":null,"finish_reason":null}]' + self._end
-        )
-        self._roles = b"".join(start + role for start in starts)
 
     def opening(self) -> bytes:
-        return self._roles
+        role = (
+            b'{"role":"assistant","content":"","refusal":null}'
+            b',"logprobs":null,"finish_reason":null}]'
+        )
+        if self._token_ids:
+            role += b',"prompt_token_ids":' + _encode(self._generations[0].prompt_token_ids)
+        role += self._close()
+        return b"".join(start + role for start in self._starts)
+
+    def _close(self) -> bytes:
+        """What stands behind the choices of a chunk."""
+        if not self._so_far:
+            return self._end
+        usage = total_usage([generation.usage for generation in self._generations])
+        return b',"usage":' + _encode(usage_object(usage)) + b"}\n\n"
 
     def delta(self, delta: AnswerDelta) -> bytes:
-        if delta.finish_reason is None and self._logprobs is None and not delta.parts:
+        if delta.finish_reason is None and self._plain and not delta.parts:
             return (
                 self._texts[delta.index] + _encode(delta.text) + self._after_text
                 if delta.text
                 else b""
             )
+        return self._whole_delta(delta)
+
+    def _whole_delta(self, delta: AnswerDelta) -> bytes:
         frames = b""
+        shows_ids = self._token_ids and bool(delta.token_ids)
         logprobs = (
             None
             if self._logprobs is None or not delta.logprobs
             else self._logprobs.encode(delta.logprobs)
         )
-        if delta.parts or delta.text or logprobs:
-            tail = b'},"logprobs":' + _encode(logprobs) + b',"finish_reason":null}]' + self._end
+        if delta.parts or delta.text or logprobs or shows_ids:
+            ids = b',"token_ids":' + _encode(delta.token_ids) if shows_ids else b""
+            tail = b'},"logprobs":' + _encode(logprobs) + b',"finish_reason":null' + ids + b"}]"
+            tail += self._close()
             first, *others = delta.parts or (Text(delta.text),)
             frames = self._starts[delta.index] + delta_of(first) + tail
-            frames += b"".join(
-                self._starts[delta.index] + delta_of(part) + self._after_text for part in others
-            )
+            after = b'},"logprobs":null,"finish_reason":null}]' + self._close()
+            start = self._starts[delta.index]
+            frames += b"".join(start + delta_of(part) + after for part in others)
             if has_calls(delta.parts):
                 self._called.add(delta.index)
         if delta.finish_reason is not None:
             end = ending(delta, called=delta.index in self._called)
-            last = b'{},"logprobs":null,' + _encode(end)[1:] + b"]" + self._end
+            last = b'{},"logprobs":null,' + _encode(end)[1:] + b"]" + self._close()
             frames += self._starts[delta.index] + last
         return frames
 
@@ -210,6 +240,8 @@ class ChatWire:
         answer["usage"] = usage_object(output.usage)
         if output.prompt_logprobs is not None:
             answer["prompt_logprobs"] = prompt_table(self._llm.token_table, output.prompt_logprobs)
+        if self._token_ids:
+            answer["prompt_token_ids"] = output.prompt_token_ids
         return _encode(answer)
 
     def _choice(self, choice: CompletionOutput) -> dict[str, Any]:
@@ -218,4 +250,5 @@ class ChatWire:
             "message": message(choice),
             "logprobs": None if self._logprobs is None else self._logprobs.encode(choice.logprobs),
             **ending(choice, called=has_calls(choice.parts)),
+            **({"token_ids": choice.token_ids} if self._token_ids else {}),
         }

@@ -15,9 +15,11 @@ from starlette.routing import Route
 from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import MAX_DIMENSIONS, read_prompts
+from openllm.http.body.sampling import MAX_INT
 from openllm.http.catalog import Catalog
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
+from openllm.llm.embedding import Side
 from openllm.protocols.openai.dialect import OPENAI
 
 PATH = "/v1/embeddings"
@@ -32,6 +34,8 @@ class EmbeddingRequest:
     inputs: list[str | list[int]]
     base64: bool
     dimensions: int | None
+    truncate: Side | None  # of a text that is too long
+    normalize: bool
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -40,7 +44,12 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         target = catalog.running(request.model, "embed")
         exchange.model = target.llm.name
         async with exchange.client_present():
-            output = await target.llm.embed(request.inputs, dimensions=request.dimensions)
+            output = await target.llm.embed(
+                request.inputs,
+                normalize=request.normalize,
+                dimensions=request.dimensions,
+                truncate=request.truncate,
+            )
         exchange.metrics.prompt_tokens.labels(exchange.model).inc(output.usage.prompt_tokens)
         data = [
             {
@@ -65,9 +74,28 @@ def read_embedding(fields: Fields, settings: Settings) -> EmbeddingRequest:
     inputs = read_prompts(fields, "input", settings)
     form = fields.choice("encoding_format", "float", "base64")
     dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
+    truncate = _truncate(fields)
+    normalize = fields.flag("normalize", default=True)
+    fields.pass_over("priority", "Leave it out.", 0)
+    fields.pass_over("add_special_tokens", "Leave it out.", True)
     fields.ignore("user", "metadata")
     fields.close()
-    return EmbeddingRequest(model, inputs, form == "base64", dimensions)
+    return EmbeddingRequest(model, inputs, form == "base64", dimensions, truncate, normalize)
+
+
+def _truncate(fields: Fields) -> Side | None:
+    """Which side a text that is too long loses: NVIDIA's and Cohere's `truncate`, vLLM's
+    `truncate_prompt_tokens` of -1.
+    """
+    said = (fields.text("truncate") or "").upper()
+    if said not in ("", "NONE", "START", "END"):
+        fields.bad("truncate", "must be one of NONE, START, END")
+    most = fields.integer("truncate_prompt_tokens", -1, MAX_INT)
+    if most not in (None, -1):
+        fields.bad("truncate_prompt_tokens", "can only be -1 here: what is too long loses its end")
+    if said in ("START", "END"):
+        return "start" if said == "START" else "end"
+    return "end" if most == -1 else None
 
 
 def packed(vector: list[float]) -> str:

@@ -36,8 +36,8 @@ class ChatLogprobs:
 
 
 class TextLogprobs:
-    """Completions' lists; `text_offset` counts characters in the choice's text, so one object
-    serves one choice.
+    """Completions' lists, three of them where `top` is 0; `text_offset` counts characters in the
+    choice's text, so one object serves one choice.
     """
 
     def __init__(self, table: TokenTable, top: int) -> None:
@@ -61,14 +61,12 @@ class TextLogprobs:
             token = item.token_id if item is not None else first or 0
             lists["tokens"].append(self._table.text(token))
             lists["token_logprobs"].append(None if item is None else finite(item.logprob))
-            lists["top_logprobs"].append(
-                None if item is None or not self._top else self._best(item)
-            )
+            lists["top_logprobs"].append(None if item is None else self._best(item))
             lists["text_offset"].append(self._offset)
             self._offset += (
                 0 if self._table.special(token) else _characters(self._table.data(token))
             )
-        return dict(lists)
+        return lists if self._top else {**lists, "top_logprobs": None}
 
     def _best(self, item: TokenLogprob) -> dict[str, float]:
         best: dict[str, float] = {}

@@ -13,6 +13,8 @@ from openllm.http.routes import Endpoint
 from openllm.protocols.openai.dialect import OPENAI
 
 PATH = "/v1/models"
+# What Hugging Face's clients have for a model where the server's address says it all.
+PLACEHOLDERS = ("dummy", "tgi")
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -29,6 +31,15 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         Route(PATH, Endpoint(PATH, list_models, OPENAI), methods=["GET"]),
         Route(PATH + "/{model:path}", one, methods=["GET"]),
     ]
+
+
+def meant(catalog: Catalog, name: str | None) -> str | None:
+    """The name of a model that a request means; None for a placeholder, unless a model is called
+    so.
+    """
+    if name not in PLACEHOLDERS or any(target.name == name for target in catalog.targets()):
+        return name
+    return None
 
 
 def card(target: Target) -> dict[str, Any]:

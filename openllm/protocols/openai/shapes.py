@@ -13,10 +13,12 @@ from openllm.protocols.openai.dialect import OPENAI
 from openllm.types import AnswerDelta, CompletionOutput, Usage, new_request_id
 
 
-def head(prefix: str, kind: str, target: Target, created: int) -> dict[str, Any]:
+def head(
+    prefix: str, kind: str, target: Target, created: int, request_id: str | None = None
+) -> dict[str, Any]:
     """What an answer and each of its chunks begin with; `prefix` is that of the id."""
     return {
-        "id": f"{prefix}-{new_request_id()}",
+        "id": f"{prefix}-{request_id or new_request_id()}",
         "object": kind,
         "created": created,
         "model": target.name,

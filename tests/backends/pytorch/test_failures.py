@@ -145,6 +145,21 @@ async def test_a_full_queue_refuses_and_then_takes_again(llama: Path) -> None:
         assert (await ask(backend, prompt_of(3))).reason == "length"
 
 
+async def test_closing_ends_every_live_row_as_cancelled(
+    llama: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with started(llama) as backend:
+        streams = [
+            deltas(backend, request(prompt_of(5, seed), max_tokens=400)) for seed in range(4)
+        ]
+        for stream in streams:
+            await anext(stream)
+        await backend.close()
+        ends = [[delta.finish_reason async for delta in stream][-1] for stream in streams]
+    assert ends == ["cancelled"] * 4
+    assert "died" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("prompt", "params", "error"),
     [

@@ -146,8 +146,7 @@ def test_a_wrong_text_in_a_batch_harms_nobody_else(server: ServerProcess) -> Non
 
 
 def test_no_port_but_the_services_own(server: ServerProcess) -> None:
-    _, *workers = server.family()  # the supervisor has two more, on the loopback address
-    assert server.listening_ports(*workers) == {server.port}
+    assert server.listening_ports() == {server.port}
 
 
 def stream(server: ServerProcess, **arguments: Any) -> Iterator[str]:

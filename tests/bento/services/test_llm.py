@@ -5,11 +5,13 @@ and drains.
 from __future__ import annotations
 
 import signal
+import stat
 import sys
 import threading
 import time
 from pathlib import Path
 
+import bentoml
 import httpx
 import psutil
 import pytest
@@ -44,10 +46,16 @@ def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
         command(bento.tag), tmp_path / "log", OPENLLM_MAX_MODEL_LEN="199", OPENLLM_LOG_LEVEL="info"
     ) as server:
         server.wait_ready()
-        supervisor, *workers = (
-            server.family()
-        )  # BentoML's supervisor has two more, on the loopback address
-        assert server.listening_ports(*workers) == {server.port}
+        supervisor, *workers = server.family()
+        assert server.listening_ports() == {server.port}
+        sockets = [
+            Path(item.laddr)
+            for item in supervisor.net_connections("unix")
+            if item.laddr.endswith("endpoint")
+        ]
+        (folder,) = {path.parent for path in sockets}
+        assert [path.name for path in sorted(set(sockets))] == ["endpoint", "pubsub_endpoint"]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         client = server.openai()
         model, adapter = client.models.list()
         # a field of ours
@@ -71,7 +79,8 @@ def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
         assert "openllm_requests_total" in httpx.get(f"{server.url}/metrics").text
         assert httpx.get(f"{server.url}/").headers["content-type"].startswith("text/html")
         assert server.status("/docs.json") == 404  # BentoML's own pages are not there
-        assert server.status("/schema.json") == 404
+        with bentoml.SyncHTTPClient(server.url) as methods:  # by our own /schema.json
+            assert methods.generate(prompt="ahoy there", max_tokens=2)["outputs"][0]["text"]
 
         members = [supervisor, *workers]
         begun, found = threading.Event(), list[str]()
@@ -88,6 +97,7 @@ def test_it_answers_and_drains(bento: BuildResult, tmp_path: Path) -> None:
         assert found[-2:] == ["length", "data: [DONE]"]
         assert server.wait() == 0
         assert not [member for member in members if member.is_running()]
+        assert not folder.exists()
     assert "Backend echo: it was asked for." in server.text()
     assert "Traceback" not in server.text()
 

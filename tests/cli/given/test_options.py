@@ -12,6 +12,7 @@ from openllm.config.variables import SPEC_VARIABLES
 from tests.cli.conftest import Run
 
 OPTIONS = {
+    "aliases": "--served-name",
     "adapters": "--adapter-id",
     "engine_args": "--engine-arg",
     "template_kwargs": "--default-chat-template-kwargs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,8 +10,11 @@ import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
+from tests.protocols.conftest import echo_llm
 from tests.protocols.openai.test_chat import events
+from tests.serving import serve, write_echo_model
 
 PATH = "/v1/completions"
 TEXT = "hello world, how do I build it?"
@@ -131,7 +135,7 @@ def test_echo_with_logprobs_covers_prompt_and_answer(client: httpx.Client) -> No
     answer = client.post(PATH, json=body).json()
     lists = answer["choices"][0]["logprobs"]
     assert len(lists["tokens"]) == answer["usage"]["total_tokens"]
-    assert lists["top_logprobs"] == [None] * len(lists["tokens"])
+    assert lists["top_logprobs"] is None
     assert "prompt_logprobs" not in answer["choices"][0]
 
 
@@ -153,7 +157,7 @@ def test_ignore_eos_goes_on_to_the_limit(client: httpx.Client) -> None:
     assert client.post(PATH, json=body).json()["usage"]["completion_tokens"] == 12
 
 
-@pytest.mark.parametrize("field", [{"suffix": "x"}, {"best_of": 3}, {"max_tokens": 0}])
+@pytest.mark.parametrize("field", [{"suffix": "x"}, {"max_tokens": 0}])
 def test_what_is_not_supported_is_said(client: httpx.Client, field: dict[str, Any]) -> None:
     answer = client.post(PATH, json={"prompt": TEXT, **field})
     assert answer.status_code == 400
@@ -161,8 +165,63 @@ def test_what_is_not_supported_is_said(client: httpx.Client, field: dict[str, An
     assert answer.json()["error"]["param"] == next(iter(field))
 
 
+def test_best_of_shows_the_n_best(client: httpx.Client) -> None:
+    body = {"prompt": [TEXT, "hello"], "n": 2, "best_of": 3, "max_tokens": 4}
+    answer = client.post(PATH, json=body).json()
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+    assert all(choice["logprobs"] is None for choice in answer["choices"])
+    assert answer["usage"]["completion_tokens"] == 2 * 3 * 4  # all that were made
+
+
+@pytest.mark.parametrize("fields", [{"best_of": 1, "n": 2}, {"best_of": 2, "stream": True}])
+def test_best_of_that_cannot_be_is_said(client: httpx.Client, fields: dict[str, Any]) -> None:
+    answer = client.post(PATH, json={"prompt": TEXT, **fields})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "best_of")
+
+
+@pytest.mark.parametrize("prompt", [TEXT, [TEXT, "hi"]])
+@pytest.mark.parametrize("more", [{}, {"return_token_ids": True}])
+def test_echo_with_logprobs_is_streamed(
+    client: httpx.Client, prompt: str | list[str], more: dict[str, Any]
+) -> None:
+    body = {"prompt": prompt, "max_tokens": 4, "echo": True, "logprobs": 1, "n": 2, **more}
+    whole = client.post(PATH, json=body).json()["choices"]
+    chunks = events(client.post(PATH, json={**body, "stream": True}).text)
+    for choice in whole:
+        own = [c for chunk in chunks for c in chunk["choices"] if c["index"] == choice["index"]]
+        assert "".join(piece["text"] for piece in own) == choice["text"]
+        for name, expected in choice["logprobs"].items():
+            lists = [piece["logprobs"][name] for piece in own if piece["logprobs"]]
+            assert [item for part in lists for item in part] == expected
+
+
+def test_token_ids_are_shown(client: httpx.Client) -> None:
+    body = {"prompt": TEXT, "max_tokens": 4, "return_token_ids": True}
+    [choice] = client.post(PATH, json=body).json()["choices"]
+    assert choice["prompt_token_ids"][-4:] != choice["token_ids"] == choice["prompt_token_ids"][:4]
+    chunks = events(client.post(PATH, json={**body, "stream": True}).text)
+    pieces = [piece for chunk in chunks for piece in chunk["choices"]]
+    assert pieces[0]["prompt_token_ids"] == choice["prompt_token_ids"]
+    assert [t for piece in pieces for t in piece.get("token_ids", [])] == choice["token_ids"]
+
+
 def test_best_of_that_equals_n_is_fine(client: httpx.Client) -> None:
     assert (
         client.post(PATH, json={"prompt": TEXT, "n": 2, "best_of": 2, "suffix": ""}).status_code
         == 200
     )
+
+
+def test_the_middle_is_filled_in_where_the_model_has_marks_for_it(tmp_path: Path) -> None:
+    model = write_echo_model(tmp_path / "code")
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"])
+    tokenizer.save_pretrained(model)
+    body = {"prompt": "def f(", "suffix": "): pass", "skip_special_tokens": False}
+    with serve(echo_llm(model)) as running, running.client() as client:
+        answer = client.post(PATH, json=body).json()
+        written = "<|fim_prefix|>def f(<|fim_suffix|>): pass<|fim_middle|>"
+        assert answer["choices"][0]["text"].removeprefix("<s>") in written
+        for refused in ({"echo": True}, {"prompt": [1, 2]}):
+            answer = client.post(PATH, json={**body, **refused}).json()
+            assert answer["error"]["param"] == "suffix"

@@ -96,3 +96,19 @@ def test_an_adapter_is_not_silently_left_out(echo_model: Path, tmp_path: Path) -
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == "model"
         assert "Use echo" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("fields", [{"truncate": "END"}, {"truncate_prompt_tokens": -1}])
+def test_a_long_text_is_cut_for_who_asks(client: httpx.Client, fields: dict[str, Any]) -> None:
+    body = {"input": "hello " * 900}
+    assert client.post(PATH, json=body).status_code == 400
+    answer = client.post(PATH, json={**body, **fields})
+    assert answer.status_code == 200
+    assert "x-openllm-ignored" not in answer.headers
+    assert answer.json()["usage"]["prompt_tokens"] <= 512
+
+
+def test_vectors_are_left_as_long_as_they_are_for_who_asks(client: httpx.Client) -> None:
+    body = {"input": "hello", "normalize": False}
+    [found] = client.post(PATH, json=body).json()["data"]
+    assert sum(number**2 for number in found["embedding"]) > 1.5

@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 
+from openllm.config.settings import Settings
 from openllm.errors import ConfigurationError
 from openllm.http.catalog import Catalog
 from tests.protocols.conftest import echo_llm
@@ -77,3 +78,36 @@ def test_a_catalog_needs_models_of_different_names(echo_model: Path) -> None:
         Catalog([])
     with pytest.raises(ConfigurationError, match="Two models are called 'echo'"):
         Catalog([echo_llm(echo_model), echo_llm(echo_model)])
+
+
+def test_other_names_are_listed_and_answered_to(echo_model: Path) -> None:
+    with (
+        serve(echo_llm(echo_model, aliases=("gpt-4o", "org/echo"))) as running,
+        running.openai() as official,
+    ):
+        assert [model.id for model in official.models.list()] == ["echo", "gpt-4o", "org/echo"]
+        answer = official.completions.create(model="gpt-4o", prompt="hi", max_tokens=2)
+        assert answer.model == "gpt-4o"
+        models = httpx.get(f"{running.url}/v1/metadata").json()["models"]
+        assert [model["model_id"] for model in models] == ["echo"]
+
+
+def test_two_models_cannot_share_a_name(echo_model: Path) -> None:
+    first = echo_llm(echo_model, name="a", aliases=["same"])
+    with pytest.raises(ConfigurationError, match="'same'"):
+        Catalog([first, echo_llm(echo_model, name="b", aliases=["same"])])
+
+
+def test_any_name_stands_for_the_first_model_that_does_the_work(echo_model: Path) -> None:
+    llms = [echo_llm(echo_model, name="vectors", task="embed"), echo_llm(echo_model)]
+    with (
+        serve(*llms, settings=Settings(any_model=True)) as running,
+        running.openai() as official,
+    ):
+        for name in ("gpt-4o", ""):
+            answer = official.completions.create(model=name, prompt="hi", max_tokens=2)
+            assert answer.model == "echo"
+        vectors = official.embeddings.create(model="text-embedding-3-small", input="hi")
+        assert vectors.model == "vectors"
+        with pytest.raises(openai.NotFoundError):
+            official.models.retrieve("gpt-4o")

@@ -107,7 +107,7 @@ class FlatExecutor:
             return first.row, common_prefix(sequence.tokens, first.tokens, limit)
         if not self.limits.prefix_caching:
             return None, 0
-        donor, shared = self.store.find_prefix(sequence.tokens, sequence.adapter)
+        donor, shared = self.store.find_prefix(sequence.tokens, sequence.adapter, sequence.salt)
         return (donor, shared) if shared >= SHORTEST_PREFIX else (None, 0)
 
     def extend(self, sequence: Sequence) -> bool:

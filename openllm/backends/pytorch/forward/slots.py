@@ -42,6 +42,7 @@ class Row:
     slot: int
     adapter: int
     owner: Sequence | None
+    salt: str | None = None
     tokens: list[int] = attrs.field(factory=list)
     used: int = 0  # a tick of the store's clock
 
@@ -95,7 +96,7 @@ class Slab:
             target = free[0] if free else min(self.parked(), key=lambda row: row.used).slot
             if target != slot:
                 self._move(slot, target)
-        row = Row(self, slot, owner.adapter, owner)
+        row = Row(self, slot, owner.adapter, owner, owner.salt)
         self.occupants[slot] = row
         self.live += 1
         return row
@@ -180,14 +181,16 @@ class SlotStore:
         owner.row = target
         return True
 
-    def find_prefix(self, tokens: list[int], adapter: int) -> tuple[Row | None, int]:
+    def find_prefix(
+        self, tokens: list[int], adapter: int, salt: str | None = None
+    ) -> tuple[Row | None, int]:
         """The row, live or parked, that shares the longest prefix with `tokens`; the last token is
         never counted.
         """
         best, longest = None, 0
         for slab in self.slabs:
             for row in slab.occupants:
-                if row is not None and row.adapter == adapter:
+                if row is not None and (row.adapter, row.salt) == (adapter, salt):
                     shared = common_prefix(tokens, row.holds(), min(row.valid, len(tokens) - 1))
                     if shared > longest:
                         best, longest = row, shared

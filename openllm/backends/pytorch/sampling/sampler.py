@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from openllm.backends.pytorch.sampling import logits as maths
-from openllm.backends.pytorch.sampling.guide import apply_guides
+from openllm.backends.pytorch.sampling.bans import Bans
 from openllm.backends.pytorch.sampling.logprobs import describe
+from openllm.backends.pytorch.sampling.masks import apply_masks
 from openllm.backends.pytorch.sequence import Sequence
 from openllm.types import SamplingParams, TokenLogprob
 
@@ -88,7 +89,7 @@ class _Batch:
         ]
         self._lengths = [len(row.tokens) for row in rows]
         self._greedy = [params.temperature < MIN_TEMPERATURE for params in self.params]
-        self._grammars = any(row.matcher is not None for row in rows)
+        self._grammars = any(row.guide is not None for row in rows)
         self._edits = self._list_edits(rows, owner.eos)
         self._penalised = [at for at, params in enumerate(self.params) if _penalises(params)]
         self._truncated = [
@@ -96,7 +97,8 @@ class _Batch:
             for at, params in enumerate(self.params)
             if _truncates(params) and not self._greedy[at]
         ]
-        self.plain = not (self._edits or self._penalised or self._grammars)
+        self._bans = Bans(rows, owner.width, owner.device)
+        self.plain = not (self._edits or self._penalised or self._grammars or self._bans.some)
         self._fill_tensors(rows, owner.width)
 
     def _list_edits(
@@ -106,7 +108,7 @@ class _Batch:
         edits = []
         for at, row in enumerate(rows):
             edits += [(at, token, amount) for token, amount in row.params.logit_bias.items()]
-            if row.below_minimum and row.matcher is None:  # A grammar alone decides when it ends.
+            if row.below_minimum and row.guide is None:  # A grammar alone decides when it ends.
                 edits += [(at, token, -math.inf) for token in {*eos, *row.params.stop_token_ids}]
         return edits
 
@@ -191,9 +193,11 @@ class _Batch:
     def _edit(self, logits: torch.Tensor, rows: list[Sequence]) -> torch.Tensor:
         scores = logits.float() if logits.dtype != torch.float32 else logits.clone()
         if self._grammars:
-            apply_guides(scores, [row.matcher for row in rows])
+            apply_masks(scores, [row.guide for row in rows])
         if self._edits:
             scores.index_put_(self._edit_at, self._edit_by, accumulate=True)
+        if self._bans.some:
+            self._bans.apply(scores, rows)
         if self._penalised:
             at = self._penalised_rows
             scores[at] = maths.penalise(scores[at], self._counts, self._seen, self._factors)

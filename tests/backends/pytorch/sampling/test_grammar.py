@@ -7,17 +7,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
-from openllm.backends.pytorch.sampling import grammar
+from openllm.backends.grammar.frames import Vocabulary
+from openllm.backends.grammar.limits import GrammarLimits
+from openllm.backends.grammar.store import GrammarStore
+from openllm.backends.pytorch import started as started_models
+from openllm.backends.pytorch import steps
 from openllm.backends.stream import deltas
-from openllm.errors import InvalidRequest, Overloaded
-from openllm.types import Structure, StructureKind
+from openllm.errors import InvalidRequest
+from tests.backends.hostile import BAD, overlapping, structure
 from tests.backends.pytorch.conftest import ask, prompt_of, request, started, until_idle
 
 SCHEMA = {
@@ -28,10 +30,6 @@ SCHEMA = {
     },
     "required": ["name", "size"],
 }
-
-
-def structure(kind: str, value: Any = "") -> Structure:
-    return Structure(StructureKind(kind), value if isinstance(value, str) else json.dumps(value))
 
 
 async def test_every_kind_holds_in_one_batch(llama: Path) -> None:
@@ -86,73 +84,55 @@ async def test_ends_only_when_the_grammar_may(llama: Path) -> None:
     assert re.fullmatch("[0-9]{6}", tokenizer.decode(answer.tokens, skip_special_tokens=True))
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        structure("regex", "([a-z"),
-        structure("json_schema", "{not json"),
-        structure("json_schema", '{"type": 5}'),
-        structure("json_schema", '{"$ref": "#"}'),
-        structure("json_schema", '{"type":"array","items":' * 100 + "{}" + "}" * 100),
-        structure("grammar", "root ::= unknown"),
-        structure("grammar", "root ::= root"),
-        structure("choice", []),
-        structure("choice", ["", "b"]),
-        structure("choice", "not a list"),
-        structure("regex", "(" * 3000 + ")" * 3000),
-        structure("regex", "a" * (grammar.MAX_SOURCE + 1)),
-    ],
-)
-async def test_a_bad_structure_is_a_bad_request(llama: Path, bad: Structure) -> None:
+async def test_a_bad_structure_is_a_bad_request(llama: Path) -> None:
     async with started(llama) as backend:
         good = asyncio.ensure_future(ask(backend, prompt_of(4)))
-        with pytest.raises(InvalidRequest) as refused:
-            await ask(backend, prompt_of(5), structure=bad)
-        assert "/" not in str(refused.value).replace("JSON/", "")
+        for bad in BAD:
+            with pytest.raises(InvalidRequest) as refused:
+                await ask(backend, prompt_of(5), structure=bad)
+            assert "\n" not in str(refused.value)
         assert (await good).reason == "length"
         await until_idle(backend)
 
 
-async def test_compiling_is_bounded_in_time(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with started(llama) as backend:
-        good = structure("choice", ["a", "b"])
-        await ask(backend, prompt_of(4), structure=good)
-        ends = threading.Event()
-        monkeypatch.setattr(grammar, "COMPILE_SECONDS", 0.2)
-        original = grammar.compile_structure
-        monkeypatch.setattr(
-            grammar, "compile_structure", lambda *given: ends.wait() and original(*given)
-        )
-        for at in range(grammar.COMPILERS):
-            with pytest.raises(InvalidRequest, match="to compile"):
-                await ask(backend, prompt_of(4), structure=structure("regex", f"a{at}"))
-        with pytest.raises(Overloaded):  # the compilers are still at it
-            await ask(backend, prompt_of(4), structure=structure("regex", "b"))
-        ends.set()
-        assert (
-            await ask(backend, prompt_of(4), structure=good, max_tokens=9)
-        ).reason == "stop"  # it is kept
-
-
-async def test_the_store_of_grammars_is_bounded(
+async def test_others_go_on_beside_a_structure_that_takes_seconds(
     llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled: list[Structure] = []
-    original = grammar.compile_structure
-
-    def counting(compiler: Any, item: Structure) -> Any:
-        compiled.append(item)
-        return original(compiler, item)
-
-    monkeypatch.setattr(grammar, "compile_structure", counting)
-    monkeypatch.setattr(grammar, "CACHE_ENTRIES", 2)
+    """Its rows wait for their masks, in as many steps of the others as that takes, until it is
+    refused.
+    """
+    monkeypatch.setattr(started_models, "GrammarStore", untried)
     async with started(llama) as backend:
-        items = [structure("choice", [f"c{at}"]) for at in range(3)]
-        for item in (items[0], items[0], items[1], items[2], items[0]):
-            await ask(backend, prompt_of(4), structure=item)
-        same = [ask(backend, prompt_of(4), structure=structure("regex", "x+")) for _ in range(4)]
-        await asyncio.gather(*same)
-    assert compiled == [items[0], items[1], items[2], items[0], structure("regex", "x+")]
+        hostile = asyncio.ensure_future(
+            ask(backend, prompt_of(5), structure=overlapping(1500), max_tokens=8)
+        )
+        count = 0
+        while not hostile.done():
+            async for _ in deltas(backend, request(prompt_of(6), max_tokens=100)):
+                count += 1
+        with pytest.raises(InvalidRequest, match=r"0\.5 s of CPU for one token"):
+            await hostile
+        assert count > 20
+        await until_idle(backend)
+
+
+def untried(vocabulary: Vocabulary) -> GrammarStore:
+    """A store that admits what it could have found out."""
+    return GrammarStore(vocabulary, GrammarLimits(trial=0, mask_seconds=0.5))
+
+
+async def test_a_late_row_draws_what_it_would_have_drawn(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last token is computed again, in whatever batch."""
+    asked = {"structure": structure("regex", "[a-z ]{40}"), "max_tokens": 30, "ignore_eos": False}
+    async with started(llama) as backend:
+        expected = await ask(backend, prompt_of(6), **asked)
+        monkeypatch.setattr(steps, "MASK_SECONDS", (0.0, 0.0))
+        late, _ = await asyncio.gather(
+            ask(backend, prompt_of(6), **asked), ask(backend, prompt_of(9), max_tokens=30)
+        )
+    assert late.tokens == expected.tokens
 
 
 async def test_cancelled_while_it_compiles(llama: Path) -> None:

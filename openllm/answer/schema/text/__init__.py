@@ -1,0 +1,3 @@
+"""Texts that a schema describes: regular expressions, formats and lengths as grammars of JSON
+strings.
+"""

@@ -1,0 +1,56 @@
+"""Vectors of texts as TEI gives them: a list of lists of numbers, for one text too."""
+
+from __future__ import annotations
+
+import attrs
+
+from openllm.config.settings import Settings
+from openllm.http.body.fields import Fields
+from openllm.http.body.prompts import MAX_DIMENSIONS, read_prompts
+from openllm.http.catalog import Catalog
+from openllm.http.exchange import Exchange
+from openllm.llm.embedding import Side
+
+# Fields of these bodies alone.
+OWN = ("normalize", "prompt_name", "truncate", "truncation_direction", "dimensions")
+
+
+@attrs.frozen
+class VectorsRequest:
+    """A parsed body."""
+
+    model: str | None
+    texts: list[str | list[int]]
+    normalize: bool
+    truncate: Side | None
+    dimensions: int | None
+
+
+def read_embed(fields: Fields, settings: Settings) -> VectorsRequest:
+    """The body of a request for vectors. Errors: InvalidRequest, UnsupportedFeature."""
+    model, texts = fields.text("model"), read_prompts(fields, "inputs", settings)
+    normalize = fields.flag("normalize", default=True)
+    cut = fields.flag("truncate")
+    side = fields.choice("truncation_direction", "left", "right", "Left", "Right") or "right"
+    dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
+    fields.refuse("prompt_name", "Put the prompt before each text.")
+    fields.refuse("encoding_format", "Vectors are lists of numbers here.", "float")
+    fields.ignore("parameters", "options")
+    fields.close()
+    direction: Side = "start" if side.lower() == "left" else "end"
+    return VectorsRequest(model, texts, normalize, direction if cut else None, dimensions)
+
+
+async def answer_embed(exchange: Exchange, catalog: Catalog, request: VectorsRequest) -> None:
+    """Embed and answer. Errors: those of `Catalog.running` and `LLM.embed`."""
+    target = catalog.running(request.model, "embed")
+    exchange.model = target.llm.name
+    async with exchange.client_present():
+        output = await target.llm.embed(
+            request.texts,
+            normalize=request.normalize,
+            dimensions=request.dimensions,
+            truncate=request.truncate,
+        )
+    exchange.metrics.prompt_tokens.labels(exchange.model).inc(output.usage.prompt_tokens)
+    await exchange.answer_json(output.vectors)

@@ -1,0 +1,63 @@
+"""Lists of items, a page at a time: `order`, `after` and `limit` in the query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from openllm.errors import InvalidRequest, NotFound, UnsupportedFeature
+from openllm.http.exchange import Exchange
+from openllm.protocols.openai.responses.store import Item
+
+MOST = 100
+USUAL = 20
+
+
+def query(exchange: Exchange) -> dict[str, str]:
+    """The last value of each name in the query."""
+    found = parse_qs(exchange.scope["query_string"].decode("latin-1"))
+    return {name: values[-1] for name, values in found.items()}
+
+
+def page(items: Iterable[Item], exchange: Exchange) -> dict[str, Any]:
+    """The page that the query asks for. `items`: the oldest first. Errors: InvalidRequest,
+    NotFound.
+    """
+    asked = query(exchange)
+    order = asked.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise InvalidRequest("order must be asc or desc.", param="order")
+    limit = asked.get("limit", str(USUAL))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST:
+        raise InvalidRequest(f"limit must be between 1 and {MOST}.", param="limit")
+    found = list(items) if order == "asc" else list(items)[::-1]
+    if (after := asked.get("after")) is not None:
+        at = next((at for at, item in enumerate(found) if item.id == after), None)
+        if at is None:
+            raise NotFound(f"There is no item {after[:128]!r} in the list.", param="after")
+        found = found[at + 1 :]
+    shown = found[: int(limit)]
+    return {"has_more": len(found) > len(shown), **listed(shown)}
+
+
+def listed(items: list[Item]) -> dict[str, Any]:
+    """`items` as a list."""
+    return {
+        "object": "list",
+        "data": [msgspec.Raw(item.data) for item in items],
+        "first_id": items[0].id if items else "",
+        "last_id": items[-1].id if items else "",
+    }
+
+
+def refuse_stream(exchange: Exchange) -> None:
+    """Errors: UnsupportedFeature where the query asks for events."""
+    if query(exchange).get("stream") in ("true", "1"):
+        raise UnsupportedFeature(
+            "What is kept cannot be streamed.",
+            hint="Ask without stream until the response is complete.",
+            param="stream",
+        )
