@@ -269,7 +269,7 @@ def _is_text(piece: str, parser: Parser | None) -> bool:
     """Whether `parser` would take it for nothing but text."""
     if parser is None:
         return True
-    letters = parser.stirred_by
+    letters: frozenset[str] | None = getattr(parser, "stirred_by", None)  # a `Reader` has it
     return letters is not None and (not letters or letters.isdisjoint(piece))
 
 

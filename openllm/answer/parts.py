@@ -27,12 +27,6 @@ class Parser(Protocol):
     def thinking(self) -> bool:
         """Whether what comes next is of a thought."""
 
-    @property
-    def stirred_by(self) -> frozenset[str] | None:
-        """While text without these letters is nothing but the answer's text, and need not be fed;
-        None: it must be.
-        """
-
     def feed(self, text: str) -> Sequence[Part]:
         """The parts that are certain now."""
 

@@ -68,6 +68,8 @@ class Reader:
 
     markers: ClassVar[Sequence[str]] = ()
     thinking = False
+    # While text without these letters is nothing but the answer's, and need not be fed; None: it
+    # must be.
     stirred_by: frozenset[str] | None = None
     keeping = False  # what is read must go through `take`
 
