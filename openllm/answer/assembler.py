@@ -10,7 +10,7 @@ import attrs
 
 from openllm.answer.parts import Parser, text_of, together
 from openllm.answer.text import StopMatcher, StreamDecoder
-from openllm.types import AnswerDelta, Part, SamplingParams, Text, TokenDelta, ToolCall
+from openllm.types import AnswerDelta, Part, Reasoning, SamplingParams, Text, TokenDelta, ToolCall
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -103,6 +103,8 @@ class ChoiceAssembler:
     # Where an answer is read for more than text.
 
     def _feed_parts(self, delta: TokenDelta) -> AnswerDelta:
+        if self._stops is None and len(delta.token_ids) == 1 and delta.finish_reason is None:
+            return self._feed_token(delta)
         found: list[Part] = []
         shown = self._shown(delta)
         for at, token_id in enumerate(delta.token_ids):
@@ -126,6 +128,32 @@ class ChoiceAssembler:
         if stop is not None:
             return self._cut_parts(delta, found, len(delta.token_ids), stop)
         return self._parts_delta(delta, found)
+
+    def _feed_token(self, delta: TokenDelta) -> AnswerDelta:
+        """The short way of most deltas: one token, and no stop string that it could be in."""
+        self.tokens += 1
+        piece = self._piece(delta.token_ids[0])
+        found = self._found_in(piece)
+        if self.one_call and (first := _before_second_call(found)) is not None:
+            return self._cut_parts(delta, first, 1, None)
+        if len(found) == 1:
+            part = found[0] if self._marked is None else self._cleaned(found[0], self._marked)
+            if part is not None:
+                return _text_delta(delta, part.text if type(part) is Text else "", (part,))
+        return self._parts_delta(delta, found)
+
+    def _found_in(self, piece: str) -> Sequence[Part]:
+        """The parts that a piece makes certain, where there are no stop strings."""
+        if piece and _is_text(piece, self.reasoning):
+            if self.tools is None or _is_text(piece, self.tools):
+                return (Text(piece),)
+            return self.tools.feed(piece)
+        parts = self._thought(piece)
+        if len(parts) == 1 and type(parts[0]) is Reasoning:
+            return parts
+        found: list[Part] = []
+        self._sift(parts, found)
+        return found
 
     def _piece(self, token_id: int) -> str:
         """The text that a token completes; that of a mark, whether special tokens are shown or
@@ -192,7 +220,7 @@ class ChoiceAssembler:
     def _tools_flush(self) -> Sequence[Part]:
         return () if self.tools is None else self.tools.flush()
 
-    def _joined(self, found: list[Part]) -> tuple[Part, ...]:
+    def _joined(self, found: Sequence[Part]) -> tuple[Part, ...]:
         """The parts together, without the marks that no parser took for one."""
         if self._marked is not None:
             found = [clean for part in found if (clean := self._cleaned(part, self._marked))]
@@ -204,15 +232,12 @@ class ChoiceAssembler:
         text = marked.sub("", part.text)
         return type(part)(text) if text else None
 
-    def _parts_delta(self, delta: TokenDelta, found: list[Part]) -> AnswerDelta:
+    def _parts_delta(self, delta: TokenDelta, found: Sequence[Part]) -> AnswerDelta:
         parts = self._joined(found)
-        if len(parts) == 1:  # as most deltas have
-            part = parts[0]
-            return _text_delta(delta, part.text if isinstance(part, Text) else "", parts)
         return _text_delta(delta, text_of(parts), parts)
 
     def _cut_parts(
-        self, delta: TokenDelta, found: list[Part], size: int, stop: str | None
+        self, delta: TokenDelta, found: Sequence[Part], size: int, stop: str | None
     ) -> AnswerDelta:
         parts = self._joined(found)
         return self._cut(delta, text_of(parts), size, stop, parts)
@@ -240,11 +265,19 @@ class ChoiceAssembler:
         )
 
 
-def _before_second_call(found: list[Part]) -> list[Part] | None:
+def _is_text(piece: str, parser: Parser | None) -> bool:
+    """Whether `parser` would take it for nothing but text."""
+    if parser is None:
+        return True
+    letters: frozenset[str] | None = getattr(parser, "stirred_by", None)  # a `Reader` has it
+    return letters is not None and (not letters or letters.isdisjoint(piece))
+
+
+def _before_second_call(found: Sequence[Part]) -> list[Part] | None:
     """What of `found` stands before a choice's second call; None where there is none."""
     for at, part in enumerate(found):
         if isinstance(part, ToolCall) and part.index > 0:
-            return found[:at]
+            return list(found[:at])
     return None
 
 

@@ -74,7 +74,7 @@ class CallReader(Reader):
         if not fragment:
             return
         if self.certain:
-            self.tell(ToolCall(self._index, fragment))
+            self._found.append(ToolCall(self._index, fragment))
             return
         self.certain, self.keeping = True, False
         self.tell(ToolCall(self._index, fragment, self._id or new_call_id(), self.called))

@@ -71,7 +71,7 @@ class Rules:
 
     def json(self, schema: Mapping[str, Any]) -> str:
         """A JSON value that a schema allows. Errors: those of the compiler of schemas."""
-        return self.include(self._schema_grammar(json.dumps(schema)))
+        return self._include(_lines_of(self._schema_grammar(json.dumps(schema))))
 
     def text_before(self, mark: str, least: int = 0, most: int | None = None) -> str:
         """Any text that has no `mark` in it; the mark must follow. A text whose length is bounded
@@ -96,21 +96,29 @@ class Rules:
 
     def include(self, grammar: str) -> str:
         """What another grammar, as text, allows."""
+        return self._include(_rules_of(grammar))
+
+    def _include(self, rules: Mapping[str, str]) -> str:
         self._parts += 1
         prefix = f"part{self._parts}_"
-        rules = _rules_of(grammar)
         shared = {name for name in rules if name.startswith(_SHARED)}
         if any(self._rules.get(name, rules[name]) != rules[name] for name in shared):
             shared = set()
         names = {name: name if name in shared else prefix + name for name in rules}
         for name, body in rules.items():
-            self._rules[names[name]] = _renamed(body, names)
+            self._rules[names[name]] = body if name in shared else _renamed(body, names)
         return prefix + "root"
 
     def grammar(self, root: str) -> str:
         """The whole as text: what the expression `root` allows."""
         rules = {"root": root, **self._rules}
         return "".join(f"{name} ::= {body}\n" for name, body in rules.items())
+
+
+def _lines_of(grammar: str) -> dict[str, str]:
+    """The same of a grammar that xgrammar has written: one rule a line."""
+    rules = (line.partition(" ::= ") for line in grammar.split("\n") if line)
+    return {name: body for name, _, body in rules}
 
 
 def _rules_of(grammar: str) -> dict[str, str]:

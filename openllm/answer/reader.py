@@ -68,6 +68,9 @@ class Reader:
 
     markers: ClassVar[Sequence[str]] = ()
     thinking = False
+    # While text without these letters is nothing but the answer's, and need not be fed; None: it
+    # must be.
+    stirred_by: frozenset[str] | None = None
     keeping = False  # what is read must go through `take`
 
     def __init__(self) -> None:
@@ -90,7 +93,7 @@ class Reader:
                 if text:
                     tell(text)
                 return self._found
-            self._waiting = None
+            self._waiting = self.stirred_by = None
         self.held += text
         next(self._course)
         return self._found
@@ -155,6 +158,7 @@ class Reader:
         """
         if not self.held and not self.keeping:
             self._waiting = letters, tell
+            self.stirred_by = letters if tell == self.tell_text else None
 
     def text_until(self, words: Phrases) -> Wait[str]:
         """`until`, what comes before being text."""
