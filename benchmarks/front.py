@@ -123,6 +123,7 @@ async def application(asked: Any, spec: LLMSpec, answer: int) -> AsyncIterator[O
     beside the usual ones; what it sends is counted and dropped.
     """
     from openllm.http.app import create_app
+    from openllm.http.inside import post
     from openllm.llm.llm import LLM
 
     # `send` below stands for uvicorn's, and like it needs no task
@@ -138,35 +139,11 @@ async def application(asked: Any, spec: LLMSpec, answer: int) -> AsyncIterator[O
             **asked,
         }
         body = json.dumps({**fields, "stream": True}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-        ]
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v1/completions",
-            "raw_path": b"/v1/completions",
-        }
-        scope |= {
-            "headers": headers,
-            "query_string": b"",
-            "http_version": "1.1",
-            "scheme": "http",
-            "root_path": "",
-        }
 
         async def one(_: int) -> int:
-            inbox: asyncio.Queue[Any] = asyncio.Queue()
-            inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
-            sent = bytearray()
-
-            async def send(message: Any) -> None:
-                sent.extend(message.get("body", b""))
-
-            await app(dict(scope, state={}), inbox.get, send)
+            sent = (await post(app, "/v1/completions", body)).body
             if b"data: [DONE]" not in sent:
-                raise SystemExit(f"the application answered: {bytes(sent[:300])!r}")
+                raise SystemExit(f"the application answered: {sent[:300]!r}")
             return answer
 
         with straight:

@@ -6,8 +6,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
+from openllm.errors import InvalidRequest
+
 PREFIX = 4  # bytes of length before each frame
 LARGEST = 256 * 1024**2  # bytes of one frame: the vectors of a thousand inputs fit
+
+
+def framed(encoder: msgspec.msgpack.Encoder, value: object) -> bytearray:
+    """The bytes of a frame whose body is `value`. Errors: InvalidRequest when it is larger than
+    `LARGEST`.
+    """
+    data = bytearray(PREFIX)
+    encoder.encode_into(value, data, PREFIX)
+    size = len(data) - PREFIX
+    if size > LARGEST:
+        raise InvalidRequest(
+            f"This needs a message of {size} bytes; {LARGEST} is the most.",
+            hint="Split it into several requests.",
+        )
+    data[:PREFIX] = size.to_bytes(PREFIX, "big")
+    return data
 
 
 class Splitter:

@@ -76,25 +76,30 @@ class Catalog:
     @property
     def first(self) -> Target:
         """The first of `targets`. Errors: Forbidden where the caller's key is for none."""
-        for target in self.targets():
-            return target
-        raise Forbidden(
-            "This key is for no model that is served here.",
-            hint="Ask the operator for another one, or for other models of this one.",
-        )
+        return self._allowed()[0]
+
+    def _allowed(self) -> list[Target]:
+        """All of `targets`. Errors: Forbidden where there is none."""
+        targets = list(self.targets())
+        if not targets:
+            raise Forbidden(
+                "This key is for no model that is served here.",
+                hint="Ask the operator for another one, or for other models of this one.",
+            )
+        return targets
 
     def find(self, name: str | None) -> Target:
         """What `name` stands for; None or "" is fine while there is only one base model. A model
         that the caller's key is not for does not exist for it. Errors: ModelNotFound, Forbidden.
         """
-        first, targets = self.first, list(self.targets())
+        targets = self._allowed()
         if not name:
             bases = {target.llm.name: None for target in targets}
             if len(bases) > 1:
                 raise InvalidRequest(
                     "model is required.", hint=f"Known are {', '.join(bases)}.", param="model"
                 )
-            return first
+            return targets[0]
         for target in targets:
             if target.name == name:
                 return target
@@ -110,8 +115,10 @@ class Catalog:
         """What answers for a name that is not here, where anything goes: a model made for the
         work, if there is one.
         """
-        targets = list(self.targets())
-        if not self._any_model or not targets or any(each.name == name for each in targets):
+        if not self._any_model:
+            return None
+        targets = self._allowed()
+        if any(target.name == name for target in targets):
             return None
         return next((target for target in targets if target.llm.spec.task == task), targets[0])
 

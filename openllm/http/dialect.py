@@ -18,7 +18,7 @@ from openllm.config.words import VariableWords
 from openllm.errors import ConfigurationError, EngineError, OpenLLMError, WeightsError
 from openllm.http.body.fields import Written
 from openllm.http.framing import SSE, Framing
-from openllm.http.keys.account import Allowances
+from openllm.http.keys.account import Allowance
 
 JSON = b"application/json"
 _PATHLIKE = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\",;]+")
@@ -73,20 +73,15 @@ class Dialect(VariableWords, abc.ABC):
         """
         return False
 
-    def allowance_headers(self, allowances: Allowances) -> list[tuple[bytes, bytes]]:
-        """What a caller whose key has limits is told of them. These are OpenAI's names, which many
-        others have taken over.
+    def allowance_headers(self, what: bytes, rate: Allowance) -> list[tuple[bytes, bytes]]:
+        """What a caller is told of one limit of its key; `what` it counts is b"requests" or
+        b"tokens". These are OpenAI's names, which many others have taken over.
         """
-        found = []
-        rates = ((b"requests", allowances.requests), (b"tokens", allowances.tokens))
-        for what, rate in rates:
-            if rate is not None:
-                found += [
-                    (b"x-ratelimit-limit-" + what, b"%d" % rate.limit),
-                    (b"x-ratelimit-remaining-" + what, b"%d" % rate.remaining),
-                    (b"x-ratelimit-reset-" + what, _duration(rate.reset)),
-                ]
-        return found
+        return [
+            (b"x-ratelimit-limit-" + what, b"%d" % rate.limit),
+            (b"x-ratelimit-remaining-" + what, b"%d" % rate.remaining),
+            (b"x-ratelimit-reset-" + what, _duration(rate.reset)),
+        ]
 
     def spellings(self, path: str) -> Iterable[str]:
         """How else a path that has no route may have been meant, by clients whose base address is

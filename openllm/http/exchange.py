@@ -110,12 +110,6 @@ class Exchange:
         """Errors: Forbidden."""
         self.shared.auth.require_admin(self.caller, self.dialect)
 
-    def count_embedded(self, tokens: int) -> None:
-        """Count the prompt tokens of texts that have been embedded."""
-        self.metrics.used(self.model, self.caller, tokens)
-        if self.caller.account is not None:
-            self.caller.account.spend(tokens)
-
     @property
     def owner(self) -> str:
         """Whose it is what the caller has kept here."""
@@ -227,7 +221,8 @@ class Exchange:
         if self._ignored:
             headers.append((b"x-openllm-ignored", self.shared.ignored.header(self._ignored)))
         if self.caller.account is not None:
-            headers += self.dialect.allowance_headers(self.caller.account.allowances())
+            for what, rate in self.caller.account.allowances().known():
+                headers += self.dialect.allowance_headers(what, rate)
         headers += self.extra_headers
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 

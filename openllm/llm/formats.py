@@ -24,9 +24,9 @@ from openllm.answer.formats import (
     tool_format,
 )
 from openllm.answer.grammar import Rules, either, literal, optional, sequence
+from openllm.answer.schema.writing import json_grammar
 from openllm.answer.tokens import TokenTable
 from openllm.backends.base import Backend
-from openllm.backends.json_grammar import json_grammar
 from openllm.config.spec import UNREAD, LLMSpec
 from openllm.discovery import variants
 from openllm.errors import InvalidRequest, UnsupportedFeature, field

@@ -14,8 +14,8 @@ from itertools import chain
 import msgspec
 
 from openllm.backends.base import BackendInfo, Embeddings, EngineStats
-from openllm.backends.framing import LARGEST, PREFIX
-from openllm.errors import EngineError, InvalidRequest, OpenLLMError, Retryable
+from openllm.backends.framing import framed
+from openllm.errors import EngineError, OpenLLMError, Retryable
 from openllm.types import TokenDelta, TokenRequest
 
 VERSION = 2
@@ -164,16 +164,7 @@ def pack(frame: Frame) -> bytearray:
     """The bytes of a frame, length first. Errors: InvalidRequest when it is larger than
     `LARGEST`.
     """
-    data = bytearray(PREFIX)
-    _encoder.encode_into(frame, data, PREFIX)
-    size = len(data) - PREFIX
-    if size > LARGEST:
-        raise InvalidRequest(
-            f"This needs a message of {size} bytes; {LARGEST} is the most.",
-            hint="Split it into several requests.",
-        )
-    data[:PREFIX] = size.to_bytes(PREFIX, "big")
-    return data
+    return framed(_encoder, frame)
 
 
 def to_vectors(number: int, found: Embeddings) -> Vectors:

@@ -9,7 +9,6 @@ from openllm.backends import framing
 from openllm.backends.base import Embeddings
 from openllm.backends.framing import Splitter
 from openllm.errors import AdapterNotFound, EngineError, InvalidRequest, OpenLLMError, Overloaded
-from openllm.remote import frames
 from openllm.remote.frames import (
     FromEngine,
     Step,
@@ -59,7 +58,6 @@ def test_frames_are_found_however_the_bytes_are_cut() -> None:
 
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "LARGEST", 100)
     monkeypatch.setattr(framing, "LARGEST", 100)
     with pytest.raises(InvalidRequest, match="100 is the most"):
         pack(Submit(1, TokenRequest("id", list(range(1000)), SamplingParams())))

@@ -4,7 +4,7 @@ the case's schemas say of that type together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import NoReturn
 
@@ -36,6 +36,10 @@ _OF_TYPES: Mapping[str, frozenset[str]] = {
 }
 MOST_VALUES = 10_000  # of one list
 _SIMPLER = "Make it simpler, or leave it out."
+
+Stricter = Callable[
+    [Bound | None, Bound | None], Bound | None
+]  # of two bounds, the one that keeps both
 
 
 def types(case: Goal) -> frozenset[str]:
@@ -182,23 +186,18 @@ def _numbers(case: Goal, allowed: frozenset[str], excluded: Iterable[object]) ->
 
 
 def _low(place: Place) -> Bound | None:
-    if isinstance(place.get("exclusiveMinimum"), bool):
-        value = place.number("minimum")
-        is_open = place.get("exclusiveMinimum") is True
-        return None if value is None else Bound(value, is_open)
-    return highest(
-        _bound(place, "minimum", is_open=False), _bound(place, "exclusiveMinimum", is_open=True)
-    )
+    return _edge(place, "minimum", "exclusiveMinimum", highest)
 
 
 def _high(place: Place) -> Bound | None:
-    if isinstance(place.get("exclusiveMaximum"), bool):
-        value = place.number("maximum")
-        is_open = place.get("exclusiveMaximum") is True
-        return None if value is None else Bound(value, is_open)
-    return lowest(
-        _bound(place, "maximum", is_open=False), _bound(place, "exclusiveMaximum", is_open=True)
-    )
+    return _edge(place, "maximum", "exclusiveMaximum", lowest)
+
+
+def _edge(place: Place, closed: str, opened: str, stricter: Stricter) -> Bound | None:
+    """The bound that two keywords say. In draft 4 the second is a switch for the first."""
+    if isinstance(place.get(opened), bool):
+        return _bound(place, closed, is_open=place.get(opened) is True)
+    return stricter(_bound(place, closed, is_open=False), _bound(place, opened, is_open=True))
 
 
 def _bound(place: Place, keyword: str, *, is_open: bool) -> Bound | None:

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import msgspec
 
-from openllm.backends.framing import PREFIX
+from openllm.backends.framing import framed
 
 
 class GrammarFrame(msgspec.Struct, array_like=True, gc=False):
@@ -117,9 +117,8 @@ _orders: msgspec.msgpack.Decoder[ToServer] = msgspec.msgpack.Decoder(ToServer)
 
 
 def pack(frame: GrammarFrame) -> bytes:
-    """The bytes of a frame, length first."""
-    body = _encoder.encode(frame)
-    return len(body).to_bytes(PREFIX, "big") + body
+    """The bytes of a frame, length first. Errors: InvalidRequest when it is too large."""
+    return bytes(framed(_encoder, frame))
 
 
 def read_answer(body: bytes) -> FromServer:

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from openllm.backends.json_grammar import json_grammar
+from openllm.answer.schema.writing import json_grammar
 from openllm.errors import InvalidRequest
 from openllm.types import Structure, StructureKind
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import attrs
 
-from openllm.backends.json_grammar import json_grammar
+from openllm.answer.schema.writing import json_grammar
 from openllm.types import Structure, StructureKind
 
 ANY_OBJECT = '{"type": "object"}'

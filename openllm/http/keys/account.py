@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -53,6 +53,12 @@ class Allowances:
 
     requests: Allowance | None = None
     tokens: Allowance | None = None
+
+    def known(self) -> Iterator[tuple[bytes, Allowance]]:
+        """Those it has, each with what it counts: b"requests", b"tokens"."""
+        for what, rate in ((b"requests", self.requests), (b"tokens", self.tokens)):
+            if rate is not None:
+                yield what, rate
 
 
 class Bucket:

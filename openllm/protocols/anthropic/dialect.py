@@ -10,7 +10,7 @@ from typing import Any
 from openllm.errors import OpenLLMError, Overloaded
 from openllm.http.dialect import Dialect, Failure
 from openllm.http.framing import timestamp
-from openllm.http.keys.account import Allowances
+from openllm.http.keys.account import Allowance
 
 OVERLOADED = 529
 # The types of errors by status; others are of the request below 500, and of the server from there.
@@ -57,19 +57,14 @@ class Anthropic(Dialect):
     def status(self, error: OpenLLMError) -> int:
         return OVERLOADED if isinstance(error, Overloaded) else error.status
 
-    def allowance_headers(self, allowances: Allowances) -> list[tuple[bytes, bytes]]:
+    def allowance_headers(self, what: bytes, rate: Allowance) -> list[tuple[bytes, bytes]]:
         """Under its own names, and with the moment at which all is there again."""
-        found = []
-        rates = ((b"requests", allowances.requests), (b"tokens", allowances.tokens))
-        for what, rate in rates:
-            if rate is not None:
-                start = b"anthropic-ratelimit-" + what
-                found += [
-                    (start + b"-limit", b"%d" % rate.limit),
-                    (start + b"-remaining", b"%d" % rate.remaining),
-                    (start + b"-reset", timestamp(math.ceil(time.time() + rate.reset)).encode()),
-                ]
-        return found
+        start = b"anthropic-ratelimit-" + what
+        return [
+            (start + b"-limit", b"%d" % rate.limit),
+            (start + b"-remaining", b"%d" % rate.remaining),
+            (start + b"-reset", timestamp(math.ceil(time.time() + rate.reset)).encode()),
+        ]
 
     def error(self, failure: Failure) -> Any:
         usual = "api_error" if failure.status >= 500 else "invalid_request_error"

@@ -8,6 +8,7 @@ from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import MAX_DIMENSIONS, read_prompts
 from openllm.http.catalog import Catalog
+from openllm.http.embedding import embed
 from openllm.http.exchange import Exchange
 from openllm.llm.embedding import Side
 
@@ -44,13 +45,12 @@ def read_embed(fields: Fields, settings: Settings) -> VectorsRequest:
 async def answer_embed(exchange: Exchange, catalog: Catalog, request: VectorsRequest) -> None:
     """Embed and answer. Errors: those of `Catalog.running` and `LLM.embed`."""
     target = catalog.running(request.model, "embed")
-    exchange.model = target.llm.name
-    async with exchange.client_present():
-        output = await target.llm.embed(
-            request.texts,
-            normalize=request.normalize,
-            dimensions=request.dimensions,
-            truncate=request.truncate,
-        )
-    exchange.count_embedded(output.usage.prompt_tokens)
+    output = await embed(
+        exchange,
+        target,
+        request.texts,
+        normalize=request.normalize,
+        dimensions=request.dimensions,
+        truncate=request.truncate,
+    )
     await exchange.answer_json(output.vectors)

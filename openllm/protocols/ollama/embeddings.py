@@ -13,6 +13,7 @@ from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import MAX_DIMENSIONS
 from openllm.http.catalog import Catalog
+from openllm.http.embedding import embed
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.llm.embedding import EmbeddingOutput
@@ -36,18 +37,16 @@ class EmbedRequest:
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def answer(exchange: Exchange, request: EmbedRequest, normalize: bool) -> EmbeddingOutput:
         target = running(catalog, request.model, "embed")
-        exchange.model = target.llm.name
-        async with exchange.client_present():
-            output = await target.llm.embed(
-                request.texts,
-                normalize=normalize,
-                dimensions=request.dimensions,
-                truncate="end" if request.truncate else None,
-            )
-        exchange.count_embedded(output.usage.prompt_tokens)
-        return output
+        return await embed(
+            exchange,
+            target,
+            request.texts,
+            normalize=normalize,
+            dimensions=request.dimensions,
+            truncate="end" if request.truncate else None,
+        )
 
-    async def embed(exchange: Exchange) -> None:
+    async def several(exchange: Exchange) -> None:
         request = read_embed(await exchange.fields(), settings)
         name = request.model or catalog.first.name
         found: dict[str, object] = {"model": name, "embeddings": []}
@@ -59,7 +58,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         counts = {"total_duration": took, "load_duration": 0, "prompt_eval_count": tokens}
         await exchange.answer_json({**found, **counts})
 
-    async def embeddings(exchange: Exchange) -> None:
+    async def one(exchange: Exchange) -> None:
         request = read_earlier(await exchange.fields(), settings)
         vector: list[float] = []
         if request.texts:
@@ -68,8 +67,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await exchange.answer_json({"embedding": vector})
 
     return [
-        Route(EMBED_PATH, Endpoint(EMBED_PATH, embed, OLLAMA), methods=["POST"]),
-        Route(EARLIER_PATH, Endpoint(EARLIER_PATH, embeddings, PROMPT), methods=["POST"]),
+        Route(EMBED_PATH, Endpoint(EMBED_PATH, several, OLLAMA), methods=["POST"]),
+        Route(EARLIER_PATH, Endpoint(EARLIER_PATH, one, PROMPT), methods=["POST"]),
     ]
 
 

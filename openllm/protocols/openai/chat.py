@@ -19,7 +19,7 @@ from openllm.http.catalog import Catalog, Target
 from openllm.http.dialect import Dialect
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
-from openllm.http.running import Work, respond, total_usage
+from openllm.http.running import Work, respond
 from openllm.llm.formats import reasoning_of
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import ChatLogprobs, prompt_table
@@ -41,7 +41,7 @@ from openllm.protocols.openai.params import (
     read_stream,
 )
 from openllm.protocols.openai.parts import delta_of, has_calls, message
-from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
+from openllm.protocols.openai.shapes import chunk_end, ending, head, last_frame, usage_object
 from openllm.types import (
     AnswerDelta,
     CompletionOutput,
@@ -189,8 +189,7 @@ class ChatWire:
         """What stands behind the choices of a chunk."""
         if not self._so_far:
             return self._end
-        usage = total_usage([generation.usage for generation in self._generations])
-        return b',"usage":' + _encode(usage_object(usage)) + b"}\n\n"
+        return chunk_end([generation.usage for generation in self._generations])
 
     def delta(self, delta: AnswerDelta) -> bytes:
         if delta.finish_reason is None and self._plain and not delta.parts:

@@ -17,7 +17,7 @@ from openllm.http.running import total_usage
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.logprobs import TextLogprobs, prompt_table
 from openllm.protocols.openai.params import Handling, StreamOptions
-from openllm.protocols.openai.shapes import ending, head, last_frame, usage_object
+from openllm.protocols.openai.shapes import chunk_end, ending, head, last_frame, usage_object
 from openllm.types import AnswerDelta, CompletionOutput, GenerationOutput, Usage
 
 _encode = msgspec.json.encode
@@ -102,8 +102,7 @@ class CompletionWire:
         """What stands behind the choices of a chunk."""
         if not self._so_far:
             return self._end
-        usage = total_usage([generation.usage for generation in self._generations])
-        return b',"usage":' + _encode(usage_object(usage)) + b"}\n\n"
+        return chunk_end([generation.usage for generation in self._generations])
 
     def delta(self, delta: AnswerDelta) -> bytes:
         if delta.finish_reason is None and self._plain:

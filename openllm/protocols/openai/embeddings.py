@@ -17,6 +17,7 @@ from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import MAX_DIMENSIONS, read_prompts
 from openllm.http.body.sampling import MAX_INT
 from openllm.http.catalog import Catalog
+from openllm.http.embedding import embed
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.llm.embedding import Side
@@ -39,18 +40,17 @@ class EmbeddingRequest:
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
-    async def embed(exchange: Exchange) -> None:
+    async def answer(exchange: Exchange) -> None:
         request = read_embedding(await exchange.fields(), settings)
         target = catalog.running(request.model, "embed")
-        exchange.model = target.llm.name
-        async with exchange.client_present():
-            output = await target.llm.embed(
-                request.inputs,
-                normalize=request.normalize,
-                dimensions=request.dimensions,
-                truncate=request.truncate,
-            )
-        exchange.count_embedded(output.usage.prompt_tokens)
+        output = await embed(
+            exchange,
+            target,
+            request.inputs,
+            normalize=request.normalize,
+            dimensions=request.dimensions,
+            truncate=request.truncate,
+        )
         data = [
             {
                 "object": "embedding",
@@ -65,7 +65,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             {"object": "list", "data": data, "model": target.name, "usage": usage}
         )
 
-    return [Route(PATH, Endpoint(PATH, embed, EMBEDDINGS), methods=["POST"])]
+    return [Route(PATH, Endpoint(PATH, answer, EMBEDDINGS), methods=["POST"])]
 
 
 def read_embedding(fields: Fields, settings: Settings) -> EmbeddingRequest:

@@ -4,11 +4,13 @@ choice and a stream end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from openllm.http.catalog import Target
+from openllm.http.running import total_usage
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.types import AnswerDelta, CompletionOutput, Usage, new_request_id
 
@@ -30,6 +32,12 @@ def last_frame(usage: Usage) -> bytes:
     """The rest of a stream's last chunk, the one with the usage, and the end mark."""
     counts = msgspec.json.encode(usage_object(usage))
     return b',"choices":[],"usage":' + counts + b"}\n\n" + OPENAI.end
+
+
+def chunk_end(usages: Sequence[Usage]) -> bytes:
+    """What stands behind the choices of a chunk that tells what was counted so far."""
+    counts = msgspec.json.encode(usage_object(total_usage(usages)))
+    return b',"usage":' + counts + b"}\n\n"
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_a_grammar_lets_a_thought_stand_before_an_answer(name: str) -> None:
     xgrammar = pytest.importorskip("xgrammar")
     from xgrammar.testing import _is_grammar_accept_string as accepts
 
-    from openllm.backends.json_grammar import json_grammar
+    from openllm.answer.schema.writing import json_grammar
 
     form = reasoning_format(name)
     thought = f"Hm. <b>{form.closing}"

@@ -164,7 +164,7 @@ INVALID = [
 
 def forced(name: str, several: bool, wanted: Sequence[Tool] = TOOLS) -> str:
     """The grammar of a call of one of the tools, or of several calls."""
-    from openllm.backends.json_grammar import json_grammar
+    from openllm.answer.schema.writing import json_grammar
 
     rules = Rules(json_grammar)
     return rules.grammar(tool_format(name).grammar(rules, wanted, several))

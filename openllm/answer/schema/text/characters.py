@@ -49,16 +49,6 @@ class Characters:
             at = high + 1
         return Characters((*gaps, (at, _LAST)))
 
-    def without_case(self) -> Characters:
-        """The same with the other case of its ASCII letters."""
-        both = list(self.intervals)
-        for low, high in self.intervals:
-            for first, last, shift in ((65, 90, 32), (97, 122, -32)):
-                start, end = max(low, first), min(high, last)
-                if start <= end:
-                    both.append((start + shift, end + shift))
-        return Characters(both)
-
     def expression(self) -> str:
         """The grammar of one of these characters within a JSON string."""
         plain = self & _PLAIN

@@ -1,0 +1,34 @@
+"""The texts of one exchange embedded, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openllm.http.catalog import Target
+from openllm.http.exchange import Exchange
+from openllm.llm.embedding import EmbeddingOutput, Side
+from openllm.types import Prompt
+
+
+async def embed(
+    exchange: Exchange,
+    target: Target,
+    texts: Sequence[Prompt],
+    *,
+    normalize: bool,
+    dimensions: int | None,
+    truncate: Side | None,
+) -> EmbeddingOutput:
+    """The vectors of `texts` by `target`, while the client is there; their tokens are counted as
+    its key's. Errors: those of `LLM.embed`, ClientGone.
+    """
+    exchange.model = target.llm.name
+    async with exchange.client_present():
+        output = await target.llm.embed(
+            texts, normalize=normalize, dimensions=dimensions, truncate=truncate
+        )
+    tokens, caller = output.usage.prompt_tokens, exchange.caller
+    exchange.metrics.used(exchange.model, caller, tokens)
+    if caller.account is not None:
+        caller.account.spend(tokens)
+    return output
