@@ -33,7 +33,12 @@ HOMES = {
     "StructureKind": "openllm.types",
 }
 
-SUBPACKAGES = ("bento", "errors", "models")  # reached as attributes without being imported first
+SUBPACKAGES = (
+    "bento",
+    "client",
+    "errors",
+    "models",
+)  # reached as attributes without being imported first
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Written by scripts/write_stubs.py; do not edit."""
 
 from openllm import bento as bento
+from openllm import client as client
 from openllm import errors as errors
 from openllm import models as models
 from openllm.bento.runner.runner import Runner as Runner

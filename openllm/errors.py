@@ -27,7 +27,9 @@ OpenLLMError
 ├── BrokenExtension                what another distribution adds to openllm cannot be loaded
 ├── BuildError                     packing a Bento failed
 ├── DeployError                    BentoCloud refused, failed or is out of reach
-└── ServeError                     serving could not begin: port in use, service did not come up
+├── ServeError                     serving could not begin: port in use, service did not come up
+├── Unreachable                    no server answers, or the connection to it was lost
+└── BadAnswer                      what a server answered is not what this API answers
 
 An error speaks the domain's words. What the front doors call differently (options of a deployment,
 fields of a request, calls) is marked in its text by `option`, `field` and `call`, and whoever shows
@@ -270,4 +272,12 @@ class DeployError(OpenLLMError):
 
 
 class ServeError(OpenLLMError):
+    pass
+
+
+class Unreachable(OpenLLMError):
+    pass
+
+
+class BadAnswer(OpenLLMError):
     pass

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
 
 import click
 
 from openllm.cli import DebugGroup
-from openllm.cli.given.options import FORMATS, admin_options, format_option, given_settings
+from openllm.cli.given.options import FORMATS, admin_options, format_option
 from openllm.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    from openllm.cli.client import Client
-
-PATH = "/v1/adapters"
 
 
 @click.group(cls=DebugGroup)
@@ -30,11 +24,14 @@ def command() -> None:
 @admin_options
 def list_adapters(output: str, **options: Any) -> None:
     """List the adapters that are mounted."""
-    mounted = _client(options).call("GET", PATH)["data"]
+    from openllm.cli.client import connect
+
+    with connect(options) as client:
+        mounted = client.adapters()
     if output == "json":
-        print_json(mounted)
+        print_json([item.raw for item in mounted])
     elif mounted:
-        print_table(("ADAPTER", "MODEL"), [(item["id"], item["parent"]) for item in mounted])
+        print_table(("ADAPTER", "MODEL"), [(item.id, item.parent or "-") for item in mounted])
     else:
         click.echo("No adapters are mounted.")
 
@@ -49,9 +46,11 @@ def add_adapter(name: str, source: str, model: str | None, **options: Any) -> No
 
     SOURCE is a tag of the server's model store, or a directory below the server's --adapter-root.
     """
-    body = {"name": name, "source": source, **({"model": model} if model else {})}
-    mounted = _client(options).call("POST", PATH, body)
-    click.echo(f"Mounted {mounted['id']} on {mounted['parent']}.")
+    from openllm.cli.client import connect
+
+    with connect(options) as client:
+        mounted = client.add_adapter(name, source, model=model)
+    click.echo(f"Mounted {mounted.id} on {mounted.parent}.")
 
 
 @command.command("remove")
@@ -59,12 +58,8 @@ def add_adapter(name: str, source: str, model: str | None, **options: Any) -> No
 @admin_options
 def remove_adapter(name: str, **options: Any) -> None:
     """Remove the adapter NAME."""
-    _client(options).call("DELETE", f"{PATH}/{quote(name, safe='')}")
+    from openllm.cli.client import connect
+
+    with connect(options) as client:
+        client.remove_adapter(name)
     click.echo(f"Removed {name}.")
-
-
-def _client(options: dict[str, Any]) -> Client:
-    from openllm.cli.client import Client
-
-    settings = given_settings(options)
-    return Client(settings.endpoint, settings.admin_key)

@@ -1,0 +1,53 @@
+"""Files given for a question: images for its message, a schema for its answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openllm.errors import ConfigurationError
+
+
+def user_content(text: str, images: Sequence[Path]) -> str | list[dict[str, Any]]:
+    """The content of a user's message: the text, or parts of it and of the images."""
+    if not images:
+        return text
+    return [*map(_image, images), {"type": "text", "text": text}]
+
+
+def read_schema(path: Path) -> dict[str, Any]:
+    """What asks for an answer by the JSON schema in a file. Errors: ConfigurationError."""
+    try:
+        schema = json.loads(_read(path).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{str(path)!r} is not UTF-8 text.") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{str(path)!r} is not JSON: {error}.") from None
+    if not isinstance(schema, dict):
+        raise ConfigurationError(
+            f"{str(path)!r} is no JSON schema.", hint='Write an object, such as {"type": "object"}.'
+        )
+    named = {"name": "answer", "schema": schema, "strict": True}
+    return {"type": "json_schema", "json_schema": named}
+
+
+def _image(path: Path) -> dict[str, Any]:
+    """An image as a part of a message: a data URL."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    if not kind.startswith("image/"):
+        raise ConfigurationError(
+            f"{str(path)!r} is no image by its name.", hint="Give a .png, .jpg, .webp or .gif file."
+        )
+    data = base64.b64encode(_read(path)).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
