@@ -1,5 +1,7 @@
 """Below a front door nobody knows a front door's words: no text below protocols/ and cli/ names a
 route, a vendor's field or a flag of ours, and every marked name is one that there is.
+
+client/ stands at the other end of the wire: routes are what it calls.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ ROOT = Path(openllm.__file__).parent
 BELOW = sorted(
     path
     for path in ROOT.rglob("*.py")
-    if path.relative_to(ROOT).parts[0] not in {"cli", "protocols", "__main__.py"}
+    if path.relative_to(ROOT).parts[0] not in {"cli", "client", "protocols", "__main__.py"}
 )
 ROUTE = re.compile(r"/v\d+(beta)?/|\b(GET|POST|PUT|PATCH|DELETE) /|/api/")
 FLAG = re.compile(r"(?<![\w-])--[a-z]")

@@ -11,7 +11,7 @@ import httpx
 
 from openllm.client import values
 from openllm.client.channel import AsyncChannel
-from openllm.client.connection import DEFAULT_ENDPOINT, Access, Caller
+from openllm.client.connection import DEFAULT_ENDPOINT, Access, ServerConnection
 from openllm.client.failures import misshapen
 from openllm.client.retries import Retries
 from openllm.client.values import ChatAnswer, ChatDelta, Json, Ranked, ServedModel
@@ -48,18 +48,18 @@ class AsyncClient:
         patience = Retries(retries) if isinstance(retries, int) else retries
         access = Access(endpoint, key, admin_key, timeout, patience)
         channel = AsyncChannel(transport, access.httpx_timeout, not access.local)
-        self._caller = Caller(access, channel)
+        self._connection = ServerConnection(access, channel)
 
     @classmethod
-    def over(cls, caller: Caller) -> Self:
+    def over(cls, connection: ServerConnection) -> Self:
         """A client whose requests take another way."""
         client = cls.__new__(cls)
-        client._caller = caller
+        client._connection = connection
         return client
 
     @property
     def endpoint(self) -> str:
-        return self._caller.access.endpoint
+        return self._connection.access.endpoint
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections that are kept open between calls."""
-        await self._caller.channel.close()
+        await self._connection.channel.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint!r})"
@@ -85,7 +85,7 @@ class AsyncClient:
     ) -> GenerationOutput:
         """Continue a text or token ids. `sampling` are the fields of `openllm.SamplingParams`."""
         body = _native(prompt, model, adapter, sampling)
-        return values.read_generation(await self._caller.call("POST", "/v1/generate", body))
+        return values.read_generation(await self._connection.call("POST", "/v1/generate", body))
 
     async def stream(
         self,
@@ -100,7 +100,7 @@ class AsyncClient:
         no outputs, and the usage.
         """
         body = _native(prompt, model, adapter, sampling)
-        async for event in self._caller.events("/v1/generate_stream", body):
+        async for event in self._connection.events("/v1/generate_stream", body):
             yield values.read_generation(event)
 
     async def chat(
@@ -116,7 +116,7 @@ class AsyncClient:
         chat completions: tools, temperature, max_tokens, response_format and so on.
         """
         body = await self._chat(messages, model, system, fields)
-        return values.read_chat(await self._caller.call("POST", "/v1/chat/completions", body))
+        return values.read_chat(await self._connection.call("POST", "/v1/chat/completions", body))
 
     async def chat_stream(
         self,
@@ -130,7 +130,7 @@ class AsyncClient:
         """As `chat`, while it is written; the last delta has the usage."""
         body = await self._chat(messages, model, system, fields)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-        async for event in self._caller.events("/v1/chat/completions", body):
+        async for event in self._connection.events("/v1/chat/completions", body):
             for delta in values.read_chunk(event):
                 yield delta
 
@@ -144,7 +144,7 @@ class AsyncClient:
             "encoding_format": "base64",
             **fields,
         }
-        return values.read_vectors(await self._caller.call("POST", "/v1/embeddings", body))
+        return values.read_vectors(await self._connection.call("POST", "/v1/embeddings", body))
 
     async def rerank(
         self,
@@ -162,34 +162,34 @@ class AsyncClient:
         }
         if top_n is not None:
             body["top_n"] = top_n
-        return values.read_ranking(await self._caller.call("POST", "/v1/rerank", body))
+        return values.read_ranking(await self._connection.call("POST", "/v1/rerank", body))
 
     async def models(self) -> list[ServedModel]:
         """The models and adapters that requests may name; the first is the default."""
-        return values.read_models(await self._caller.call("GET", "/v1/models"))
+        return values.read_models(await self._connection.call("GET", "/v1/models"))
 
     async def metadata(self) -> Json:
         """What is served: version, models, engines, devices."""
-        found: Json = await self._caller.call("GET", "/v1/metadata")
+        found: Json = await self._connection.call("GET", "/v1/metadata")
         return found
 
     async def adapters(self) -> list[ServedModel]:
         """The adapters that are mounted; needs the admin key."""
-        return values.read_models(await self._caller.call("GET", ADAPTERS, admin=True))
+        return values.read_models(await self._connection.call("GET", ADAPTERS, admin=True))
 
     async def add_adapter(self, name: str, source: str, *, model: str | None = None) -> ServedModel:
         """Mount the adapter `source` as the model `name`; needs the admin key."""
         body = {"name": name, "source": source, **({"model": model} if model else {})}
-        found = await self._caller.call("POST", ADAPTERS, body, admin=True)
+        found = await self._connection.call("POST", ADAPTERS, body, admin=True)
         return values.read_models({"data": [found]})[0]
 
     async def remove_adapter(self, name: str) -> None:
         """Unmount an adapter once no request uses it; needs the admin key."""
-        await self._caller.call("DELETE", f"{ADAPTERS}/{quote(name, safe='')}", admin=True)
+        await self._connection.call("DELETE", f"{ADAPTERS}/{quote(name, safe='')}", admin=True)
 
     async def health(self) -> bool:
         """Whether it is ready to answer. Errors: Unreachable when nobody answers at all."""
-        status, _ = await self._caller.status("/readyz")
+        status, _ = await self._connection.status("/readyz")
         return status == 200
 
     async def wait_until_ready(self, seconds: float = 600.0) -> None:
@@ -200,7 +200,7 @@ class AsyncClient:
         deadline, pause = time.monotonic() + seconds, POLL_SECONDS[0]
         while True:
             try:
-                status, body = await self._caller.status("/readyz")
+                status, body = await self._connection.status("/readyz")
                 state = _state(body)
             except Unreachable:
                 status, state = 0, "no server answers"
@@ -215,7 +215,7 @@ class AsyncClient:
                     f"{self.endpoint} is not ready after {seconds:g} s ({state}).",
                     hint="Look at the server's log, or wait longer.",
                 )
-            await self._caller.channel.pause(pause)
+            await self._connection.channel.pause(pause)
             pause = min(pause * 2, POLL_SECONDS[1])
 
     async def _chat(

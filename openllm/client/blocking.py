@@ -10,7 +10,7 @@ import httpx
 
 from openllm.client.asynchronous import AsyncClient
 from openllm.client.channel import BlockingChannel
-from openllm.client.connection import DEFAULT_ENDPOINT, Access, Caller
+from openllm.client.connection import DEFAULT_ENDPOINT, Access, ServerConnection
 from openllm.client.retries import Retries
 
 P = ParamSpec("P")
@@ -78,7 +78,7 @@ class Client:
         patience = Retries(retries) if isinstance(retries, int) else retries
         access = Access(endpoint, key, admin_key, timeout, patience)
         channel = BlockingChannel(transport, access.httpx_timeout, not access.local)
-        self.calls = AsyncClient.over(Caller(access, channel))
+        self.calls = AsyncClient.over(ServerConnection(access, channel))
 
     @property
     def endpoint(self) -> str:

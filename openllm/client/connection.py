@@ -68,7 +68,7 @@ class Access:
         return httpx.Timeout(self.timeout, connect=connect)
 
 
-class Caller:
+class ServerConnection:
     """Sends requests to one server over a channel."""
 
     def __init__(self, access: Access, channel: Channel) -> None:
