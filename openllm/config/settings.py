@@ -71,6 +71,14 @@ class Settings:
     max_stored_bytes: int = _setting(
         256 * 1024**2, "size", "Largest sum of the answers and conversations that are kept."
     )
+    files_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
+        None,
+        "path",
+        "Directory that keeps files and batches; by default one that goes with the server.",
+    )
+    max_file_bytes: int = _setting(100 * 1024**2, "size", "Largest file that is kept.")
+    max_files_bytes: int = _setting(1024**3, "size", "Largest sum of the files that are kept.")
+    max_files: int = _setting(1000, "integer", "Files, and batches, that are kept; 0: none.")
     trust_request_chat_template: bool = _setting(
         False, "switch", "Accept a chat template or its arguments in a request."
     )
@@ -115,8 +123,9 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "bentoml_home", self.bentoml_home.expanduser())
-        if self.api_keys_file is not None:
-            object.__setattr__(self, "api_keys_file", self.api_keys_file.expanduser().absolute())
+        for name in ("api_keys_file", "files_root"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, path.expanduser().absolute())
         self._check_keys()
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(

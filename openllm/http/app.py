@@ -122,6 +122,7 @@ class Server:
             await self.peers.join()
         settle()
         self._tasks.append(asyncio.create_task(collect_by_the_clock()))
+        self._tasks += [asyncio.create_task(work(self)) for work in self.routes.beside()]
 
     @property
     def alive(self) -> bool:
@@ -160,12 +161,12 @@ class Server:
         self.limits.draining = True
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
-        for llm in self.catalog.llms:
-            await llm.aclose()
-        for task in self._tasks:
+        for task in self._tasks:  # before the engines, whose end would be an answer to them
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for llm in self.catalog.llms:
+            await llm.aclose()
         gc.unfreeze()
 
     # Requests.
@@ -204,7 +205,12 @@ class Server:
             await exchange.answer(200, b"")
             return
         self.limits.check_headers(exchange.headers)
-        exchange.caller = await auth.identify(exchange.headers, found.dialect, public=found.public)
+        if exchange.sender is not None:
+            exchange.caller = auth.named(exchange.sender.name)
+        else:
+            exchange.caller = await auth.identify(
+                exchange.headers, found.dialect, public=found.public
+            )
         calling.set(exchange.caller)
         if exchange.method != "POST":
             await self._hand_over(exchange, found)

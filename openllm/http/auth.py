@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from openllm.config.settings import Settings
 from openllm.errors import ConfigurationError, Forbidden, Unauthorized, option
@@ -26,12 +28,33 @@ def check_files(settings: Settings) -> None:
     """
     if settings.api_keys_file is not None:
         KeyFile(settings.api_keys_file)
+    if settings.files_root is not None:
+        _check_private(settings.files_root)
     root = settings.adapter_root
     if root is not None and not root.expanduser().is_dir():
         raise ConfigurationError(
             f"The adapter root {root} is no directory.",
             hint=f"Make it, or give {option('adapter_root')} another.",
             param="adapter_root",
+        )
+
+
+def _check_private(root: Path) -> None:
+    """Make the directory of files, or look whether others can get in."""
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = root.stat().st_mode
+    except OSError as error:
+        raise ConfigurationError(
+            f"The directory of files {root} cannot be made or read: {error.strerror}.",
+            hint=f"Give {option('files_root')} another.",
+            param="files_root",
+        ) from None
+    if os.name == "posix" and mode & 0o077:
+        raise ConfigurationError(
+            f"Other users of this machine get into the directory of files {root}.",
+            hint=f"Run: chmod 700 {root}",
+            param="files_root",
         )
 
 
@@ -71,6 +94,24 @@ class Auth:
             raise Unauthorized("An API key is needed.", hint=f"Send it as {dialect.key_hint}.")
         whose = "this server was started with" if self.keys is None else "the operator gave you"
         raise Unauthorized("The API key is wrong.", hint=f"Send the key {whose}.")
+
+    def named(self, name: str) -> Caller:
+        """The caller of that name, as it is now. Errors: Unauthorized where its key is no longer
+        valid.
+        """
+        if name == ADMIN.name and self._admin_key:
+            return ADMIN
+        if name == USER.name and self._user_key:
+            return USER
+        if not name and self.keys is None and not self._user_key:
+            return ANYBODY
+        known = None if self.keys is None else self.keys.named(name)
+        if known is None or known.entry.expired():
+            raise Unauthorized(
+                "The API key that asked for this is no longer valid.",
+                hint="Ask again with another.",
+            )
+        return known.caller
 
     def owner(self, headers: Mapping[bytes, bytes], dialect: Dialect) -> str:
         """Whose it is what a caller has kept here: one name for each key, one for all callers where

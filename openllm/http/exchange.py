@@ -7,9 +7,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import attrs
 import msgspec
@@ -29,6 +29,7 @@ from openllm.http.body.fields import Fields, decode_object
 from openllm.http.compression import SMALLEST, packed, takes_gzip, unpacked
 from openllm.http.dialect import Dialect, tell
 from openllm.http.ignored import Ignored
+from openllm.http.inside import sender_of
 from openllm.http.keys.caller import NOBODY
 from openllm.http.live import LiveRequests
 from openllm.types import new_request_id
@@ -43,6 +44,7 @@ CLIENT_CLOSED = 499  # what logs and metrics show for a client that left; never 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _DRAIN_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
 _DRAIN_SECONDS = 2.0
+_PART_BYTES = 256 * 1024  # of a file that is sent
 
 
 class ClientGone(Exception):
@@ -89,6 +91,7 @@ class Exchange:
         self.said: dict[str, Any] = {}  # fields of the body that its path says
         self.route: str | None = "other"  # its label in metrics; None: it is not counted
         self.caller = NOBODY  # until its key has been looked at
+        self.sender = sender_of(scope)
         self.path = route_path(scope)
         self.method: str = scope["method"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -113,6 +116,8 @@ class Exchange:
     @property
     def owner(self) -> str:
         """Whose it is what the caller has kept here."""
+        if self.sender is not None:
+            return self.sender.owner
         return self.shared.auth.owner(self.headers, self.dialect)
 
     async def body(self) -> bytes:
@@ -120,11 +125,17 @@ class Exchange:
         announced), ClientGone.
         """
         limit = self.settings.max_body_bytes
+        body = b"".join([part async for part in self.body_parts(limit)])
+        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
+        if not encoding:
+            return body
+        return await asyncio.to_thread(unpacked, body, encoding, limit)
+
+    async def body_parts(self, limit: int) -> AsyncGenerator[bytes]:
+        """The body as it comes, at most `limit` bytes of it. Errors: those of `body`."""
         announced = self.headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > limit:
-            raise self._too_large()
-        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
-        parts: list[bytes] = []
+            raise _too_large(limit)
         size, more = 0, True
         while more:
             message = await self._receive()
@@ -133,16 +144,9 @@ class Exchange:
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
-                raise self._too_large()
-            parts.append(part)
+                raise _too_large(limit)
+            yield part
             more = message.get("more_body", False)
-        body = b"".join(parts)
-        if not encoding:
-            return body
-        return await asyncio.to_thread(unpacked, body, encoding, limit)
-
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"The body is larger than {self.settings.max_body_bytes} bytes.")
 
     async def fields(self) -> Fields:
         """The body as a JSON object, whatever its content type says. Errors: those of `body`,
@@ -201,6 +205,14 @@ class Exchange:
         await self.send(
             {"type": "http.response.body", "body": b"" if self.method == "HEAD" else body}
         )
+
+    async def answer_file(self, file: BinaryIO, size: int, kind: bytes) -> None:
+        """Answer with the `size` bytes of `file`, which need not fit the memory."""
+        await self._begin(200, [(b"content-type", kind), (b"content-length", b"%d" % size)])
+        while self.method != "HEAD" and (part := await asyncio.to_thread(file.read, _PART_BYTES)):
+            await self.send({"type": "http.response.body", "body": part, "more_body": True})
+        self._finished = True
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def begin_stream(self) -> None:
         """Send the headers of a stream."""
@@ -270,6 +282,10 @@ class Exchange:
                         return
         except TimeoutError:
             return
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than {limit} bytes.")
 
 
 class _ClientWatch:

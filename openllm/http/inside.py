@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Mapping
 
 import attrs
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
+
+_SENDER = "openllm.sender"  # in a scope
 
 
 @attrs.frozen
@@ -18,9 +20,24 @@ class Answer:
     body: bytes
 
 
-async def post(app: ASGIApp, path: str, body: bytes) -> Answer:
+@attrs.frozen
+class Sender:
+    """Whose request it is, where its key is not at hand: no client can say this of itself."""
+
+    name: str  # of the caller
+    owner: str  # of what is kept for it
+
+
+def sender_of(scope: Scope) -> Sender | None:
+    """Who sends a request from inside; None: its headers say it."""
+    sender: Sender | None = scope.get(_SENDER)
+    return sender
+
+
+async def post(app: ASGIApp, path: str, body: bytes, sender: Sender | None = None) -> Answer:
     """What `app` answers to a JSON body at `path`. Being cancelled is a client that leaves."""
     scope = {
+        _SENDER: sender,
         "type": "http",
         "method": "POST",
         "path": path,

@@ -4,12 +4,12 @@ looked at.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
 from openllm.errors import MethodNotAllowed, NotFound, call
 from openllm.http.dialect import Dialect
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from openllm.http.exchange import Exchange
 
 Handler = Callable[["Exchange"], Awaitable[None]]
+Beside = Callable[[ASGIApp], Coroutine[Any, Any, None]]  # given the application itself
 
 
 class Endpoint:
     """What a route leads to. `path` labels it in metrics; `public`: no key is needed, and nothing
     is counted. `shared`: the path is another vendor's too, and this answers those alone whose
-    headers show a client of its dialect (`Dialect.speaks`).
+    headers show a client of its dialect (`Dialect.speaks`). `beside`: work of its own, which begins
+    once the models are up and is cancelled when the server closes.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class Endpoint:
         *,
         public: bool = False,
         shared: bool = False,
+        beside: Beside | None = None,
     ) -> None:
+        self.beside = beside
         self.path = path
         self.handler = handler
         self.dialect = dialect
@@ -98,6 +102,10 @@ class Routes:
 
     def __iter__(self) -> Iterator[Route]:
         return (route for route, _ in self._routes)
+
+    def beside(self) -> set[Beside]:
+        """The work that goes on beside requests."""
+        return {endpoint.beside for _, endpoint in self._routes if endpoint.beside is not None}
 
     def find(self, scope: Scope, path: str) -> Found:
         """What answers a request for `path` (without the prefix that `scope` has it under), or for

@@ -19,8 +19,6 @@ from openllm.errors import InvalidRequest, option
 if TYPE_CHECKING:
     from openllm.protocols.openai.batch.lines import BatchLine, Results, Survey
 
-AT_ONCE = 256  # requests, where the engine says nothing
-
 
 @click.command(cls=SectionedCommand)
 @click.argument("requests", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -107,10 +105,12 @@ async def _run(
     concurrency: int | None,
     left: int,
 ) -> None:
+    import asyncio
+
     from openllm.http.app import create_app
     from openllm.llm.llm import LLM
     from openllm.protocols.openai.batch.lines import read_lines
-    from openllm.protocols.openai.batch.work import answer_all
+    from openllm.protocols.openai.batch.work import AT_ONCE, Asker, answer_all
 
     llm = LLM.from_spec(spec, settings=settings)
     server = create_app([llm], attrs.evolve(settings, api_key=None, admin_key=None))
@@ -119,7 +119,8 @@ async def _run(
         at_once = min(concurrency or llm.info.max_concurrency or AT_ONCE, left)
         lines = (_addressed(line, spec) for line in read_lines(requests))
         with click.progressbar(length=left, label="Answering", file=sys.stderr) as bar:
-            await answer_all(server, lines, results, at_once, lambda: bar.update(1))
+            asker = Asker(server, lambda: server.alive, room=asyncio.Semaphore(at_once))
+            await answer_all(asker, lines, results, at_once, lambda: bar.update(1))
     finally:
         await server.close()
 

@@ -63,6 +63,7 @@ class KeyFile:
         self._workers = workers
         self._accounts: dict[str, KeyAccount] = {}
         self._table: Mapping[str, Known] = {}
+        self._names: Mapping[str, Known] = {}
         self._slow: Sequence[tuple[Scrypt, Known]] = ()
         self._tried: OrderedDict[str, Known | None] = OrderedDict()
         self._trying = asyncio.Lock()
@@ -83,6 +84,10 @@ class KeyFile:
     def accounts(self) -> Mapping[str, KeyAccount]:
         """By the names of the keys."""
         return self._accounts
+
+    def named(self, name: str) -> Known | None:
+        """The entry of that name."""
+        return self._names.get(name)
 
     async def find(self, key: bytes) -> Known | None:
         """The entry of `key`. Chosen words are compared in a thread, one key at a time, the first
@@ -147,6 +152,7 @@ class KeyFile:
 
     def _use(self, entries: Sequence[KeyEntry]) -> None:
         found = [self._known(entry) for entry in entries]
+        self._names = {known.caller.name: known for known in found}
         self._accounts = {known.caller.name: known.account for known in found}
         self._table = {
             known.entry.hash: known for known in found if isinstance(known.entry.hash, str)

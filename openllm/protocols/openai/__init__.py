@@ -19,6 +19,7 @@ from openllm.protocols.openai import (
     responses,
     tokens,
 )
+from openllm.protocols.openai.batch import endpoints as batches
 from openllm.protocols.openai.deployments import deployed
 
 
@@ -26,4 +27,9 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     """All routes of this format."""
     modules = (chat, completions, responses, embeddings, models, tokens)
     found = [route for module in modules for route in module.routes(catalog, settings)]
-    return [*found, *deployed(found), *absent.routes(catalog, settings)]
+    return [
+        *found,
+        *deployed(found),
+        *batches.routes(catalog, settings),
+        *absent.routes(catalog, settings),
+    ]

@@ -15,7 +15,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Below which path -> what is missing, and what to do.
 ABSENT = {
     "/v1/moderations": ("This server judges no texts.", "Ask a chat model that was made for it."),
-    "/v1/files": ("This server keeps no files.", "Send what a request needs in its body."),
+    "/v1/uploads": ("This server takes files whole.", "Send the file to /v1/files."),
     "/v1/images": ("This server makes no images.", None),
     "/v1/audio": ("This server neither hears nor speaks.", "Send text."),
     "/v1/fine_tuning": (

@@ -9,8 +9,7 @@ import pytest
 def test_what_is_missing_is_said(official: openai.OpenAI) -> None:
     for ask in (
         lambda: official.moderations.create(input="x"),
-        official.files.list,
-        lambda: official.files.retrieve("file-1"),
+        lambda: official.uploads.cancel("upload_1"),
         lambda: official.images.generate(prompt="x"),
     ):
         with pytest.raises(openai.NotFoundError, match="This server") as caught:

@@ -27,6 +27,14 @@ class BatchLine:
     body: dict[str, Any]
 
 
+class BadLine(InvalidRequest):
+    """A line that is no request: its `number` in the file, from 1, and what is wrong with it."""
+
+    def __init__(self, number: int, why: str) -> None:
+        super().__init__(f"Line {number}: {why}.", hint="Correct the line; nothing was run.")
+        self.number = number
+
+
 @attrs.frozen
 class Survey:
     """What a whole input file asks for."""
@@ -43,9 +51,10 @@ def read_lines(path: Path) -> Iterator[BatchLine]:
                 yield read_line(number, text)
 
 
-def survey(path: Path) -> Survey:
+def survey(path: Path, url: str | None = None, most: int | None = None) -> Survey:
     """Read a whole file before any of it is answered. Errors: InvalidRequest, for the first line
-    that is not a request, or has the `custom_id` of another, and for a file without one.
+    that is not a request, has the `custom_id` of another, or another `url` than is said here, and
+    for a file without a line, or with more than `most`.
     """
     numbers: dict[str, int] = {}
     models: set[str] = set()
@@ -53,10 +62,14 @@ def survey(path: Path) -> Survey:
         first = numbers.setdefault(line.custom_id, line.number)
         if first != line.number:
             _bad(line.number, f"its custom_id {line.custom_id!r} is that of line {first}")
+        if url is not None and line.url != url:
+            _bad(line.number, f"its url must be the batch's, {url}")
+        if most is not None and len(numbers) > most:
+            _bad(line.number, f"a batch has at most {most} requests")
         if model := line.body.get("model"):
             models.add(model)
     if not numbers:
-        raise InvalidRequest(f"{path} has no requests.", hint="Each line is one, as JSON.")
+        raise InvalidRequest("The file has no requests.", hint="Each line is one, as JSON.")
     return Survey(frozenset(numbers), frozenset(models))
 
 
@@ -79,13 +92,14 @@ def read_line(number: int, text: bytes) -> BatchLine:
         _bad(number, "body must be an object")
     if not isinstance(body.get("model", ""), str | None):
         _bad(number, "body.model must be a text")
-    if body.get("stream"):
-        _bad(number, "body.stream cannot be true: a batch has whole answers")
+    for name in ("stream", "background"):
+        if body.get(name):
+            _bad(number, f"body.{name} cannot be true: a batch has whole answers")
     return BatchLine(number, name, url, body)
 
 
 def _bad(number: int, why: str) -> NoReturn:
-    raise InvalidRequest(f"Line {number}: {why}.", hint="Correct the line; nothing was run.")
+    raise BadLine(number, why)
 
 
 def answer_line(line: BatchLine, answer: Answer) -> bytes:
@@ -101,6 +115,22 @@ def answer_line(line: BatchLine, answer: Answer) -> bytes:
         "error": None,
     }
     return msgspec.json.encode(written) + b"\n"
+
+
+def error_line(custom_id: str, code: str, message: str) -> bytes:
+    """The line of the file of errors for a request that was never asked."""
+    written = {
+        "id": f"batch_req_{uuid.uuid4().hex}",
+        "custom_id": custom_id,
+        "response": None,
+        "error": {"code": code, "message": message},
+    }
+    return msgspec.json.encode(written) + b"\n"
+
+
+def answer_status(line: bytes) -> int:
+    """The status of an answer that was written down."""
+    return msgspec.json.decode(line, type=_Written).response.status_code
 
 
 class _Response(msgspec.Struct):

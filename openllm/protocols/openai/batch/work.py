@@ -5,19 +5,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+import attrs
 import msgspec
+from starlette.types import ASGIApp
 
 from openllm.errors import EngineDead
-from openllm.http.app import Server
-from openllm.http.inside import Answer, post
+from openllm.http.inside import Answer, Sender, post
 from openllm.protocols.openai.batch.lines import BatchLine, Results
 
-BUSY = 503  # an engine that has no room just now
+# A key that has sent too much for now, and an engine that has no room just now: both pass
+BUSY = (429, 503)
 LONGEST_WAIT = 60.0  # seconds
+AT_ONCE = 256  # requests, where the engine says nothing
+
+
+@attrs.frozen
+class Asker:
+    """Asks an application for the answers to lines."""
+
+    app: ASGIApp
+    alive: Callable[[], bool]  # whether its engines are
+    sender: Sender | None = None  # whose the lines are, where keys are asked for
+    # how many of these and of other lines are asked for at once
+    room: asyncio.Semaphore = attrs.field(factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    async def ask(self, line: BatchLine) -> Answer:
+        """The answer to a line, once there is room for it. Errors: EngineDead."""
+        body = msgspec.json.encode(line.body)
+        while True:
+            async with self.room:
+                answer = await post(self.app, line.url, body, self.sender)
+            if not self.alive():
+                raise EngineDead(
+                    f"The engine died at line {line.number}.",
+                    hint="Run it again: it goes on with the lines that have no answer.",
+                )
+            if answer.status not in BUSY:
+                return answer
+            after = answer.headers.get(b"retry-after", b"1")
+            await asyncio.sleep(min(float(after), LONGEST_WAIT))
 
 
 async def answer_all(
-    server: Server,
+    asker: Asker,
     lines: Iterable[BatchLine],
     results: Results,
     at_once: int,
@@ -32,7 +62,7 @@ async def answer_all(
 
     async def work() -> None:
         for line in waiting:
-            results.add(line, await _answer(server, line))
+            results.add(line, await asker.ask(line))
             tell()
 
     tasks = [asyncio.create_task(work()) for _ in range(at_once)]
@@ -42,18 +72,3 @@ async def answer_all(
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-async def _answer(server: Server, line: BatchLine) -> Answer:
-    body = msgspec.json.encode(line.body)
-    while True:
-        answer = await post(server, line.url, body)
-        if not server.alive:
-            raise EngineDead(
-                f"The engine died at line {line.number}.",
-                hint="Run it again: it goes on with the lines that have no answer.",
-            )
-        if answer.status != BUSY:
-            return answer
-        after = answer.headers.get(b"retry-after", b"1")
-        await asyncio.sleep(min(float(after), LONGEST_WAIT))

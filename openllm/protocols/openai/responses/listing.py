@@ -22,17 +22,19 @@ def query(exchange: Exchange) -> dict[str, str]:
     return {name: values[-1] for name, values in found.items()}
 
 
-def page(items: Iterable[Item], exchange: Exchange) -> dict[str, Any]:
-    """The page that the query asks for. `items`: the oldest first. Errors: InvalidRequest,
-    NotFound.
+def page(
+    items: Iterable[Item], exchange: Exchange, usual: int = USUAL, most: int = MOST
+) -> dict[str, Any]:
+    """The page that the query asks for, of `usual` items where it does not say how many, and of
+    `most` at most. `items`: the oldest first. Errors: InvalidRequest, NotFound.
     """
     asked = query(exchange)
     order = asked.get("order", "desc")
     if order not in ("asc", "desc"):
         raise InvalidRequest("order must be asc or desc.", param="order")
-    limit = asked.get("limit", str(USUAL))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST:
-        raise InvalidRequest(f"limit must be between 1 and {MOST}.", param="limit")
+    limit = asked.get("limit", str(usual))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= most:
+        raise InvalidRequest(f"limit must be between 1 and {most}.", param="limit")
     found = list(items) if order == "asc" else list(items)[::-1]
     if (after := asked.get("after")) is not None:
         at = next((at for at, item in enumerate(found) if item.id == after), None)
