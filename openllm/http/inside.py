@@ -36,7 +36,7 @@ def sender_of(scope: Scope) -> Sender | None:
 
 async def post(app: ASGIApp, path: str, body: bytes, sender: Sender | None = None) -> Answer:
     """What `app` answers to a JSON body at `path`. Being cancelled is a client that leaves."""
-    scope = {
+    scope: Scope = {
         _SENDER: sender,
         "type": "http",
         "method": "POST",

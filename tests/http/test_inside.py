@@ -12,7 +12,7 @@ import pytest
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.http.app import create_app
-from openllm.http.inside import post
+from openllm.http.inside import Sender, post
 from openllm.llm.llm import LLM
 from tests.serving import write_echo_model
 
@@ -46,4 +46,16 @@ async def test_an_answer_is_whole_and_leaving_frees_the_engine(llm: LLM) -> None
     await asyncio.wait([task])
     assert task.cancelled()
     await until(lambda: llm.stats().running == 0)
+    await server.close()
+
+
+async def test_a_request_is_its_senders_whose_key_is_still_valid(llm: LLM) -> None:
+    server = create_app([llm], Settings(api_key="secret", admin_key="more"))
+    await server.start()
+    body = json.dumps({"prompt": "hello world", "max_tokens": 2}).encode()
+    for name, status in (("user", 200), ("admin", 200), ("gone", 401), ("", 401)):
+        answer = await post(server, "/v1/completions", body, Sender(name, "its owner"))
+        assert answer.status == status
+        assert (b"no longer valid" in answer.body) == (status == 401)
+    assert (await post(server, "/v1/completions", body)).status == 401
     await server.close()

@@ -92,9 +92,9 @@ def read_line(number: int, text: bytes) -> BatchLine:
         _bad(number, "body must be an object")
     if not isinstance(body.get("model", ""), str | None):
         _bad(number, "body.model must be a text")
-    for name in ("stream", "background"):
-        if body.get(name):
-            _bad(number, f"body.{name} cannot be true: a batch has whole answers")
+    for wish in ("stream", "background"):
+        if body.get(wish):
+            _bad(number, f"body.{wish} cannot be true: a batch has whole answers")
     return BatchLine(number, name, url, body)
 
 

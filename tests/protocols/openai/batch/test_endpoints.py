@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
-import httpx
 import openai
 import pytest
 
@@ -81,7 +79,7 @@ def test_a_batch_is_answered(client: openai.OpenAI) -> None:
     assert batch.metadata == {"for": "tests"}
     assert batch.expires_at == batch.created_at + 24 * 3600
     batch = ended(client, batch)
-    assert batch.status == "completed"
+    assert batch.status == "completed", batch.errors
     counts = batch.request_counts
     assert (counts.total, counts.completed, counts.failed) == (42, 40, 2)
     assert batch.created_at <= batch.in_progress_at <= batch.finalizing_at <= batch.completed_at
@@ -104,27 +102,19 @@ def test_a_batch_is_answered(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "body"),
+    ("url", "kind", "body"),
     [
-        (CHAT, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}),
-        ("/v1/responses", {"input": "hi", "max_output_tokens": 16, "store": False}),
-        ("/v1/embeddings", {"input": "hi"}),
+        (CHAT, "chat.completion", {"messages": [{"role": "user", "content": "hi"}]}),
+        ("/v1/responses", "response", {"input": "hi", "store": False}),
+        ("/v1/embeddings", "list", {"input": "hi"}),
     ],
 )
-def test_every_url_that_can_be_asked(client: openai.OpenAI, url: str, body: Any) -> None:
+def test_every_url_that_can_be_asked(client: openai.OpenAI, url: str, kind: str, body: Any) -> None:
     request = {"custom_id": "a", "method": "POST", "url": url, "body": {"model": "echo", **body}}
     batch = ended(client, begin(client, request, url=url))
-    assert batch.status == "completed"
-    (answer,) = {
-        **lines_of(client, batch.output_file_id),
-        **lines_of(client, batch.error_file_id),
-    }.values()
-    told = answer["response"]["body"]
-    expected = {CHAT: "chat.completion", "/v1/responses": "response"}
-    if url in expected:
-        assert told["object"] == expected[url]
-    else:  # the echo engine has no vectors
-        assert told["error"]["message"]
+    assert batch.status == "completed", batch.errors
+    (answer,) = lines_of(client, batch.output_file_id).values()
+    assert answer["response"]["body"]["object"] == kind
 
 
 @pytest.mark.parametrize(
@@ -143,9 +133,7 @@ def test_a_file_that_is_no_batch(
     client: openai.OpenAI, text: str, number: int | None, why: str
 ) -> None:
     file = client.files.create(file=("in.jsonl", text.encode()), purpose="batch")
-    batch = client.batches.create(
-        input_file_id=file.id, endpoint=PLAIN, completion_window="24h"
-    )
+    batch = client.batches.create(input_file_id=file.id, endpoint=PLAIN, completion_window="24h")
     batch = ended(client, batch)
     assert (batch.status, batch.output_file_id, batch.error_file_id) == ("failed", None, None)
     (error,) = batch.errors.data
@@ -235,30 +223,33 @@ def test_a_batch_goes_on_after_a_restart(
     check_files(settings)
     assert (tmp_path / "files").stat().st_mode & 0o777 == 0o700
     names = [f"line-{at}" for at in range(12)]
-    with serve(echo_llm(echo_model, max_num_seqs=4), settings=settings) as running:
-        with strict(running) as client:
-            hold(gate, running, monkeypatch, 5)
-            file = send(client, *map(line, names))
-            batch = client.batches.create(
-                input_file_id=file.id, endpoint=PLAIN, completion_window="24h"
-            )
-            client.files.delete(file.id)
-            answers = tmp_path / "files" / "batches" / f"{batch.id}.answers"
-            running.wait_until(
-                lambda: answers.exists() and answers.read_bytes().count(b"\n") == 5
-            )
-    first = {text.split()[-1] for text in gate.asked[:5]}
-    again = Gate(None, asyncio.Event(), [])  # type: ignore[arg-type]
     with (
-        serve(echo_llm(echo_model), settings=settings) as running,
+        serve(echo_llm(echo_model, max_num_seqs=4), settings=settings) as running,
         strict(running) as client,
     ):
-        batch = ended(client, client.batches.retrieve(batch.id))
-        assert (batch.status, batch.request_counts.completed) == ("completed", 12)
-        assert lines_of(client, batch.output_file_id).keys() == set(names)
-        assert not again.asked
-    assert len(first) == 5
-    assert not list((tmp_path / "files" / "batches").glob("*.answers"))
+        hold(gate, running, monkeypatch, 5)
+        file = send(client, *map(line, names))
+        batch = client.batches.create(
+            input_file_id=file.id, endpoint=PLAIN, completion_window="24h"
+        )
+        client.files.delete(file.id)
+        answers = tmp_path / "files" / "batches" / f"{batch.id}.answers"
+        running.wait_until(lambda: answers.exists() and answers.read_bytes().count(b"\n") == 5)
+    done = {json.loads(text)["custom_id"] for text in answers.read_text().splitlines()}
+    before, gate.asked = gate.asked, []
+    with serve(echo_llm(echo_model), settings=settings, lifespan=False) as running:
+        hold(gate, running, monkeypatch, 100)
+        running.run(running.server.start())
+        with strict(running) as client:
+            batch = ended(client, client.batches.retrieve(batch.id))
+            assert (batch.status, batch.request_counts.completed) == ("completed", 12)
+            assert lines_of(client, batch.output_file_id).keys() == set(names)
+        running.run(running.server.close())
+    asked = {text.split()[-1] for text in gate.asked}
+    assert len(gate.asked) == len(names) - len(done) == 7
+    assert not asked & done
+    assert before
+    assert not answers.exists()
 
 
 def test_two_servers_share_a_directory(echo_model: Path, tmp_path: Path) -> None:
@@ -280,11 +271,10 @@ def test_two_servers_share_a_directory(echo_model: Path, tmp_path: Path) -> None
 
 def test_workers_without_a_directory_say_so(echo_model: Path) -> None:
     for settings in (Settings(api_workers=2), Settings(max_files=0)):
-        with serve(echo_llm(echo_model), settings=settings) as running:
-            with strict(running) as client:
-                for ask in (client.files.list, client.batches.list, lambda: send(client)):  # noqa: B023
-                    with pytest.raises(openai.BadRequestError, match="keeps no files"):
-                        ask()
+        with serve(echo_llm(echo_model), settings=settings) as running, strict(running) as client:
+            for ask in (client.files.list, client.batches.list, lambda: send(client)):
+                with pytest.raises(openai.BadRequestError, match="keeps no files"):
+                    ask()
 
 
 def test_what_is_over_its_time_has_expired(
@@ -316,7 +306,7 @@ def test_answers_have_bounds(echo_model: Path) -> None:
 def key_file(path: Path, *names: str) -> Path:
     entries = [{"name": name, "hash": f"sha256:{sha256_of(name.encode())}"} for name in names]
     path.write_text(json.dumps(entries))
-    os.chmod(path, 0o600)
+    path.chmod(0o600)
     return path
 
 
@@ -350,10 +340,7 @@ def test_each_key_has_its_own(echo_model: Path, tmp_path: Path) -> None:
 
 
 def test_lines_count_as_their_keys(echo_model: Path, tmp_path: Path) -> None:
-    """A batch goes on with the limits that its key has, and ends with errors when the key is no
-    longer valid.
-    """
-    keys = key_file(tmp_path / "keys.yaml", "ann", "bob")
+    keys = key_file(tmp_path / "keys.yaml", "ann")
     entries = json.loads(keys.read_text())
     entries[0] |= {"models": ["other"]}
     keys.write_text(json.dumps(entries))
@@ -365,8 +352,6 @@ def test_lines_count_as_their_keys(echo_model: Path, tmp_path: Path) -> None:
         batch = ended(ann, begin(ann, line("mine", model="other"), line("not-mine")))
         assert lines_of(ann, batch.output_file_id).keys() == {"mine"}
         assert lines_of(ann, batch.error_file_id)["not-mine"]["response"]["status_code"] == 404
-        metrics = httpx.get(f"{running.url}/metrics", headers={"authorization": "Bearer ann"})
-        assert metrics.status_code == 403
 
 
 def test_a_directory_that_others_get_into(tmp_path: Path) -> None:
