@@ -10,7 +10,7 @@ from typing import Literal
 import attrs
 
 from openllm.backends.base import Backend, Embeddings
-from openllm.errors import ContextLengthExceeded, InvalidRequest
+from openllm.errors import ContextLengthExceeded, InvalidRequest, field
 from openllm.prompt.messages import as_prompts
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import Prompt, Usage
@@ -93,11 +93,12 @@ def finish(found: Embeddings, normalize: bool, dimensions: int | None) -> Embedd
     if dimensions is not None:
         if type(dimensions) is not int:
             raise InvalidRequest(
-                f"dimensions must be a whole number, got {dimensions!r}.", param="dimensions"
+                f"{field('dimensions')} must be a whole number, got {dimensions!r}.",
+                param="dimensions",
             )
         if vectors and not 1 <= dimensions <= len(vectors[0]):
             raise InvalidRequest(
-                f"dimensions must be between 1 and {len(vectors[0])}, got {dimensions}.",
+                f"{field('dimensions')} must be between 1 and {len(vectors[0])}, got {dimensions}.",
                 param="dimensions",
             )
         vectors = [vector[:dimensions] for vector in vectors]

@@ -83,10 +83,9 @@ def test_logprobs_are_streamed_with_their_text(client: Any) -> None:
     whole = client.chat(**asked).logprobs
     deltas = [e for e in client.chat_stream(**asked) if e.type == "content-delta"]
     items = [delta.logprobs for delta in deltas if delta.logprobs]
-    assert [i for item in items for i in item["token_ids"]] == [
-        number for item in whole for number in item.token_ids
-    ]
-    assert "".join(item["text"] for item in items) == "".join(item.text for item in whole)
+    streamed = [number for item in items for number in item.token_ids]
+    assert streamed == [number for item in whole for number in item.token_ids]
+    assert "".join(item.text for item in items) == "".join(item.text for item in whole)
 
 
 @pytest.mark.parametrize("form", [{"json_schema": MOOD}, {"schema": MOOD}])

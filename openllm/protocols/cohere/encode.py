@@ -62,8 +62,9 @@ class ChatWire:
         frames = b"".join(map(self._piece, delta.parts or (Text(delta.text),)))
         if delta.finish_reason is not None:
             self._reason = reason_of(delta, called=self._call >= 0)
-            if self._blank and self._index < 0 and self._call < 0:
-                frames += self._begin_part("text") + self._text(self._blank)
+            blank = self._blank
+            if blank and self._index < 0 and self._call < 0:  # it is all that there is
+                frames += self._begin_part("text") + self._text(blank)
             frames += self._close()
         return frames
 
