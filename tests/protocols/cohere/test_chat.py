@@ -253,15 +253,7 @@ def test_a_conversation_with_results(served: Served) -> None:
         '<|tool|>warm\n{"degrees":30}\ndry<|tool|>plain<|assistant|><think>Hm.</think>'
         "<|user|>And?<|assistant|>"
     )
-    assert (
-        served[0].last_prompt().replace(" ", "")
-        == wanted.replace(" ", "")
-        == (
-            "<|system|>Be short.<|user|>hello world<|assistant|><think>I look.</think>"
-            '<tool_call>weather {}</tool_call><|tool|>warm\n{"degrees":30}\ndry<|tool|>plain<|assistant|><think>Hm.</think>'
-            "<|user|>And?<|assistant|>"
-        ).replace(" ", "")
-    )
+    assert served[0].last_prompt().replace(" ", "") == wanted.replace(" ", "")
 
 
 @pytest.mark.parametrize(
