@@ -7,6 +7,7 @@ client/ stands at the other end of the wire: routes are what it calls.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from openllm.cli import cli
 from openllm.cli.words import FLAGS
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.types import Conversation, GenerationRequest, SamplingParams
 
@@ -132,6 +134,7 @@ def test_marked_fields_are_the_requests() -> None:
         for kind in (SamplingParams, GenerationRequest, Conversation)
         for field in attrs.fields(kind)
     }
+    known |= set(inspect.signature(LLM.embed).parameters)
     assert set(marked("field")) <= known
 
 

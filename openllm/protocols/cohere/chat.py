@@ -15,7 +15,7 @@ from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
 from openllm.protocols.cohere.dialect import COHERE
-from openllm.protocols.cohere.encode import ChatWire
+from openllm.protocols.cohere.encode import CohereWire
 from openllm.protocols.cohere.messages import read_conversation
 from openllm.protocols.cohere.params import (
     note_thinking,
@@ -30,7 +30,7 @@ PATH = "/v2/chat"
 
 
 @attrs.frozen
-class ChatRequest:
+class CohereChat:
     """A parsed body."""
 
     model: str | None
@@ -65,13 +65,13 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             reading=None,
             options=request.options,
         )
-        wire = ChatWire(exchange, target, plans=request.plans, logprobs=request.logprobs)
+        wire = CohereWire(exchange, target, plans=request.plans, logprobs=request.logprobs)
         await respond(exchange, work, wire)
 
     return [Route(PATH, Endpoint(PATH, chat, COHERE), methods=["POST"])]
 
 
-def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
+def read_chat(fields: Fields, settings: Settings) -> CohereChat:
     """The body of a chat request. Errors: InvalidRequest, UnsupportedFeature; each names its
     field.
     """
@@ -90,4 +90,4 @@ def read_chat(fields: Fields, settings: Settings) -> ChatRequest:
         overrides["logprobs"] = 0
     stream, options = fields.flag("stream"), read_options(fields)
     fields.close()
-    return ChatRequest(model, conversation, overrides, stream, logprobs, thinking.wanted, options)
+    return CohereChat(model, conversation, overrides, stream, logprobs, thinking.wanted, options)

@@ -32,7 +32,7 @@ _INPUT_TYPES = ("search_document", "search_query", "classification", "clustering
 
 
 @attrs.frozen
-class EmbedRequest:
+class TypedVectorsRequest:
     """A parsed body."""
 
     model: str | None
@@ -76,7 +76,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     ]
 
 
-def read_embed(fields: Fields, settings: Settings, *, by_type: bool = True) -> EmbedRequest:
+def read_embed(fields: Fields, settings: Settings, *, by_type: bool = True) -> TypedVectorsRequest:
     """The body of a request for vectors; `by_type`: they are told by their types, also where none
     is asked for. Errors: InvalidRequest, UnsupportedFeature; each names its field.
     """
@@ -95,7 +95,7 @@ def read_embed(fields: Fields, settings: Settings, *, by_type: bool = True) -> E
     dimensions = fields.integer("output_dimension", 1, MAX_DIMENSIONS)
     fields.pass_over("priority", "Leave it out.", 0)
     fields.close()
-    return EmbedRequest(model, texts, types or (), _SIDES[side], most, dimensions)
+    return TypedVectorsRequest(model, texts, types or (), _SIDES[side], most, dimensions)
 
 
 def _texts(fields: Fields, settings: Settings) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def _input(fields: Fields) -> str:
     return "\n".join(texts)
 
 
-def prompts(request: EmbedRequest, target: Target) -> Sequence[Prompt]:
+def prompts(request: TypedVectorsRequest, target: Target) -> Sequence[Prompt]:
     """The texts, each cut to as many tokens as the request allows. Errors: ContextLengthExceeded
     where they must not be cut.
     """

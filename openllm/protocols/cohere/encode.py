@@ -33,7 +33,7 @@ _PLAN = b'event: tool-plan-delta\ndata: {"type":"tool-plan-delta","delta":{"mess
 _AFTER_PLAN = b"}}}\n\n"
 
 
-class ChatWire:
+class CohereWire:
     """The answer to one request. A block's deltas are cut in advance; each fills in its text."""
 
     def __init__(self, exchange: Exchange, target: Target, *, plans: bool, logprobs: bool) -> None:
@@ -149,7 +149,7 @@ class ChatWire:
     def answer(self, outputs: Sequence[GenerationOutput]) -> bytes:
         [choice] = outputs[0].outputs
         message = self._message(choice)
-        answer = {
+        answer: dict[str, Any] = {
             "id": self._id,
             "finish_reason": reason_of(choice, called="tool_calls" in message),
             "message": message,
@@ -162,7 +162,8 @@ class ChatWire:
 
     def _message(self, choice: CompletionOutput) -> dict[str, Any]:
         content: list[dict[str, str]] = []
-        plan, blank, calls = "", "", []
+        calls: list[dict[str, Any]] = []
+        plan = blank = ""
         for part in choice.parts or (Text(choice.text),):
             if isinstance(part, ToolCall):
                 calls.append(call_object(part, part.arguments))

@@ -25,10 +25,11 @@ _SAMPLING = {
 }
 # What the templates of one model or another call the switch of its thoughts.
 _SWITCHES = ("enable_thinking", "thinking", "reasoning")
+_NO_CITATIONS: tuple[dict[str, str], ...] = ({}, {"mode": "OFF"}, {"mode": "DISABLED"})
 
 
 @attrs.frozen
-class Thinking:
+class AskedThought:
     """What a request says of the thought before its answer."""
 
     template_kwargs: dict[str, Any] = attrs.field(factory=dict)
@@ -72,17 +73,17 @@ def read_response_format(fields: Fields) -> Structure | None:
     return schema or Structure(StructureKind.JSON_OBJECT)
 
 
-def read_thinking(fields: Fields) -> Thinking:
+def read_thinking(fields: Fields) -> AskedThought:
     """`thinking`, as the arguments that templates have for it. Errors: InvalidRequest."""
     thinking = fields.object("thinking")
     if thinking is None:
-        return Thinking()
+        return AskedThought()
     kind = required(thinking, "type", thinking.choice("type", "enabled", "disabled"))
     budget = thinking.integer("token_budget", 0, MAX_INT)
     thinking.close()
     wanted = kind == "enabled"
     kwargs: dict[str, Any] = dict.fromkeys(_SWITCHES, wanted)
-    return Thinking(kwargs, budget if wanted else 0, wanted)
+    return AskedThought(kwargs, budget if wanted else 0, wanted)
 
 
 def note_thinking(fields: Fields, conversation: Conversation, target: Target) -> None:
@@ -97,6 +98,5 @@ def read_options(fields: Fields) -> RequestOptions:
     """
     fields.refuse("raw_prompting", "Ask for the completion of a text.", False)
     fields.pass_over("safety_mode", "Put such instructions into a system message.", "OFF", "NONE")
-    no_citations = ({"mode": "OFF"}, {"mode": "off"}, {"mode": "DISABLED"}, {})
-    fields.pass_over("citation_options", "This server cites nothing.", *no_citations)
+    fields.pass_over("citation_options", "This server cites nothing.", *_NO_CITATIONS)
     return RequestOptions(priority=fields.integer("priority", -MAX_INT, MAX_INT) or 0)
