@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 from openllm.backends.select import select_backend
 from openllm.bento.pack.sources import check_sources
 from openllm.bento.services.llm import ServicePlan
-from openllm.bento.serving.logs import configure_logging
+from openllm.bento.serving.logs import announce, configure_logging, log_to_file
 from openllm.bento.serving.project import load_project, run_service, write_project
 from openllm.bento.serving.supervisor import Fleet, supervise
+from openllm.config.servers import address, registered
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError, option
@@ -48,11 +49,15 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
             check_sources(spec, select_backend(spec, settings)[0], settings.bentoml_home)
         write_project(Path(folder), wanted)
         host, port = listener.getsockname()[:2]
-        logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-        if len(wanted) == 1 and settings.api_workers == 1:
-            run_service(load_project(Path(folder), ServicePlan(wanted, settings)), listener)
-        else:
-            supervise(Fleet(Path(folder), wanted, settings), listener)
+        url = address(host, port)
+        with registered(settings.bentoml_home, url, [spec.served_name for spec in wanted]) as log:
+            log_to_file(log)
+            logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            if len(wanted) == 1 and settings.api_workers == 1:
+                service = load_project(Path(folder), ServicePlan(wanted, settings))
+                run_service(service, listener, when_ready=lambda server: announce(server, url))
+            else:
+                supervise(Fleet(Path(folder), wanted, settings), listener)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -33,6 +33,7 @@ class WorkerLife:
         self.server = server
         self.failure: str | None = None  # why the worker ends by itself, names still marked
         self.told_elsewhere = False  # whoever runs this process says `failure`: the log need not
+        self.when_ready: Callable[[Server], None] = lambda server: None
         self._hurry = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,6 +78,7 @@ class WorkerLife:
         for llm in self.server.catalog.llms:
             logger.info("%s: %s", llm.name, llm.backend_reason)
         logger.info("Ready after %.1f s.", time.monotonic() - begun)
+        self.when_ready(self.server)
         await self._watch()
 
     async def _watch(self) -> None:

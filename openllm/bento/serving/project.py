@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openllm.bento.pack.document import DOCUMENT, write_document
@@ -14,6 +14,7 @@ from openllm.bento.services.llm import LLMService, ServicePlan
 from openllm.bento.serving.signals import answering
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
+from openllm.http.app import Server
 
 KEEP_ALIVE_SECONDS = 75  # longer than a load balancer keeps an idle connection
 
@@ -36,14 +37,19 @@ def load_project(folder: Path, plan: ServicePlan) -> LLMService:
     return service
 
 
-def run_service(service: LLMService, listener: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl+C: what BentoML's worker does, without its supervisor. Errors:
-    ServeError.
+def run_service(
+    service: LLMService,
+    listener: socket.socket,
+    when_ready: Callable[[Server], None] = lambda server: None,
+) -> None:
+    """Serve until SIGTERM or Ctrl+C: what BentoML's worker does, without its supervisor.
+    `when_ready` is called once the engine is. Errors: ServeError.
     """
     import uvicorn
 
     app = service.to_asgi()
     service.life.told_elsewhere = True
+    service.life.when_ready = when_ready
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from openllm.weights.origin import named_directory
     is_flag=True,
     help="Start again when the recipe, the model's files or openllm's code change.",
 )
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input does.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -42,6 +46,7 @@ def command(
     recipe: Path | None,
     print_spec: bool,
     reload: bool,
+    with_parent: bool,
     **options: Any,
 ) -> None:
     """Serve a model over HTTP: OpenAI's API, health, metrics and a chat page on one port.
@@ -67,6 +72,8 @@ def command(
         return
     if reload:
         ctx.exit(_reload(specs, recipe))
+    if with_parent:
+        _end_with_parent()
     from openllm.bento.serve import serve
 
     serve(specs, settings)
@@ -80,3 +87,14 @@ def _reload(specs: Sequence[LLMSpec], recipe: Path | None) -> int:
     watched = [Path(openllm.__file__).parent, *([recipe] if recipe else []), *models]
     arguments = [part for part in sys.argv[1:] if part != "--reload"]
     return run_reloading([sys.executable, "-m", "openllm", *arguments], watched)
+
+
+def _end_with_parent() -> None:
+    """Stop as by SIGTERM once whoever holds the other end of standard input is gone."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

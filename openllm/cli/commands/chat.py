@@ -1,0 +1,5 @@
+"""The same as `openllm run`."""
+
+from openllm.cli.commands.run import command
+
+__all__ = ["command"]
