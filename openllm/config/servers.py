@@ -18,7 +18,8 @@ import attrs
 
 DIRECTORY = "openllm-servers"  # below BentoML's home
 KEPT_LOGS = 20
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # addresses that nobody can be called at
+# Addresses to listen at that are none to call.
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
 
 
 @attrs.frozen

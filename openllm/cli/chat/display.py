@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 import click
@@ -12,6 +11,8 @@ from openllm.client import ChatDelta
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.text import Text
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -50,7 +51,7 @@ class PlainDisplay:
 
 class MarkdownDisplay:
     """Markdown for a terminal: what is complete is printed once, and only the block that is still
-    being written is drawn again, so that the work is linear in the answer.
+    being written is drawn again, ten times a second.
     """
 
     def __init__(self, console: Console) -> None:
@@ -59,7 +60,12 @@ class MarkdownDisplay:
         self._console = console
         self._open = ""  # the block that is being written
         self._thought = ""
-        self._live = Live(console=console, transient=True, refresh_per_second=10)
+        self._live = Live(
+            console=console,
+            transient=True,
+            refresh_per_second=10,
+            get_renderable=self._unfinished,
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -71,30 +77,24 @@ class MarkdownDisplay:
         if text and self._thought:
             self._end_thought()
         self._open += text
-        whole, self._open = complete(self._open)
-        if whole.strip():
-            self._console.print(self._markdown(whole))
-        self._draw()
+        if "\n" in text:
+            whole, self._open = complete(self._open)
+            if whole.strip():
+                self._console.print(self._markdown(whole))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.update("")
-        self._live.stop()
+    def __exit__(self, *_: object) -> None:
+        rest, self._open = self._open, ""
         self._end_thought()
-        if self._open.strip():
-            self._console.print(self._markdown(self._open))
+        self._live.stop()
+        if rest.strip():
+            self._console.print(self._markdown(rest))
 
-    def _draw(self) -> None:
+    def _unfinished(self) -> Markdown | Text:
         from rich.text import Text
 
         if self._open:
-            self._live.update(self._markdown(self._open))
-        else:
-            self._live.update(Text(self._thought[-400:], style="dim italic"))
+            return self._markdown(self._open)
+        return Text(self._thought[-400:], style="dim italic")
 
     def _end_thought(self) -> None:
         from rich.text import Text
@@ -104,7 +104,7 @@ class MarkdownDisplay:
             self._console.print()
         self._thought = ""
 
-    def _markdown(self, text: str) -> object:
+    def _markdown(self, text: str) -> Markdown:
         from rich.markdown import Markdown
 
         return Markdown(text, code_theme="ansi_dark")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -97,8 +97,8 @@ def line_reader(history: Path) -> Callable[[str], str]:
         history.parent.mkdir(parents=True, exist_ok=True)
         history.touch(mode=0o600)
         readline.read_history_file(history)
-    except OSError:
-        pass  # it begins empty, and is not kept
+    except OSError as error:
+        click.echo(f"The history is not kept: {error.strerror}.", err=True)
     readline.set_history_length(HISTORY_LINES)
     readline.set_completer_delims(" \t\n")
     names = [f"/{name}" for name in commands.COMMANDS]
@@ -109,10 +109,8 @@ def line_reader(history: Path) -> Callable[[str], str]:
 
     def read(prompt: str) -> str:
         line = input(prompt)
-        try:
+        with suppress(OSError):  # it was said when the chat began
             readline.append_history_file(1, history)
-        except OSError:
-            pass
         return line
 
     return read
