@@ -32,6 +32,7 @@ def read_endpoint(text: str) -> str:
     try:
         parts = urlsplit(address)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        valid = valid and ("://" in text or parts.port is not None)
         valid = valid and not (parts.query or parts.fragment) and " " not in address
     except ValueError:  # a port that is no number, brackets that do not close
         valid = False
@@ -46,7 +47,7 @@ def read_endpoint(text: str) -> str:
 class Access:
     """Where a server is and how it is spoken to.
 
-    `endpoint` may lack its scheme (http then), and end with /v1. `timeout` bounds a call in
+    `endpoint` may lack its scheme (http then) where it has a port, and end with /v1. `timeout` bounds a call in
     seconds, its retries not counted: it is looked at whenever something comes, and when nothing has
     come for that long; None: an answer may take as long as it takes.
     """

@@ -71,7 +71,7 @@ def test_an_endpoint_may_lack_its_scheme_and_have_v1(written: str, read: str) ->
     assert read_endpoint(written) == read
 
 
-@pytest.mark.parametrize("written", ["", "ftp://h", "http://", "h:port", "http://[::1", "a b"])
+@pytest.mark.parametrize("written", ["", "ftp://h", "http://", "h", "h:port", "http://[::1", "a b"])
 def test_what_is_no_endpoint_is_refused(written: str) -> None:
     with pytest.raises(errors.ConfigurationError, match="is no endpoint"):
         Client(written)

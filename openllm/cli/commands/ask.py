@@ -11,7 +11,6 @@ import click
 
 from openllm.cli.given.options import endpoint_options, format_option
 from openllm.cli.output import print_json
-from openllm.errors import ConfigurationError
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -94,13 +93,11 @@ def _print(texts: Iterator[str]) -> None:
 
 
 def _question(argument: str | None) -> str:
-    """The argument, standard input, or one below the other. Errors: ConfigurationError."""
+    """The argument, standard input, or one below the other. Errors: click.UsageError."""
     wanted = argument is None or argument == "-"
     piped = "" if not wanted and not _is_piped() else sys.stdin.read().strip()
     if wanted and not piped:
-        raise ConfigurationError(
-            "There is no question.", hint='Write openllm ask "...", or pipe one in.'
-        )
+        raise click.UsageError("Missing argument 'QUESTION'.", click.get_current_context())
     if wanted:
         return piped
     return f"{argument}\n\n{piped}" if piped else str(argument)

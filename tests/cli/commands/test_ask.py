@@ -58,7 +58,7 @@ def test_a_question_comes_from_standard_input(
 def test_no_question_is_wrong_input(run: Run, args: tuple[str, ...]) -> None:
     result = run("ask", *args)
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: There is no question. Write openllm ask")
+    assert result.stderr.startswith("Error: Missing argument 'QUESTION'.")
 
 
 def test_json_is_the_servers_answer(run: Run, chat_server: Running) -> None:
