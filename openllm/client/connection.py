@@ -47,9 +47,9 @@ def read_endpoint(text: str) -> str:
 class Access:
     """Where a server is and how it is spoken to.
 
-    `endpoint` may lack its scheme (http then) where it has a port, and end with /v1. `timeout` bounds a call in
-    seconds, its retries not counted: it is looked at whenever something comes, and when nothing has
-    come for that long; None: an answer may take as long as it takes.
+    `endpoint` may lack its scheme (http then) where it has a port, and end with /v1. `timeout`
+    bounds a call in seconds, its retries not counted: it is looked at whenever something comes, and
+    when nothing has come for that long; None: an answer may take as long as it takes.
     """
 
     endpoint: str = attrs.field(default=DEFAULT_ENDPOINT, converter=read_endpoint)
