@@ -1,18 +1,25 @@
-"""BentoML's supervisor takes commands (start this program, stop that worker) from whoever reaches
-it; here nobody but this user does.
+"""BentoML's supervisor as we need it: nobody but this user gives it commands, and a worker that has
+ended is back soon.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
+import socket
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
+from openllm.bento.serving.stand_in import StandIn
+
 SUPERVISOR = "bentoml._internal.utils.circus"
 MAKERS = ("bentoml_cli.serve", "bentoml.serving")  # what a process that makes one has imported
+CHECK_SECONDS = 1  # between two looks for workers that have ended; BentoML's are 10 s apart
+LOOK_SECONDS = 0.1
 _ENDPOINTS = ("endpoint", "pubsub_endpoint")
 
 
@@ -35,9 +42,45 @@ class _Private:
     """Comes before BentoML's Arbiter, which has no types."""
 
     exit_stack: Any
+    watchers: list[Any]
+    _restarting: bool
+    _exclusive_running_command: str | None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         folder = Path(tempfile.mkdtemp(prefix="openllm-"))  # which makes it for this user alone
         options |= {name: f"ipc://{folder / name}" for name in _ENDPOINTS}
-        super().__init__(*args, **options)
+        super().__init__(*args, **{**options, "check_delay": CHECK_SECONDS})
         self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        listeners = [one for one in options.get("sockets", ()) if one.family != socket.AF_UNIX]
+        encrypted = any("--ssl-certfile" in watcher.args for watcher in self.watchers)
+        if len(listeners) == 1 and not encrypted:
+            threading.Thread(target=self._watch, args=listeners, daemon=True).start()
+
+    def manage_watchers(self) -> Any:
+        """Start again what has ended; later, while another command is carried out: circus would
+        raise.
+        """
+        if self._restarting or self._exclusive_running_command is not None:
+            return None
+        return super().manage_watchers()  # type: ignore[misc]  # of the Arbiter behind this
+
+    def _watch(self, listener: socket.socket) -> None:
+        """Have somebody answer from a worker's end until another one is there."""
+        stand_in = StandIn(listener)
+        stopped, dead = threading.Event(), set[int]()
+        self.exit_stack.callback(stand_in.close)
+        self.exit_stack.callback(stopped.set)
+        while not stopped.wait(LOOK_SECONDS):
+            found = {pid for watcher in self.watchers for pid in list(watcher.processes)}
+            ended = {pid for pid in found if _has_ended(pid)}
+            if ended - dead:
+                stand_in.call()
+            dead |= ended
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether that child has, which is left for circus to bury."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True

@@ -131,11 +131,11 @@ class Server:
 
     @property
     def ready(self) -> bool:
-        """Whether every engine is up, for every process behind this port, and new requests are
-        taken.
+        """Whether every engine is up, and was for every process behind this port, and new requests
+        are taken.
         """
         up = all(llm.started for llm in self.catalog.llms) and (
-            self.peers is None or self.peers.complete
+            self.peers is None or self.peers.ready
         )
         return self.alive and not self.limits.draining and up
 

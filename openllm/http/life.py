@@ -5,6 +5,7 @@ an engine dies.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -56,6 +57,11 @@ class WorkerLife:
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         self._spawn(self._live())
+
+    async def loaded(self) -> None:
+        """Return once the engines are up, or cannot be."""
+        with contextlib.suppress(OpenLLMError):  # told by the task that loads
+            await self.server.start()
 
     def drain(self) -> None:
         """Refuse what is new, finish what runs, then stop. Called again: cut off what runs, too."""

@@ -8,6 +8,7 @@ step, over the objects of all live requests, most of which its reference counts 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,11 @@ def collection_paused() -> Iterator[None]:
     """No collections inside: what importing torch and transformers makes stays, and each pass would
     visit all of it.
 
-    It is on again afterwards, unless it was off before.
+    It is on again afterwards, unless it was off before. Nor does the interpreter collect when it
+    ends, which takes seconds with torch and transformers there, and frees what ends anyway.
     """
+    atexit.unregister(gc.freeze)  # once is enough
+    atexit.register(gc.freeze)
     running = gc.isenabled()
     gc.disable()
     try:

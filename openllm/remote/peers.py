@@ -22,6 +22,7 @@ class Peers:
         self._llms = tuple(llms)
         self._count = count
         self._report = report
+        self._met = False  # all have been there once
 
     async def join(self) -> None:
         """Tell the others this one's report from now on; call it once the LLMs are started."""
@@ -37,6 +38,14 @@ class Peers:
         return len(here) == len(self._llms) and all(
             backend.users >= self._count for backend in here
         )
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request that comes to this one can be answered, and one that came to another
+        could be when it began: a worker that replaces another takes none before.
+        """
+        self._met = self._met or self.complete
+        return self._met and all(llm.started for llm in self._llms)
 
     async def reports(self) -> list[bytes]:
         """What the other workers report. Errors: EngineDead, Overloaded when one does not answer in

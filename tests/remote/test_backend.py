@@ -317,14 +317,17 @@ async def test_workers_know_each_other_and_add_up_their_reports(
     own = Peers([first], 2, lambda: b"one")
     await own.join()
     assert not own.complete
+    assert not own.ready
     assert await own.reports() == []
     async with user_of(engine.llm.spec, weights, engine.address) as other:
         peer = Peers([other], 2, lambda: b"two")
         await peer.join()
         await until(lambda: own.complete and peer.complete)
+        assert own.ready
         assert await own.reports() == [b"two"]
         assert await peer.reports() == [b"one"]
     await until(lambda: not own.complete)
+    assert own.ready  # another worker's end is no reason to send requests elsewhere
 
 
 async def test_a_worker_that_does_not_report_fails_the_sum(

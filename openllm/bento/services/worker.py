@@ -35,11 +35,13 @@ LABELS = {"openllm": openllm.__version__, "openai_endpoint": "/v1"}
 @attrs.define(eq=False, slots=False)
 class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no types
     """A service whose workers run openllm's HTTP server; `life` is this process's worker's,
-    `settings` are what the process that made the service was told.
+    `settings` are what the process that made the service was told. Where it `waits_for_engines`, a
+    worker takes no connection before its engines are there; else it answers /livez meanwhile.
     """
 
     life: WorkerLife = attrs.field(init=False, default=None)
     settings: Settings = attrs.field(init=False, factory=Settings)
+    waits_for_engines: bool = attrs.field(init=False, default=False)
 
     def begin_life(
         self, llms: Sequence[LLM], settings: Settings, *, workers: int, apart: bool
@@ -76,6 +78,8 @@ class Worker:
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # bentoml has no types
     async def load(self) -> None:
         self.bento_service.life.start()
+        if self.bento_service.waits_for_engines:
+            await self.bento_service.life.loaded()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # bentoml has no types
     async def unload(self) -> None:

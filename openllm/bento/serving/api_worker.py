@@ -36,7 +36,9 @@ def main() -> int:
     served = ServicePlan(specs, settings, tuple(map(Path, plan.engines)))
     threading.Thread(target=_wait_orphaned, daemon=True).start()
     try:
-        run_service(load_project(folder, served), socket.socket(fileno=plan.listener))
+        service = load_project(folder, served)
+        service.waits_for_engines = plan.replaces
+        run_service(service, socket.socket(fileno=plan.listener))
     except OpenLLMError as error:
         logger.error("%s", error.said(VARIABLES))
         return error.exit_code

@@ -1,5 +1,5 @@
-"""Several processes behind one port: one per engine, one per API worker; when any of them dies, all
-of them end.
+"""Several processes behind one port: one per engine, one per API worker; a worker that is killed is
+started again, and when an engine dies, all of them end.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +21,7 @@ import attrs
 import msgspec
 
 from openllm.bento.serving.signals import answering
+from openllm.bento.serving.stand_in import StandIn
 from openllm.config.settings import Settings, foreign_environment, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
@@ -30,6 +33,8 @@ logger = logging.getLogger("openllm")
 # Exit codes of a worker that was asked to end; the second: while it was starting.
 _ASKED_TO = (0, -signal.SIGTERM)
 LAST_WORDS_SECONDS = 15.0  # for API workers to end by themselves once an engine has died
+MOST_KILLED = 5  # workers that may be killed within KILLED_SECONDS before all is given up
+KILLED_SECONDS = 60.0
 
 
 @attrs.frozen
@@ -55,6 +60,7 @@ class WorkerPlan:
     folder: str
     listener: int  # file descriptor of the listening socket
     engines: tuple[str, ...]
+    replaces: bool = False  # one that was killed: it takes no connection before it can answer
 
 
 class Child(Protocol):
@@ -73,9 +79,9 @@ class Child(Protocol):
 class WorkerProcess:
     """A child that speaks HTTP; it drains when this process ends, however that ends."""
 
-    def __init__(self, fleet: Fleet, listener: socket.socket) -> None:
+    def __init__(self, fleet: Fleet, listener: socket.socket, *, replaces: bool = False) -> None:
         environment = {**foreign_environment(), **fleet.settings.to_env()}
-        plan = WorkerPlan(str(fleet.folder), listener.fileno(), fleet.addresses)
+        plan = WorkerPlan(str(fleet.folder), listener.fileno(), fleet.addresses, replaces)
         self._child = subprocess.Popen(
             [sys.executable, "-m", "openllm.bento.serving.api_worker"],
             stdin=subprocess.PIPE,
@@ -116,11 +122,11 @@ class _Ended:
 
 def supervise(fleet: Fleet, listener: socket.socket) -> None:
     """Run until SIGTERM or Ctrl+C, and then until all requests are answered. Errors: ServeError
-    when a process died.
+    when a process died that is not started again.
     """
     events: queue.SimpleQueue[_Ended | int] = queue.SimpleQueue()
     engines: list[Child] = []
-    workers: list[Child] = []
+    workers = _Workers(fleet, listener, events)
     with answering(lambda number, frame: events.put(number)):
         try:
             for at, (plan, devices) in enumerate(_engine_plans(fleet)):
@@ -128,16 +134,14 @@ def supervise(fleet: Fleet, listener: socket.socket) -> None:
                 engines.append(
                     _watched(name, EngineProcess(plan, process_environment(), devices), events)
                 )
-            count = range(fleet.settings.api_workers)
-            workers.extend(
-                _watched("An API worker", WorkerProcess(fleet, listener), events) for _ in count
-            )
-            listener.close()  # the workers have it
-            _wait(events, {worker.pid for worker in workers}, workers)
+            for _ in range(fleet.settings.api_workers):
+                workers.start()
+            _wait(events, workers)
         finally:
-            for child in (*workers, *engines):
+            workers.close()
+            for child in (*workers.all, *engines):
                 child.terminate()
-            for child in (*workers, *engines):
+            for child in (*workers.all, *engines):
                 child.stop()
 
 
@@ -151,23 +155,76 @@ def _engine_plans(fleet: Fleet) -> Iterator[tuple[EnginePlan, str | None]]:
         )
 
 
-def _wait(events: queue.SimpleQueue[_Ended | int], left: set[int], workers: list[Child]) -> None:
-    """Return once a signal has come and every worker has drained. Errors: ServeError when a process
-    ended before.
-    """
-    draining = False
-    while left:
-        event = events.get()
-        if isinstance(event, int):
-            draining = True
-            for worker in workers:
-                worker.terminate()
-            continue
-        if not draining or event.child.pid not in left or event.code not in _ASKED_TO:
+class _Workers:
+    """The API workers, and the socket that they take connections from."""
+
+    def __init__(
+        self, fleet: Fleet, listener: socket.socket, events: queue.SimpleQueue[_Ended | int]
+    ) -> None:
+        self.all: list[Child] = []
+        self.draining = False
+        self._fleet = fleet
+        self._listener = listener
+        self._stand_in = StandIn(listener)
+        self._events = events
+        self._killed: deque[float] = deque(maxlen=MOST_KILLED)  # when
+
+    def start(self, *, replaces: bool = False) -> None:
+        """Start one more."""
+        worker = WorkerProcess(self._fleet, self._listener, replaces=replaces)
+        self.all.append(_watched("An API worker", worker, self._events))
+
+    def drain(self) -> None:
+        """Let all of them end once they have answered; again: do not wait for what still runs."""
+        self.draining = True
+        self.close()
+        for worker in self.all:
+            worker.terminate()
+
+    def close(self) -> None:
+        """Listen no more, but in the workers."""
+        self._stand_in.close()
+        self._listener.close()
+
+    def ended(self, event: _Ended) -> None:
+        """Forget a worker, and start another one where it was killed or asked to end by somebody
+        else. Errors: ServeError for what is no worker or has given up, and for too many.
+        """
+        known = event.child in self.all
+        asked = event.code in _ASKED_TO
+        if self.draining and known and asked:
+            self.all.remove(event.child)
+            return
+        now = time.monotonic()
+        while self._killed and now - self._killed[0] > KILLED_SECONDS:
+            self._killed.popleft()
+        again = (asked or event.code < 0) and len(self._killed) < MOST_KILLED
+        if self.draining or not known or not again:
             raise ServeError(
                 f"{event.name} (process {event.child.pid}) has ended with {event.code}."
             )
-        left.discard(event.child.pid)
+        self._killed.append(now)
+        logger.warning(
+            "%s (process %d) has ended with %d; another one is being started.",
+            event.name,
+            event.child.pid,
+            event.code,
+        )
+        self.all.remove(event.child)
+        self._stand_in.call()
+        self.start(replaces=True)
+
+
+def _wait(events: queue.SimpleQueue[_Ended | int], workers: _Workers) -> None:
+    """Return once a signal has come and every worker has drained. Errors: ServeError when a process
+    ended that is not started again.
+    """
+    while workers.all:
+        event = events.get()
+        if isinstance(event, int):
+            workers.drain()
+        else:
+            workers.ended(event)
 
 
 def _watched(name: str, child: Child, events: queue.SimpleQueue[_Ended | int]) -> Child:

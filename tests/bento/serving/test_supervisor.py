@@ -1,10 +1,12 @@
-"""Several API workers and several models: one port, one truth, and one end for all processes."""
+"""Several API workers and several models: one port, one truth, and one end for all processes but those that are replaced."""
 
 from __future__ import annotations
 
 import asyncio
+import queue
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,11 @@ import psutil
 import pytest
 import yaml
 
+from openllm.bento.serving import supervisor
+from openllm.bento.serving.supervisor import Fleet, _Ended
+from openllm.config.settings import Settings
+from openllm.config.spec import LLMSpec
+from openllm.errors import ServeError
 from tests.bento.conftest import STOP_WAIT, ServerProcess, running
 from tests.bento.models import write_echo_adapter
 from tests.bento.test_serve import stream_slowly
@@ -129,7 +136,114 @@ def ends_when_its_streams_have(server: ServerProcess) -> None:
     assert "Traceback" not in server.text()
 
 
-@pytest.mark.parametrize("victim", ["engine", "worker", "supervisor"])
+def test_a_worker_that_is_killed_is_started_again(
+    echo_model: Path, home: Path, tmp_path: Path
+) -> None:
+    """The streams of the other one go on; those who ask meanwhile are answered at once."""
+    slow = {"model_id": str(echo_model), "backend": "echo", "engine_args": {"delay": 0.05}}
+    command = ["openllm", "start", "-f", str(recipe(tmp_path / "one.yaml", slow))]
+    with running([*command, "--api-workers", str(WORKERS)], tmp_path / "log") as server:
+        server.wait_ready()
+        before = workers_of(server)
+        streams = [Streaming(server) for _ in range(8)]
+        by_worker = {pid: [one for one in streams if one.worker == pid] for pid in before}
+        victim, other = sorted(before, key=lambda pid: len(by_worker[pid]))
+        assert by_worker[victim], "both take connections"
+        psutil.Process(victim).kill()
+        assert all(one.ended() == "cut off" for one in by_worker[victim])
+        assert server.status("/readyz") == 200
+        assert server.status("/v1/models") == 200
+        assert all(one.ended() == "data: [DONE]" for one in by_worker[other])
+        end = time.monotonic() + STOP_WAIT
+        while len(workers_of(server) - {victim}) < WORKERS:
+            assert time.monotonic() < end, server.text()
+            time.sleep(0.1)
+        server.send(signal.SIGTERM)
+        assert server.wait() == 0
+    assert "An API worker (process" in server.text()
+    assert "Traceback" not in server.text()
+
+
+def workers_of(server: ServerProcess) -> set[int]:
+    mark = "openllm.bento.serving.api_worker"
+    return {member.pid for member in server.family() if mark in member.cmdline()}
+
+
+class Streaming:
+    """A stream of 40 tokens, begun, and read to its end in a thread; `worker` writes it."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._begun, self._last = threading.Event(), ""
+        self._url = server.url
+        self._port = 0
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+        assert self._begun.wait(STOP_WAIT)
+        self.worker = next(pid for pid in workers_of(server) if self._port in peers_of(pid))
+
+    def _read(self) -> None:
+        body = {"prompt": "hello", "max_tokens": 40, "ignore_eos": True, "stream": True}
+        try:
+            with httpx.stream(
+                "POST", f"{self._url}/v1/completions", json=body, timeout=STOP_WAIT
+            ) as answer:
+                self._port = answer.extensions["network_stream"].get_extra_info("client_addr")[1]
+                for line in answer.iter_lines():
+                    self._last = line or self._last
+                    self._begun.set()
+        except httpx.RemoteProtocolError:
+            self._last = "cut off"
+
+    def ended(self) -> str:
+        """Its last line."""
+        self._thread.join(STOP_WAIT)
+        return self._last
+
+
+def peers_of(pid: int) -> set[int]:
+    """The ports from which clients are connected to a process."""
+    return {item.raddr.port for item in psutil.Process(pid).net_connections("tcp") if item.raddr}
+
+
+def test_what_is_killed_again_and_again_is_given_up(echo_model: Path, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, (LLMSpec(model_id=str(echo_model), backend="echo"),), Settings())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        workers = supervisor._Workers(fleet, listener, queue.SimpleQueue())
+        workers.start = lambda *, replaces=False: workers.all.append(Dead())  # type: ignore[method-assign, misc]  # no process
+        workers.start()
+        for _ in range(supervisor.MOST_KILLED):
+            workers.ended(_Ended("An API worker", workers.all[0], -signal.SIGKILL))
+        with pytest.raises(ServeError, match="has ended with -9"):
+            workers.ended(_Ended("An API worker", workers.all[0], -signal.SIGKILL))
+        workers.close()
+
+
+def test_a_worker_that_gives_up_ends_all(echo_model: Path, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, (LLMSpec(model_id=str(echo_model), backend="echo"),), Settings())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        workers = supervisor._Workers(fleet, listener, queue.SimpleQueue())
+        workers.all.append(Dead())
+        with pytest.raises(ServeError, match="has ended with 1"):
+            workers.ended(_Ended("An API worker", workers.all[0], 1))
+        workers.close()
+
+
+class Dead:
+    """A process that has ended."""
+
+    pid = 1
+
+    def wait(self) -> int:
+        return -signal.SIGKILL
+
+    def terminate(self) -> None:
+        pass
+
+    def stop(self, seconds: float = 0.0) -> int:
+        return -signal.SIGKILL
+
+
+@pytest.mark.parametrize("victim", ["engine", "supervisor"])
 def test_when_one_process_dies_all_end(two: Path, home: Path, tmp_path: Path, victim: str) -> None:
     command = [
         "openllm",
@@ -146,12 +260,11 @@ def test_when_one_process_dies_all_end(two: Path, home: Path, tmp_path: Path, vi
         members = server.family()
         marks = {
             "engine": "openllm.remote",
-            "worker": "openllm.bento.serving.api_worker",
             "supervisor": "start",
         }
         next(member for member in members if marks[victim] in member.cmdline()).kill()
         assert server.wait() != 0
         assert gone(members)
     if victim != "supervisor":
-        assert re.search(r"(The engine of|An API worker).* has ended with -9", server.text())
+        assert re.search(r"The engine of.* has ended with -9", server.text())
         assert "Traceback" not in server.text()
