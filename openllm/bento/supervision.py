@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from openllm.bento.serving.stand_in import StandIn
+from openllm.bento.stand_in import StandIn
 
 SUPERVISOR = "bentoml._internal.utils.circus"
 MAKERS = ("bentoml_cli.serve", "bentoml.serving")  # what a process that makes one has imported

@@ -155,6 +155,11 @@ class RunnerBackend(Backend):
         return self._link.status.users if self._link is not None else 0
 
     @property
+    def most_users(self) -> int:
+        """The most that there have been at once, since this process is one of them."""
+        return self._link.most_users if self._link is not None else 0
+
+    @property
     def failure(self) -> str | None:
         return self._link.failure if self._link is not None else None
 

@@ -80,6 +80,7 @@ class Connection(Link):
         self.requests: dict[int, Asking] = {}  # by number
         self.numbers = Numbers()
         self.status = Status(EngineStats())
+        self.most_users = 0  # at once, so far
         self.engine = ""
         self.reason = ""
         self._info: BackendInfo | None = None
@@ -180,6 +181,7 @@ class Connection(Link):
 
     def _take_status(self, status: Status) -> None:
         self.status = status
+        self.most_users = max(self.most_users, status.users)
 
     def _done(self, frame: Done) -> None:
         error = None if frame.trouble is None else from_trouble(frame.trouble)

@@ -22,7 +22,6 @@ class Peers:
         self._llms = tuple(llms)
         self._count = count
         self._report = report
-        self._met = False  # all have been there once
 
     async def join(self) -> None:
         """Tell the others this one's report from now on; call it once the LLMs are started."""
@@ -33,19 +32,24 @@ class Peers:
         """Whether every worker is connected to every engine, so that whichever gets a request can
         answer it.
         """
-        backends = [llm.backend for llm in self._llms if llm.started]
-        here = [backend for backend in backends if isinstance(backend, RunnerBackend)]
+        here = self._backends()
         return len(here) == len(self._llms) and all(
             backend.users >= self._count for backend in here
         )
 
     @property
     def ready(self) -> bool:
-        """Whether a request that comes to this one can be answered, and one that came to another
-        could be when it began: a worker that replaces another takes none before.
+        """Whether this worker can answer, and all have been there once: one that ends later is no
+        reason to send requests elsewhere, and one that replaces it takes none before it can.
         """
-        self._met = self._met or self.complete
-        return self._met and all(llm.started for llm in self._llms)
+        here = self._backends()
+        return len(here) == len(self._llms) and all(
+            backend.most_users >= self._count for backend in here
+        )
+
+    def _backends(self) -> list[RunnerBackend]:
+        started = [llm.backend for llm in self._llms if llm.started]
+        return [backend for backend in started if isinstance(backend, RunnerBackend)]
 
     async def reports(self) -> list[bytes]:
         """What the other workers report. Errors: EngineDead, Overloaded when one does not answer in

@@ -21,7 +21,7 @@ import attrs
 import msgspec
 
 from openllm.bento.serving.signals import answering
-from openllm.bento.serving.stand_in import StandIn
+from openllm.bento.stand_in import StandIn
 from openllm.config.settings import Settings, foreign_environment, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError

@@ -151,6 +151,7 @@ def test_in_a_container_the_weights_come_from_the_bento_and_a_dead_engine_ends_i
 def test_a_dead_engine_is_replaced_where_bentoml_respawns(
     bento: BuildResult, tmp_path: Path
 ) -> None:
+    """So is a worker that was killed; who asks meanwhile is told at once."""
     with running(
         command(bento.tag), tmp_path / "log", OPENLLM_ENGINE_ARGS='{"die_after": 3}'
     ) as server:
@@ -161,6 +162,13 @@ def test_a_dead_engine_is_replaced_where_bentoml_respawns(
         while first >= {member.pid for member in server.family()}:
             assert time.monotonic() < end, server.text()
             time.sleep(0.1)
+        server.wait_ready()
+        _, worker = server.family()
+        worker.kill()
+        answer = httpx.get(f"{server.url}/v1/models", timeout=STOP_WAIT)
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "overloaded"
+        assert int(answer.headers["retry-after"]) > 0
         server.wait_ready()
 
 

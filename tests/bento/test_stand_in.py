@@ -11,7 +11,7 @@ import attrs
 import httpx
 import pytest
 
-from openllm.bento.serving.stand_in import StandIn
+from openllm.bento.stand_in import StandIn
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads Linux's TCP_INFO")
 WAIT = 20.0  # seconds; for what should take half of one
@@ -56,7 +56,7 @@ def test_it_leaves_connections_to_a_worker(door: Door) -> None:
     while door.stand_in._waiting() < 2:
         threading.Event().wait(0.01)
     door.stand_in.call()
-    for one in asking:
+    for _ in asking:
         connection, _ = door.listener.accept()
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         connection.close()
