@@ -5,7 +5,6 @@ an engine dies.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -60,8 +59,10 @@ class WorkerLife:
 
     async def loaded(self) -> None:
         """Return once the engines are up, or cannot be."""
-        with contextlib.suppress(OpenLLMError):  # told by the task that loads
-            await self.server.start()
+        starting = asyncio.ensure_future(self.server.start())
+        await asyncio.wait([starting])
+        if not starting.cancelled():
+            starting.exception()  # told by the task that loads
 
     def drain(self) -> None:
         """Refuse what is new, finish what runs, then stop. Called again: cut off what runs, too."""
