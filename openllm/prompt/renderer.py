@@ -16,7 +16,7 @@ from openllm.prompt.expectations import Expectations, expectations
 from openllm.prompt.limits import Limits
 from openllm.prompt.messages import require_items, template_message
 from openllm.prompt.sandbox import TEMPLATE_ERRORS, BoundedEnvironment
-from openllm.prompt.tokenizer import longest_token, tokenize
+from openllm.prompt.tokenizer import TextEncoder, longest_token
 from openllm.types import Conversation, Message, Prompt
 
 _LONGEST_TEMPLATE = 2**20  # characters
@@ -43,6 +43,7 @@ class ChatRenderer:
         limits: Limits | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self._texts = TextEncoder(tokenizer)
         self._kwargs = kwargs or {}
         self._environment = BoundedEnvironment(limits or Limits())
         self._source: str | Mapping[str, str] | None = template or getattr(
@@ -106,9 +107,9 @@ class ChatRenderer:
         InvalidRequest.
         """
         if isinstance(prompt, Conversation):
-            return tokenize(self.tokenizer, self.render(prompt), False)
+            return self._texts.ids(self.render(prompt), False)
         if isinstance(prompt, str):
-            return tokenize(self.tokenizer, prompt, add_special_tokens)
+            return self._texts.ids(prompt, add_special_tokens)
         require_items(prompt, "A prompt", "Pass a text, token ids or a Conversation.")
         for token in prompt:
             if type(token) is not int or token < 0:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from openllm.errors import InvalidRequest, WeightsError
+from openllm.prompt.pieces import Pieces
 from openllm.weights.checkpoint import read_json
 from openllm.weights.hub import config_errors
 
@@ -17,6 +19,7 @@ _TOKENIZER_FILES = (
     "spiece.model",
     "tekken.json",
 )
+_PROBES = ("a", "b c")
 _LONGEST_REASON = 300  # characters of a library's complaint
 
 
@@ -59,28 +62,65 @@ def load_tokenizer(weights_dir: Path, *, trust_remote_code: bool = False) -> Any
         ) from error
 
 
-def tokenize(tokenizer: Any, text: str, add_special_tokens: bool) -> list[int]:
-    """The token ids of `text`, as one sequence that is neither cut nor padded. Errors:
-    InvalidRequest.
+class TextEncoder:
+    """Texts as token ids of one transformers tokenizer; what a text has in common with earlier ones
+    is remembered (`Pieces`). Safe to use from several threads.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(
-            "The prompt holds half of a surrogate pair, which is no text.", param="prompt"
-        ) from error
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return [
-            int(token) for token in tokenizer.encode(text, add_special_tokens=add_special_tokens)
-        ]
-    if backend.truncation is not None or backend.padding is not None:
-        # left on by whoever used the tokenizer last
-        backend.no_truncation()
-        backend.no_padding()
-    # `encode` holds the interpreter lock (8 s for 4 MB); a batch of one does not, and is faster on
-    # long texts.
-    return list(backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids)
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._fast = getattr(tokenizer, "backend_tokenizer", None)
+        if self._fast is not None:
+            self._pieces = Pieces(self._fast, self._encode)
+            self._around = _added_around(self._encode)
+
+    def ids(self, text: str, add_special_tokens: bool) -> list[int]:
+        """The token ids of `text`, as one sequence that is neither cut nor padded. Errors:
+        InvalidRequest.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                "The prompt holds half of a surrogate pair, which is no text.", param="prompt"
+            ) from error
+        if self._fast is None:
+            ids = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+            return [int(token) for token in ids]
+        if not add_special_tokens:
+            return self._pieces.ids(text)
+        if self._around is None:
+            return self._encode([text], add_special_tokens=True)[0]
+        before, after = self._around
+        return [*before, *self._pieces.ids(text), *after]
+
+    def _encode(self, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
+        fast = self._fast
+        if fast.truncation is not None or fast.padding is not None:
+            # left on by whoever used the tokenizer last
+            fast.no_truncation()
+            fast.no_padding()
+        # `encode` holds the interpreter lock (8 s for 4 MB); a batch does not, and is faster on
+        # long texts.
+        found = fast.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
+        return [list(encoding.ids) for encoding in found]
+
+
+def _added_around(encode: Callable[..., list[list[int]]]) -> tuple[list[int], list[int]] | None:
+    """The special tokens that are added before and behind a text; None where they are not the same
+    for any text.
+    """
+    inner, whole = encode(_PROBES), encode(_PROBES, add_special_tokens=True)
+    found = [_around(*pair) for pair in zip(inner, whole, strict=True)]
+    return found[0] if found.count(found[0]) == len(found) else None
+
+
+def _around(inner: list[int], whole: list[int]) -> tuple[list[int], list[int]] | None:
+    """What stands before and behind `inner` in `whole`; None where it is not in there."""
+    for at in range(len(whole) - len(inner) + 1):
+        if inner and whole[at : at + len(inner)] == inner:
+            return whole[:at], whole[at + len(inner) :]
+    return None
 
 
 def longest_token(tokenizer: Any) -> int:
