@@ -58,6 +58,11 @@ class Catalog:
             )
 
         self._fingerprints = {llm.name: _fingerprint(llm) for llm in llms}
+        self._bases = {
+            name: Target(name, llm, None, self._fingerprints[llm.name])
+            for llm in llms
+            for name in llm.spec.served_names
+        }
 
     def targets(self) -> Iterator[Target]:
         """Every name that the request which is being answered may use: each base model, its other
@@ -68,10 +73,18 @@ class Catalog:
 
     def _every(self) -> Iterator[Target]:
         for llm in self.llms:
-            for name in llm.spec.served_names:
-                yield Target(name, llm, None, self._fingerprints[llm.name])
+            yield from (self._bases[name] for name in llm.spec.served_names)
             for adapter in llm.adapters:
                 yield Target(adapter, llm, adapter, self._fingerprints[llm.name])
+
+    def _named(self, name: str | None) -> Target | None:
+        """That one of `targets` which has exactly this name."""
+        if not name or not calling.get().may_use(name):
+            return None
+        if (base := self._bases.get(name)) is not None:
+            return base
+        llm = next((llm for llm in self.llms if name in llm.adapters), None)
+        return llm and Target(name, llm, name, self._fingerprints[llm.name])
 
     @property
     def first(self) -> Target:
@@ -92,6 +105,8 @@ class Catalog:
         """What `name` stands for; None or "" is fine while there is only one base model. A model
         that the caller's key is not for does not exist for it. Errors: ModelNotFound, Forbidden.
         """
+        if (target := self._named(name)) is not None:
+            return target
         targets = self._allowed()
         if not name:
             bases = {target.llm.name: None for target in targets}
@@ -100,9 +115,6 @@ class Catalog:
                     "model is required.", hint=f"Known are {', '.join(bases)}.", param="model"
                 )
             return targets[0]
-        for target in targets:
-            if target.name == name:
-                return target
         names = [target.name for target in targets]
         others = f"Did you mean {' or '.join(names[:4])}?"
         raise ModelNotFound(
@@ -115,11 +127,9 @@ class Catalog:
         """What answers for a name that is not here, where anything goes: a model made for the
         work, if there is one.
         """
-        if not self._any_model:
+        if not self._any_model or self._named(name) is not None:
             return None
         targets = self._allowed()
-        if any(target.name == name for target in targets):
-            return None
         return next((target for target in targets if target.llm.spec.task == task), targets[0])
 
     def running(self, name: str | None, task: str) -> Target:

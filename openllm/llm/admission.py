@@ -35,7 +35,6 @@ from openllm.types import (
 )
 
 PROMPT_END = 16  # tokens of the prompt that the parsers of an answer see
-LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event loop
 
 
 async def admit(model: Model, host: Host, request: GenerationRequest) -> Generation:
@@ -151,12 +150,7 @@ async def encode(
             hint="Shorten the prompt.",
             param="prompt",
         )
-    quick = (
-        len(prompt) <= LONG_PROMPT
-        if isinstance(prompt, str)
-        else not isinstance(prompt, Conversation)
-    )
-    if quick:
+    if model.renderer.is_quick(prompt):
         return model.renderer.encode(prompt, add_special_tokens)
     return await asyncio.to_thread(model.renderer.encode, prompt, add_special_tokens)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,9 @@ from openllm.types import Conversation, Message, Prompt
 
 _LONGEST_TEMPLATE = 2**20  # characters
 _LONGEST_REASON = 300  # characters of a template's own complaint
+_LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event loop
+_MANY_MESSAGES = 16  # from which a conversation is rendered off it
+_QUICK = 0.001  # seconds of CPU time for which an event loop can wait
 _NFC_SHRINKS = 4  # times fewer bytes after Unicode normalisation, at most
 
 
@@ -90,6 +95,7 @@ class ChatRenderer:
             "tools": [dict(tool) for tool in conversation.tools] or None,
             "add_generation_prompt": conversation.add_generation_prompt,
         }
+        begun = time.thread_time()
         try:
             text = self._environment.render_bounded(compiled.template, variables)
         except TEMPLATE_ERRORS as error:
@@ -98,7 +104,17 @@ class ChatRenderer:
                 param="prompt",
                 code="chat_template_error",
             ) from error
+        if _is_small(conversation):
+            compiled.seconds = time.thread_time() - begun
         return _cut(text, mark) if mark else text
+
+    def is_quick(self, prompt: Prompt) -> bool:
+        """Whether an event loop can wait for `encode`: of a conversation, whether it is small and
+        the last small one was quickly rendered.
+        """
+        if isinstance(prompt, Conversation):
+            return _is_small(prompt) and self._template(tools=False).seconds <= _QUICK
+        return not isinstance(prompt, str) or len(prompt) <= _LONG_PROMPT
 
     def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text, of token ids (checked only for type and sign), or of a conversation.
@@ -153,10 +169,11 @@ class ChatRenderer:
         return self._compiled[source]
 
 
-@attrs.frozen
+@attrs.define
 class _Compiled:
     template: Template
     expects: Expectations
+    seconds: float = math.inf  # of CPU time that the last small conversation took
 
 
 def _compile(environment: BoundedEnvironment, source: str) -> _Compiled:
@@ -170,6 +187,16 @@ def _compile(environment: BoundedEnvironment, source: str) -> _Compiled:
             hint=f"Mend it, or give another with {option('chat_template')}.",
             code="chat_template_error",
         ) from error
+
+
+def _is_small(conversation: Conversation) -> bool:
+    """Whether a template that is quick with small conversations will be with this one."""
+    if conversation.tools or conversation.documents or conversation.template_kwargs:
+        return False
+    room = _LONG_PROMPT
+    for message in conversation.messages[:_MANY_MESSAGES]:
+        room -= len(message.content) if isinstance(message.content, str) else _LONG_PROMPT
+    return room > 0 and len(conversation.messages) < _MANY_MESSAGES
 
 
 def _check(conversation: Conversation) -> None:

@@ -132,7 +132,7 @@ class Fields:
         self._data = dict(data)
         self._prefix = prefix
         self._ignored = ignored
-        self._known: list[str] = []
+        self._known: list[str] = []  # asked for so far, where a near miss is named
         # The domain's names of what this body says in a field of another name than its dialect's.
         self.names = {} if names is None else names
 
@@ -152,12 +152,14 @@ class Fields:
 
     def raw(self, name: str) -> Any:
         """Any JSON value; None when absent."""
-        self._known.append(name)
+        if self._ignored is None:
+            self._known.append(name)
         return self._data.pop(name, None)
 
     def present(self, names: Sequence[str]) -> dict[str, Any]:
         """Take out several fields: those that say something, null does not."""
-        self._known += names
+        if self._ignored is None:
+            self._known += names
         return {name: value for name in names if (value := self._data.pop(name, None)) is not None}
 
     def peek(self, name: str) -> Any:
@@ -170,9 +172,11 @@ class Fields:
 
     def _typed(self, name: str, *kinds: type) -> Any:
         value = self.raw(name)
+        if value is None:
+            return None
         if kinds == (int,):
             value = self.whole(value)
-        if value is not None and type(value) not in kinds:
+        if type(value) not in kinds:
             self.bad(name, f"must be {_KINDS[kinds[0]]}, not {kind_of(value)}")
         return value
 
