@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 STAMPS := $(VENV)/.stamps
 PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+# Processes of the main suite; a file's tests stay together, in the order of tests/conftest.py.
+JOBS ?= 2
 KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
 CLIENTS_PYTEST := OMP_NUM_THREADS=1 .venv-clients/bin/python -m pytest
 # vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out;
@@ -68,7 +70,7 @@ test: check  ## check, then every suite that fits this machine
 	$(if $(filter 1,$(KERAS)),$(MAKE) test-keras)
 	$(if $(filter 1,$(CLIENTS)),$(MAKE) test-clients)
 	-$(if $(filter 1,$(CONTAINER)),scripts/container_base.sh)
-	$(PYTEST)$(if $(filter 0,$(CONTAINER)), -m "not container")
+	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder$(if $(filter 0,$(CONTAINER)), -m "not container")
 
 test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
 	$(PYTEST) -m vllm

@@ -84,7 +84,7 @@ class Catalog:
         if (base := self._bases.get(name)) is not None:
             return base
         llm = next((llm for llm in self.llms if name in llm.adapters), None)
-        return llm and Target(name, llm, name, self._fingerprints[llm.name])
+        return None if llm is None else Target(name, llm, name, self._fingerprints[llm.name])
 
     @property
     def first(self) -> Target:

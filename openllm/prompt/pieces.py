@@ -1,5 +1,5 @@
-"""Texts as token ids, tokenized in pieces that begin with a special token and are remembered: of a
-conversation that is sent again, only what is new in it is tokenized.
+"""Texts as token ids, made in pieces that begin with a special token and are remembered, so that
+only what is new of a conversation is tokenized.
 """
 
 from __future__ import annotations

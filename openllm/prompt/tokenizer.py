@@ -69,7 +69,7 @@ class TextEncoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._fast = getattr(tokenizer, "backend_tokenizer", None)
+        self._fast: Any = getattr(tokenizer, "backend_tokenizer", None)
         if self._fast is not None:
             self._pieces = Pieces(self._fast, self._encode)
             self._around = _added_around(self._encode)

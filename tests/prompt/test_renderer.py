@@ -221,3 +221,30 @@ def test_a_text_far_too_long_is_told_without_tokenizing(tokenizer):
     assert renderer.too_long("hello " * 1_000_000, 512)
     text = "hello world " * 100
     assert not renderer.too_long(text, len(renderer.encode(text)))
+
+
+def chat(*said: Message, **fields: object) -> Conversation:
+    return Conversation(said, **fields)  # type: ignore[arg-type]
+
+
+def test_a_loop_waits_for_small_conversations_of_a_quick_template(tokenizer):
+    renderer = ChatRenderer(tokenizer, CHATML)
+    small = chat(Message("user", "Hi"))
+    assert not renderer.is_quick(small)  # nothing is known of the template yet
+    renderer.encode(small)
+    assert renderer.is_quick(small)
+    assert not renderer.is_quick(chat(Message("user", "long" * 1000)))
+    assert not renderer.is_quick(chat(*[Message("user", "Hi")] * 50))
+    assert not renderer.is_quick(chat(Message("user", "Hi"), tools=TOOLS))
+    assert not renderer.is_quick(chat(Message("user", "Hi"), template_kwargs={"count": 10**6}))
+    assert renderer.is_quick("a short text")
+    assert not renderer.is_quick("a long text" * 1000)
+
+
+def test_no_loop_waits_for_a_slow_template(tokenizer):
+    slow = "{% for _ in range(30000) %}{% set x = 1 %}{% endfor %}" + CHATML
+    renderer = ChatRenderer(tokenizer, slow)
+    small = chat(Message("user", "Hi"))
+    for _ in range(2):
+        renderer.encode(small)
+        assert not renderer.is_quick(small)
