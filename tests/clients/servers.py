@@ -41,8 +41,10 @@ class Writer:
     url: str
     process: subprocess.Popen[str]
 
-    def write(self, script: str) -> None:
-        """The model's next answers are `script`, token by token, whatever is asked."""
+    def write(self, script: str | list[str]) -> None:
+        """The model's next answers are `script`, token by token, whatever is asked; or one after
+        the other of several.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(script) + "\n")

@@ -1,7 +1,8 @@
 """`python -m tests.clients.writer DIRECTORY`: a server whose model writes what standard input
 says.
 
-It writes its URL to standard output, then answers each line, a script as a JSON string, with "ok".
+It writes its URL to standard output, then answers each line with "ok": a script as a JSON string,
+which is every answer from then on, or a list of them, one for each of the next answers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ def main() -> None:
     with serve(scripted.llm) as running:
         print(running.url, flush=True)
         for line in sys.stdin:
-            scripted.backend.script = json.loads(line)
+            told = json.loads(line)
+            scripted.backend.scripts = told if isinstance(told, list) else []
+            scripted.backend.script = "" if isinstance(told, list) else told
             print("ok", flush=True)
 
 

@@ -1,0 +1,1 @@
+"""Frameworks that stand on the vendors' clients, in an environment of their own."""
