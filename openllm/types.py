@@ -177,6 +177,16 @@ class TokenRequest:
     cache_salt: str | None = None
 
 
+@attrs.frozen
+class EncodedText:
+    """A text, or a pair of texts, for a model that gives labels. In a pair the tokens from `second`
+    on have the token type 1; None: all have the type 0, or the model knows no types.
+    """
+
+    token_ids: list[int]
+    second: int | None = None
+
+
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The log probability of one token and of the best alternatives (natural logarithm, before
     temperature).

@@ -16,7 +16,7 @@ from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
 from openllm.facts import Facts
-from openllm.types import Running, Sink, TokenDelta, TokenRequest
+from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
 
 @attrs.frozen
@@ -51,6 +51,14 @@ class Embeddings:
     """One vector per input, and how many tokens the inputs had."""
 
     vectors: list[list[float]]
+    prompt_tokens: int
+
+
+@attrs.frozen
+class Logits:
+    """One row of logits per input, a number for each label, and how many tokens the inputs had."""
+
+    rows: list[list[float]]
     prompt_tokens: int
 
 
@@ -154,6 +162,16 @@ class Backend(abc.ABC):
         """
         raise UnsupportedFeature(
             f"The {self.name} backend cannot embed this model.", hint="Use an embedding model."
+        )
+
+    async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
+        """The model's logits for texts or pairs of texts: before any activation, in fp32.
+
+        Errors: UnsupportedFeature, InvalidRequest.
+        """
+        raise UnsupportedFeature(
+            f"The {self.name} backend gives no labels for this model.",
+            hint="Use a sequence-classification model, such as a reranker.",
         )
 
     async def mount_adapter(self, name: str, path: Path) -> None:

@@ -13,7 +13,7 @@ from openllm.discovery import did_you_mean, variants
 from openllm.errors import ConfigurationError, InvalidRequest, UnsupportedCombination, call, option
 from openllm.facts import canonical_name, facts_of
 
-TASKS = ("generate", "embed")
+TASKS = ("generate", "embed", "classify")
 EXECUTORS = ("mp", "ray")
 UNREAD = "none"  # the reasoning_format of a model whose thoughts are text
 # What a chat template is given of every conversation, so that no argument can have the name.
@@ -230,10 +230,9 @@ class LLMSpec:
         facts = facts_of(self.backend) if self.backend is not None else None
         _one_of("task", self.task, TASKS)
         _one_of("distributed_executor", self.distributed_executor, EXECUTORS)
-        if self.adapters and self.task == "embed":
-            raise UnsupportedCombination(
-                "An embedding model takes no LoRA adapters.", hint="Drop adapters."
-            )
+        if self.adapters and self.task != "generate":
+            kind = "An embedding model" if self.task == "embed" else "A classifier"
+            raise UnsupportedCombination(f"{kind} takes no LoRA adapters.", hint="Drop adapters.")
         names = [*self.aliases, *(adapter.name for adapter in self.adapters)]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigurationError(

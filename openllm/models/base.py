@@ -15,7 +15,7 @@ from openllm.errors import ConfigurationError, UnsupportedCombination
 
 # Spelled out so that reading the registry loads neither attrs nor msgspec; tests compare them with
 # spec and types.
-TASKS = ("generate", "embed")
+TASKS = ("generate", "embed", "classify")
 SAMPLING = (
     *("temperature", "top_p", "top_k", "min_p"),
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),

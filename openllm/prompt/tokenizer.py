@@ -78,12 +78,7 @@ class TextEncoder:
         """The token ids of `text`, as one sequence that is neither cut nor padded. Errors:
         InvalidRequest.
         """
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequest(
-                "The prompt holds half of a surrogate pair, which is no text.", param="prompt"
-            ) from error
+        require_text(text)
         if self._fast is None:
             ids = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
             return [int(token) for token in ids]
@@ -95,11 +90,7 @@ class TextEncoder:
         return [*before, *self._pieces.ids(text), *after]
 
     def _encode(self, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
-        fast = self._fast
-        if fast.truncation is not None or fast.padding is not None:
-            # left on by whoever used the tokenizer last
-            fast.no_truncation()
-            fast.no_padding()
+        fast = unbounded(self._tokenizer)
         # `encode` holds the interpreter lock (8 s for 4 MB); a batch does not, and is faster on
         # long texts.
         found = fast.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
@@ -121,6 +112,28 @@ def _around(inner: list[int], whole: list[int]) -> tuple[list[int], list[int]] |
         if inner and whole[at : at + len(inner)] == inner:
             return whole[:at], whole[at + len(inner) :]
     return None
+
+
+def require_text(text: str) -> None:
+    """Errors: InvalidRequest for half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            "The prompt holds half of a surrogate pair, which is no text.", param="prompt"
+        ) from error
+
+
+def unbounded(tokenizer: Any) -> Any:
+    """The Rust tokenizer behind a transformers one, neither cutting nor padding; None for a
+    tokenizer without one.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and (backend.truncation is not None or backend.padding is not None):
+        # left on by whoever used the tokenizer last
+        backend.no_truncation()
+        backend.no_padding()
+    return backend
 
 
 def longest_token(tokenizer: Any) -> int:

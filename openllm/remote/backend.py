@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, Overloaded, call
 from openllm.facts import Facts, facts_of
 from openllm.remote.client import Connection
-from openllm.remote.frames import Ask, Embed, Mount, Unmount
-from openllm.types import Running, Sink, TokenDelta, TokenRequest
+from openllm.remote.frames import Ask, Classify, Embed, Mount, Unmount
+from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
 CONNECT_SECONDS = 180.0  # for the engine's process to import what it needs and listen
 RETRY_SECONDS = 0.05
@@ -28,7 +28,7 @@ class RunnerBackend(Backend):
     facts = Facts(
         name="runner",
         title="an engine in another process",
-        tasks=("generate", "embed"),
+        tasks=("generate", "embed", "classify"),
         adapters=True,
     )
 
@@ -124,6 +124,12 @@ class RunnerBackend(Backend):
             number, Embed(number, [list(prompt) for prompt in prompts], pooling)
         )
         return found
+
+    async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
+        link = self._running()
+        number = link.numbers.new()
+        found: Embeddings = await link.call(number, Classify(number, list(inputs)))
+        return Logits(found.vectors, found.prompt_tokens)
 
     # Adapters: the engine's process decides which are resident, for all its users.
 

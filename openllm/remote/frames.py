@@ -16,9 +16,9 @@ import msgspec
 from openllm.backends.base import BackendInfo, Embeddings, EngineStats
 from openllm.backends.framing import framed
 from openllm.errors import EngineError, OpenLLMError, Retryable
-from openllm.types import TokenDelta, TokenRequest
+from openllm.types import EncodedText, TokenDelta, TokenRequest
 
-VERSION = 2
+VERSION = 3
 
 
 class Frame(msgspec.Struct, array_like=True, gc=False):
@@ -89,6 +89,13 @@ class Ask(Frame, tag=7):
     number: int
 
 
+class Classify(Frame, tag=9):
+    """Answered by `Vectors`, the logits, or `Done`."""
+
+    number: int
+    inputs: list[EncodedText]
+
+
 class Report(Frame, tag=8):
     """The answer to `Asked`."""
 
@@ -154,7 +161,7 @@ class Reports(Frame, tag=26):
     texts: list[bytes]
 
 
-ToEngine = Submit | Cancel | StopChoice | Embed | Mount | Unmount | Ask | Report
+ToEngine = Submit | Cancel | StopChoice | Embed | Mount | Unmount | Ask | Report | Classify
 FromEngine = Hello | Step | Status | Done | Vectors | Asked | Reports
 
 _encoder = msgspec.msgpack.Encoder()

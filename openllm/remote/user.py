@@ -13,13 +13,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from openllm.backends.base import join
+from openllm.backends.base import Embeddings, join
 from openllm.errors import InvalidRequest, OpenLLMError, Overloaded
 from openllm.llm.llm import LLM
 from openllm.remote.frames import (
     Ask,
     Asked,
     Cancel,
+    Classify,
     Done,
     Embed,
     Frame,
@@ -76,6 +77,7 @@ class User(Link):
             Cancel: lambda frame: self._cancel(frame.number),
             StopChoice: self._stop_choice,
             Embed: lambda frame: self._call(frame.number, self._embed(frame)),
+            Classify: lambda frame: self._call(frame.number, self._classify(frame)),
             Mount: lambda frame: self._call(frame.number, self._mount(frame)),
             Unmount: lambda frame: self._call(frame.number, self._unmount(frame)),
             Ask: lambda frame: self._call(frame.number, self._collect(frame.number)),
@@ -192,6 +194,10 @@ class User(Link):
         return to_vectors(
             frame.number, await self._server.llm.backend.embed(frame.prompts, frame.pooling)
         )
+
+    async def _classify(self, frame: Classify) -> Frame:
+        found = await self._server.llm.backend.classify(frame.inputs)
+        return to_vectors(frame.number, Embeddings(found.rows, found.prompt_tokens))
 
     async def _mount(self, frame: Mount) -> Frame:
         await self._server.llm.residency.add(frame.name, Path(frame.path))

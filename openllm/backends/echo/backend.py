@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.backends.echo.facts import FACTS
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -26,6 +26,7 @@ from openllm.errors import (
     field,
 )
 from openllm.types import (
+    EncodedText,
     FinishReason,
     Running,
     Sink,
@@ -33,6 +34,7 @@ from openllm.types import (
     TokenLogprob,
     TokenRequest,
 )
+from openllm.weights.labels import label_names
 from openllm.weights.resolve import read_config
 
 OPTIONS = ("delay", "die_after")
@@ -161,6 +163,17 @@ class EchoBackend(Backend):
                 vector[token % EMBEDDING_SIZE] += 1.0
             vectors.append(vector)
         return Embeddings(vectors, sum(len(prompt) for prompt in prompts))
+
+    async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
+        """As many logits as the configuration has labels: the share of the input's tokens that
+        stand in it before, times the label's place, from 1.
+        """
+        count = len(label_names(read_config(self.weights_dir)))
+        rows = []
+        for one in inputs:
+            repeated = 1 - len(set(one.token_ids)) / len(one.token_ids)
+            rows.append([repeated * (at + 1) for at in range(count)])
+        return Logits(rows, sum(len(one.token_ids) for one in inputs))
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         self._adapters.add(name)

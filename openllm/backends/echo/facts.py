@@ -7,7 +7,7 @@ from openllm.facts import ANY_FAMILY, Facts
 FACTS = Facts(
     name="echo",
     title="the echo engine",
-    tasks=("generate", "embed"),
+    tasks=("generate", "embed", "classify"),
     families=ANY_FAMILY,
     adapters=True,
     uses_gpu=False,
