@@ -11,6 +11,8 @@ _CALLS: Mapping[str, str] = {
     "LLM.adapters": "`openllm adapters list`",
     "LLM.generate": "/v1/completions",
     "LLM.embed": "/v1/embeddings",
+    "LLM.score": "/v1/rerank",
+    "LLM.classify": "/v1/classify",
     "LLMSpec": "`openllm start --help`",
     "list_instance_types": "`openllm deploy --instance-types`",
 }

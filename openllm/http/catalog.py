@@ -20,9 +20,9 @@ from openllm.errors import (
     ModelNotFound,
     Overloaded,
     UnsupportedFeature,
-    call,
 )
 from openllm.http.keys.caller import calling
+from openllm.llm.tasks import WORK, require
 
 if TYPE_CHECKING:
     from openllm.llm.llm import LLM
@@ -130,11 +130,18 @@ class Catalog:
         if not self._any_model or self._named(name) is not None:
             return None
         targets = self._allowed()
+<<<<<<< HEAD
         return next((target for target in targets if target.llm.spec.task == task), targets[0])
+=======
+        if any(target.name == name for target in targets):
+            return None
+        tasks = WORK.get(task, ())[:1]
+        return next((target for target in targets if target.llm.spec.task in tasks), targets[0])
+>>>>>>> a74f9f9 (WIP: classify and score)
 
     def running(self, name: str | None, task: str) -> Target:
-        """`find`, for work of one kind ("generate" or "embed"). Errors: also InvalidRequest,
-        Overloaded, EngineDead.
+        """`find`, for work of one kind: "generate", "embed", "score", "classify", or "any". Errors:
+        also UnsupportedFeature for a model that does other work, Overloaded, EngineDead.
         """
         target = self._standing_in(name, task) or self.find(name)
         llm = target.llm
@@ -144,12 +151,8 @@ class Catalog:
             raise Overloaded(
                 f"{llm.name} is still loading.", hint="Try again in a moment.", retry_after=5
             )
-        if task == "generate" and llm.spec.task != "generate":
-            raise InvalidRequest(
-                f"{llm.name} is an embedding model.",
-                hint=f"Use {call('LLM.embed')}.",
-                param="model",
-            )
+        if task in WORK:
+            require(llm.spec, task)
         if task == "embed" and target.adapter is not None:
             raise UnsupportedFeature(
                 f"An adapter, {target.name}, cannot embed.", hint=f"Use {llm.name}.", param="model"

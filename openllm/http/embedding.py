@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
 from openllm.llm.embedding import EmbeddingOutput, Side
-from openllm.types import Prompt
+from openllm.types import Prompt, Usage
 
 
 async def embed(
@@ -27,8 +27,13 @@ async def embed(
         output = await target.llm.embed(
             texts, normalize=normalize, dimensions=dimensions, truncate=truncate
         )
-    tokens, caller = output.usage.prompt_tokens, exchange.caller
+    count_tokens(exchange, output.usage)
+    return output
+
+
+def count_tokens(exchange: Exchange, usage: Usage) -> None:
+    """Count the tokens of work that writes none, and take them off the caller's key."""
+    tokens, caller = usage.prompt_tokens, exchange.caller
     exchange.metrics.used(exchange.model, caller, tokens)
     if caller.account is not None:
         caller.account.spend(tokens)
-    return output

@@ -17,7 +17,6 @@ from openllm.errors import (
     ContextLengthExceeded,
     EngineDead,
     InvalidRequest,
-    UnsupportedFeature,
     call,
     field,
 )
@@ -25,6 +24,7 @@ from openllm.llm.budget import thought_limit
 from openllm.llm.formats import in_own_formats, kept_to
 from openllm.llm.host import Host
 from openllm.llm.model import Model
+from openllm.llm.tasks import require
 from openllm.types import (
     Conversation,
     GenerationRequest,
@@ -86,12 +86,7 @@ def _check_host(model: Model, host: Host, request: GenerationRequest) -> None:
     """Errors: UnsupportedFeature, AdapterNotFound, EngineDead."""
     if host.failure:
         raise EngineDead(f"The engine has stopped: {host.failure}.", hint="Restart the service.")
-    if model.spec.task != "generate":
-        raise UnsupportedFeature(
-            f"{model.spec.served_name} is an embedding model.",
-            hint=f"Use {call('LLM.embed')}.",
-            param="model",
-        )
+    require(model.spec, "generate")
     if request.adapter is not None and request.adapter not in host.adapters:
         raise AdapterNotFound(
             f"There is no adapter {request.adapter!r}.",

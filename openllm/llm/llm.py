@@ -18,11 +18,11 @@ from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import InvalidRequest
 from openllm.llm.admission import admit, encode, prompt_ids
-from openllm.llm.embedding import EmbeddingOutput, Side, embed, finish
 from openllm.llm.host import Host, MakeEngine
 from openllm.llm.loops import bridge, in_event_loop, run_on
 from openllm.llm.model import Model
 from openllm.llm.outputs import Admit, pieces, whole
+from openllm.llm.pooled import PooledCalls
 from openllm.llm.resolve import ModelId, spec_for
 from openllm.llm.runner import LLMRunner
 from openllm.llm.training import LoraOptions, prepare
@@ -35,7 +35,7 @@ from openllm.weights.hub import Token
 T = TypeVar("T")
 
 
-class LLM:
+class LLM(PooledCalls):
     """One model, ready to generate. Nothing is loaded before it is needed; the same on every
     backend.
 
@@ -364,24 +364,6 @@ class LLM:
         if isinstance(prompt, str) and self.renderer.has_template:
             prompt = conversation([Message("user", prompt)])
         return await self.generate(prompt, **params)
-
-    async def embed(
-        self,
-        texts: Prompt | Sequence[Prompt],
-        *,
-        pooling: str | None = None,
-        normalize: bool = True,
-        dimensions: int | None = None,
-        truncate: Side | None = None,
-    ) -> EmbeddingOutput:
-        """One vector per text, cut to `dimensions` and scaled to length 1 unless told otherwise.
-
-        `pooling` is "mean", "last" or "cls"; None: what the model's files say. `truncate`: which
-        side a long text loses. Errors: UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
-        """
-        await self.start()
-        work = partial(embed, self.renderer, self.backend, texts, pooling, truncate)
-        return finish(await run_on(self.loop, work), normalize, dimensions)
 
     # Views of it for others.
 

@@ -22,6 +22,7 @@ from openllm.prompt.tokenizer import load_tokenizer
 from openllm.types import SamplingParams
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.hub import Token
+from openllm.weights.labels import Labels, read_labels
 from openllm.weights.resolve import read_config, resolve_weights
 
 CheckWeights = Callable[[LLMSpec, Path], None]  # raises WeightsError
@@ -54,6 +55,8 @@ class Model:
         loop. May download. Errors: WeightsError, ConfigurationError.
         """
         _ = self.renderer, self.family, self.own_sampling, self.adapter_dirs
+        if self.spec.task == "classify":
+            _ = self.labels
 
     @cached_property
     def weights_dir(self) -> Path:
@@ -110,6 +113,13 @@ class Model:
         return ChatRenderer(
             self.tokenizer, self.spec.chat_template, kwargs=self.spec.template_kwargs
         )
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The labels of a sequence-classification model. Errors: WeightsError,
+        UnsupportedFeature.
+        """
+        return read_labels(self.weights_dir)
 
     @cached_property
     def decoding_tokenizer(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from openllm.config.spec import LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, UnknownFamily, WeightsError, option
 from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
+from openllm.weights.labels import task_of
 from openllm.weights.origin import DEMO, named_directory
 from openllm.weights.store import find_tag
 
@@ -98,7 +100,8 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
             f"The family {known['family']} has no default model.", hint=f"Add {option('model_id')}."
         )
     family = family or _recognise(str(model_id), settings)
-    weakest = {**family.spec_layer(), "model_id": model_id} if family else {"model_id": model_id}
+    weakest = {**family.spec_layer()} if family else {}
+    weakest |= {"model_id": model_id, **_task_of_files(str(model_id), settings)}
     spec = resolve_spec(said, layers.environment, layers.recipe, weakest)
     if family is not None and spec.backend is not None:
         family.require_backend(spec.backend)
@@ -143,13 +146,33 @@ def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:
     """The family of a model id, as far as can be told without the network; None leaves it to the
     weights.
     """
-    directory = named_directory(model_id)
     try:
-        if directory is not None:
-            family = models.resolve(str(directory.absolute()), architecture(directory))
-        else:
-            stored = find_tag(model_id, settings.bentoml_home) if is_tag(model_id) else None
-            family = models.resolve(model_id, architecture(stored) if stored else None)
+        directory = _files_of(model_id, settings)
+        by_path = named_directory(model_id) is not None and directory is not None
+        named = str(directory.absolute()) if by_path and directory is not None else model_id
+        family = models.resolve(named, architecture(directory) if directory else None)
     except WeightsError:  # loading explains it
         return None
     return None if family.name == models.GENERIC else family
+
+
+def _files_of(model_id: str, settings: Settings) -> Path | None:
+    """The directory that a path or a tag stands for; None for what may have to be fetched. Errors:
+    WeightsError.
+    """
+    directory = named_directory(model_id)
+    if directory is None and is_tag(model_id):
+        return find_tag(model_id, settings.bentoml_home)
+    return directory
+
+
+def _task_of_files(model_id: str, settings: Settings) -> dict[str, str]:
+    """The task that a model's own files show: {} where they show none, or may have to be
+    fetched.
+    """
+    try:
+        directory = _files_of(model_id, settings)
+        task = task_of(directory) if directory is not None else None
+    except WeightsError:  # loading explains it
+        return {}
+    return {} if task is None else {"task": task}

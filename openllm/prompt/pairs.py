@@ -25,6 +25,9 @@ class Pair:
     second: str
 
 
+Input = str | Sequence[int] | Pair
+
+
 @attrs.frozen
 class Cut:
     """How long an input may be, in tokens; None: as long as it is."""
@@ -39,24 +42,44 @@ class Cut:
         return self.first is not None or self.second is not None
 
 
-def encode_inputs(tokenizer: Any, inputs: Sequence[str | Pair], cut: Cut) -> list[EncodedText]:
-    """The token ids of each input, with the special tokens that the tokenizer adds. Errors:
-    InvalidRequest, UnsupportedFeature.
+def encode_inputs(tokenizer: Any, inputs: Sequence[Input], cut: Cut) -> list[EncodedText]:
+    """The token ids of each input, with the special tokens that the tokenizer adds; token ids are
+    taken as they are. Errors: InvalidRequest, UnsupportedFeature.
     """
-    for one in inputs:
-        for text in (one,) if isinstance(one, str) else (one.first, one.second):
+    written = [one for one in inputs if isinstance(one, str | Pair)]
+    for one in written:
+        for text in _texts(one):
             require_text(text)
+    found = iter(_encode(tokenizer, written, cut))
+    return [
+        next(found) if isinstance(one, str | Pair) else EncodedText(_cut_ids(one, cut))
+        for one in inputs
+    ]
+
+
+def _texts(one: str | Pair) -> list[str]:
+    return [one] if isinstance(one, str) else [one.first, one.second]
+
+
+def _cut_ids(token_ids: Sequence[int], cut: Cut) -> list[int]:
+    if cut.whole is None:
+        return list(token_ids)
+    start = max(len(token_ids) - cut.whole, 0) if cut.side == "start" else 0
+    return list(token_ids[start : start + cut.whole])
+
+
+def _encode(tokenizer: Any, inputs: Sequence[str | Pair], cut: Cut) -> list[EncodedText]:
     backend = unbounded(tokenizer)
     if backend is None:
         return [_slowly(tokenizer, one, cut) for one in inputs]
     # One call for all: it holds no interpreter lock, and uses all cores.
     batch = [one if isinstance(one, str) else (one.first, one.second) for one in inputs]
-    found = backend.encode_batch(batch, add_special_tokens=True)
     typed = _TYPES in tokenizer.model_input_names
     encoded = []
+    found = backend.encode_batch(batch, add_special_tokens=True)
     for one, encoding in zip(inputs, found, strict=True):
         too_long = cut.whole is not None and len(encoding.ids) > cut.whole
-        if too_long or (cut.parts and not isinstance(one, str)):
+        if too_long or (cut.parts and isinstance(one, Pair)):
             encoding = _shortened(backend, one, cut)
         encoded.append(_encoded(list(encoding.ids), list(encoding.type_ids) if typed else []))
     return encoded
@@ -64,8 +87,7 @@ def encode_inputs(tokenizer: Any, inputs: Sequence[str | Pair], cut: Cut) -> lis
 
 def _shortened(backend: Any, one: str | Pair, cut: Cut) -> Any:
     """The tokenizers library's Encoding of an input without what is too much of it."""
-    texts = [one] if isinstance(one, str) else [one.first, one.second]
-    parts = [backend.encode(text, add_special_tokens=False) for text in texts]
+    parts = [backend.encode(text, add_special_tokens=False) for text in _texts(one)]
     most = [cut.whole] if isinstance(one, str) else [cut.first, cut.second]
     sizes = [
         len(part.ids) if limit is None else min(len(part.ids), limit)
@@ -87,7 +109,7 @@ def fitting(sizes: Sequence[int], room: int) -> list[int]:
         return list(sizes)
     if len(sizes) == 1:
         return [room]
-    short, long = sorted(sizes)
+    short = min(sizes)
     kept = [short, max(short, room - short)]
     if short > room or sum(kept) > room:
         kept = [room // 2, room // 2 + room % 2]
@@ -113,7 +135,6 @@ def _slowly(tokenizer: Any, one: str | Pair, cut: Cut) -> EncodedText:
             "This model's tokenizer cannot cut one text of a pair.",
             hint="Cut the pair as a whole.",
         )
-    texts = [one] if isinstance(one, str) else [one.first, one.second]
     limits = {} if cut.whole is None else {"truncation": True, "max_length": cut.whole}
-    found = tokenizer(*texts, **limits)
+    found = tokenizer(*_texts(one), **limits)
     return _encoded([int(token) for token in found["input_ids"]], found.get(_TYPES) or [])

@@ -46,6 +46,13 @@ def is_classifier(config: Mapping[str, Any]) -> bool:
     return isinstance(names, list) and any(str(name).endswith(_ARCHITECTURE) for name in names)
 
 
+def task_of(directory: Path) -> str | None:
+    """ "classify" for a sequence-classification model; None: its files do not show its task. Errors:
+    WeightsError.
+    """
+    return "classify" if is_classifier(read_config(directory)) else None
+
+
 def read_labels(directory: Path) -> Labels:
     """The labels of the model in `directory`. Errors: WeightsError; UnsupportedFeature for an
     activation that is not known here.

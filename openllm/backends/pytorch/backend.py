@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
+from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.backends.lease import Lease
 from openllm.backends.pytorch.facts import FACTS
 from openllm.backends.pytorch.lora.mounts import BASE, Mounts
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
-from openllm.types import Running, Sink, TokenDelta, TokenRequest
+from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
 if TYPE_CHECKING:
     from openllm.backends.pytorch.engine import Engine
@@ -143,6 +143,9 @@ class PyTorchBackend(Backend):
         self, prompts: Sequence[Sequence[int]], pooling: str | None = None
     ) -> Embeddings:
         return await self._running().embed(prompts, pooling)
+
+    async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
+        return await self._running().classify(inputs)
 
     # Adapters
 

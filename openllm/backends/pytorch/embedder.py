@@ -11,11 +11,10 @@ from typing import Any
 import torch
 
 from openllm.backends.pytorch.loading.loader import LoadedModel
+from openllm.backends.pytorch.padding import batches, check_inputs, padded
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.weights.checkpoint import read_config
 from openllm.weights.pooling import is_encoder, pooling_of
-
-TOKENS_AT_ONCE = 4096  # padded tokens of one forward pass
 
 
 class Embedder:
@@ -26,18 +25,13 @@ class Embedder:
         self._body: Any = getattr(loaded.model, "base_model", loaded.model)
         config = read_config(weights_dir)
         self._encoder = is_encoder(config)
+        text = loaded.model.config.get_text_config(decoder=True)
+        self._filling = getattr(text, "pad_token_id", None) or 0
         self.pooling = pooling_of(weights_dir, config)
 
     def batches(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Indices of prompts to run together, of like lengths, so that little is padding."""
-        batch: list[int] = []
-        for at in sorted(range(len(prompts)), key=lambda at: len(prompts[at])):
-            if batch and (len(batch) + 1) * len(prompts[at]) > TOKENS_AT_ONCE:
-                yield batch
-                batch = []
-            batch.append(at)
-        if batch:
-            yield batch
+        """Indices of prompts to run together."""
+        return batches([len(prompt) for prompt in prompts])
 
     def check(self, prompts: Sequence[Sequence[int]], vocab_size: int) -> None:
         """Errors: InvalidRequest, UnsupportedFeature."""
@@ -45,24 +39,12 @@ class Embedder:
             raise UnsupportedFeature(
                 "An encoder-decoder model has no embeddings here.", hint="Use an embedding model."
             )
-        for prompt in prompts:
-            if not prompt:
-                raise InvalidRequest("An input is empty.", param="texts")
-            if len(prompt) > self._context:
-                reason = f"An input has {len(prompt)} tokens; the model takes {self._context}."
-                raise InvalidRequest(reason, hint="Shorten it.", param="texts")
-            if min(prompt) < 0 or max(prompt) >= vocab_size:
-                raise InvalidRequest(
-                    f"A token id is outside the vocabulary of {vocab_size}.", param="texts"
-                )
+        check_inputs(prompts, self._context, vocab_size)
 
     def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> list[list[float]]:
         """One forward pass over right-padded prompts, pooled: `[prompts, hidden size]` in fp32."""
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = torch.tensor(prompt)
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(self._device)
+        ids, mask = padded(prompts, self._filling)
+        mask = mask.to(self._device)
         with torch.inference_mode():
             arguments: dict[str, Any] = {
                 "input_ids": ids.to(self._device),

@@ -11,10 +11,11 @@ from typing import TypeVar
 import attrs
 import torch
 
-from openllm.backends.base import BackendInfo, Embeddings
+from openllm.backends.base import BackendInfo, Embeddings, Logits
 from openllm.backends.grammar.frames import Vocabulary
 from openllm.backends.grammar.guide import Use
 from openllm.backends.grammar.store import GrammarStore
+from openllm.backends.pytorch.classifier import Classifier
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
 from openllm.backends.pytorch.forward.fit import choose_executor
@@ -26,17 +27,18 @@ from openllm.backends.pytorch.sampling.sampler import BatchSampler
 from openllm.backends.pytorch.threads import prepare_thread
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
-from openllm.types import Structure
+from openllm.types import EncodedText, Structure
 
 T = TypeVar("T")
 
 
 @attrs.define
 class StartedModel:
-    """One started model. Without an engine it only embeds."""
+    """One started model. Without an engine it embeds, or classifies."""
 
     info: BackendInfo
-    embedder: Embedder
+    embedder: Embedder | None
+    classifier: Classifier | None
     grammars: GrammarStore
     adapters: AdapterBank
     engine: Engine | None
@@ -45,8 +47,9 @@ class StartedModel:
     def require_engine(self) -> Engine:
         """Errors: UnsupportedFeature."""
         if self.engine is None:
+            kind = "An embedding model" if self.classifier is None else "A classifier"
             raise UnsupportedFeature(
-                "An embedding model cannot generate text.", hint="Use the embeddings API."
+                f"{kind} cannot generate text.", hint="Use a model that writes text."
             )
         return self.engine
 
@@ -58,6 +61,10 @@ class StartedModel:
         """Batch by batch, so that decoding goes on in between. Errors: InvalidRequest,
         UnsupportedFeature.
         """
+        if self.embedder is None:
+            raise UnsupportedFeature(
+                "A classifier gives no vectors.", hint="Use an embedding model."
+            )
         self.embedder.check(prompts, self.info.vocab_size)
         vectors: list[list[float]] = [[] for _ in prompts]
         for batch in self.embedder.batches(prompts):
@@ -65,6 +72,23 @@ class StartedModel:
             for at, vector in zip(batch, await self._run(work), strict=True):
                 vectors[at] = vector
         return Embeddings(vectors, sum(len(prompt) for prompt in prompts))
+
+    async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
+        """Batch by batch, in turn with what else is asked. Errors: InvalidRequest,
+        UnsupportedFeature.
+        """
+        if self.classifier is None:
+            raise UnsupportedFeature(
+                "This model was not started as a classifier.",
+                hint="Use a sequence-classification model, such as a reranker.",
+            )
+        self.classifier.check(inputs, self.info.vocab_size)
+        rows: list[list[float]] = [[] for _ in inputs]
+        for batch in self.classifier.batches(inputs):
+            work = functools.partial(self.classifier.logits, [inputs[at] for at in batch])
+            for at, row in zip(batch, await self._run(work), strict=True):
+                rows[at] = row
+        return Logits(rows, sum(len(one.token_ids) for one in inputs))
 
     async def mount(self, key: int, adapter: Adapter) -> None:
         """Errors: WeightsError."""
@@ -103,7 +127,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         str(weights_dir), loaded.logit_width, loaded.eos_token_ids, spec.trust_remote_code
     )
     engine = None
-    if spec.task == "embed":
+    if spec.task != "generate":
         limits = choose_limits(spec, loaded, 0)
     else:
         executor, limits = choose_executor(spec, loaded)
@@ -124,8 +148,14 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         max_concurrency=limits.max_num_seqs,
         priorities=True,
     )
+    classifies = spec.task == "classify"
     return StartedModel(
-        info, Embedder(loaded, weights_dir), GrammarStore(vocabulary), adapters, engine
+        info,
+        None if classifies else Embedder(loaded, weights_dir),
+        Classifier(loaded) if classifies else None,
+        GrammarStore(vocabulary),
+        adapters,
+        engine,
     )
 
 

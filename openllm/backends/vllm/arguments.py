@@ -87,7 +87,7 @@ def engine_arguments(
         "tensor_parallel_size": plan.tensor,
         "model": str(weights_dir),
     }
-    if spec.task == "embed":
+    if spec.task != "generate":
         values["runner"] = "pooling"
     values.update(_speculation(spec))
     values.update(_lora(spec, values, machine, ranks))

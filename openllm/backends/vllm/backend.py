@@ -14,13 +14,13 @@ from typing import Any
 
 import attrs
 
-from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats
-from openllm.backends.vllm.embedding import embed_prompts
+from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.backends.vllm.facts import FACTS
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
 from openllm.backends.vllm.launch import engine_args_class, launch
 from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.params import prompt_input, sampling_params
+from openllm.backends.vllm.pooling import classify_inputs, embed_prompts
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver
 from openllm.backends.vllm.structure import compacted
@@ -35,7 +35,7 @@ from openllm.errors import (
     UnsupportedFeature,
     option,
 )
-from openllm.types import Running, Sink, TokenDelta, TokenRequest
+from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
 _COMPILE_SECONDS = 10.0  # for a schema or grammar, off the event loop
 
@@ -206,6 +206,19 @@ class VLLMBackend(Backend):
         keys = [launched.requests.new_key() for _ in prompts]
         try:
             return await embed_prompts(launched, list(zip(keys, prompts, strict=True)), pooling)
+        except request_errors() as error:
+            raise translate(error) from error
+
+    async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
+        if self.spec.task != "classify":
+            raise UnsupportedFeature(
+                "This engine was not started to classify.",
+                hint=f"Start it with {option('task', 'classify')}.",
+            )
+        launched = self._admit(len(inputs))
+        keys = [launched.requests.new_key() for _ in inputs]
+        try:
+            return await classify_inputs(launched, list(zip(keys, inputs, strict=True)))
         except request_errors() as error:
             raise translate(error) from error
 

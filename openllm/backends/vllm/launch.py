@@ -18,12 +18,12 @@ import attrs
 from openllm.backends.base import BackendInfo
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
-from openllm.backends.vllm.embedding import pooler_config
 from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_whole_steps
 from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.options import convert_options
+from openllm.backends.vllm.pooling import pooler_config
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import shorten
 from openllm.backends.vllm.usable import Installation, find_installation

@@ -40,6 +40,8 @@ class HuggingFace(Dialect):
     calls: Mapping[str, str] = {
         "LLM.adapters": "GET /v1/models",
         "LLM.embed": "/embed",
+        "LLM.score": "/v1/rerank",
+        "LLM.classify": "/v1/classify",
         "LLM.generate": "/generate",
         "models": "GET /v1/models",
     }

@@ -22,6 +22,8 @@ class Native(Dialect):
     calls: Mapping[str, str] = {
         "LLM.adapters": "GET /v1/models",
         "LLM.embed": "/v1/embeddings",
+        "LLM.score": "/v1/rerank",
+        "LLM.classify": "/v1/classify",
         "LLM.generate": "/v1/completions",
         "models": "GET /v1/models",
     }

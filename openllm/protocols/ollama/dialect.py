@@ -37,6 +37,8 @@ class Ollama(Dialect):
     calls: Mapping[str, str] = {
         "LLM.adapters": "GET /api/tags",
         "LLM.embed": "/api/embed",
+        "LLM.score": "/v1/rerank",
+        "LLM.classify": "/v1/classify",
         "LLM.generate": "/api/generate",
         "models": "GET /api/tags",
     }

@@ -1,5 +1,5 @@
 """OpenAI's wire format: chat, completions, responses, embeddings, models and token ids; Azure's
-paths of it.
+paths of it, and what vLLM has beside it.
 
 To add a route: a module here with a `routes` of its own, named below.
 """
@@ -17,6 +17,7 @@ from openllm.protocols.openai import (
     embeddings,
     models,
     responses,
+    scoring,
     tokens,
 )
 from openllm.protocols.openai.batch import endpoints as batches
@@ -25,7 +26,7 @@ from openllm.protocols.openai.deployments import deployed
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     """All routes of this format."""
-    modules = (chat, completions, responses, embeddings, models, tokens)
+    modules = (chat, completions, responses, embeddings, scoring, models, tokens)
     found = [route for module in modules for route in module.routes(catalog, settings)]
     return [
         *found,

@@ -25,6 +25,8 @@ class OpenAI(Dialect):
     calls: Mapping[str, str] = {
         "LLM.adapters": "GET /v1/models",
         "LLM.embed": "/v1/embeddings",
+        "LLM.score": "/v1/rerank",
+        "LLM.classify": "/v1/classify",
         "LLM.generate": "/v1/completions",
         "models": "GET /v1/models",
     }

@@ -94,7 +94,7 @@ def refuse_unsupported(spec: LLMSpec) -> None:
             raise ConfigurationError(
                 f"The pytorch backend has no option {name!r}.", hint=hint, param=name
             )
-        if name == ATTENTION and value != "sdpa" and spec.task != "embed":
+        if name == ATTENTION and value != "sdpa" and spec.task == "generate":
             raise UnsupportedCombination(
                 f"The pytorch backend decodes with attention of its own, over sdpa; {name} is"
                 f" {value!r}.",
@@ -236,18 +236,18 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
             f"The weights cannot be loaded: {reason}", hint="Check the directory's files."
         ) from error
     if quantization is None and quantized is None:
-        _require_all(type(model).__name__, found["missing_keys"])
+        _require_all(type(model).__name__, found["missing_keys"], spec.task)
     model.eval()
     return LoadedModel(
         model, device, dtype, *_widths(model, text), _context(model, text), _eos_ids(model, text)
     )
 
 
-def _require_all(kind: str, missing: Iterable[str]) -> None:
-    """Refuse weights that transformers has made up at random. A pooler goes: nothing here reads
-    one.
+def _require_all(kind: str, missing: Iterable[str], task: str) -> None:
+    """Refuse weights that transformers has made up at random. A pooler goes: nothing reads one but
+    the head of a classifier.
     """
-    names = sorted(name for name in missing if "pooler." not in name)
+    names = sorted(name for name in missing if task == "classify" or "pooler." not in name)
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise WeightsError(
@@ -261,6 +261,8 @@ def _auto_class(spec: LLMSpec, config: Any) -> Any:
 
     if spec.task == "embed":
         return transformers.AutoModel
+    if spec.task == "classify":
+        return transformers.AutoModelForSequenceClassification
     if config.is_encoder_decoder:
         return transformers.AutoModelForSeq2SeqLM
     return transformers.AutoModelForCausalLM

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from openllm.backends.vllm.embedding import used_pooling
 from openllm.backends.vllm.launch import plan_arguments
+from openllm.backends.vllm.pooling import used_pooling
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
