@@ -130,14 +130,8 @@ class Catalog:
         if not self._any_model or self._named(name) is not None:
             return None
         targets = self._allowed()
-<<<<<<< HEAD
-        return next((target for target in targets if target.llm.spec.task == task), targets[0])
-=======
-        if any(target.name == name for target in targets):
-            return None
         tasks = WORK.get(task, ())[:1]
         return next((target for target in targets if target.llm.spec.task in tasks), targets[0])
->>>>>>> a74f9f9 (WIP: classify and score)
 
     def running(self, name: str | None, task: str) -> Target:
         """`find`, for work of one kind: "generate", "embed", "score", "classify", or "any". Errors:
