@@ -210,6 +210,49 @@ def write_encoder(path: Path, *, pooling: str | None = "mean", **config: Any) ->
     return path
 
 
+def write_classifier(path: Path, kind: str = "bert", *, labels: int = 1, **config: Any) -> Path:
+    """A model with a head for labels: "bert" (whose tokenizer gives token types), "xlm_roberta",
+    "modernbert" or "qwen3".
+    """
+    import transformers
+
+    seed = config.pop("seed", 0)
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads")
+    encoder = {key: SMALL[key] for key in names}
+    encoder |= {"num_hidden_layers": 2, "max_position_embeddings": 128, "pad_token_id": PAD}
+    fields: dict[str, tuple[str, dict[str, Any]]] = {
+        "bert": ("BertConfig", encoder),
+        "xlm_roberta": ("XLMRobertaConfig", {**encoder, "type_vocab_size": 1}),
+        "modernbert": (
+            "ModernBertConfig",
+            {**encoder, "num_hidden_layers": 3, "bos_token_id": BOS, "eos_token_id": EOS}
+            | {"cls_token_id": BOS, "sep_token_id": EOS},
+        ),
+        "qwen3": ("Qwen3Config", {**SMALL, "max_position_embeddings": 128}),
+    }
+    name, values = fields[kind]
+    made = getattr(transformers, name)(**{**values, "num_labels": labels, **config})
+    write_model(path, made, "AutoModelForSequenceClassification", seed=seed, spread=0.1)
+    if kind != "qwen3":
+        _pair_texts(path, typed=kind == "bert")
+    return path
+
+
+def _pair_texts(path: Path, *, typed: bool) -> None:
+    """Make the tokenizer in `path` join two texts as BERT does, or as RoBERTa does."""
+    from tokenizers import Tokenizer, processors
+
+    pair = "<s> $A </s> $B:1 </s>:1" if typed else "<s> $A </s> </s> $B </s>"
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair=pair, special_tokens=[("<s>", BOS), ("</s>", EOS)]
+    )
+    tokenizer.save(str(path / "tokenizer.json"))
+    file = path / "tokenizer_config.json"
+    names = ["input_ids", *(["token_type_ids"] if typed else []), "attention_mask"]
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_input_names": names}))
+
+
 def write_adapter(path: Path, base: Path, *, rank: int = 4, seed: int = 0, **config: Any) -> Path:
     """A LoRA adapter in peft's format for the model in `base`, random in both matrices so that it
     changes answers.

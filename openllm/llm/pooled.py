@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from openllm.llm.embedding import EmbeddingOutput, Side, embed, finish
 from openllm.llm.host import Host
@@ -39,7 +39,7 @@ class PooledCalls(abc.ABC):
     async def start(self) -> None:
         """Bring the engine up."""
 
-    async def _on_engine(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _on_engine(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await run_on(self._host.loop, work)
 
     async def embed(
