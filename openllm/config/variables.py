@@ -134,7 +134,7 @@ SPEC_VARIABLES: tuple[Variable, ...] = (
         "What requests call the model; by default the Hub id or the directory's name.",
     ),
     _spec("aliases", "list", "Further names of the model, separated by commas."),
-    _spec("task", "text", "What the model does.", "generate", "embed"),
+    _spec("task", "text", "What the model does.", "generate", "embed", "classify"),
     _spec("backend", "backend", "The engine; by default vLLM where it is usable, else PyTorch."),
     _spec("device", "text", "Where the engine runs: cpu, cuda, cuda:1, mps."),
     _spec("dtype", "text", "Number format of the weights: auto, float32, bfloat16, float16."),

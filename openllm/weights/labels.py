@@ -47,9 +47,7 @@ def is_classifier(config: Mapping[str, Any]) -> bool:
 
 
 def task_of(directory: Path) -> str | None:
-    """ "classify" for a sequence-classification model; None: its files do not show its task. Errors:
-    WeightsError.
-    """
+    """The task of a model as its files show it; None where they do not. Errors: WeightsError."""
     return "classify" if is_classifier(read_config(directory)) else None
 
 

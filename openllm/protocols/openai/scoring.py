@@ -1,5 +1,5 @@
-"""POST /v1/rerank, /v1/score and /v1/classify, as vLLM has them: documents in the order of how well
-they answer a query (Jina's and Cohere's shape), scores of pairs of texts, labels of texts.
+"""POST /v1/rerank, /v1/score and /v1/classify, as vLLM has them: documents by how well they answer
+a query, scores of pairs, labels of texts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INSTRUCTED = "Write the instruction into the query."
 
 
 @attrs.frozen
-class Handling:
+class PooledOptions:
     """What the bodies of all three routes may say."""
 
     model: str | None
@@ -44,10 +44,10 @@ class Handling:
 
 
 @attrs.frozen
-class RerankRequest:
+class RerankBody:
     """A parsed body."""
 
-    handling: Handling
+    handling: PooledOptions
     query: str
     documents: list[str]
     top: int | None  # None: all
@@ -55,72 +55,31 @@ class RerankRequest:
 
 
 @attrs.frozen
-class ScoreRequest:
+class ScoreBody:
     """A parsed body."""
 
-    handling: Handling
+    handling: PooledOptions
     queries: list[str]
     documents: list[str]
 
 
 @attrs.frozen
-class ClassifyRequest:
+class ClassifyBody:
     """A parsed body."""
 
-    handling: Handling
+    handling: PooledOptions
     inputs: list[str | list[int]]
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def rerank(exchange: Exchange) -> None:
-        request = read_rerank(await exchange.fields(), settings)
-        target = catalog.running(request.handling.model, "score")
-        output = await score(
-            exchange,
-            target,
-            [request.query],
-            request.documents,
-            cut=request.handling.cut,
-            activate=request.handling.activate,
-        )
-        results = [_result(one, request) for one in ranked(output, request.top)]
-        head = {"id": f"rerank-{new_request_id()}", "model": target.name}
-        await exchange.answer_json({**head, "usage": _usage(output.usage), "results": results})
+        await _answer_rerank(exchange, catalog, read_rerank(await exchange.fields(), settings))
 
     async def scores(exchange: Exchange) -> None:
-        request = read_score(await exchange.fields(), settings)
-        target = catalog.running(request.handling.model, "score")
-        output = await score(
-            exchange,
-            target,
-            request.queries,
-            request.documents,
-            cut=request.handling.cut,
-            activate=request.handling.activate,
-        )
-        data = [
-            {"index": at, "object": "score", "score": value}
-            for at, value in enumerate(output.scores)
-        ]
-        await exchange.answer_json(_listed("score", target, data, output.usage))
+        await _answer_score(exchange, catalog, read_score(await exchange.fields(), settings))
 
     async def classes(exchange: Exchange) -> None:
-        request = read_classify(await exchange.fields(), settings)
-        target = catalog.running(request.handling.model, "classify")
-        handling = request.handling
-        output = await classify(
-            exchange, target, request.inputs, cut=handling.cut, activate=handling.activate
-        )
-        data = [
-            {
-                "index": at,
-                "label": output.best(row),
-                "probs": row,
-                "num_classes": len(row),
-            }
-            for at, row in enumerate(output.rows)
-        ]
-        await exchange.answer_json(_listed("classify", target, data, output.usage))
+        await _answer_classify(exchange, catalog, read_classify(await exchange.fields(), settings))
 
     handlers = ((RERANK, rerank), (SCORE, scores), (CLASSIFY, classes))
     return [
@@ -129,7 +88,53 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     ]
 
 
-def read_rerank(fields: Fields, settings: Settings) -> RerankRequest:
+async def _answer_rerank(exchange: Exchange, catalog: Catalog, request: RerankBody) -> None:
+    handling = request.handling
+    target = catalog.running(handling.model, "score")
+    output = await score(
+        exchange,
+        target,
+        [request.query],
+        request.documents,
+        cut=handling.cut,
+        activate=handling.activate,
+    )
+    results = [_result(one, request) for one in ranked(output, request.top)]
+    head = {"id": f"rerank-{new_request_id()}", "model": target.name}
+    await exchange.answer_json({**head, "usage": _usage(output.usage), "results": results})
+
+
+async def _answer_score(exchange: Exchange, catalog: Catalog, request: ScoreBody) -> None:
+    handling = request.handling
+    target = catalog.running(handling.model, "score")
+    output = await score(
+        exchange,
+        target,
+        request.queries,
+        request.documents,
+        cut=handling.cut,
+        activate=handling.activate,
+    )
+    data = [
+        {"index": at, "object": "score", "score": value} for at, value in enumerate(output.scores)
+    ]
+    await exchange.answer_json(_listed("score", target, data, output.usage))
+
+
+async def _answer_classify(exchange: Exchange, catalog: Catalog, request: ClassifyBody) -> None:
+    handling = request.handling
+    target = catalog.running(handling.model, "classify")
+    output = await classify(
+        exchange, target, request.inputs, cut=handling.cut, activate=handling.activate
+    )
+    data = [
+        {"index": at, "label": output.best(row), "probs": row, "num_classes": len(row)}
+        for at, row in enumerate(output.rows)
+    ]
+    await exchange.answer_json(_listed("classify", target, data, output.usage))
+
+
+def read_rerank(fields: Fields, settings: Settings) -> RerankBody:
     """The body of a request for documents in order. Errors: InvalidRequest."""
     fields.names["queries"] = "query"
     queries = _texts(fields, "query", settings)
@@ -139,26 +144,26 @@ def read_rerank(fields: Fields, settings: Settings) -> RerankRequest:
     top = fields.integer("top_n", 0, MAX_INT)
     shows_documents = fields.flag("return_documents", default=True)
     handling = _handling(fields)
-    return RerankRequest(handling, queries[0], documents, top or None, shows_documents)
+    return RerankBody(handling, queries[0], documents, top or None, shows_documents)
 
 
-def read_score(fields: Fields, settings: Settings) -> ScoreRequest:
+def read_score(fields: Fields, settings: Settings) -> ScoreBody:
     """The body of a request for scores. Errors: InvalidRequest."""
     first, second = next((both for both in PAIRS if all(map(fields.said, both))), PAIRS[0])
     fields.names |= {"queries": first, "documents": second}
     queries, documents = _texts(fields, first, settings), _texts(fields, second, settings)
-    return ScoreRequest(_handling(fields), queries, documents)
+    return ScoreBody(_handling(fields), queries, documents)
 
 
-def read_classify(fields: Fields, settings: Settings) -> ClassifyRequest:
+def read_classify(fields: Fields, settings: Settings) -> ClassifyBody:
     """The body of a request for labels. Errors: InvalidRequest, UnsupportedFeature."""
     fields.refuse("messages", "Send the text in input.")
     inputs = read_prompts(fields, "input", settings)
     fields.pass_over("add_special_tokens", "Leave it out.", True)
-    return ClassifyRequest(_handling(fields, pairs=False), inputs)
+    return ClassifyBody(_handling(fields, pairs=False), inputs)
 
 
-def _handling(fields: Fields, *, pairs: bool = True) -> Handling:
+def _handling(fields: Fields, *, pairs: bool = True) -> PooledOptions:
     """What is left of a body, which ends with it."""
     model = fields.text("model")
     whole = fields.integer("truncate_prompt_tokens", FITTING, MAX_INT)
@@ -176,7 +181,7 @@ def _handling(fields: Fields, *, pairs: bool = True) -> Handling:
     fields.pass_over("priority", "Leave it out.", 0)
     fields.ignore("user", "metadata", "request_id")
     fields.close()
-    return Handling(model, Cut(whole, first, second, lost), activate)
+    return PooledOptions(model, Cut(whole, first, second, lost), activate)
 
 
 def _texts(fields: Fields, name: str, settings: Settings) -> list[str]:
@@ -208,7 +213,7 @@ def _text(fields: Fields, name: str, item: Any) -> str:
     return text
 
 
-def _result(one: Ranked, request: RerankRequest) -> dict[str, Any]:
+def _result(one: Ranked, request: RerankBody) -> dict[str, Any]:
     found: dict[str, Any] = {"index": one.index}
     if request.shows_documents:
         found["document"] = {"text": request.documents[one.index]}
