@@ -109,7 +109,7 @@ async def test_every_kind_on_pytorch(tmp_path: Path, kind: str) -> None:
     """Recognised by its files alone."""
     path = write_classifier(tmp_path / kind, kind, labels=3)
     inputs = [*(Pair(QUERY, text) for text in DOCUMENTS), *DOCUMENTS]
-    async with LLM(path, backend="pytorch", dtype="float32", max_model_len=128) as llm:
+    async with LLM(path, backend="pytorch", dtype="float32") as llm:
         assert llm.spec.task == "classify"
         assert_close((await llm.classify(inputs, activate=False)).rows, expected(path, inputs))
         with pytest.raises(UnsupportedFeature, match="3 labels"):
@@ -118,6 +118,6 @@ async def test_every_kind_on_pytorch(tmp_path: Path, kind: str) -> None:
 
 async def test_a_decoder_that_names_no_padding_takes_one_at_a_time(tmp_path: Path) -> None:
     path = write_classifier(tmp_path / "model", "qwen3", pad_token_id=None)
-    async with LLM(path, backend="pytorch", dtype="float32", max_model_len=128) as llm:
+    async with LLM(path, backend="pytorch", dtype="float32") as llm:
         found = await llm.classify(DOCUMENTS, activate=False)
     assert_close(found.rows, expected(path, DOCUMENTS))
