@@ -14,7 +14,7 @@ from openllm.prompt.pairs import Cut, Input
 
 
 @attrs.frozen
-class Ranked:
+class RankedDocument:
     """One document of those that were ranked."""
 
     index: int  # among the documents as they came
@@ -41,9 +41,9 @@ async def score(
     return output
 
 
-def ranked(output: ScoreOutput, top: int | None = None) -> list[Ranked]:
+def ranked(output: ScoreOutput, top: int | None = None) -> list[RankedDocument]:
     """The documents by their scores, the best first, equals as they came; `top` of them at most."""
-    found = [Ranked(at, value) for at, value in enumerate(output.scores)]
+    found = [RankedDocument(at, value) for at, value in enumerate(output.scores)]
     return sorted(found, key=lambda one: -one.score)[:top]
 
 

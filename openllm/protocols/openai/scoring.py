@@ -17,7 +17,7 @@ from openllm.http.body.sampling import MAX_INT
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
-from openllm.http.scoring import Ranked, classify, ranked, score
+from openllm.http.scoring import RankedDocument, classify, ranked, score
 from openllm.llm.scoring import FITTING
 from openllm.prompt.pairs import Cut, Side
 from openllm.protocols.openai.dialect import OPENAI
@@ -213,7 +213,7 @@ def _text(fields: Fields, name: str, item: Any) -> str:
     return text
 
 
-def _result(one: Ranked, request: RerankBody) -> dict[str, Any]:
+def _result(one: RankedDocument, request: RerankBody) -> dict[str, Any]:
     found: dict[str, Any] = {"index": one.index}
     if request.shows_documents:
         found["document"] = {"text": request.documents[one.index]}
