@@ -45,6 +45,7 @@ SYSTEMS = {
     "openllm4": "openllm start --backend vllm --api-workers 4",
     "vllm": "vllm serve",
     "vllm4": "vllm serve --api-server-count 4",
+    "vllm-rust": "vllm serve with its front end in Rust (GPU builds only)",
     "echo-llm": "openllm's LLM on the echo engine in this process",
     "echo": "openllm start --backend echo: the serving layer alone",
     "pytorch-llm": "openllm's LLM on PyTorch in this process",
@@ -171,6 +172,8 @@ class System(abc.ABC):
 
     def _spawn(self, command: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
         settings = environment(self.plan)
+        if self.name == "vllm-rust":
+            settings["VLLM_USE_RUST_FRONTEND"] = "1"
         return subprocess.Popen(
             command, cwd=ROOT, env=settings, stderr=self.log, start_new_session=True, **pipes
         )
@@ -222,9 +225,8 @@ class Server(System):
         spent = cpu_seconds(self.process.pid)
         figures = run(self.plan.levels(self.port)[level])
         spent = cpu_seconds(self.process.pid) - spent
-        alone = (
-            not self.name.endswith("4") and self.plan.workers == 1
-        )  # else others answer, and it only looks on
+        # else others answer, and it only looks on
+        alone = not self.name.endswith(("4", "rust")) and self.plan.workers == 1
         return (
             attrs.evolve(figures, cpu_per_token=spent / max(figures.tokens, 1))
             if alone
@@ -239,7 +241,7 @@ def start_system(name: str, plan: Plan) -> System:
 def server_command(system: str, plan: Plan, port: int) -> list[str]:
     """The command line of one server."""
     if system.startswith("vllm"):
-        return vllm_command(plan, port, 4 if system == "vllm4" else 1)
+        return vllm_command(system, plan, port)
     engine = "vllm" if system.startswith("openllm") else system
     fields = {key: value for key, value in plan.spec(engine).items() if key != "model_id"}
     options = [
@@ -273,7 +275,7 @@ def option(name: str, value: Any) -> tuple[str, ...]:
     return f"--{name}", str(value)
 
 
-def vllm_command(plan: Plan, port: int, servers: int) -> list[str]:
+def vllm_command(system: str, plan: Plan, port: int) -> list[str]:
     """`vllm serve`: through its module, because the command is missing in some builds."""
     found = find_spec("vllm")
     folders = list(found.submodule_search_locations or []) if found else []
@@ -302,7 +304,7 @@ def vllm_command(plan: Plan, port: int, servers: int) -> list[str]:
         options += ["--kv-cache-memory-bytes", str(plan.cache)]
     if plan.share is not None:
         options += ["--gpu-memory-utilization", str(plan.share)]
-    if servers > 1:  # only the command itself can start several
+    if system != "vllm":  # only the command itself can start several, or the one in Rust
         command = [
             sys.executable,
             "-m",
@@ -311,7 +313,7 @@ def vllm_command(plan: Plan, port: int, servers: int) -> list[str]:
             str(plan.model),
             *options[2:],
         ]
-        return [*command, "--api-server-count", str(servers)]
+        return [*command, "--api-server-count", "4"] if system == "vllm4" else command
     return [sys.executable, "-m", module, *options]
 
 
