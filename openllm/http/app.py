@@ -97,6 +97,7 @@ class Server:
             self.limits,
             self.queue,
             dialect=dialect,
+            routes=tuple(self.routes),
             turns=self.turns,
         )
 

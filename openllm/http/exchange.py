@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import attrs
 import msgspec
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from openllm.config.settings import Settings
@@ -70,6 +71,7 @@ class Shared:
     limits: RequestLimits
     queue: TokenQueue
     dialect: Dialect  # until a route is found
+    routes: tuple[Route, ...] = ()  # of the server
     turns: FairQueues | None = None  # where there are several keys
     ignored: Ignored = attrs.field(factory=Ignored)
     live: LiveRequests = attrs.field(factory=LiveRequests)

@@ -25,7 +25,8 @@ class Endpoint:
     """What a route leads to. `path` labels it in metrics; `public`: no key is needed, and nothing
     is counted. `shared`: the path is another vendor's too, and this answers those alone whose
     headers show a client of its dialect (`Dialect.speaks`). `beside`: work of its own, which begins
-    once the models are up and is cancelled when the server closes.
+    once the models are up and is cancelled when the server closes. `statuses`: those of
+    answers that are no errors. `described`: the server's description of itself has it.
     """
 
     def __init__(
@@ -37,8 +38,12 @@ class Endpoint:
         public: bool = False,
         shared: bool = False,
         beside: Beside | None = None,
+        statuses: Sequence[int] = (200,),
+        described: bool = True,
     ) -> None:
         self.beside = beside
+        self.statuses = statuses
+        self.described = described
         self.path = path
         self.handler = handler
         self.dialect = dialect

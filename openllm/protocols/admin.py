@@ -86,7 +86,9 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
     one = PATH + "/{name}"
     return [
-        Route(PATH, Endpoint(PATH, collection, NATIVE), methods=["GET", "POST"]),
+        Route(
+            PATH, Endpoint(PATH, collection, NATIVE, statuses=(200, 201)), methods=["GET", "POST"]
+        ),
         Route(one, Endpoint(one, remove_adapter, NATIVE), methods=["DELETE"]),
     ]
 

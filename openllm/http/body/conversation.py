@@ -11,7 +11,7 @@ from openllm.config.settings import Settings
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.http.body.fields import Fields, Written, kind_of, required
 from openllm.http.body.tools import MAX_TOOLS, read_tools, tool_name
-from openllm.prompt.messages import REASONING_NAMES, text_key
+from openllm.prompt.messages import REASONING_NAMES, TEXT_PARTS, text_key
 from openllm.types import Conversation, Message
 
 MAX_MESSAGES = 8192
@@ -26,6 +26,7 @@ ROLES: Mapping[str, str] = {
     "function": "tool",  # an earlier name for it
 }
 _REASONING_PARTS: Mapping[str, str] = {"thinking": "thinking", "reasoning": "text"}
+_PARTS = (*TEXT_PARTS, *_REASONING_PARTS)
 _WITHOUT_TYPE = ("text", "thinking", "refusal")  # what a part says that does not say its type
 _SCALARS = (str, int, float, bool)
 
@@ -153,7 +154,7 @@ def _is_part(item: Any) -> bool:
 
 
 def _part(fields: Fields, texts: list[str], reasoning: list[str]) -> None:
-    kind = fields.text("type", longest=64)
+    kind = fields.text("type", longest=64, known=_PARTS)
     if kind is None and not fields.strict:
         kind = next(
             (known for known in ("text", "thinking", "refusal") if fields.said(known)), None

@@ -180,8 +180,12 @@ class Fields:
             self.bad(name, f"must be {_KINDS[kinds[0]]}, not {kind_of(value)}")
         return value
 
-    def text(self, name: str, *, longest: int | None = None) -> str | None:
-        """A string of at most `longest` characters."""
+    def text(
+        self, name: str, *, longest: int | None = None, known: Sequence[str] = ()
+    ) -> str | None:
+        """A string of at most `longest` characters. `known`: values that the caller does something
+        with, for those who want to know of them; any other is returned all the same.
+        """
         value = self._typed(name, str)
         if value is not None:
             self.check_text(name, value, longest)

@@ -26,7 +26,7 @@ def nested_tool(fields: Fields, strict: set[str]) -> Tool:
     """A tool whose function stands in a field of its own. Errors: InvalidRequest,
     UnsupportedFeature.
     """
-    kind = required(fields, "type", fields.text("type", longest=64))
+    kind = required(fields, "type", fields.text("type", longest=64, known=("function",)))
     if kind != "function":
         path = fields.path("type")
         raise UnsupportedFeature(f"{path}: only function tools are supported.", param=path)

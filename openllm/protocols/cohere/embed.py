@@ -119,7 +119,7 @@ def _input(fields: Fields) -> str:
     parts = required(fields, "content", fields.objects("content", most=MAX_DIMENSIONS))
     texts = []
     for part in parts:
-        kind = required(part, "type", part.text("type", longest=64))
+        kind = required(part, "type", part.text("type", longest=64, known=("text",)))
         if kind != "text":
             path = part.path("type")
             raise UnsupportedFeature(f"{path}: {kind!r} is no text.", hint=_TEXT_ONLY, param=path)

@@ -14,6 +14,7 @@ from openllm.prompt.messages import text_key
 from openllm.types import Conversation, Message, ToolUse
 
 _SCALARS = (str, int, float, bool)
+_PARTS = ("text", "thinking", "document")
 
 
 def read_conversation(fields: Fields, template_kwargs: Mapping[str, Any]) -> Conversation:
@@ -126,7 +127,7 @@ def _content(fields: Fields) -> tuple[list[str] | None, list[str]]:
 
 
 def _part(part: Fields, texts: list[str], thoughts: list[str]) -> None:
-    kind = part.text("type", longest=64)
+    kind = part.text("type", longest=64, known=_PARTS)
     if kind is None and part.said("document") and not part.strict:
         kind = "document"  # as the client's own type of it was before it had one
     if kind is None and part.said("text") and not part.strict:

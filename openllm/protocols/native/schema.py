@@ -4,24 +4,20 @@ types of a request.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-import attrs
 from starlette.routing import Route
 
 import openllm
 from openllm.config.settings import Settings
 from openllm.http.catalog import Catalog
 from openllm.http.exchange import Exchange
+from openllm.http.openapi.types import sampling_types
 from openllm.http.routes import Endpoint
 from openllm.protocols.native.dialect import NATIVE
-from openllm.types import RequestOptions, SamplingParams
 
 PATH = "/schema.json"
 _TEXT, _OBJECT = {"type": "string"}, {"type": "object"}
-_KINDS = {"float": {"type": "number"}, "int": {"type": "integer"}, "bool": {"type": "boolean"}}
-_LIST = re.compile(r"tuple\[(\w+), \.\.\.\]")
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -66,15 +62,4 @@ def properties() -> dict[str, dict[str, Any]]:
         "model": _TEXT,
         "adapter_name": _TEXT,
     }
-    for field in (*attrs.fields(SamplingParams), *attrs.fields(RequestOptions)):
-        found[NATIVE.field(field.name)] = _schema(str(field.type))
-    return found
-
-
-def _schema(kind: str) -> dict[str, Any]:
-    """The JSON schema of a field annotated with `kind`."""
-    kind = kind.partition(" |")[0]
-    entries = _LIST.fullmatch(kind)
-    if entries is not None:
-        return {"type": "array", "items": _schema(entries[1])}
-    return _KINDS.get(kind, _TEXT if kind == "str" else _OBJECT)
+    return found | {NATIVE.field(name): schema for name, schema in sampling_types().items()}

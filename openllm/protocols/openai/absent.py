@@ -40,4 +40,4 @@ def _missing(path: str, why: str, hint: str | None) -> Endpoint:
     async def refuse(exchange: Exchange) -> None:
         raise NotFound(why, hint=hint, code="unsupported_feature")
 
-    return Endpoint(path, refuse, OPENAI)
+    return Endpoint(path, refuse, OPENAI, described=False)
