@@ -84,11 +84,10 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def collection(exchange: Exchange) -> None:
         await (add_adapter if exchange.method == "POST" else list_adapters)(exchange)
 
+    every = Endpoint(PATH, collection, NATIVE, statuses=(200, 201))
     one = PATH + "/{name}"
     return [
-        Route(
-            PATH, Endpoint(PATH, collection, NATIVE, statuses=(200, 201)), methods=["GET", "POST"]
-        ),
+        Route(PATH, every, methods=["GET", "POST"]),
         Route(one, Endpoint(one, remove_adapter, NATIVE), methods=["DELETE"]),
     ]
 

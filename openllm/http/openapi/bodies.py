@@ -18,7 +18,7 @@ import attrs
 from openllm.config.settings import Settings
 from openllm.errors import OpenLLMError
 from openllm.http.dialect import Dialect
-from openllm.http.openapi.probe import BodyRead, JSONSchema, Notes, Probe
+from openllm.http.openapi.probe import BodyRead, JSONSchema, Notes, Probe, plain
 from openllm.http.openapi.types import sampling_types
 from openllm.http.routes import Endpoint
 
@@ -119,7 +119,7 @@ def _explore(endpoint: Endpoint, notes: Notes, settings: Settings) -> dict[str, 
             for name, schema in fields.items():
                 notes.add(place, name, schema)
         if run.missing is not None:
-            place, name = _split(_plain(run.missing))
+            place, name = _split(plain(run.missing))
             needed.setdefault(place, set()).add(name)
             for sample in _samples(seen.objects.get(place, {}).get(name, {})):
                 waiting.append(_with(body, run.missing, sample))
@@ -127,7 +127,7 @@ def _explore(endpoint: Endpoint, notes: Notes, settings: Settings) -> dict[str, 
                 continue
         if run.complete:
             for where, found in _containers(body):
-                always[_plain(where)] = always.get(_plain(where), set(found)) & set(found)
+                always[plain(where)] = always.get(plain(where), set(found)) & set(found)
         waiting.extend(_variants(body, seen, tried))
     return {place: names & always.get(place, names) for place, names in needed.items()}
 
@@ -137,11 +137,12 @@ def _variants(
 ) -> Iterator[dict[str, Any]]:
     """The body with one more field, for each that was asked for and each sample of it."""
     for place, found in _containers(body):
-        asked = seen.objects.get(_plain(place), {})
+        where = plain(place)
+        asked = seen.objects.get(where, {})
         kinds = {name: value for name, value in found.items() if _named(asked.get(name, {}))}
         for name, schema in asked.items():
-            for sample in _samples(schema) if _tells(schema) else ():
-                key = (_plain(place), name, f"{sample!r} {kinds!r}")
+            for sample in _telling(schema) if (where, name) not in seen.whole else ():
+                key = (where, name, f"{sample!r} {kinds!r}")
                 if found.get(name) != sample and key not in tried:
                     tried.add(key)
                     yield _with(body, f"{place}.{name}" if place else name, sample)
@@ -164,10 +165,11 @@ def _named(schema: JSONSchema) -> Sequence[Any]:
     return known
 
 
-def _tells(schema: JSONSchema) -> bool:
-    """Whether it may depend on the field's value what else is read: not on a number, or a text."""
-    kinds = [one.get("type") for one in schema.get("anyOf", [schema])]
-    return bool(_named(schema)) or not set(kinds) <= {"string", "integer"}
+def _telling(schema: JSONSchema) -> tuple[Any, ...]:
+    """Samples by which it may be told what else is read: no number, and no text but a name."""
+    if known := _named(schema):
+        return tuple(known)
+    return tuple(one for one in _samples(schema) if isinstance(one, bool | dict | list))
 
 
 def _samples(schema: JSONSchema) -> tuple[Any, ...]:
@@ -195,10 +197,6 @@ def _with(body: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
         inner = inner[step]
     inner[last] = copy.deepcopy(value)
     return dict(changed)
-
-
-def _plain(path: str) -> str:
-    return re.sub(r"\[\d+\]", "[]", path)
 
 
 def _split(path: str) -> tuple[str, str]:

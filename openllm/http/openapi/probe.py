@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -31,12 +32,14 @@ class Notes:
     """
 
     objects: dict[str, dict[str, JSONSchema]] = attrs.field(factory=dict)
+    # places and names of fields that are handed on, or refused, whatever is in them
+    whole: set[tuple[str, str]] = attrs.field(factory=set)
 
     def add(self, place: str, name: str, schema: JSONSchema) -> None:
         """Note that the object at `place` was asked for `name`. What is asked for in two ways, in
         one request or another, may be either.
         """
-        known = self.objects.setdefault(_INDEX.sub("[]", place), {})
+        known = self.objects.setdefault(plain(place), {})
         said = known.setdefault(name, schema)
         if not said or not schema:
             known[name] = said or schema  # {} allows anything: there was no more to note
@@ -72,6 +75,12 @@ class Probe(Fields):
         finally:
             self._busy = not outer
 
+    def _note_whole(self, name: str) -> None:
+        place = plain(self._place)
+        if name not in self._notes.objects.get(place, {}):
+            self._notes.whole.add((place, name))
+            self._notes.add(place, name, {})
+
     def raw(self, name: str) -> Any:
         with self._noted(name, {}):
             return super().raw(name)
@@ -86,8 +95,7 @@ class Probe(Fields):
 
     def present(self, names: Sequence[str]) -> dict[str, Any]:
         for name in names:
-            with self._noted(name, {}):
-                pass
+            self._note_whole(name)
         return super().present(names)
 
     def text(
@@ -133,21 +141,27 @@ class Probe(Fields):
             return super().objects(name, most=most)
 
     def refuse(self, name: str, hint: str, *harmless: Any) -> None:
-        with self._noted(name, {}):
-            super().refuse(name, hint, *harmless)
+        self._note_whole(name)
+        super().refuse(name, hint, *harmless)
 
     def pass_over(self, name: str, hint: str, *harmless: Any) -> None:
-        with self._noted(name, {}):
-            super().pass_over(name, hint, *harmless)
+        self._note_whole(name)
+        super().pass_over(name, hint, *harmless)
 
     def _inner(self, value: Mapping[str, Any], path: str) -> Fields:
-        self._notes.objects.setdefault(_INDEX.sub("[]", path), {})
+        self._notes.objects.setdefault(plain(path), {})
         return Probe(value, self._notes, str(path), self._ignored, self.names)
 
     def close(self) -> None:
         super().close()
         if not self._place:
             raise BodyRead
+
+
+@lru_cache(maxsize=1024)
+def plain(path: str) -> str:
+    """A path without the places in arrays."""
+    return _INDEX.sub("[]", path)
 
 
 def _bounded(schema: JSONSchema, **bounds: int | None) -> JSONSchema:

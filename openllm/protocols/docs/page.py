@@ -12,7 +12,8 @@ code, summary { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
 summary { cursor: pointer; padding: .25rem 0 }
 summary span { font-family: system-ui, sans-serif; opacity: .7 }
 table { border-collapse: collapse; margin: .5rem 0; width: 100% }
-th, td { border-bottom: 1px solid #8884; padding: .2rem .5rem; text-align: left; vertical-align: top }
+th, td { border-bottom: 1px solid #8884; padding: .2rem .5rem; text-align: left }
+td { vertical-align: top }
 :root { color-scheme: light dark }
 """
 DEEPEST = 6  # objects within objects that are shown

@@ -30,4 +30,4 @@ def _named(path: str, endpoint: Endpoint) -> Endpoint:
         exchange.said["model"] = exchange.path_params["deployment"]
         await endpoint(exchange)
 
-    return Endpoint(path, handle, endpoint.dialect)
+    return Endpoint(path, handle, endpoint.dialect, described=False)
