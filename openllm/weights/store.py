@@ -1,9 +1,12 @@
-"""BentoML's model store as files, read without importing bentoml: find a tag, list what is
-there.
+"""BentoML's model store as files, without importing bentoml: find a tag, list what is there and
+who needs it, remove it.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,12 @@ import attrs
 
 from openllm.config.names import split_tag
 from openllm.errors import WeightsError
-from openllm.weights.checkpoint import directory_size
+from openllm.weights.checkpoint import directory_size, file_digests, join_digests, model_files
 
 MODELS = "models"  # the store's directory below BentoML's home
+BENTOS = "bentos"
+PULLED = "openllm-pulled"  # one empty file for each tag that somebody asked to have
+LEFTOVERS = "openllm-*"  # in the store's directory for unfinished work
 _MODEL_FILE = "model.yaml"
 _LATEST = "latest"
 
@@ -28,6 +34,12 @@ class StoredModel:
     size: int  # bytes
     created: datetime | None
     metadata: dict[str, Any]
+
+    @property
+    def ours(self) -> bool:
+        """Whether openllm stored it: what it stores is named by its digest."""
+        digest = str(self.metadata.get("digest") or "")
+        return digest.startswith(self.tag.partition(":")[2]) and bool(digest)
 
 
 def find_tag(tag: str, home: Path) -> Path:
@@ -54,6 +66,102 @@ def list_store(home: Path) -> list[StoredModel]:
     return sorted(
         found, key=lambda model: (model.tag.partition(":")[0], -_stamp(model.created), model.tag)
     )
+
+
+def find_model(tag: str, home: Path) -> StoredModel:
+    """One entry; the version "latest" is the one stored last. Errors: WeightsError."""
+    return _read(find_tag(tag, home))
+
+
+def own_bytes(model: StoredModel) -> int:
+    """Bytes that removing it would free: those of files that nothing else links to. Blocks that a
+    file system shares on its own (reflinks) are counted as its own.
+    """
+    found = ((model.path / inner).stat() for inner in model_files(model.path))
+    return sum(stat.st_size for stat in found if stat.st_nlink == 1)
+
+
+def needed_by(home: Path) -> Mapping[str, list[str]]:
+    """The Bentos of the store that need a model, by the model's tag. Errors: WeightsError for a
+    Bento that cannot be read: what it needs is then not known.
+    """
+    found: dict[str, list[str]] = {}
+    for path in sorted((home / BENTOS).glob("*/*/bento.yaml")):
+        for tag in _models_of(path):
+            found.setdefault(tag, []).append(f"{path.parent.parent.name}:{path.parent.name}")
+    return found
+
+
+def remember_pulled(tag: str, home: Path) -> None:
+    """Somebody wants `tag` for itself, whether or not a Bento needs it. Errors: OSError."""
+    (home / PULLED).mkdir(parents=True, exist_ok=True)
+    (home / PULLED / tag).touch()
+
+
+def is_pulled(tag: str, home: Path) -> bool:
+    return (home / PULLED / tag).exists()
+
+
+def remove_model(model: StoredModel, home: Path) -> None:
+    """Take it out of the store in one step, then delete it. Errors: OSError."""
+    versions = model.path.parent
+    grave = Path(tempfile.mkdtemp(prefix="openllm-", dir=versions.parent))
+    try:
+        model.path.rename(grave / "model")
+        (home / PULLED / model.tag).unlink(missing_ok=True)
+        _mend_latest(versions)
+    finally:
+        shutil.rmtree(grave)
+
+
+def leftovers(home: Path) -> list[Path]:
+    """Directories of work on the store that was cut off, or still goes on."""
+    places = (home / "tmp", home / MODELS)
+    return sorted(path for place in places for path in place.glob(LEFTOVERS) if path.is_dir())
+
+
+def damaged_files(model: StoredModel) -> list[str]:
+    """Names of files that are not as they were stored, sorted; the empty string where only the
+    whole is known to differ. Errors: WeightsError where nothing is known of it.
+    """
+    stored, found = model.metadata.get("files"), file_digests(model.path)
+    if isinstance(stored, dict) and stored:
+        names = stored.keys() | found.keys()
+        return sorted(name for name in names if stored.get(name) != found.get(name))
+    if not model.ours:
+        raise WeightsError(
+            f"{model.tag} has no digests to check it against.", hint="Fetch it with openllm pull."
+        )
+    return [] if join_digests(found) == model.metadata["digest"] else [""]
+
+
+def _models_of(bento: Path) -> Iterator[str]:
+    import yaml
+
+    try:
+        info = yaml.safe_load(bento.read_text(encoding="utf-8"))
+        models = info.get("models") or ()
+        yield from (str(item["tag"] if isinstance(item, dict) else item) for item in models)
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        raise WeightsError(
+            f"{bento} cannot be read, so what its Bento needs is not known.",
+            hint=f"Remove that Bento: bentoml delete {bento.parent.parent.name}.",
+        ) from None
+
+
+def _mend_latest(versions: Path) -> None:
+    """Let `latest` point at what was stored last of what is left."""
+    latest = versions / _LATEST
+    left = sorted(
+        (_read(path.parent) for path in versions.glob(f"*/{_MODEL_FILE}")),
+        key=lambda model: _stamp(model.created),
+    )
+    if left:
+        latest.write_text(left[-1].path.name, encoding="utf-8")
+        return
+    latest.unlink(missing_ok=True)
+    if not any(versions.iterdir()):
+        versions.rmdir()
 
 
 def _read(path: Path) -> StoredModel:

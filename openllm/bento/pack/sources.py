@@ -20,6 +20,7 @@ from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.checkpoint import file_digests
 from openllm.weights.origin import Origin, named_directory, origin
 from openllm.weights.resolve import architecture, fetch_weights
+from openllm.weights.store import remember_pulled
 
 _COMMIT_LENGTH = 40  # hexadecimal digits of a Hub commit, the name of its snapshot directory
 
@@ -109,6 +110,22 @@ def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
         for source in sorted(sources)
         if (path := named_directory(source)) is not None
     )
+
+
+def pull_model(spec: LLMSpec, name: str | None, settings: Settings) -> Stored:
+    """Bring the weights of `spec` into the store, under `name` or the model's own, and remember
+    that they are wanted there. Errors: WeightsError, BuildError, ConfigurationError.
+    """
+    home = settings.bentoml_home
+    directory = fetch_weights(spec, home)
+    if origin(spec.model_id) is Origin.STORE:
+        stored = _stored_already(directory)
+    else:
+        provenance = _provenance(spec.model_id, directory)
+        own = name or attrs.evolve(spec, name=None).served_name
+        stored = store_directory(directory, own, file_digests(directory), provenance)
+    remember_pulled(stored.tag, home)
+    return stored
 
 
 def store_source(source: str, spec: LLMSpec, settings: Settings) -> str:

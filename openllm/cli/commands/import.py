@@ -1,0 +1,5 @@
+"""The same as `openllm pull`."""
+
+from openllm.cli.commands.pull import command
+
+__all__ = ["command"]

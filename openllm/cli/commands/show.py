@@ -1,0 +1,79 @@
+"""Show what is known of a model family, or of a stored model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from openllm import models
+from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.output import print_json, print_table
+from openllm.config.names import is_tag
+from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
+from openllm.errors import WeightsError
+from openllm.weights.checkpoint import architecture, model_files
+from openllm.weights.store import StoredModel, find_model, list_store, needed_by, own_bytes
+
+
+@click.command()
+@click.argument("model")
+@format_option(*FORMATS)
+def command(model: str, output: str) -> None:
+    """Show what is known of MODEL: a family's name, or the tag of a stored model.
+
+    \b
+    openllm show qwen
+    openllm show demo:latest
+    """
+    home = Settings.from_env().bentoml_home
+    if is_tag(model):
+        found = _stored(find_model(model, home), needed_by(home).get(model, []))
+    else:
+        found = _family(model, list_store(home))
+    if output == "json":
+        print_json(found)
+        return
+    print_table(("", ""), [(key.replace("_", " "), _said(value)) for key, value in found.items()])
+
+
+def _stored(model: StoredModel, bentos: list[str]) -> dict[str, Any]:
+    try:
+        kind = architecture(model.path)
+    except WeightsError:
+        kind = None
+    return {
+        "tag": model.tag,
+        "path": str(model.path),
+        "hub_id": model.metadata.get("hub_id"),
+        "commit": model.metadata.get("commit"),
+        "digest": model.metadata.get("digest"),
+        "architecture": kind,
+        "size": readable_size(model.size),
+        "own": readable_size(own_bytes(model)),
+        "bentos": bentos,
+        "files": [inner.as_posix() for inner in model_files(model.path)],
+    }
+
+
+def _family(name: str, stored: list[StoredModel]) -> dict[str, Any]:
+    family = models.get(name)
+    ids = {family.default_id, *family.model_ids}
+    return {
+        "family": family.name,
+        "default_model": family.default_id,
+        "models": list(family.model_ids),
+        "task": family.task,
+        "backends": list(family.all_backends()),
+        "architectures": list(family.architectures),
+        "license": family.license,
+        "stored": [item.tag for item in stored if item.metadata.get("hub_id") in ids],
+        "start": f"openllm start {family.name}",
+    }
+
+
+def _said(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
