@@ -26,6 +26,23 @@ EPILOG = (
 )
 
 
+# Commands of earlier openllms, and what does their work now.
+REPLACED = {
+    "query": "openllm ask",
+    "instruct": "openllm ask",
+    "embed": "openllm.client.Client(...).embed in Python",
+    "get-prompt": "openllm prompt",
+    "playground": "openllm run, or the page that openllm start serves",
+    "repo": "openllm recipes",
+    "hello": "openllm run",
+    "build-base-container": "openllm build",
+    "get-containerfile": "openllm build",
+    "list-models": "openllm list",
+    "list-bentos": "bentoml list",
+    "start-grpc": "openllm start",
+}
+
+
 class DebugGroup(click.Group):
     """A group whose commands all take --debug."""
 
@@ -41,6 +58,8 @@ class DebugGroup(click.Group):
         """As click's; a word that is no command gets the nearest ones named."""
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and args[0] not in known:
+            if (now := REPLACED.get(args[0].replace("_", "-"))) and ctx.parent is None:
+                ctx.fail(f"There is no {args[0]!r} any more: use {now}.")
             hint = did_you_mean(args[0], known)
             ctx.fail(f"No such command {args[0]!r}." + (f" {hint}" if hint else ""))
         return super().resolve_command(ctx, args)

@@ -4,6 +4,7 @@ who needs it, remove it.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,17 @@ import attrs
 
 from openllm.config.names import split_tag
 from openllm.errors import WeightsError
-from openllm.weights.checkpoint import directory_size, file_digests, join_digests, model_files
+from openllm.weights.checkpoint import (
+    directory_size,
+    file_digests,
+    join_digests,
+    model_files,
+    read_json,
+)
 
 MODELS = "models"  # the store's directory below BentoML's home
 BENTOS = "bentos"
-PULLED = "openllm-pulled"  # one empty file for each tag that somebody asked to have
+PULLED = "openllm-pulled"  # a file for each tag that somebody asked to have: its files' digests
 LEFTOVERS = "openllm-*"  # in the store's directory for unfinished work
 _MODEL_FILE = "model.yaml"
 _LATEST = "latest"
@@ -73,6 +80,15 @@ def find_model(tag: str, home: Path) -> StoredModel:
     return _read(find_tag(tag, home))
 
 
+def is_stored(tag: str, home: Path) -> bool:
+    """Whether the store has `name:version` (version may be latest)."""
+    try:
+        find_tag(tag, home)
+    except WeightsError:
+        return False
+    return True
+
+
 def own_bytes(model: StoredModel) -> int:
     """Bytes that removing it would free: those of files that nothing else links to. Blocks that a
     file system shares on its own (reflinks) are counted as its own.
@@ -92,10 +108,14 @@ def needed_by(home: Path) -> Mapping[str, list[str]]:
     return found
 
 
-def remember_pulled(tag: str, home: Path) -> None:
-    """Somebody wants `tag` for itself, whether or not a Bento needs it. Errors: OSError."""
-    (home / PULLED).mkdir(parents=True, exist_ok=True)
-    (home / PULLED / tag).touch()
+def remember_pulled(tag: str, digests: Mapping[str, str], home: Path) -> None:
+    """Somebody wants `tag` for itself, whether or not a Bento needs it; `digests` are those of its
+    files. Errors: OSError.
+    """
+    path = home / PULLED / tag
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():  # what was there first tells what was stored
+        path.write_text(json.dumps(dict(digests), indent=1), encoding="utf-8")
 
 
 def is_pulled(tag: str, home: Path) -> bool:
@@ -120,12 +140,14 @@ def leftovers(home: Path) -> list[Path]:
     return sorted(path for place in places for path in place.glob(LEFTOVERS) if path.is_dir())
 
 
-def damaged_files(model: StoredModel) -> list[str]:
+def damaged_files(model: StoredModel, home: Path) -> list[str]:
     """Names of files that are not as they were stored, sorted; the empty string where only the
-    whole is known to differ. Errors: WeightsError where nothing is known of it.
+    whole is known to differ: only of what was pulled each file's digest is known. Errors:
+    WeightsError where nothing is known of it.
     """
-    stored, found = model.metadata.get("files"), file_digests(model.path)
-    if isinstance(stored, dict) and stored:
+    found = file_digests(model.path)
+    if is_pulled(model.tag, home):
+        stored = read_json(home / PULLED / model.tag)
         names = stored.keys() | found.keys()
         return sorted(name for name in names if stored.get(name) != found.get(name))
     if not model.ours:

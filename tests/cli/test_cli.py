@@ -260,3 +260,13 @@ def test_only_the_command_that_runs_is_imported(environment: dict[str, str]) -> 
         " n.startswith('openllm.cli.commands.')]\nprint(json.dumps(names), file=sys.stderr)"
     )
     assert json.loads(_python(code, environment).stderr) == ["openllm.cli.commands.recipes"]
+
+
+@pytest.mark.parametrize(("verb", "now"), [("query", "openllm ask"), ("get-prompt", "prompt")])
+def test_a_command_of_earlier_versions_names_what_replaced_it(
+    run: Run, verb: str, now: str
+) -> None:
+    result = run(verb, "x")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"There is no {verb!r} any more: use" in result.stderr
+    assert now in result.stderr

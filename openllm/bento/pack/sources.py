@@ -124,7 +124,7 @@ def pull_model(spec: LLMSpec, name: str | None, settings: Settings) -> Stored:
         provenance = _provenance(spec.model_id, directory)
         own = name or attrs.evolve(spec, name=None).served_name
         stored = store_directory(directory, own, file_digests(directory), provenance)
-    remember_pulled(stored.tag, home)
+    remember_pulled(stored.tag, stored.digests or file_digests(stored.path), home)
     return stored
 
 

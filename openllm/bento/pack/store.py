@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 import bentoml
@@ -69,7 +68,7 @@ def store_directory(
             require_room(needed, bench, what)
             placed = (place(directory / inner, bench / inner) for inner in files)
             placement = sum(placed, start=Placement())
-            _write_info(bench, tag, {**metadata, "digest": digest, "files": dict(digests)})
+            _write_info(bench, tag, {**metadata, "digest": digest})
             kept = publish(bench, _store_path(), tag, MODEL_FILE)
             return Stored(str(tag), kept, placement, new=True, digests=digests)
     except OSError as error:
@@ -104,7 +103,7 @@ def hub_source(path: Path) -> dict[str, str]:
     return {key: str(metadata[key]) for key in ("hub_id", "commit") if key in metadata}
 
 
-def _write_info(bench: Path, tag: bentoml.Tag, metadata: Mapping[str, Any]) -> None:
+def _write_info(bench: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> None:
     """model.yaml, by BentoML's own writer."""
     from bentoml._internal.models.model import ModelInfo, ModelOptions
 

@@ -8,7 +8,7 @@ import click
 
 from openllm import models
 from openllm.cli.given.options import FORMATS, format_option
-from openllm.cli.output import print_json, print_table
+from openllm.cli.output import GAP, print_json
 from openllm.config.names import is_tag
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
@@ -35,7 +35,9 @@ def command(model: str, output: str) -> None:
     if output == "json":
         print_json(found)
         return
-    print_table(("", ""), [(key.replace("_", " "), _said(value)) for key, value in found.items()])
+    width = max(map(len, found)) + GAP
+    for key, value in found.items():
+        click.echo(f"{key.replace('_', ' '):{width}}{_said(value)}")
 
 
 def _stored(model: StoredModel, bentos: list[str]) -> dict[str, Any]:

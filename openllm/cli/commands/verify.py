@@ -1,26 +1,35 @@
-"""Check every file of a built Bento against its digest."""
+"""Check every file of a built Bento, or of a stored model, against its digest."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.given.specs import is_bento
 from openllm.cli.output import print_json
-from openllm.errors import BuildError
+from openllm.config.settings import Settings
+from openllm.errors import BuildError, WeightsError
+from openllm.weights.store import damaged_files, find_model, is_stored
 
 
 @click.command()
 @click.argument("tag")
 @format_option(*FORMATS)
 def command(tag: str, output: str) -> None:
-    """Check every file of a built Bento, its models included, against the digests written when it
-    was built.
+    """Check every file of a built Bento, its models included, or of a stored model, against the
+    digests written when it was built or stored.
 
     What was changed, removed or added is named, and the exit code is 1.
 
     \b
     openllm verify demo:latest
     """
+    home = Settings.from_env().bentoml_home
+    if is_stored(tag, home) and not is_bento(tag, home):
+        _verify_model(tag, home, output)
+        return
     from openllm.bento.inspect import verify_bento
 
     found = verify_bento(tag)
@@ -40,3 +49,18 @@ def command(tag: str, output: str) -> None:
         )
     if output == "table":
         click.echo(f"{found.tag} is as it was built: {found.checked} files checked.")
+
+
+def _verify_model(tag: str, home: Path, output: str) -> None:
+    model = find_model(tag, home)
+    damaged = damaged_files(model, home)
+    if output == "json":
+        print_json({"tag": model.tag, "problems": damaged})
+    if damaged:
+        what = ", ".join(name for name in damaged if name) or "its content"
+        raise WeightsError(
+            f"{model.tag} is not as it was stored: {what}.",
+            hint="Remove it (openllm rm) and pull it again.",
+        )
+    if output == "table":
+        click.echo(f"{model.tag} is as it was stored.")
