@@ -18,7 +18,7 @@ from openllm.backends.grammar.store import GrammarStore
 from openllm.backends.pytorch.classifier import Classifier
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
-from openllm.backends.pytorch.forward.fit import choose_executor
+from openllm.backends.pytorch.forward.fit import choose_executor, pack_whole
 from openllm.backends.pytorch.forward.flat import FlatExecutor
 from openllm.backends.pytorch.forward.graphs import CudaRecorder, Recorder
 from openllm.backends.pytorch.loading.loader import LoadedModel, choose_limits
@@ -122,15 +122,17 @@ class StartedModel:
 def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedModel:
     """Build the engine around a loaded model. Errors: ConfigurationError."""
     prepare_thread(loaded.device)
-    adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
     vocabulary = Vocabulary(
         str(weights_dir), loaded.logit_width, loaded.eos_token_ids, spec.trust_remote_code
     )
     engine = None
     if spec.task != "generate":
         limits = choose_limits(spec, loaded, 0)
+        pack_whole(spec, loaded)
+        adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
     else:
         executor, limits = choose_executor(spec, loaded)
+        adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
         recorder = choose_recorder(spec, loaded)
         if recorder is not None and isinstance(executor, FlatExecutor):
             with torch.inference_mode():

@@ -107,6 +107,18 @@ class LayerView:
             parts += [self._chunk(chunk, query, (keys, values), options) for chunk in stage.chunks]
         return (parts[0] if len(parts) == 1 else torch.cat(parts))[None]
 
+    def write(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Put `[tokens, heads, width]` where the step's tokens stand; what is behind them is
+        padding.
+        """
+        for stage in self.stages:
+            slab, new = stage.slab, slice(stage.begin, stage.end)
+            for tokens, states in (
+                (slab.key_tokens[self.layer], keys),
+                (slab.value_tokens[self.layer], values),
+            ):
+                tokens.index_copy_(0, stage.write, states[new].to(tokens.dtype))
+
     def _decode(
         self, part: Decode, query: torch.Tensor, cache: Any, options: dict[str, Any]
     ) -> torch.Tensor:
@@ -181,15 +193,8 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not f
         """Write `[1, heads, tokens, width]` to the rows of the step and return the view that
         attends to them.
         """
-        for stage in self.cache.stages:
-            stored = (stage.slab.key_tokens[self.layer], stage.slab.value_tokens[self.layer])
-            for tokens, new in zip(stored, (key_states, value_states), strict=True):
-                tokens.index_copy_(
-                    0,
-                    stage.write,
-                    new[0, :, stage.begin : stage.end].transpose(0, 1).to(tokens.dtype),
-                )
         view = LayerView(self.cache.stages, self.layer, self.window)
+        view.write(key_states[0].transpose(0, 1), value_states[0].transpose(0, 1))
         return view, view
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:

@@ -8,13 +8,22 @@ import asyncio
 import logging
 from typing import Any
 
+import attrs
 import torch
 
 from openllm.backends.base import join
 from openllm.backends.pytorch.forward.executor import Executor, PrefixCounts
 from openllm.backends.pytorch.forward.flat import FlatExecutor, layer_windows, probe_geometry
+from openllm.backends.pytorch.forward.fused import FusedModel
 from openllm.backends.pytorch.forward.solo import SoloExecutor
-from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel, choose_limits
+from openllm.backends.pytorch.linear.packing import choose_kind, pack_others, pack_stacks
+from openllm.backends.pytorch.linear.products import Int8, Packed, Plain
+from openllm.backends.pytorch.loading.loader import (
+    FUSED,
+    EngineLimits,
+    LoadedModel,
+    choose_limits,
+)
 from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.sequence import Job, Sequence, StepWork
 from openllm.backends.pytorch.steps import STEP_ERRORS
@@ -28,28 +37,90 @@ REHEARSAL = 12  # prompt tokens
 
 
 def choose_executor(spec: LLMSpec, loaded: LoadedModel) -> tuple[Executor, EngineLimits]:
-    """The executor that suits the model, and the limits it works within. Errors:
-    ConfigurationError.
+    """The executor that suits the model, and the limits it works within; the model's linear layers
+    are products of the right kind afterwards. Errors: ConfigurationError.
     """
-    with torch.inference_mode():
-        reason = _unsuited(spec, loaded)
-        if reason is None:
-            tokens = _rehearsal_tokens(loaded)
-            try:
-                geometry, logits = probe_geometry(loaded, tokens)
-            except STEP_ERRORS as error:
-                reason = f"its cache has another shape ({type(error).__name__})"
-            else:
-                limits = choose_limits(spec, loaded, geometry.token_bytes)
-                executor = FlatExecutor(
-                    loaded, geometry, layer_windows(loaded.model.config) or (), limits
-                )
-                reason = _rehearse(executor, loaded, tokens, logits)
-                if reason is None:
-                    return executor, limits
-    log.info("this model is run one sequence at a time: %s", reason)
-    limits = choose_limits(spec, loaded, 0)
-    return SoloExecutor(loaded, limits), limits
+    kind = choose_kind(spec, loaded)
+    flat = _choose_flat(spec, loaded)
+    if isinstance(flat, str):
+        log.info("this model is run one sequence at a time: %s", flat)
+        limits = choose_limits(spec, loaded, 0)
+        pack_whole(spec, loaded)
+        return SoloExecutor(loaded, limits), limits
+    rehearsal, limits = flat
+    _fuse(spec, rehearsal)
+    _pack(rehearsal, kind)
+    return rehearsal.executor, limits
+
+
+def pack_whole(spec: LLMSpec, loaded: LoadedModel) -> None:
+    """Quantize a model that no rehearsal was held with, where the spec asks for it."""
+    if (kind := choose_kind(spec, loaded)) is Int8:
+        pack_others(loaded.model, kind)
+
+
+@attrs.frozen
+class _Rehearsal:
+    """Some tokens, and the logits they must give."""
+
+    executor: FlatExecutor
+    loaded: LoadedModel
+    tokens: list[int]
+    logits: torch.Tensor
+
+    def fails(self) -> str | None:
+        """Why the executor cannot be used; None when it can."""
+        with torch.inference_mode():
+            return _rehearse(self.executor, self.loaded, self.tokens, self.logits)
+
+
+def _choose_flat(spec: LLMSpec, loaded: LoadedModel) -> tuple[_Rehearsal, EngineLimits] | str:
+    """An executor over slots that has passed its rehearsal, or why there is none."""
+    if (reason := _unsuited(spec, loaded)) is not None:
+        return reason
+    tokens = _rehearsal_tokens(loaded)
+    try:
+        with torch.inference_mode():
+            geometry, logits = probe_geometry(loaded, tokens)
+    except STEP_ERRORS as error:
+        return f"its cache has another shape ({type(error).__name__})"
+    limits = choose_limits(spec, loaded, geometry.token_bytes)
+    executor = FlatExecutor(loaded, geometry, layer_windows(loaded.model.config) or (), limits)
+    rehearsal = _Rehearsal(executor, loaded, tokens, logits)
+    return rehearsal.fails() or (rehearsal, limits)
+
+
+def _fuse(spec: LLMSpec, rehearsal: _Rehearsal) -> None:
+    """Let our own pass compute in place of the model's, where it gives the same logits."""
+    executor, loaded = rehearsal.executor, rehearsal.loaded
+    if not spec.engine_args.get(FUSED, loaded.device.type == "cpu"):
+        return
+    try:
+        executor.fused = FusedModel(loaded.model, layer_windows(loaded.model.config) or ())
+    except STEP_ERRORS as error:
+        log.debug("no fused pass for this model: %s", error)
+        return
+    if (reason := rehearsal.fails()) is not None:
+        log.info("this model is computed by its own forward pass: the fused one %s", reason)
+        executor.fused = None
+
+
+def _pack(rehearsal: _Rehearsal, kind: type[Plain | Packed | Int8]) -> None:
+    """Make products of the model's linear layers; back to the layers where the model cannot do
+    without them.
+    """
+    executor, model = rehearsal.executor, rehearsal.loaded.model
+    with torch.no_grad():
+        if executor.fused is not None:
+            pack_stacks(model, executor.fused.stacks, kind)
+            executor.fused.step = kind.step
+        elif kind is Int8:
+            pack_others(model, kind)
+        elif kind is Packed:
+            undo = pack_others(model, kind)
+            if (reason := rehearsal.fails()) is not None:
+                log.info("this model's weights stay as they are: %s", reason)
+                undo()
 
 
 def _unsuited(spec: LLMSpec, loaded: LoadedModel) -> str | None:

@@ -4,6 +4,7 @@ slots.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from openllm.backends.pytorch.forward.attention import (
     Stage,
 )
 from openllm.backends.pytorch.forward.executor import PrefixCounts
+from openllm.backends.pytorch.forward.fused import FusedModel
 from openllm.backends.pytorch.forward.graphs import DecodeGraphs, Recorder
 from openllm.backends.pytorch.forward.slots import (
     CacheShape,
@@ -28,6 +30,7 @@ from openllm.backends.pytorch.forward.slots import (
     slab_lengths,
 )
 from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
+from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.sequence import Sequence, StepWork
 
 SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
@@ -53,11 +56,13 @@ class FlatExecutor:
         self.prefixes = PrefixCounts()
         self._cache = SlotCache(windows)
         self._switch = AttentionSwitch(loaded.model)
+        self.fused: FusedModel | None = None  # computes in place of the model's own pass
         self.graphs: DecodeGraphs | None = None
 
     def record_steps(self, record: Recorder, adapters: Any) -> None:
         """From now on replay recorded decode steps; the usual ones are recorded at once."""
-        self.graphs = DecodeGraphs(self._call, self.device, record)
+        call = functools.partial(self._call, adapters=adapters)
+        self.graphs = DecodeGraphs(call, self.device, record)
         if (slab := self.store.first_slab()) is not None:
             self.graphs.record_ahead(slab, adapters)
 
@@ -147,9 +152,8 @@ class FlatExecutor:
         ids = torch.tensor([layout.tokens], device=self.device)
         positions = torch.tensor([layout.positions], device=self.device)
         with adapters.applied(layout.adapters):
-            logits = self._call(
-                ids, positions, layout.stages, torch.tensor(kept, device=self.device)
-            )
+            wanted = torch.tensor(kept, device=self.device)
+            logits = self._call(ids, positions, layout.stages, wanted, adapters=adapters)
         return logits, spans
 
     def _call(
@@ -158,8 +162,12 @@ class FlatExecutor:
         positions: torch.Tensor,
         stages: list[Stage],
         kept: torch.Tensor | int = 0,
+        *,
+        adapters: AdapterBank,
     ) -> torch.Tensor:
         """One forward pass; logits `[kept, vocabulary]`, of all tokens when `kept` is 0."""
+        if self.fused is not None:
+            return self.fused(ids, positions, stages, kept, adapters)
         self._cache.stages = stages
         with self._switch.over_slots():
             out = self.model(

@@ -29,7 +29,10 @@ from openllm.hardware.memory import free_memory
 from openllm.weights.hub import config_errors
 
 ATTENTION = "attn_implementation"
-OPTIONS = ("prefill_tokens", ATTENTION, CONFIG)  # what engine_args may hold
+# Switches: our own forward pass where there is one for the model, and weights laid out anew for the
+# CPU's products. Not said: both on a CPU.
+FUSED, PACKED = "fused_forward", "pack_weights"
+OPTIONS = ("prefill_tokens", ATTENTION, CONFIG, FUSED, PACKED)  # what engine_args may hold
 DTYPES = {
     "float32": torch.float32,
     "float": torch.float32,
@@ -99,6 +102,10 @@ def refuse_unsupported(spec: LLMSpec) -> None:
                 f"The pytorch backend decodes with attention of its own, over sdpa; {name} is"
                 f" {value!r}.",
                 param=name,
+            )
+        if name in (FUSED, PACKED) and not isinstance(value, bool):
+            raise ConfigurationError(
+                f"engine_args {name} must be true or false, got {value!r}.", param=name
             )
         if name == "prefill_tokens" and (
             isinstance(value, bool) or not isinstance(value, int) or value < 1
@@ -216,7 +223,7 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         keywords[ATTENTION] = spec.engine_args[ATTENTION]
     if getattr(text, "attn_logit_softcapping", None) is not None:
         keywords["attn_implementation"] = "eager"  # transformers' sdpa leaves the capping out
-    if (quantization := quantization_config(spec)) is not None:
+    if (quantization := quantization_config(spec, device)) is not None:
         keywords |= {"quantization_config": quantization, "device_map": {"": device}}
     elif quantized is not None or device.type != "cpu":
         keywords["device_map"] = {"": device}

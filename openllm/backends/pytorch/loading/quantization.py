@@ -5,22 +5,31 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+import torch
+
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination
 
 CONFIG = "quantization_config"  # the engine argument
+OWN_INT8 = "int8"  # on a CPU; on a GPU it is bitsandbytes'
 
 
-def quantization_config(spec: LLMSpec) -> Any:
+def is_own_int8(spec: LLMSpec, device: torch.device) -> bool:
+    """Whether the engine quantizes the weights itself (`linear`), once they are loaded."""
+    return spec.quantization == OWN_INT8 and device.type == "cpu"
+
+
+def quantization_config(spec: LLMSpec, device: torch.device) -> Any:
     """transformers' object for the spec's short name, or for the fields under
     `engine_args["quantization_config"]`.
 
-    None: the weights stay as they are. Errors: MissingDependency, UnsupportedCombination,
-    ConfigurationError.
+    None: transformers leaves the weights as they are. Errors: MissingDependency,
+    UnsupportedCombination, ConfigurationError.
     """
     fields = spec.engine_args.get(CONFIG)
     if fields is None:
-        return None if spec.quantization is None else _by_name(spec.quantization)
+        name = None if is_own_int8(spec, device) else spec.quantization
+        return None if name is None else _by_name(name)
     if spec.quantization is not None:
         raise UnsupportedCombination(
             f"Both quantization and {CONFIG} are given.", hint="Drop one.", param=CONFIG
@@ -52,7 +61,7 @@ def _by_name(name: str) -> Any:
         return TorchAoConfig(Int8WeightOnlyConfig())
     from transformers import BitsAndBytesConfig
 
-    if name == "int8":
+    if name == OWN_INT8:
         return BitsAndBytesConfig(load_in_8bit=True)
     kinds = {"nf4": "nf4", "int4": "fp4"}
     if name not in kinds:

@@ -127,6 +127,33 @@ class AdapterBank:
         finally:
             self._mask = None
 
+    @property
+    def active(self) -> bool:
+        """Whether the pass at hand goes through any adapter."""
+        return self._mask is not None
+
+    def add(self, name: str, rows: torch.Tensor, output: torch.Tensor) -> None:
+        """Add to `output [tokens, out]` what the adapters add to module `name` for `rows [tokens,
+        in]`; rows behind those of the mask are padding.
+        """
+        if self._mask is None or name not in self._stacks:
+            return
+        count = rows.shape[0] if self._mask.shape[0] == 1 else self._mask.shape[0]
+        hidden, up = self._hidden(name, rows[:count]), self._stacks[name][1]
+        if output.dtype == up.dtype:
+            output[:count].addmm_(hidden, up)
+        else:
+            output[:count].add_(hidden @ up)
+
+    def _delta(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        return self._hidden(name, rows) @ self._stacks[name][1]
+
+    def _hidden(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        """`[tokens, ranks]`, zero where a rank is not of the token's adapter."""
+        down = self._stacks[name][0]
+        # a select: what overflows in another's ranks would not go away by a factor of zero
+        return torch.mm(rows.to(down.dtype), down).masked_fill_(self._mask, 0)
+
     def _stack(self) -> None:
         """Lay all adapters' matrices side by side per module, and keep one hook on each module that
         has any.
@@ -165,15 +192,13 @@ class AdapterBank:
         ) -> torch.Tensor | None:
             if self._mask is None:
                 return None
-            down, up = self._stacks[name]
-            hidden = torch.mm(inputs[0].flatten(0, -2).to(down.dtype), down)
-            # a select: what overflows in another's ranks would not go away by a factor of zero
-            hidden.masked_fill_(self._mask, 0)
+            up = self._stacks[name][1]
             if output.dtype != up.dtype or not output.is_contiguous():
-                return output + (hidden @ up).to(output.dtype).view_as(output)
-            output.view(-1, output.shape[-1]).addmm_(
-                hidden, up
-            )  # added in place: nobody else has seen it yet
+                return output + self._delta(name, inputs[0].flatten(0, -2)).to(
+                    output.dtype
+                ).view_as(output)
+            # added in place: nobody else has seen it yet
+            self.add(name, inputs[0].flatten(0, -2), output.view(-1, output.shape[-1]))
             return None
 
         return add_delta
