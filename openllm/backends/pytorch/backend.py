@@ -180,6 +180,7 @@ class PyTorchBackend(Backend):
 
     async def close(self) -> None:
         started, self._started = self._started, None
+        self._loaded = None  # its layers were made products of: the next start reads it anew
         if started is not None:
             await asyncio.to_thread(started.close)
             started.grammars.close()

@@ -72,8 +72,8 @@ async def test_all_choices_of_a_failing_request_end(llama: Path) -> None:
 
 async def test_logits_that_are_no_numbers_end_the_request(llama: Path) -> None:
     async with started(llama) as backend:
-        head = backend.load_model().get_output_embeddings()
-        handle = head.register_forward_hook(lambda module, inputs, output: output * float("nan"))
+        table = backend.load_model().get_input_embeddings()
+        handle = table.register_forward_hook(lambda module, inputs, output: output * float("nan"))
         for temperature in (0.0, 1.0):
             answer = await ask(backend, prompt_of(6), temperature=temperature)
             assert (answer.reason, answer.tokens) == ("error", [])

@@ -29,6 +29,7 @@ from openllm.backends.pytorch.sequence import Job, Sequence, StepWork
 from openllm.backends.pytorch.steps import STEP_ERRORS
 from openllm.backends.stream import Inbox
 from openllm.config.spec import LLMSpec
+from openllm.errors import UnsupportedCombination
 from openllm.types import SamplingParams, TokenRequest
 
 log = logging.getLogger(__name__)
@@ -49,14 +50,31 @@ def choose_executor(spec: LLMSpec, loaded: LoadedModel) -> tuple[Executor, Engin
         return SoloExecutor(loaded, limits), limits
     rehearsal, limits = flat
     _fuse(spec, rehearsal)
-    _pack(rehearsal, kind)
+    if rehearsal.executor.fused is None and kind is Int8:
+        pack_whole(spec, loaded)
+    else:
+        _pack(rehearsal, kind)
     return rehearsal.executor, limits
 
 
 def pack_whole(spec: LLMSpec, loaded: LoadedModel) -> None:
-    """Quantize a model that no rehearsal was held with, where the spec asks for it."""
-    if (kind := choose_kind(spec, loaded)) is Int8:
+    """Quantize a model that our own pass does not compute, where the spec asks for it. Errors:
+    UnsupportedCombination.
+    """
+    if (kind := choose_kind(spec, loaded)) is not Int8:
+        return
+    with torch.no_grad():
         pack_others(loaded.model, kind)
+    try:
+        with torch.inference_mode():
+            loaded.model(input_ids=torch.tensor([_rehearsal_tokens(loaded)]))
+    except STEP_ERRORS as error:
+        raise UnsupportedCombination(
+            f"{type(loaded.model).__name__} computes with its weights itself, so they cannot be"
+            f" {spec.quantization}.",
+            hint="Leave the weights as they are.",
+            param="quantization",
+        ) from error
 
 
 @attrs.frozen
@@ -114,8 +132,6 @@ def _pack(rehearsal: _Rehearsal, kind: type[Plain | Packed | Int8]) -> None:
         if executor.fused is not None:
             pack_stacks(model, executor.fused.stacks, kind)
             executor.fused.step = kind.step
-        elif kind is Int8:
-            pack_others(model, kind)
         elif kind is Packed:
             undo = pack_others(model, kind)
             if (reason := rehearsal.fails()) is not None:

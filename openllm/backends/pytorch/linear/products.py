@@ -7,6 +7,7 @@ and maps rows `[rows, in]` to a new tensor `[rows, out]`.
 from __future__ import annotations
 
 import platform
+import warnings
 from typing import Protocol
 
 import torch
@@ -71,7 +72,9 @@ class Int8:
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         codes, scales = quantize_rows(weight)
         zeros = torch.zeros(codes.shape[0], dtype=torch.long)
-        tensor = torch._make_per_channel_quantized_tensor(codes, scales.double(), zeros, 0)
+        with warnings.catch_warnings():  # of a later torch, which this call alone concerns
+            warnings.simplefilter("ignore", UserWarning)
+            tensor = torch._make_per_channel_quantized_tensor(codes, scales.double(), zeros, 0)
         self._packed = torch.ops.quantized.linear_prepack(tensor, None)
         self._bias = None if bias is None else bias.detach().clone()
 

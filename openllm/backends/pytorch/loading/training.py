@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from openllm.backends.pytorch.loading.quantization import CONFIG, OWN_INT8
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency
 from openllm.weights.origin import Origin, origin
@@ -52,7 +53,7 @@ def prepare_model(spec: LLMSpec, weights_dir: Path, plan: LoraPlan) -> Any:
         backend="pytorch",
         device=spec.device,
         dtype=_dtype(spec, choose_device(spec).type),
-        quantization=spec.quantization,
+        **_quantization(spec),
         trust_remote_code=spec.trust_remote_code,
     )
     model = load_model(bare, weights_dir).model
@@ -75,6 +76,13 @@ def prepare_model(spec: LLMSpec, weights_dir: Path, plan: LoraPlan) -> Any:
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, config)
+
+
+def _quantization(spec: LLMSpec) -> dict[str, Any]:
+    """int8 by bitsandbytes: gradients go through its layers, and not through the engine's own."""
+    if spec.quantization == OWN_INT8:
+        return {"engine_args": {CONFIG: {"load_in_8bit": True}}}
+    return {"quantization": spec.quantization}
 
 
 def _dtype(spec: LLMSpec, device: str) -> str:

@@ -56,7 +56,7 @@ async def test_a_missing_quantization_library_is_named(
         "importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else object()
     )
     with pytest.raises(MissingDependency, match="pip install bitsandbytes"):
-        await LLM(str(weights), backend="pytorch", load_in_8bit=True).start()
+        await LLM(str(weights), backend="pytorch", load_in_4bit=True).start()
 
 
 async def test_sdpa_is_what_the_engine_computes_with(weights: Path) -> None:
