@@ -17,7 +17,7 @@ from openllm.backends.pytorch.forward.flat import FlatExecutor, layer_windows, p
 from openllm.backends.pytorch.forward.fused import FusedModel
 from openllm.backends.pytorch.forward.solo import SoloExecutor
 from openllm.backends.pytorch.linear.packing import choose_kind, pack_others, pack_stacks
-from openllm.backends.pytorch.linear.products import Int8, Packed, Plain
+from openllm.backends.pytorch.linear.products import Int8, Plain, Prepacked
 from openllm.backends.pytorch.loading.loader import (
     FUSED,
     EngineLimits,
@@ -123,7 +123,7 @@ def _fuse(spec: LLMSpec, rehearsal: _Rehearsal) -> None:
         executor.fused = None
 
 
-def _pack(rehearsal: _Rehearsal, kind: type[Plain | Packed | Int8]) -> None:
+def _pack(rehearsal: _Rehearsal, kind: type[Plain | Prepacked | Int8]) -> None:
     """Make products of the model's linear layers; back to the layers where the model cannot do
     without them.
     """
@@ -132,7 +132,7 @@ def _pack(rehearsal: _Rehearsal, kind: type[Plain | Packed | Int8]) -> None:
         if executor.fused is not None:
             pack_stacks(model, executor.fused.stacks, kind)
             executor.fused.step = kind.step
-        elif kind is Packed:
+        elif kind is Prepacked:
             undo = pack_others(model, kind)
             if (reason := rehearsal.fails()) is not None:
                 log.info("this model's weights stay as they are: %s", reason)

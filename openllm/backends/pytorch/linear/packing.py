@@ -10,8 +10,8 @@ import torch
 from openllm.backends.pytorch.linear.layers import Int8Embedding, Stack, other_stacks
 from openllm.backends.pytorch.linear.products import (
     Int8,
-    Packed,
     Plain,
+    Prepacked,
     ProductKind,
     has_packed,
     require_int8,
@@ -27,7 +27,7 @@ TABLE_SHARE = 4  # a head that is the token table, too, is packed beside it up t
 log = logging.getLogger(__name__)
 
 
-def choose_kind(spec: LLMSpec, loaded: LoadedModel) -> type[Plain | Packed | Int8]:
+def choose_kind(spec: LLMSpec, loaded: LoadedModel) -> type[Plain | Prepacked | Int8]:
     """Int8 where the spec asks for it, else packed on a CPU that can. Errors:
     UnsupportedCombination.
     """
@@ -41,14 +41,14 @@ def choose_kind(spec: LLMSpec, loaded: LoadedModel) -> type[Plain | Packed | Int
             )
         return Int8
     wanted = loaded.device.type == "cpu" and spec.engine_args.get(PACKED, True)
-    return Packed if wanted and has_packed(loaded.dtype) else Plain
+    return Prepacked if wanted and has_packed(loaded.dtype) else Plain
 
 
 def pack_stacks(model: torch.nn.Module, stacks: list[Stack], kind: ProductKind) -> None:
     """Make products of the stacks one after another, each weight let go before the next is made."""
     table = _tied_table(model)
     for stack in stacks:
-        if table is not None and kind is Packed and stack.reads(table.weight) and _large(table):
+        if table is not None and kind is Prepacked and stack.reads(table.weight) and _large(table):
             continue
         stack.pack(kind)
     if kind is Int8:

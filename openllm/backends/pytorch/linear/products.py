@@ -43,7 +43,7 @@ class Plain:
         return torch.nn.functional.linear(rows, self.weight, self.bias)
 
 
-class Packed:
+class Prepacked:
     """The weight in oneDNN's blocked order: read in one run, whatever the number of rows."""
 
     step = 16  # every new number of rows costs oneDNN a plan, so longer steps are padded to it
@@ -115,7 +115,7 @@ def has_packed(dtype: torch.dtype) -> bool:
     rows = torch.randn(3, 64, generator=generator).to(dtype)
     try:
         with torch.inference_mode():
-            found, expected = Packed(weight, None)(rows), Plain(weight, None)(rows)
+            found, expected = Prepacked(weight, None)(rows), Plain(weight, None)(rows)
     except (RuntimeError, AttributeError, TypeError):  # an operator that is not there, or another
         return False
     return bool((found - expected).float().norm() <= 0.02 * expected.float().norm())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from openllm.backends.pytorch.linear.products import Int8, Packed, Plain, has_packed
+from openllm.backends.pytorch.linear.products import Int8, Plain, Prepacked, has_packed
 
 
 def rows(count: int, width: int) -> torch.Tensor:
@@ -13,11 +13,11 @@ def rows(count: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("kind", "tolerance"), [(Plain, 1e-6), (Packed, 1e-5), (Int8, 0.03)])
+@pytest.mark.parametrize(("kind", "tolerance"), [(Plain, 1e-6), (Prepacked, 1e-5), (Int8, 0.03)])
 def test_a_product_is_that_of_the_weight(
-    kind: type[Plain | Packed | Int8], tolerance: float, bias: bool
+    kind: type[Plain | Prepacked | Int8], tolerance: float, bias: bool
 ) -> None:
-    if kind is Packed and not has_packed(torch.float32):
+    if kind is Prepacked and not has_packed(torch.float32):
         pytest.skip("no oneDNN here")
     weight, added = rows(48, 96), rows(48, 1)[:, 0] if bias else None
     product = kind(weight, added)
