@@ -141,7 +141,10 @@ def _variants(
         asked = seen.objects.get(where, {})
         kinds = {name: value for name, value in found.items() if _named(asked.get(name, {}))}
         for name, schema in asked.items():
-            for sample in _telling(schema) if (where, name) not in seen.whole else ():
+            if (where, name) in seen.whole:
+                continue
+            # of the body itself any field may stand in for one that is required
+            for sample in _telling(schema) if where or schema else _samples(schema):
                 key = (where, name, f"{sample!r} {kinds!r}")
                 if found.get(name) != sample and key not in tried:
                     tried.add(key)

@@ -40,7 +40,16 @@ LEAST: dict[str, dict[str, Any]] = {
     "/v1/messages": {"messages": MESSAGES, "max_tokens": 1},
     "/v1/messages/count_tokens": {"messages": MESSAGES},
 }
-OTHERS = ({"messages": MESSAGES}, {"prompt": "hi"}, {"inputs": "hi"})
+OTHERS = (
+    {"messages": MESSAGES},
+    {"prompt": "hi"},
+    {"inputs": "hi"},
+    {"input": "hi"},
+    {"query": "hi", "documents": ["hi"]},
+    {"text_1": "hi", "text_2": "hi"},
+    {"queries": "hi", "items": "hi"},
+    {"data_1": "hi", "data_2": "hi"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +85,10 @@ def least(schema: Any, path: str) -> list[dict[str, Any]]:
     """The smallest bodies that the route at `path` reads to the end."""
     if path in LEAST:
         return [LEAST[path]]
-    known = schema.get("properties", {})
-    return [body for body in OTHERS if set(body) <= set(known)]
+    known, needed = set(schema.get("properties", ())), set(schema.get("required", ()))
+    found = [body for body in OTHERS if needed <= set(body) <= known]
+    assert found, f"say what {path} needs: {needed}"
+    return found
 
 
 def test_every_field_is_known_to_its_route_and_no_other_is(
