@@ -47,6 +47,7 @@ OTHERS = (
     {"input": "hi"},
     {"query": "hi", "documents": ["hi"]},
     {"text_1": "hi", "text_2": "hi"},
+    {"queries": "hi", "documents": "hi"},
     {"queries": "hi", "items": "hi"},
     {"data_1": "hi", "data_2": "hi"},
 )
