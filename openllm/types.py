@@ -213,6 +213,8 @@ class TokenDelta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     )
     cached_tokens: int = 0  # prompt tokens that were not computed again (first delta)
     error: str | None = None  # with finish_reason "error"
+    # `time.monotonic()` when its engine began with the request (first delta); None: not known
+    begun: float | None = None
 
 
 class Text(msgspec.Struct, frozen=True, tag="text", gc=False):

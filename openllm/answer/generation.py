@@ -45,6 +45,7 @@ class Generation:
         self._submit = submit
         self._left = len(choices)
         self._cached_tokens = 0
+        self.begun: float | None = None  # `time.monotonic()` when the engine began, if it says
         self._sink: Sink[AnswerDelta] = _NOWHERE
         self._running: Running | None = None
         self._unwanted: list[int] = []  # choices that ended before the engine had said it has them
@@ -102,6 +103,8 @@ class Generation:
             return
         if token.cached_tokens:
             self._cached_tokens = token.cached_tokens
+        if token.begun is not None and self.begun is None:
+            self.begun = token.begun
         try:
             delta = choice.feed(token)
         except Exception as error:  # noqa: BLE001  the engine must not suffer; the log has it all

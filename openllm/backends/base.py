@@ -236,6 +236,7 @@ def join(first: TokenDelta, second: TokenDelta) -> TokenDelta:
         stop_reason=second.stop_reason,
         logprobs=None if first.logprobs is None else first.logprobs + (second.logprobs or []),
         error=second.error,
+        begun=first.begun if first.begun is not None else second.begun,
     )
 
 

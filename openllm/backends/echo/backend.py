@@ -8,10 +8,12 @@ which the whole engine dies; for rehearsing what a supervisor sees).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
+import msgspec
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.backends.echo.facts import FACTS
@@ -110,19 +112,20 @@ class EchoBackend(Backend):
         return answering
 
     def _choices(self, *, begun: bool) -> int:
-        return sum(one.request.params.n for one in self._answering if one.begun is begun)
+        return sum(one.request.params.n for one in self._answering if (one.begun is not None) is begun)
 
     async def _answer(self, answering: _Answering) -> None:
         try:
             async with self._rooms:
-                answering.begun = True
-                await self._echo(answering.request, answering.sink)
+                answering.begun = time.monotonic()
+                await self._echo(answering)
         except EngineDead as error:
             answering.sink.fail(error)
         finally:
             self._answering.discard(answering)
 
-    async def _echo(self, request: TokenRequest, sink: Sink[TokenDelta]) -> None:
+    async def _echo(self, answering: _Answering) -> None:
+        request, sink = answering.request, answering.sink
         params, prompt = request.params, request.prompt_token_ids
         most = params.max_tokens or 0
         last = most if params.ignore_eos else min(most, max(len(prompt), params.min_tokens))
@@ -140,7 +143,10 @@ class EchoBackend(Backend):
             if self._closed:
                 reason = "cancelled"
             for index in range(params.n):
-                sink.put(_delta(request, token, index, reason, stopped, first=at == 0))
+                delta = _delta(request, token, index, reason, stopped, first=at == 0)
+                if at == 0:
+                    delta = msgspec.structs.replace(delta, begun=answering.begun)
+                sink.put(delta)
             if reason:
                 return
 
@@ -209,7 +215,7 @@ class _Answering:
     request: TokenRequest
     sink: Sink[TokenDelta]
     others: set[_Answering]
-    begun: bool = False
+    begun: float | None = None  # `time.monotonic()`
     task: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:

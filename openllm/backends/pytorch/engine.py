@@ -239,7 +239,7 @@ class Engine:
 
     def _note_begun(self) -> None:
         if self._unbegun:
-            self._unbegun -= {job for job in self._unbegun if job.begun}
+            self._unbegun -= {job for job in self._unbegun if job.begun is not None}
 
     def _commit(self, outcomes: list[Outcome]) -> None:
         """Note what is in the cache now; for all rows before any of them ends, for then rows are
@@ -283,6 +283,7 @@ class Engine:
             if first and sequence.params.prompt_logprobs is not None
             else None,
             sequence.cached if first and sequence.index == 0 else 0,
+            begun=sequence.job.begun if first else None,
         )
         self._outbox.put(sequence, delta)
         if reason is not None:

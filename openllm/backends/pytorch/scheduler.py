@@ -4,6 +4,7 @@ come first served among those of one priority.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 from openllm.backends.pytorch.forward.executor import Executor
@@ -95,7 +96,8 @@ class Scheduler:
             return None
         self.waiting.remove(ready)
         self.live.append(ready)
-        ready.job.begun = True
+        if ready.job.begun is None:
+            ready.job.begun = time.monotonic()
         return ready
 
     def _add_chunk(self, works: list[StepWork], sequence: Sequence, budget: int) -> int:

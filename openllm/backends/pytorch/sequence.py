@@ -89,7 +89,8 @@ class Job:
     grammar: Use | None = None  # of the request's structure
     sequences: list[Sequence] = attrs.field(factory=list)
     cancelled: bool = False
-    begun: bool = False  # at least one choice has left the queue
+    # `time.monotonic()` when the first of its choices left the queue; None: all wait
+    begun: float | None = None
 
     def open_choices(self) -> list[Sequence]:
         return [sequence for sequence in self.sequences if not sequence.finished]

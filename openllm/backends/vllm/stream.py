@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -85,6 +85,16 @@ class Receiver:
         self._requests = requests
         self._held: list[TokenDelta] = []
         self._over = False
+        self._begun: float | None = None  # when the engine began, until that is told
+
+    def note_begun(self, events: Sequence[Any] | None) -> None:
+        """Note when vLLM's scheduler took the request up, from what its engine core tells with the
+        first output.
+        """
+        for event in events or ():
+            if event.type.name == "SCHEDULED":
+                self._begun = event.timestamp
+                return
 
     def put(self, output: Any) -> None:
         """A RequestOutput, or the exception that ended the request; vLLM calls this."""
@@ -121,6 +131,8 @@ class Receiver:
             self._left -= 1
             if not self._left:
                 self._end()
+        if self._begun is not None:
+            delta, self._begun = msgspec.structs.replace(delta, begun=self._begun), None
         self._sink.put(delta)
         for index in self._copies:
             self._sink.put(msgspec.structs.replace(delta, index=index, prompt_logprobs=None))
@@ -213,6 +225,8 @@ def shorten(engine: Any) -> Requests:
                     or state.is_prefilling
                     or not getattr(state, "plain", False)
                 ):
+                    if state.is_prefilling and isinstance(state.queue, Receiver):
+                        state.queue.note_begun(output.events)
                     rest.append(output)
                 elif output.new_token_ids:
                     put(state.queue, TokenDelta(output.new_token_ids, state.request_index))
