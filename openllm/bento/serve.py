@@ -39,7 +39,7 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
     MissingDependency). An engine that fails later ends it with ServeError.
     """
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     check_files(settings)
     with (
         closing(_bind(settings.host, settings.port)) as listener,
@@ -51,7 +51,7 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
         host, port = listener.getsockname()[:2]
         url = address(host, port)
         with registered(settings.bentoml_home, url, [spec.served_name for spec in wanted]) as log:
-            log_to_file(log)
+            log_to_file(log, settings.log_format)
             logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
             if len(wanted) == 1 and settings.api_workers == 1:
                 service = load_project(Path(folder), ServicePlan(wanted, settings))

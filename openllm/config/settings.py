@@ -110,6 +110,9 @@ class Settings:
     log_level: str = _setting(
         "info", "text", "Least severity that is logged.", "debug", "info", "warning", "error"
     )
+    log_format: str = _setting(
+        "text", "text", "Lines for people, or JSON with a line per request.", "text", "json"
+    )
     access_log: bool = _setting(False, "switch", "Log a line per request.")
     endpoint: str = _setting(
         "http://127.0.0.1:3000", "text", "Server that `openllm ask` and `adapters` talk to."

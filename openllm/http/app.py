@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -16,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 import openllm
+from openllm.config.logs import FIELDS
 from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
 from openllm.discovery import Variant, load, load_each, variants
@@ -27,6 +29,7 @@ from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Exchange, Shared
 from openllm.http.keys.caller import calling
 from openllm.http.keys.fair import FairQueues
 from openllm.http.keys.figures import KeyFigures
+from openllm.http.facts import facts_of
 from openllm.http.limits import RequestLimits, TokenQueue
 from openllm.http.metrics import CONTENT_TYPE, Metrics
 from openllm.http.routes import Endpoint, Found, Routes
@@ -235,7 +238,7 @@ class Server:
         self.metrics.finished(
             exchange.model, exchange.route, exchange.status, seconds, exchange.caller
         )
-        if self.settings.access_log:
+        if self.settings.access_log or self.settings.log_format == "json":
             log.info(
                 "%s %s%s %s %d %.3fs",
                 exchange.request_id,
@@ -244,6 +247,7 @@ class Server:
                 exchange.route,
                 exchange.status,
                 seconds,
+                extra={FIELDS: facts_of(exchange) | {"seconds": round(seconds, 6)}},
             )
 
     def _own_routes(self, dialect: Dialect) -> list[Route]:
@@ -267,6 +271,11 @@ class Server:
             others = await self.peers.reports() if self.peers is not None else ()
             await exchange.answer(200, self.metrics.render(others), CONTENT_TYPE)
 
+        async def requests(exchange: Exchange) -> None:
+            exchange.require_admin()
+            found = {"process": os.getpid(), "requests": self._shared.live.facts()}
+            await exchange.answer_json(found)
+
         handlers = (
             ("/livez", livez, True),
             ("/readyz", readyz, True),
@@ -274,6 +283,7 @@ class Server:
             ("/health", readyz, False),
             ("/version", version, False),
             ("/metrics", metrics, self.settings.open_metrics),
+            ("/debug/requests", requests, False),
         )
         return [
             Route(path, Endpoint(path, handler, dialect, public=public), methods=["GET"])

@@ -125,7 +125,7 @@ class Auth:
         """Errors: Forbidden."""
         if not self._admin_key:
             raise Forbidden(
-                "Adapters cannot be changed here.",
+                "Nobody is an administrator here.",
                 hint="The operator allows it by setting OPENLLM_ADMIN_KEY.",
             )
         if caller.rank is not Rank.ADMIN:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 
@@ -17,6 +18,7 @@ class LiveRequest:
 
     caller: Caller
     time: asyncio.Timeout
+    facts: Callable[[], dict[str, Any]] = dict  # what may be told of it now
     cancelled: bool = False
 
 
@@ -37,6 +39,10 @@ class LiveRequests:
             same.remove(request)
             if not same:
                 del self._by_id[request_id]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Of all of them, those that came first before the others."""
+        return [one.facts() for same in self._by_id.values() for one in same]
 
     def cancel(self, request_id: str, caller: Caller) -> int:
         """End the time of the requests of that id, or of the answer `prefix-id`, which `caller` may

@@ -10,14 +10,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from openllm.http.engine_figures import EngineFigures
 from openllm.http.keys.caller import NOBODY, Caller
 from openllm.http.limits import Ticket
+from openllm.http.phases import PhaseFigures, Phases
 from openllm.types import AnswerDelta, Usage
 
 if TYPE_CHECKING:
@@ -59,22 +67,8 @@ TOKEN_SECONDS = (
     3.2,
 )
 REQUEST_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
-_BORN = "_created"  # samples that say when counting began
-
-# name without its unit's suffix -> (EngineStats field, what it is, whether it only grows)
-_ENGINE: Sequence[tuple[str, str, str, bool]] = (
-    ("openllm_requests_running", "running", "Choices being prefilled or decoded.", False),
-    ("openllm_requests_waiting", "waiting", "Requests admitted and not begun.", False),
-    ("openllm_cache_usage_ratio", "cache_usage", "Share of the KV cache in use.", False),
-    ("openllm_prefix_cache_hits", "prefix_hits", "Prompt tokens taken from a cache.", True),
-    (
-        "openllm_prefix_cache_queries",
-        "prefix_queries",
-        "Prompt tokens looked up in the prefix cache.",
-        True,
-    ),
-    ("openllm_preemptions", "preemptions", "Requests put back to make room.", True),
-)
+_BORN = "_created"  # samples that say when counting began: nobody reads them
+_STARTED = "process_start_time_seconds"  # of several processes the first counts
 
 
 class TokenGaps:
@@ -114,7 +108,9 @@ class Meter:
         "_started",
         "_ticket",
         "first_token",
+        "phases",
         "prompt_tokens",
+        "tokens",
     )
 
     def __init__(
@@ -129,10 +125,15 @@ class Meter:
         self._gaps = metrics.gaps[model]
         self._last: dict[int, float] = {}
         self.first_token: float | None = None  # when it came, as time.perf_counter() counts
+        self.phases = Phases()
+        self.tokens = 0  # that have come
 
     def count(self, delta: AnswerDelta, base: int = 0) -> None:
         """Note when a delta passed; `base` tells apart the choices of several prompts."""
+        if delta.finish_reason is not None:
+            self._metrics.phases.ended(self._model, delta.finish_reason)
         tokens = len(delta.token_ids)
+        self.tokens += tokens
         if not tokens:
             return
         now = time.perf_counter()
@@ -143,17 +144,21 @@ class Meter:
             self._gaps.add(now - last, tokens)
         elif self.first_token is None:
             self.first_token = now
+            self.phases.first_token = now
             self._ticket.leave()
             self._metrics.child(self._metrics.first_token, self._model).observe(now - self._started)
 
     def close(self, usages: Iterable[Usage]) -> None:
         """Add up what the request used."""
         self._ticket.leave()
+        if self.first_token is not None:
+            self.phases.last_token = max(self._last.values())
         prompt = answer = 0
         for usage in usages:
             prompt += usage.prompt_tokens
             answer += usage.completion_tokens
         self._metrics.used(self._model, self._caller, prompt, answer)
+        self._metrics.phases.over(self._model, self.phases, prompt, answer)
         if self._caller.account is not None:
             self._caller.account.spend(answer)
 
@@ -164,8 +169,9 @@ class Metrics:
     """
 
     def __init__(self, llms: Sequence[LLM]) -> None:
-        registry = self._own = CollectorRegistry()
-        self._engines = CollectorRegistry()
+        registry = self._own = _Registry()
+        self._engines = _Registry()
+        self.phases = PhaseFigures(registry)
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
         self.gaps = {llm.name: TokenGaps() for llm in llms}
         self.requests = Counter(
@@ -207,7 +213,8 @@ class Metrics:
             buckets=REQUEST_SECONDS,
         )
         registry.register(_Gaps(self.gaps))
-        self._engines.register(_EngineFigures(llms))
+        ProcessCollector(registry=registry)
+        self._engines.register(EngineFigures(llms))
 
     def finished(
         self, model: str, route: str, status: int, seconds: float, caller: Caller = NOBODY
@@ -251,24 +258,13 @@ class Metrics:
         return (merge_pages([own, *others]) if others else own) + generate_latest(self._engines)
 
 
-class _EngineFigures(Collector):
-    """Reads the engines when asked; an engine that has not started has no figures."""
-
-    def __init__(self, llms: Sequence[LLM]) -> None:
-        self._llms = llms
+class _Registry(CollectorRegistry):
+    """One whose page has no `_created` beside each counter and histogram."""
 
     def collect(self) -> Iterator[Metric]:
-        readings = [(llm.name, llm.stats()) for llm in self._llms if llm.started]
-        for name, field, meaning, grows in _ENGINE:
-            kind = CounterMetricFamily if grows else GaugeMetricFamily
-            family = kind(name, meaning, labels=["model"])
-            for model, stats in readings:
-                family.add_metric([model], float(getattr(stats, field)))
+        for family in super().collect():
+            family.samples = [one for one in family.samples if not one.name.endswith(_BORN)]
             yield family
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing: registering must not read the engines."""
-        return iter(())
 
 
 class _Gaps(Collector):
@@ -287,8 +283,8 @@ class _Gaps(Collector):
 
 
 def merge_pages(pages: Sequence[bytes]) -> bytes:
-    """Counters and histograms added up, sample by sample; of the times of creation the earliest
-    counts.
+    """Counters, histograms and gauges added up, sample by sample; of the times of start the
+    earliest counts.
     """
     registry = CollectorRegistry()
     registry.register(_Sum(pages))
@@ -310,7 +306,7 @@ class _Sum(Collector):
             key = sample.name, tuple(sorted(sample.labels.items()))
             if key not in values:
                 values[key] = sample.value
-            elif sample.name.endswith(_BORN):
+            elif sample.name == _STARTED:
                 values[key] = min(values[key], sample.value)
             else:
                 values[key] += sample.value

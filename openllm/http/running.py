@@ -16,6 +16,7 @@ from openllm.answer.generation import Generation, collect
 from openllm.errors import Overloaded, RateLimited, RequestCancelled
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
+from openllm.http.facts import running_facts
 from openllm.http.live import LiveRequest
 from openllm.http.metrics import Meter
 from openllm.http.stream import Stream, Writer
@@ -88,7 +89,7 @@ async def _time_allowed(exchange: Exchange) -> AsyncIterator[None]:
     """Errors: Overloaded where the block takes longer."""
     seconds = exchange.settings.request_seconds
     time = asyncio.timeout(seconds or None)
-    live = LiveRequest(exchange.caller, time)
+    live = LiveRequest(exchange.caller, time, partial(running_facts, exchange))
     try:
         with exchange.shared.live.entered(exchange.request_id, live):
             async with time:
@@ -186,6 +187,8 @@ def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     if (turns := exchange.shared.turns) is not None:
         for generation in generations:
             generation.go_through(partial(turns.through, exchange.model, caller.name))
+    if (adapter := generations[0].request.adapter) is not None:
+        exchange.metrics.phases.used(exchange.model, adapter)
     meter = Meter(exchange.metrics, exchange.model, exchange.started, ticket, caller)
     exchange.meter = meter
     return meter
@@ -195,6 +198,9 @@ def _end(generations: Sequence[Generation], meter: Meter) -> None:
     """Whatever became of the request: free what is held for it, add up what it used."""
     for generation in generations:
         generation.cancel()
+    begun = [generation.begun for generation in generations if generation.begun is not None]
+    if begun:
+        meter.phases.note_begun(min(begun))
     meter.close(generation.usage for generation in generations)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from openllm.config.logs import log_formatter
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.config.words import VARIABLES
@@ -32,9 +33,7 @@ def main() -> int:
     """The exit code: 0 when asked to stop, 1 when the engine could not start or has died."""
     plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=EnginePlan)
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname).1s engine: %(message)s", "%H:%M:%S")
-    )
+    handler.setFormatter(log_formatter(plan.log_format, "engine"))
     logging.getLogger().handlers = [handler]
     logging.getLogger("openllm").setLevel(plan.log_level.upper())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent says when

@@ -30,6 +30,7 @@ class EnginePlan:
     address: str  # of its socket
     weights_dir: str | None = None  # None: found by the spec
     log_level: str = "INFO"
+    log_format: str = "text"
     drain_seconds: float = 5.0  # that its users get to leave when it is asked to stop; vLLM, too
 
 
@@ -91,6 +92,7 @@ class ChildBackend(RunnerBackend):
                 self.spec.to_json(),
                 str(self.address),
                 str(self.weights_dir),
+                log_format=self.settings.log_format,
                 drain_seconds=self.settings.drain_seconds,
             )
             self._child = EngineProcess(plan, process_environment())

@@ -55,6 +55,27 @@ def test_a_whole_answer_is_cancelled(slow: Running, name: str, key: dict[str, st
     slow.wait_until(lambda: slow.llm.stats().running == 0)
 
 
+def test_an_administrator_sees_what_runs(slow: Running) -> None:
+    found: list[httpx.Response] = []
+    thread = begin(slow, "seen", found)
+    slow.wait_until(lambda: bool(slow.server._shared.live.facts()[0].get("completion_tokens")))
+    with slow.client() as client:
+        assert client.get("/debug/requests").status_code == 401
+        assert client.get("/debug/requests", headers=USER).status_code == 403
+        page = client.get("/debug/requests", headers=ADMIN)
+    [request] = page.json()["requests"]
+    assert (request["request_id"], request["key"], request["model"]) == ("seen", "user", "echo")
+    assert (request["route"], request["state"]) == ("/v1/completions", "answering")
+    assert request["prompt_tokens"] > 0
+    assert request["completion_tokens"] > 0
+    assert request["seconds"] > request["first_token_seconds"] > 0
+    assert "hello" not in page.text
+    cancel(slow, "seen", ADMIN)
+    thread.join(LONG_WAIT)
+    with slow.client() as client:
+        assert client.get("/debug/requests", headers=ADMIN).json()["requests"] == []
+
+
 def test_a_stream_has_its_headers_at_once_and_comments_while_it_waits(slow: Running) -> None:
     body: Any = {**ENDLESS, "stream": True}
     with (

@@ -5,6 +5,7 @@ engine.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import openllm
 from openllm.config.settings import Settings
 from openllm.http.app import create_app
 from openllm.http.metrics import Metrics, TokenGaps, merge_pages
+from openllm.http.phases import Phases
 from tests.protocols.conftest import echo_llm
 from tests.serving import Running, serve
 
@@ -57,6 +60,15 @@ def test_tokens_and_requests_are_counted(fresh: Running, stream: bool) -> None:
     gaps = usage["completion_tokens"] - 4  # each of the four choices has one gap less than tokens
     assert value(found, "openllm_inter_token_seconds_count", **MODEL) == 2 * gaps
     assert value(found, "openllm_inter_token_seconds_bucket", le="+Inf", **MODEL) == 2 * gaps
+    for phase in ("queue", "prefill", "decode"):
+        assert value(found, f"openllm_{phase}_seconds_count", **MODEL) == 2
+    lengths = "openllm_request_{}_tokens_sum"
+    assert value(found, lengths.format("prompt"), **MODEL) == 2 * usage["prompt_tokens"]
+    assert value(found, lengths.format("completion"), **MODEL) == 2 * usage["completion_tokens"]
+    ends = [
+        count for (name, _), count in found.items() if name == "openllm_finish_reasons_total"
+    ]
+    assert sum(ends) == 2 * 4
 
 
 def test_engine_figures_have_one_set_of_names(fresh: Running) -> None:
@@ -71,6 +83,35 @@ def test_engine_figures_have_one_set_of_names(fresh: Running) -> None:
         "openllm_preemptions_total",
     ):
         assert value(found, name, **MODEL) == 0
+
+
+def test_the_page_says_what_runs_and_has_no_times_of_creation(fresh: Running) -> None:
+    with fresh.client() as client:
+        client.post("/v1/completions", json={"prompt": "hello"})
+        found = scrape(client)
+    names = {name for name, _ in found}
+    assert not [name for name in names if name.endswith("_created")]
+    assert {"process_resident_memory_bytes", "process_open_fds"} <= names
+    assert found["openllm_adapters_mounted", (("model", "echo"),)] == 0
+    (build,) = [dict(labels) for name, labels in found if name == "openllm_build_info"]
+    assert build["version"] == openllm.__version__
+    (model,) = [dict(labels) for name, labels in found if name == "openllm_model_info"]
+    assert (model["model"], model["backend"]) == ("echo", "echo")
+
+
+def test_phases_follow_each_other() -> None:
+    """Their clocks are two: an engine in another process knows only the one that both share."""
+    phases = Phases(admitted=time.perf_counter() - 3.0)
+    assert dict(phases.seconds()) == {}
+    phases.note_begun(time.monotonic() - 2.0)
+    phases.first_token = time.perf_counter() - 0.5
+    phases.last_token = phases.first_token + 0.25
+    found = dict(phases.seconds())
+    assert found["queue"] == pytest.approx(1.0, abs=0.1)
+    assert found["prefill"] == pytest.approx(1.5, abs=0.1)
+    assert found["decode"] == 0.25
+    unknown = Phases(first_token=1.0, last_token=2.0)
+    assert dict(unknown.seconds()) == {"decode": 1.0}
 
 
 def test_labels_do_not_grow_with_what_callers_invent(fresh: Running) -> None:
@@ -187,7 +228,7 @@ def test_counters_and_histograms_are_added_up() -> None:
     assert set(merged) == set().union(*singles)
     for key, value in merged.items():
         found = [single[key] for single in singles if key in single]
-        expected = min(found) if key[0].endswith("_created") else sum(found)
+        expected = min(found) if key[0] == "process_start_time_seconds" else sum(found)
         assert value == pytest.approx(expected)
     label = (("model", Model.name), ("route", "/v1/x"), ("status", "200"))
     assert merged["openllm_requests_total", label] == 5

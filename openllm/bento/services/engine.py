@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from openllm.bento.pack.sources import localise
 from openllm.bento.services.front import Front
 from openllm.bento.services.references import carry_sources, find_source
-from openllm.bento.services.worker import SHARED_CONFIG
+from openllm.bento.services.worker import SHARED_CONFIG, log_in
 from openllm.bento.supervision import keep_commands_private
 from openllm.config.settings import Settings, restrict_devices
 from openllm.config.spec import LLMSpec
@@ -76,7 +76,7 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of the engine's process: nothing but its lifespan and health."""
-        logging.getLogger("openllm").setLevel(self.settings.log_level.upper())
+        log_in(self.settings, "engine")
         _, devices = self.choose()
         if devices is not None:
             restrict_devices(devices)

@@ -14,6 +14,7 @@ import attrs
 import bentoml
 
 import openllm
+from openllm.config.logs import JSONFormatter
 from openllm.config.settings import Settings
 from openllm.llm.llm import LLM
 from openllm.remote.peers import Peers
@@ -52,7 +53,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         from openllm.http.app import create_app
         from openllm.http.life import WorkerLife
 
-        logging.getLogger("openllm").setLevel(settings.log_level.upper())
+        log_in(settings)
         settings = attrs.evolve(settings, api_workers=workers)
         if workers > 1:  # the next request may come to one that has kept nothing
             settings = attrs.evolve(settings, max_stored_responses=0)
@@ -68,6 +69,19 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         """
         for service in self.all_services().values():
             service.bento = bento
+
+
+def log_in(settings: Settings, part: str = "") -> None:
+    """Our lines at the level and in the format of `settings`, in a worker that BentoML has started:
+    its own handlers write text.
+    """
+    ours = logging.getLogger("openllm")
+    ours.setLevel(settings.log_level.upper())
+    started_here = any(isinstance(one.formatter, JSONFormatter) for one in logging.root.handlers)
+    if settings.log_format == "json" and not started_here:
+        handler = logging.StreamHandler()
+        handler.setFormatter(JSONFormatter(part))
+        ours.handlers, ours.propagate = [handler], False
 
 
 class Worker:

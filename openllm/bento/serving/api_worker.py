@@ -30,7 +30,7 @@ def main() -> int:
     """The exit code: 0 when asked to stop."""
     plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=WorkerPlan)
     settings = Settings.from_env()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     folder = Path(plan.folder)
     specs = merge_document(read_document(folder / DOCUMENT), {})
     served = ServicePlan(specs, settings, tuple(map(Path, plan.engines)))

@@ -1,21 +1,23 @@
-"""What a process that serves or builds writes on stderr, in short lines."""
+"""What a process that serves or builds writes on stderr."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
+from openllm.config.logs import log_formatter
 from openllm.http.app import Server
 from openllm.llm.llm import LLM
 
 logger = logging.getLogger("openllm")
-LINES = logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
 
 
-def configure_logging(level: str) -> None:
-    """Short lines on stderr: ours from `level` up, the libraries' from warnings up."""
+def configure_logging(level: str, form: str = "text") -> None:
+    """Lines on stderr, of the form "text" or "json": ours from `level` up, the libraries' from
+    warnings up.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(LINES)
+    handler.setFormatter(log_formatter(form))
     logging.getLogger().handlers = [handler]
     logging.getLogger("openllm").setLevel(level.upper())
     import bentoml._internal.log  # noqa: F401  sets up its own handlers when it is imported
@@ -26,11 +28,11 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).propagate = True
 
 
-def log_to_file(path: Path) -> None:
+def log_to_file(path: Path, form: str = "text") -> None:
     """The same lines into a file that only this user can read, for `openllm logs`."""
     path.touch(mode=0o600)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(LINES)
+    handler.setFormatter(log_formatter(form))
     logging.getLogger().addHandler(handler)
 
 

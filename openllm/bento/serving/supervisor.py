@@ -150,7 +150,14 @@ def _engine_plans(fleet: Fleet) -> Iterator[tuple[EnginePlan, str | None]]:
     for spec, address, devices in zip(fleet.specs, fleet.addresses, shares, strict=True):
         settings = fleet.settings
         yield (
-            EnginePlan(spec.to_json(), address, None, settings.log_level, settings.drain_seconds),
+            EnginePlan(
+                spec.to_json(),
+                address,
+                None,
+                settings.log_level,
+                settings.log_format,
+                settings.drain_seconds,
+            ),
             devices,
         )
 
