@@ -26,10 +26,10 @@ from openllm.http.auth import Auth
 from openllm.http.catalog import Catalog
 from openllm.http.dialect import Dialect
 from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Exchange, Shared
+from openllm.http.facts import facts_of
 from openllm.http.keys.caller import calling
 from openllm.http.keys.fair import FairQueues
 from openllm.http.keys.figures import KeyFigures
-from openllm.http.facts import facts_of
 from openllm.http.limits import RequestLimits, TokenQueue
 from openllm.http.metrics import CONTENT_TYPE, Metrics
 from openllm.http.routes import Endpoint, Found, Routes

@@ -15,6 +15,7 @@ import pytest
 
 from openllm import protocols
 from openllm.answer.assembler import ChoiceAssembler
+from openllm.config.logs import FIELDS, JSONFormatter
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.discovery import variants
@@ -206,6 +207,26 @@ def test_the_access_log_has_a_line_per_request_and_no_prompt(
         )
     assert any("id-7 POST /v1/completions 200" in line for line in caplog.messages)
     assert "hello" not in caplog.text
+
+
+def test_as_json_a_request_is_one_line_of_what_it_cost_and_no_prompt(
+    weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "openllm")
+    with (
+        serve(echo(weights), settings=Settings(log_format="json")) as running,
+        running.client(headers={"x-request-id": "id-8"}) as client,
+    ):
+        usage = client.post("/v1/completions", json={"prompt": "hello world"}).json()["usage"]
+    [record] = [one for one in caplog.records if hasattr(one, FIELDS)]
+    line = json.loads(JSONFormatter().format(record))
+    assert (line["request_id"], line["route"], line["status"]) == ("id-8", "/v1/completions", 200)
+    assert (line["level"], line["model"], line["key"]) == ("info", "echo", "")
+    assert line["prompt_tokens"] == usage["prompt_tokens"]
+    assert line["completion_tokens"] == usage["completion_tokens"]
+    assert line["seconds"] >= line["first_token_seconds"] > 0
+    assert {"queue_seconds", "prefill_seconds", "decode_seconds"} <= set(line)
+    assert "hello" not in json.dumps(line)
 
 
 def test_an_application_mounted_below_a_path_works(weights: Path) -> None:

@@ -65,9 +65,7 @@ def test_tokens_and_requests_are_counted(fresh: Running, stream: bool) -> None:
     lengths = "openllm_request_{}_tokens_sum"
     assert value(found, lengths.format("prompt"), **MODEL) == 2 * usage["prompt_tokens"]
     assert value(found, lengths.format("completion"), **MODEL) == 2 * usage["completion_tokens"]
-    ends = [
-        count for (name, _), count in found.items() if name == "openllm_finish_reasons_total"
-    ]
+    ends = [count for (name, _), count in found.items() if name == "openllm_finish_reasons_total"]
     assert sum(ends) == 2 * 4
 
 

@@ -112,7 +112,9 @@ class EchoBackend(Backend):
         return answering
 
     def _choices(self, *, begun: bool) -> int:
-        return sum(one.request.params.n for one in self._answering if (one.begun is not None) is begun)
+        return sum(
+            one.request.params.n for one in self._answering if (one.begun is not None) is begun
+        )
 
     async def _answer(self, answering: _Answering) -> None:
         try:
