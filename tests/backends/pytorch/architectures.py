@@ -166,6 +166,7 @@ def generate(model: Any, prompt: list[int]) -> tuple[list[int], list[float]]:
         max_new_tokens=NEW,
         min_new_tokens=NEW,
         eos_token_id=None,
+        **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id")),
         return_dict_in_generate=True,
         output_logits=True,
     )

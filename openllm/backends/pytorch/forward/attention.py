@@ -201,7 +201,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not f
         return query_length, 0
 
     def get_seq_length(self) -> int:
-        return 0
+        return self.cache.claimed
 
     def get_max_length(self) -> int:
         return -1
@@ -212,6 +212,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not followed by
 
     def __init__(self, windows: tuple[int | None, ...]) -> None:
         self.stages: list[Stage] = []
+        self.claimed = 0  # tokens that it says to hold; no model may depend on it
         super().__init__(layers=[SlotLayer(self, at, window) for at, window in enumerate(windows)])
 
 

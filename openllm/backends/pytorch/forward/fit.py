@@ -4,17 +4,19 @@ sequence at a time.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Any
 
 import attrs
 import torch
 
-from openllm.backends.base import join
-from openllm.backends.pytorch.forward.executor import Executor, PrefixCounts
+from openllm.backends.pytorch.forward.executor import Executor
 from openllm.backends.pytorch.forward.flat import FlatExecutor, layer_windows, probe_geometry
 from openllm.backends.pytorch.forward.fused import FusedModel
+from openllm.backends.pytorch.forward.rehearsal import (
+    rehearsal_tokens,
+    rehearse_alone,
+    rehearse_flat,
+)
 from openllm.backends.pytorch.forward.solo import SoloExecutor
 from openllm.backends.pytorch.linear.packing import choose_kind, pack_others, pack_stacks
 from openllm.backends.pytorch.linear.products import Int8, Plain, Prepacked
@@ -24,30 +26,25 @@ from openllm.backends.pytorch.loading.loader import (
     LoadedModel,
     choose_limits,
 )
-from openllm.backends.pytorch.lora.adapters import AdapterBank
-from openllm.backends.pytorch.sequence import Job, Sequence, StepWork
 from openllm.backends.pytorch.steps import STEP_ERRORS
-from openllm.backends.stream import Inbox
 from openllm.config.spec import LLMSpec
-from openllm.errors import UnsupportedCombination
-from openllm.types import SamplingParams, TokenRequest
+from openllm.errors import UnsupportedCombination, WeightsError
 
 log = logging.getLogger(__name__)
-
-REHEARSAL = 12  # prompt tokens
 
 
 def choose_executor(spec: LLMSpec, loaded: LoadedModel) -> tuple[Executor, EngineLimits]:
     """The executor that suits the model, and the limits it works within; the model's linear layers
-    are products of the right kind afterwards. Errors: ConfigurationError.
+    are products of the right kind afterwards. Errors: ConfigurationError; WeightsError for a model
+    that cannot compute at all.
     """
     kind = choose_kind(spec, loaded)
-    flat = _choose_flat(spec, loaded)
+    tokens = rehearsal_tokens(loaded, spec.max_model_len or loaded.context)
+    flat = _choose_flat(spec, loaded, tokens)
     if isinstance(flat, str):
         log.info("this model is run one sequence at a time: %s", flat)
-        limits = choose_limits(spec, loaded, 0)
         pack_whole(spec, loaded)
-        return SoloExecutor(loaded, limits), limits
+        return _choose_solo(loaded, choose_limits(spec, loaded, 0), tokens)
     rehearsal, limits = flat
     _fuse(spec, rehearsal)
     if rehearsal.executor.fused is None and kind is Int8:
@@ -55,6 +52,25 @@ def choose_executor(spec: LLMSpec, loaded: LoadedModel) -> tuple[Executor, Engin
     else:
         _pack(rehearsal, kind)
     return rehearsal.executor, limits
+
+
+def _choose_solo(
+    loaded: LoadedModel, limits: EngineLimits, tokens: list[int]
+) -> tuple[SoloExecutor, EngineLimits]:
+    """An executor of one sequence at a time that has passed its rehearsal. Errors: WeightsError."""
+    problem: str | None = None
+    for cached in (True, False):
+        executor = SoloExecutor(loaded, limits, cached=cached)
+        with torch.inference_mode():
+            problem = rehearse_alone(executor, loaded, tokens)
+        if problem is None:
+            return executor, limits
+        if cached:
+            log.warning("what this model keeps of a text is computed anew: %s", problem)
+    raise WeightsError(
+        f"This model cannot generate: {problem}.",
+        hint="Check its config.json, and the transformers version it was made with.",
+    )
 
 
 def pack_whole(spec: LLMSpec, loaded: LoadedModel) -> None:
@@ -67,7 +83,7 @@ def pack_whole(spec: LLMSpec, loaded: LoadedModel) -> None:
         pack_others(loaded.model, kind)
     try:
         with torch.inference_mode():
-            loaded.model(input_ids=torch.tensor([_rehearsal_tokens(loaded)]))
+            loaded.model(input_ids=torch.tensor([rehearsal_tokens(loaded, loaded.context)]))
     except STEP_ERRORS as error:
         raise UnsupportedCombination(
             f"{type(loaded.model).__name__} computes with its weights itself, so they cannot be"
@@ -89,14 +105,15 @@ class _Rehearsal:
     def fails(self) -> str | None:
         """Why the executor cannot be used; None when it can."""
         with torch.inference_mode():
-            return _rehearse(self.executor, self.loaded, self.tokens, self.logits)
+            return rehearse_flat(self.executor, self.loaded, self.tokens, self.logits)
 
 
-def _choose_flat(spec: LLMSpec, loaded: LoadedModel) -> tuple[_Rehearsal, EngineLimits] | str:
+def _choose_flat(
+    spec: LLMSpec, loaded: LoadedModel, tokens: list[int]
+) -> tuple[_Rehearsal, EngineLimits] | str:
     """An executor over slots that has passed its rehearsal, or why there is none."""
     if (reason := _unsuited(spec, loaded)) is not None:
         return reason
-    tokens = _rehearsal_tokens(loaded)
     try:
         with torch.inference_mode():
             geometry, logits = probe_geometry(loaded, tokens)
@@ -159,60 +176,3 @@ def _unsuited(spec: LLMSpec, loaded: LoadedModel) -> str | None:
         # other.
         return "its positions are scaled by the longest sequence"
     return None
-
-
-def _rehearsal_tokens(loaded: LoadedModel) -> list[int]:
-    generator = torch.Generator().manual_seed(0)
-    return [
-        int(token)
-        for token in torch.randint(0, loaded.vocab_size, (REHEARSAL,), generator=generator)
-    ]
-
-
-def _rehearse(
-    executor: FlatExecutor, loaded: LoadedModel, tokens: list[int], expected: torch.Tensor
-) -> str | None:
-    """Run the tokens in parts, beside a second sequence, and compare with the model's own logits;
-    None when equal.
-    """
-    bank = AdapterBank(loaded.model, loaded.device, loaded.dtype)
-    whole, beside = _sequence(tokens), _sequence(tokens[:5])
-    try:
-        if not executor.begin(whole):
-            return "no slot could be allocated"
-        company = executor.begin(beside)  # memory may be for one alone
-        found = []
-        for count, other in ((5, 3), (REHEARSAL - 6, 1), (1, 1)):
-            works = [StepWork(whole, count, all_logits=True)] + (
-                [StepWork(beside, other)] if company else []
-            )
-            logits, spans = executor.forward(works, bank)
-            found.append(logits[spans[0]])
-            whole.computed += count
-            beside.computed += other
-        if company:
-            found.append(logits[spans[1]])
-    except STEP_ERRORS as error:
-        return f"its attention is not transformers' common one ({type(error).__name__}: {error})"
-    finally:
-        for sequence in (whole, beside):
-            executor.release(sequence, reuse=False)
-        executor.prefixes = PrefixCounts()
-    return _compare(torch.cat(found), torch.cat([expected, expected[4:5]]) if company else expected)
-
-
-def _compare(found: torch.Tensor, expected: torch.Tensor) -> str | None:
-    if found.shape != expected.shape:
-        return f"its logits have the shape {tuple(found.shape)}"
-    tolerance = 1e-3 if expected.dtype == torch.float32 else 0.1
-    off = float((found.float() - expected.float()).norm() / expected.float().norm().clamp(min=1e-6))
-    return None if off < tolerance else f"attention over slots is off by {off:.2g}"
-
-
-def _sequence(tokens: list[int]) -> Sequence:
-    request = TokenRequest("rehearsal", tokens, SamplingParams(max_tokens=1))
-    loop: Any = asyncio.new_event_loop()
-    job = Job(request, Inbox(join), loop)
-    loop.close()
-    job.sequences = [Sequence(job, 0, list(tokens), len(tokens), 0)]
-    return job.sequences[0]

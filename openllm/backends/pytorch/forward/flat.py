@@ -141,6 +141,10 @@ class FlatExecutor:
 
     # Computing
 
+    def claim_length(self, tokens: int) -> None:
+        """Let the cache say from now on that it holds so many tokens: for the rehearsal."""
+        self._cache.claimed = tokens
+
     def forward(self, works: list[StepWork], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
         """Logits `[kept, vocabulary]`, and for each work which of them are its own. Writes keys and
         values.

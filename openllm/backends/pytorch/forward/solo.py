@@ -4,6 +4,7 @@ hold.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import attrs
@@ -12,6 +13,17 @@ import torch
 from openllm.backends.pytorch.forward.executor import PrefixCounts
 from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
 from openllm.backends.pytorch.sequence import Sequence, StepWork
+
+LOGITS = "logits_to_keep"
+# What `generate()` is told whatever the model's generation_config says: tokens are drawn by us.
+PLAIN: dict[str, Any] = {
+    "do_sample": False,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "cache_implementation": "dynamic",
+}
+# What it hands on that no forward pass takes.
+NOT_OF_THE_MODEL = ("logits_processor", "stopping_criteria", "generation_config")
 
 
 @attrs.define
@@ -26,15 +38,18 @@ class Memory:
 
 class SoloExecutor:
     """No slots and no shared prefixes; every sequence has a cache object of the model's own
-    kind.
+    kind, or none at all: with `cached` False each token is computed from the whole text again.
     """
 
     chunks = False
 
-    def __init__(self, loaded: LoadedModel, limits: EngineLimits) -> None:
+    def __init__(self, loaded: LoadedModel, limits: EngineLimits, *, cached: bool = True) -> None:
         self.model, self.device, self.limits = loaded.model, loaded.device, limits
+        self.cached = cached
         self.encoder_decoder = bool(loaded.model.config.is_encoder_decoder)
         self.prefixes = PrefixCounts()
+        accepted = inspect.signature(loaded.model.forward).parameters
+        self._chooses_logits = LOGITS in accepted
 
     def begin(self, sequence: Sequence) -> bool:
         return True
@@ -58,16 +73,17 @@ class SoloExecutor:
         logits, spans, total = [], [], 0
         for work in works:
             with adapters.applied([work.sequence.adapter]):
-                kept = self._advance(work.sequence, work.count)
+                kept = self._advance(work)
             kept = kept if work.all_logits else kept[-1:]
             logits.append(kept)
             spans.append(slice(total, total + kept.shape[0]))
             total += kept.shape[0]
         return torch.cat(logits), spans
 
-    def _advance(self, sequence: Sequence, count: int) -> torch.Tensor:
-        """Feed the sequence's next `count` tokens; `[positions, vocabulary]`."""
-        end, memory = sequence.computed + count, sequence.row
+    def _advance(self, work: StepWork) -> torch.Tensor:
+        """Feed the next `count` tokens of a sequence; `[positions, vocabulary]`."""
+        sequence = work.sequence
+        end, memory = sequence.computed + work.count, sequence.row
         if (
             memory is not None and memory.computed == end
         ):  # The step failed on another row after this one was done.
@@ -76,13 +92,15 @@ class SoloExecutor:
         tokens = torch.tensor([sequence.tokens[sequence.computed : end]], device=self.device)
         first = memory is None
         if memory is None:
-            memory = self._begin_encoded(tokens) if self.encoder_decoder else self._begin(tokens)
+            memory = self._begin(tokens)
         else:
             memory.ids = torch.cat([memory.ids, tokens], dim=1)
-        fresh = memory.ids.shape[1] if first else 1
+        fresh = memory.ids.shape[1] if first or not self.cached else work.count
         inputs = self.model.prepare_inputs_for_generation(
             memory.ids, next_sequence_length=fresh, is_first_iteration=first, **memory.keywords
         )
+        if self._chooses_logits:
+            inputs[LOGITS] = 0 if work.all_logits else 1
         out = self.model(**inputs, return_dict=True)
         memory.keywords = self.model._update_model_kwargs_for_generation(
             out, memory.keywords, is_encoder_decoder=self.encoder_decoder
@@ -93,16 +111,21 @@ class SoloExecutor:
         return logits
 
     def _begin(self, tokens: torch.Tensor) -> Memory:
-        return Memory({"attention_mask": torch.ones_like(tokens), "use_cache": True}, tokens)
+        """What `generate()` prepares for a prompt: positions, masks, the cache, what an encoder
+        makes of it. It is stopped there.
+        """
 
-    def _begin_encoded(self, tokens: torch.Tensor) -> Memory:
-        encoded = self.model.get_encoder()(input_ids=tokens, return_dict=True)
-        config = self.model.config
-        start = getattr(config, "decoder_start_token_id", None)
-        first = config.bos_token_id if start is None else start
-        keywords = {
-            "encoder_outputs": encoded,
-            "attention_mask": torch.ones_like(tokens),
-            "use_cache": True,
-        }
-        return Memory(keywords, torch.tensor([[first or 0]], device=self.device))
+        def take(model: Any, input_ids: torch.Tensor, **keywords: Any) -> Memory:
+            for name in NOT_OF_THE_MODEL:
+                keywords.pop(name, None)
+            return Memory(keywords, input_ids)
+
+        begun: Memory = self.model.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            custom_generate=take,
+            use_cache=self.cached,
+            max_new_tokens=self.limits.max_model_len,
+            **PLAIN,
+        )
+        return begun
