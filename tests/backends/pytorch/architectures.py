@@ -25,7 +25,7 @@ PAD, BOS, EOS = 0, 1, 2
 SPREAD = 0.2  # of the weights: wide enough for greedy answers to be clear of ties
 MARGIN = 1e-3  # between the two best logits: closer is a tie, and after a tie answers may part
 NEW = 12  # tokens of an answer
-LENGTHS = (3, 40, 21, 1, 9, 33)  # tokens of the six prompts
+LENGTHS = (1, 3, 40, 21, 9, 33)  # tokens of the six prompts
 
 # Sizes by the name that configurations have for them; each goes to the types that have it.
 SMALL: dict[str, Any] = {
@@ -60,6 +60,9 @@ SMALL: dict[str, Any] = {
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
     "is_decoder": True,
+    # pictures are numbered beyond the words
+    **dict.fromkeys(("image_token_id", "image_token_index"), VOCABULARY - 2),
+    "video_token_id": VOCABULARY - 1,
 }
 
 # Of the part of a model that looks at pictures.
@@ -70,10 +73,138 @@ SMALL_VISION: dict[str, Any] = {
     **dict.fromkeys(("num_attention_heads", "num_heads"), 2),
     "image_size": 28,
     "patch_size": 14,
+    "out_hidden_size": 64,
+    "deepstack_visual_indexes": [0],
 }
 
-# What a type needs beside that, or has to be told to show what is its own.
-BESIDE: dict[str, dict[str, Any]] = {}
+LATENT = {"num_key_value_heads": 4, "head_dim": 8}
+MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+MAMBA2 = {"mamba_n_heads": 4, "mamba_d_head": 32, "mamba_d_state": 8, "mamba_chunk_size": 16}
+ROTARY = {"rotary_dim": 8}
+SLIDING_AND_FULL = ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"]
+
+# What a type needs beside that, or has to be told to show what is its own; `...` leaves a size as
+# it is by default. What stands after a plus tells apart several of one type.
+BESIDE: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(
+        (
+            *("axk1", "axk2", "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "longcat_flash"),
+            *("minicpm3"),
+        ),
+        LATENT,
+    ),
+    **dict.fromkeys(("codegen", "gptj"), ROTARY),
+    "bamba": {**MAMBA2, "attn_layer_indices": [1, 3]},
+    "bloom": {"hidden_size": 64},
+    "deepseek_v2": {**LATENT, "num_experts_per_tok": 2},
+    "youtu": {**LATENT, "q_lora_rank": 24},
+    "deepseek_v32": {**LATENT, "index_topk": 8, "index_n_heads": 4, "index_head_dim": 16},
+    "dots1": {
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_shared_experts": 1,
+        "layer_types": SLIDING_AND_FULL,
+    },
+    "falcon": {"head_dim": ..., "num_kv_heads": 4},
+    "falcon+alibi": {"head_dim": ..., "num_kv_heads": 4, "alibi": True},
+    "falcon_h1": {**MAMBA2, "mamba_d_ssm": 128},
+    "gemma3_text": {"layer_types": SLIDING_AND_FULL},
+    "glm_moe_dsa": {**LATENT, "index_topk": 8, "index_n_heads": 4, "index_head_dim": 16},
+    "gemma4_text": {"vocab_size_per_layer_input": VOCABULARY, "hidden_size_per_layer_input": 16},
+    "gpt_neo": {"num_layers": 4, "attention_types": [[["global", "local"], 2]], "window_size": 8},
+    "gpt_oss": {"layer_types": ["sliding_attention", "full_attention"] * 2},
+    "granitemoehybrid": {
+        **MAMBA2,
+        "layer_types": ["linear_attention", "full_attention"] * 2,
+        "shared_intermediate_size": 32,
+    },
+    **dict.fromkeys(("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"), {"head_dim": 16}),
+    "jamba": {
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "mamba_d_state": 8,
+        "mamba_dt_rank": 4,
+        "use_mamba_kernels": False,
+    },
+    "kimi_linear": {
+        **LATENT,
+        "layer_types": ["linear_attention", "full_attention"] * 2,
+        "linear_head_dim": 16,
+        "linear_num_heads": 4,
+        "num_experts_per_token": 2,
+    },
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 1},
+    "llama4_text": {"attention_chunk_size": 16},
+    # scales queries by their position from the 33rd token on
+    "llama4_text+scale": {
+        "layer_types": ["full_attention"] * 4,
+        "no_rope_layers": [0] * 4,
+        "attn_temperature_tuning": True,
+        "floor_scale": 32,
+    },
+    "mamba2": {"num_heads": 8, "head_dim": 16, "n_groups": 2, "chunk_size": 16},
+    "minimax": {"block_size": 16},
+    "nemotron": {"num_key_value_heads": 2},
+    "nemotron_h": {
+        "mamba_num_heads": 4,
+        "mamba_head_dim": 32,
+        "ssm_state_size": 8,
+        "n_groups": 2,
+        "chunk_size": 16,
+        "n_group": 1,
+        "moe_shared_expert_intermediate_size": 32,
+        "layers_block_type": ["linear_attention", "moe", "full_attention", "mlp"],
+        "num_hidden_layers": ...,
+    },
+    "phi3+long": {
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0] * 8,
+            "long_factor": [4.0] * 8,
+            "original_max_position_embeddings": 32,
+        },
+        "original_max_position_embeddings": 32,
+    },
+    **dict.fromkeys(
+        ("qwen3_5_text", "qwen3_5_moe_text", "qwen3_next", "olmo_hybrid"),
+        {"layer_types": ["linear_attention", "full_attention"] * 2},
+    ),
+    "recurrent_gemma": {"lru_width": 64, "attention_window_size": 16},
+    **dict.fromkeys(
+        ("t5", "mt5", "umt5", "longt5", "switch_transformers"),
+        {"d_kv": 16, "d_ff": 96, "num_layers": 2, "num_decoder_layers": 2},
+    ),
+    **dict.fromkeys(
+        ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "paddleocr_vl"),
+        {"text_config": {"rope_parameters": MROPE}},
+    ),
+    **dict.fromkeys(
+        ("glm4v", "glm46v", "glm4v_moe", "glmga", "glm_ocr"),
+        {"text_config": {"rope_parameters": MROPE, "pad_token_id": PAD}},
+    ),
+    "xmod": {"default_language": "en_XX"},
+    "zamba": {
+        "num_hidden_layers": 6,
+        "attn_layer_period": 3,
+        "attn_layer_offset": 2,
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+        "num_key_value_heads": 4,
+        "mamba_dt_rank": 4,
+        "mamba_d_state": 8,
+        "use_mamba_kernels": False,
+    },
+    "zamba2": {
+        "num_key_value_heads": 4,
+        "n_mamba_heads": 4,
+        "mamba_headdim": 32,
+        "mamba_d_state": 8,
+        "chunk_size": 16,
+        "layers_block_type": ["linear_attention", "hybrid", "linear_attention", "hybrid"],
+    },
+}
 
 
 @attrs.frozen
@@ -90,7 +221,13 @@ def configuration(model_type: str) -> Any:
     """transformers' configuration of a tiny model of that type."""
     from transformers import CONFIG_MAPPING
 
-    return CONFIG_MAPPING[model_type](**_small(CONFIG_MAPPING[model_type], model_type))
+    kind = CONFIG_MAPPING[plain(model_type)]
+    return kind(**_small(kind, model_type))
+
+
+def plain(name: str) -> str:
+    """transformers' type of what is called so here."""
+    return name.partition("+")[0]
 
 
 def _small(kind: Any, model_type: str, sizes: dict[str, Any] = SMALL) -> dict[str, Any]:
@@ -141,10 +278,11 @@ def auto_class(model_type: str) -> Any:
     import transformers
     from transformers.models.auto import modeling_auto as names
 
-    if model_type in names.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        return transformers.AutoModelForCausalLM
+    model_type = plain(model_type)
     if model_type in names.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return transformers.AutoModelForImageTextToText
+    if model_type in names.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return transformers.AutoModelForCausalLM
     return transformers.AutoModelForSeq2SeqLM
 
 

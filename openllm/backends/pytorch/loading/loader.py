@@ -264,6 +264,9 @@ def _require_all(kind: str, missing: Iterable[str], task: str) -> None:
 
 
 def _auto_class(spec: LLMSpec, config: Any) -> Any:
+    """What loads this configuration: a model that sees pictures goes by its own class, unless
+    its text part has one that loads from the same files.
+    """
     import transformers
 
     if spec.task == "embed":
@@ -272,6 +275,13 @@ def _auto_class(spec: LLMSpec, config: Any) -> Any:
         return transformers.AutoModelForSequenceClassification
     if config.is_encoder_decoder:
         return transformers.AutoModelForSeq2SeqLM
+    causal, seeing = (
+        transformers.MODEL_FOR_CAUSAL_LM_MAPPING,
+        transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    )
+    text = config.get_text_config(decoder=True)
+    if type(config) in seeing and not (type(config) in causal and type(text) in causal):
+        return transformers.AutoModelForImageTextToText
     return transformers.AutoModelForCausalLM
 
 
