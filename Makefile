@@ -19,7 +19,7 @@ CLIENTS ?= 1
 # Images are built and run where root finds the tools for it; `CONTAINER=0` leaves them out.
 CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstrap >/dev/null && echo 1)
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-browser test-container demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-architectures test-browser test-container demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -86,6 +86,9 @@ test-vllm: install-vllm  ## only the suites that run real vLLM on the CPU
 
 test-keras: install-keras  ## only the suites of the tf and flax backends
 	$(KERAS_PYTEST) -m keras tests/backends/keras tests/backends/test_contract.py
+
+test-architectures: install  ## every model type against transformers (writes docs/models.md)
+	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.architectures
 
 test-browser: install  ## the chat page in Chromium (apt-get install chromium)
 	$(PYTEST) -m browser tests/test_browser.py

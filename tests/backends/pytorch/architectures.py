@@ -1,5 +1,5 @@
-"""Tiny random checkpoints of model types by transformers' own names, and how the engine does on
-each.
+"""Tiny random checkpoints of model types by transformers' own names, how the engine does on each,
+and the table of it in docs/models.md.
 
 A checkpoint is the type's default configuration with every size that it has made small (`SMALL`),
 and what the type needs beyond that (`BESIDE`).
@@ -8,7 +8,7 @@ and what the type needs beyond that (`BESIDE`).
 from __future__ import annotations
 
 import asyncio
-import logging
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,219 @@ BESIDE: dict[str, dict[str, Any]] = {
     },
 }
 
+# All that are held to `generate()`.
+TYPES: tuple[str, ...] = tuple(
+    [
+        "afmoe",
+        "apertus",
+        "arcee",
+        "aria",
+        "aria_text",
+        "axk1",
+        "axk2",
+        "aya_vision",
+        "bamba",
+        "bart",
+        "bert",
+        "bert-generation",
+        "big_bird",
+        "bigbird_pegasus",
+        "biogpt",
+        "bitnet",
+        "blenderbot",
+        "blenderbot-small",
+        "bloom",
+        "camembert",
+        "codegen",
+        "cohere",
+        "cohere2",
+        "cohere2_moe",
+        "cohere2_vision",
+        "cpmant",
+        "ctrl",
+        "cwm",
+        "data2vec-text",
+        "deepseek_v2",
+        "deepseek_v3",
+        "deepseek_v32",
+        "deepseek_v4",
+        "deepseek_vl",
+        "diffllama",
+        "doge",
+        "dots1",
+        "electra",
+        "ernie",
+        "ernie4_5",
+        "ernie4_5_moe",
+        "exaone4",
+        "exaone4_5",
+        "exaone_moe",
+        "falcon",
+        "falcon+alibi",
+        "falcon_h1",
+        "falcon_mamba",
+        "flex_olmo",
+        "fuyu",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "gemma3_text",
+        "gemma4",
+        "gemma4_text",
+        "gemma4_unified",
+        "gemma4_unified_text",
+        "git",
+        "glm",
+        "glm4",
+        "glm46v",
+        "glm4_moe",
+        "glm4_moe_lite",
+        "glm4v",
+        "glm4v_moe",
+        "glm_moe_dsa",
+        "got_ocr2",
+        "gpt-sw3",
+        "gpt2",
+        "gpt_bigcode",
+        "gpt_neo",
+        "gpt_neox",
+        "gpt_neox_japanese",
+        "gpt_oss",
+        "gptj",
+        "granite",
+        "granite_swa",
+        "granitemoe",
+        "granitemoe_swa",
+        "granitemoehybrid",
+        "granitemoeshared",
+        "helium",
+        "hrm_text",
+        "hunyuan_v1_dense",
+        "hunyuan_v1_moe",
+        "hy_v3",
+        "hy_v4",
+        "hyperclovax",
+        "hyperclovax_vision_v2",
+        "idefics2",
+        "idefics3",
+        "inkling_text",
+        "internvl",
+        "jais2",
+        "jamba",
+        "jetmoe",
+        "kimi_linear",
+        "laguna",
+        "lfm2",
+        "lfm2_moe",
+        "lfm2_vl",
+        "lighton_ocr",
+        "llama",
+        "llama4",
+        "llama4_text",
+        "llama4_text+scale",
+        "llava",
+        "llava_next",
+        "llava_next_video",
+        "llava_onevision",
+        "longcat_flash",
+        "mamba",
+        "mamba2",
+        "marian",
+        "mbart",
+        "megatron-bert",
+        "mellum",
+        "mimo_v2_flash",
+        "minicpm3",
+        "minicpmv4_6",
+        "minicpmv4_7",
+        "minimax",
+        "minimax_m2",
+        "minimax_m3_vl",
+        "minimax_m3_vl_text",
+        "ministral",
+        "ministral3",
+        "mistral",
+        "mistral3",
+        "mixtral",
+        "mllama",
+        "modernbert-decoder",
+        "moshi",
+        "mpt",
+        "mt5",
+        "mvp",
+        "nanochat",
+        "nemotron",
+        "nemotron_h",
+        "olmo",
+        "olmo2",
+        "olmo3",
+        "olmo_hybrid",
+        "olmoe",
+        "openai-gpt",
+        "opt",
+        "ovis2",
+        "paddleocr_vl",
+        "paligemma",
+        "pegasus",
+        "persimmon",
+        "phi",
+        "phi3",
+        "phi3+long",
+        "phi4_multimodal",
+        "phimoe",
+        "plbart",
+        "qianfan_ocr",
+        "qwen2",
+        "qwen2_5_vl",
+        "qwen2_moe",
+        "qwen2_vl",
+        "qwen3",
+        "qwen3_5",
+        "qwen3_5_moe",
+        "qwen3_5_moe_text",
+        "qwen3_5_text",
+        "qwen3_moe",
+        "qwen3_next",
+        "qwen3_vl",
+        "qwen3_vl_moe",
+        "recurrent_gemma",
+        "rembert",
+        "roberta",
+        "roberta-prelayernorm",
+        "roc_bert",
+        "roformer",
+        "rwkv",
+        "seed_oss",
+        "smollm3",
+        "smolvlm",
+        "solar_open",
+        "stablelm",
+        "starcoder2",
+        "t5",
+        "trocr",
+        "umt5",
+        "vaultgemma",
+        "video_llama_3",
+        "video_llava",
+        "vipllava",
+        "whisper",
+        "xglm",
+        "xlm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+        "youtu",
+        "zamba",
+        "zamba2",
+    ]
+)
+# What the ordinary test run looks at: one of each way in which a model can be its own.
+FEW = (
+    *("gemma3_text", "gpt_oss", "deepseek_v3", "falcon+alibi", "gptj", "qwen2_vl", "mllama"),
+    *("bamba", "minimax", "falcon_h1", "nemotron_h", "recurrent_gemma", "roberta", "t5"),
+    *("llama4_text+scale", "phi3+long", "qwen3_5_text", "lfm2", "mamba"),
+)
+
 
 @attrs.frozen
 class Result:
@@ -358,8 +571,35 @@ def is_batched(backend: PyTorchBackend) -> bool:
     return engine._parts.executor.chunks or hasattr(engine._parts.executor, "store")
 
 
-def quiet() -> None:
-    import transformers
+def record(results: list[Result]) -> str:
+    """What is kept of a run over all types, as JSON."""
+    kept = {result.type: result.batched for result in results if result.problem is None}
+    return json.dumps(kept, indent=1, sort_keys=True) + "\n"
 
-    transformers.logging.set_verbosity_error()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+def page(kept: dict[str, bool]) -> str:
+    """docs/models.md of what was recorded."""
+    from transformers.models.auto import modeling_auto as names
+
+    rows = [f"| {name} | {'batched' if kept[name] else 'one at a time'} |" for name in sorted(kept)]
+    seeing = names.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    pictures = sorted(name for name in kept if plain(name) in seeing)
+    counts = f"{len(kept)} of them, {sum(kept.values())} batched"
+    return HEAD.format(counts=counts, pictures=", ".join(pictures)) + "\n".join(rows) + "\n"
+
+
+HEAD = """# Models on the PyTorch engine
+
+The PyTorch engine runs what transformers has a class for. This table is written by `make test-architectures`: for each
+type (`model_type` in config.json) it builds a tiny random checkpoint, asks six prompts at once in fp32 and compares the
+answers, token by token, with those of transformers' own `generate()`. All in the table are equal: {counts}.
+
+*Batched* means that all requests of a step share one forward pass and that prefixes are shared; *one at a time* that
+each has a pass of its own, with the cache that `generate()` gives it. What stands after a plus is a variant: ALiBi in
+place of rotation, queries scaled by their position, a longer context than the original one.
+
+Of these the following see pictures too; here it is their text that is served: {pictures}.
+
+| type | how it is run |
+|---|---|
+"""

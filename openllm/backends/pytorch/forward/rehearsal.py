@@ -73,9 +73,7 @@ def rehearse_flat(
     return None if off is None else f"attention over slots {off}"
 
 
-def rehearse_alone(
-    executor: SoloExecutor, loaded: LoadedModel, tokens: list[int]
-) -> str | None:
+def rehearse_alone(executor: SoloExecutor, loaded: LoadedModel, tokens: list[int]) -> str | None:
     """Step through the tokens twice, the second time with another sequence in between: what is
     wrong, or None.
     """

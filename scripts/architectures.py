@@ -1,0 +1,44 @@
+"""Hold the PyTorch engine to transformers on every model type that the tests name, and write what
+came out: the record beside the tests, and docs/models.md.
+
+    python -m scripts.architectures [type …]
+
+With types only those are tried and nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import transformers
+
+from tests.backends.pytorch.architectures import TYPES, Result, evaluate, page, record
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "tests" / "backends" / "pytorch" / "architectures.json"
+PAGE = ROOT / "docs" / "models.md"
+
+
+def main(names: list[str]) -> int:
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    results = [tried(name) for name in names or TYPES]
+    if not names:
+        RECORD.write_text(record(results), encoding="utf-8")
+        PAGE.write_text(page(json.loads(RECORD.read_text("utf-8"))), encoding="utf-8")
+    return int(any(result.problem for result in results))
+
+
+def tried(name: str) -> Result:
+    with tempfile.TemporaryDirectory() as folder:
+        result = evaluate(name, Path(folder))
+    how = "batched" if result.batched else "one at a time"
+    print(f"{name}: {result.problem or how} ({result.seconds} s)", flush=True)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
