@@ -34,6 +34,8 @@ class ChoiceAssembler:
     tools: Parser | None = None
     marks: Mapping[int, str] = attrs.field(factory=dict)  # token id -> what it stands for
     one_call: bool = False  # the choice ends where a second call begins
+    # special tokens that a stop string of the request stands for: token id -> the string
+    stop_marks: Mapping[int, str] = attrs.field(factory=dict)
     tokens: int = 0  # completion tokens so far
     reasoning_tokens: int = 0  # those of them between the marks of a thought
     finished: bool = False
@@ -63,7 +65,7 @@ class ChoiceAssembler:
         shown = self._shown(delta)
         for at, token_id in enumerate(delta.token_ids):
             self.tokens += 1
-            piece = self._decoder.step(token_id) if self._decoder and at < shown else ""
+            piece = self._piece(token_id) if at < shown else ""
             piece, stop = self._match(piece)
             text += piece
             if stop is not None:
@@ -156,12 +158,14 @@ class ChoiceAssembler:
         return found
 
     def _piece(self, token_id: int) -> str:
-        """The text that a token completes; that of a mark, whether special tokens are shown or
-        not.
+        """The text that a token completes; that of a mark or of a stop string, whether special
+        tokens are shown or not.
         """
         if self._decoder is None:
             return ""
         mark = self.marks.get(token_id)
+        if mark is None and self.tokens > self.params.min_tokens:
+            mark = self.stop_marks.get(token_id)
         return self._decoder.step(token_id) if mark is None else self._decoder.flush() + mark
 
     def _thought(self, piece: str) -> Sequence[Part]:

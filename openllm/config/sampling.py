@@ -40,7 +40,28 @@ _COUNTS: Mapping[str, tuple[int, int]] = {
 }
 _FLAGS = ("include_stop", "ignore_eos", "skip_special_tokens")
 # What a model's own generation_config.json may set.
-_MODEL_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+_MODEL_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens")
+# What it may say and is named at start, with the values that change nothing (20 is what
+# transformers writes for a length that nobody chose).
+_NOT_FOLLOWED: Mapping[str, tuple[Any, ...]] = {
+    "max_length": (20,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "suppress_tokens": ([],),
+    "begin_suppress_tokens": ([],),
+    "bad_words_ids": ([],),
+    "forced_bos_token_id": (),
+    "forced_eos_token_id": (),
+    "forced_decoder_ids": ([],),
+    "min_new_tokens": (0,),
+    "min_length": (0,),
+    "typical_p": (1.0, 1),
+    "num_beams": (1,),
+    "penalty_alpha": (0, 0.0),
+    "guidance_scale": (1, 1.0),
+    "length_penalty": (1, 1.0),
+    "sequence_bias": (),
+}
 _ALIASES = {"max_new_tokens": "max_tokens"}
 
 
@@ -65,21 +86,29 @@ def build_params(*layers: Mapping[str, Any]) -> SamplingParams:
 
 
 def model_defaults(directory: Path) -> dict[str, Any]:
-    """What the generation_config.json in a model's directory says, of what `vllm serve` takes from
-    it but the length.
+    """What the generation_config.json in a model's directory says of how to sample: what `vllm
+    serve` takes from it, the length of an answer included, and `do_sample`.
 
-    A file that is missing or broken says nothing; a value out of range is left out with a warning.
+    A file that is missing or broken says nothing; a value out of range is left out with a warning,
+    and so is what no engine here follows.
     """
     try:
         said = json.loads((directory / "generation_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    found = (
-        {name: said[name] for name in _MODEL_NAMES if said.get(name) is not None}
-        if isinstance(said, dict)
-        else {}
+    if not isinstance(said, dict):
+        return {}
+    found = {name: said[name] for name in _MODEL_NAMES if said.get(name) is not None}
+    if said.get("do_sample") is False:
+        found["temperature"] = 0.0
+    left_out = sorted(
+        f"{name} {_shown(said[name])}"
+        for name, neutral in _NOT_FOLLOWED.items()
+        if said.get(name) not in (None, *neutral)
     )
-    return {name: value for name, value in found.items() if _fits(name, value)}
+    if left_out:
+        logger.warning("Not followed of generation_config.json: %s.", ", ".join(left_out))
+    return {name: value for name, value in found.items() if _fits(_ALIASES.get(name, name), value)}
 
 
 def _fits(name: str, value: Any) -> bool:

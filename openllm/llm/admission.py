@@ -167,15 +167,20 @@ def assemblers(
     one_call: bool,
 ) -> list[ChoiceAssembler]:
     """What turns the tokens of each choice into text and parts. `end` is that of the prompt."""
-    tokenizer, prompt = model.decoding_tokenizer, request.prompt_token_ids
+    tokenizer, prompt, params = model.decoding_tokenizer, request.prompt_token_ids, request.params
+    special = (
+        model.token_table.special_tokens
+        if params.stop or reading.reasoning or reading.tools
+        else {}
+    )
+    stops = {special[stop]: stop for stop in params.stop if stop in special}
     if not reading.reasoning and not reading.tools:
         return [
-            ChoiceAssembler(tokenizer, request.params, prompt, end_token_ids)
-            for _ in range(request.params.n)
+            ChoiceAssembler(tokenizer, params, prompt, end_token_ids, stop_marks=stops)
+            for _ in range(params.n)
         ]
-    special = model.token_table.special_tokens
     found = []
-    for _ in range(request.params.n):
+    for _ in range(params.n):
         reasoning, tools = parsers_of(reading, end)
         marks = {
             special[marker]: marker
@@ -186,7 +191,15 @@ def assemblers(
         }
         found.append(
             ChoiceAssembler(
-                tokenizer, request.params, prompt, end_token_ids, reasoning, tools, marks, one_call
+                tokenizer,
+                params,
+                prompt,
+                end_token_ids,
+                reasoning,
+                tools,
+                marks,
+                one_call,
+                stop_marks=stops,
             )
         )
     return found

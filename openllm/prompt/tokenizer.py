@@ -9,6 +9,7 @@ from typing import Any
 from openllm.errors import InvalidRequest, WeightsError
 from openllm.prompt.pieces import Pieces
 from openllm.weights.checkpoint import read_json
+from openllm.weights.code import runs_code
 from openllm.weights.hub import config_errors
 
 _TOKENIZER_FILES = (
@@ -43,7 +44,9 @@ def load_tokenizer(weights_dir: Path, *, trust_remote_code: bool = False) -> Any
 
     try:
         return AutoTokenizer.from_pretrained(
-            str(weights_dir), local_files_only=True, trust_remote_code=trust_remote_code
+            str(weights_dir),
+            local_files_only=True,
+            trust_remote_code=runs_code(weights_dir, trust_remote_code),
         )
     except config_errors() as error:
         reason = " ".join(str(error).split())[:_LONGEST_REASON]

@@ -5,6 +5,7 @@ whether it is safe.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,19 +16,17 @@ from openllm.errors import WeightsError, option
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
+WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+GENERATION = "generation_config.json"
 # Formats that run code when they are read, and formats that no engine of ours reads.
 PICKLED = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 FOREIGN = frozenset({".h5", ".msgpack", ".onnx", ".ot", ".gguf", ".tflite"})
-_CODE_SOURCES = (
-    CONFIG,
-    "tokenizer_config.json",
-    "processor_config.json",
-    "preprocessor_config.json",
-)
 _SKIPPED = frozenset({"__pycache__", "model.yaml"})  # model.yaml is BentoML's, not the model's
 # Pickled files that trainers leave beside weights; they are no weights, and nothing reads them.
 _BYSTANDERS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "trainer_state")
+# What a whole checkpoint is cut into, and Mistral's copy of it.
+_COPIES = re.compile(r"(model-\d+-of-\d+|model|consolidated.*)\.safetensors$")
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 _CHUNK = 4 * 2**20  # bytes
 
@@ -78,13 +77,12 @@ def architecture(directory: Path) -> str | None:
 
 
 def check_checkpoint(directory: Path, *, trust_remote_code: bool = False) -> None:
-    """Refuse a directory that no engine can load, or only by running code from it. Errors:
-    WeightsError.
-    """
+    """Refuse a directory that no engine can load. Errors: WeightsError."""
     check_directory(directory)
+    _check_links(directory)
     read_config(directory)
-    if not trust_remote_code:
-        refuse_code(directory)
+    if (directory / GENERATION).is_file():
+        read_json(directory / GENERATION)
     files = sorted(iter_weight_files(directory))
     if not files:
         _explain_no_weights(directory, trust_remote_code)
@@ -102,22 +100,53 @@ def check_directory(directory: Path) -> None:
         raise WeightsError(f"There is no directory {directory}.", hint="Check the path.")
 
 
-def refuse_code(directory: Path) -> None:
-    """Refuse a directory whose configuration names code of its own to run. Errors: WeightsError."""
-    for name in _CODE_SOURCES:
-        path = directory / name
-        if path.is_file() and read_json(path).get("auto_map"):
-            raise WeightsError(
-                f"{path} names code of the model's own (auto_map), which is not run.",
-                hint=f"Pass {option('trust_remote_code')} if you trust its authors.",
-            )
-
-
 def iter_weight_files(directory: Path) -> Iterator[Path]:
-    """The safetensors files of a model or adapter directory itself, in no order; not those of
-    subdirectories.
+    """The safetensors files of a model or adapter directory itself that are read, in no order.
+
+    As transformers has it: a whole file goes before an index, and what an index does not name is
+    left alone. Nothing in subdirectories is.
     """
-    return (path for path in directory.glob("*.safetensors") if path.is_file())
+    unread = unread_weights(directory)
+    return (
+        path
+        for path in directory.glob("*.safetensors")
+        if path.is_file() and path.name not in unread
+    )
+
+
+def unread_weights(directory: Path) -> frozenset[str]:
+    """Weights that lie beside those that are read, and hold the same once more. Errors:
+    WeightsError.
+    """
+    if (directory / WHOLE).is_file():
+        read = {WHOLE}
+    elif (directory / INDEX).is_file():
+        read = set(_shards(directory / INDEX))
+    else:
+        return frozenset()
+    return frozenset(
+        path.name
+        for path in directory.glob("*.safetensors")
+        if path.name not in read and _COPIES.match(path.name)
+    )
+
+
+def _shards(index: Path) -> list[str]:
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict):
+        raise WeightsError(f"{index} has no weight_map.", hint="Fetch it again.")
+    return sorted({str(name) for name in shards.values()})
+
+
+def _check_links(directory: Path) -> None:
+    """A snapshot of the Hub's cache that was mounted or copied alone is links to nothing."""
+    for path in sorted(directory.iterdir()):
+        if path.is_symlink() and not path.exists():
+            raise WeightsError(
+                f"{path} is a link to {path.readlink()}, and nothing is there.",
+                hint="Mount the whole cache, blobs and snapshots, or copy the directory with"
+                " cp -L.",
+            )
 
 
 def pickled_files(names: Iterator[str] | list[str]) -> list[str]:
@@ -156,12 +185,9 @@ def refuse_pickled(name: str, trust_remote_code: bool) -> None:
 
 def _check_shards(directory: Path) -> None:
     index = directory / INDEX
-    if not index.is_file():
+    if not index.is_file() or (directory / WHOLE).is_file():
         return
-    shards = read_json(index).get("weight_map")
-    if not isinstance(shards, dict):
-        raise WeightsError(f"{index} has no weight_map.", hint="Fetch it again.")
-    named = sorted({str(name) for name in shards.values()})
+    named = _shards(index)
     missing = [name for name in named if not (directory / name).is_file()]
     if missing:
         raise WeightsError(
@@ -216,13 +242,18 @@ def model_files(directory: Path) -> Iterator[Path]:
     """What of `directory` belongs to the model, relative to it, sorted.
 
     Hidden files do not, nor BentoML's model.yaml, nor weights in other formats where there are
-    safetensors.
+    safetensors, nor a second copy of those.
     """
     inner = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     safe = any(path.suffix == ".safetensors" for path in inner)
+    unread = unread_weights(directory)
     for path in inner:
         hidden = any(part.startswith(".") or part in _SKIPPED for part in path.parts)
-        if not hidden and not (safe and path.suffix in PICKLED | FOREIGN):
+        if (
+            not hidden
+            and path.as_posix() not in unread
+            and not (safe and path.suffix in PICKLED | FOREIGN)
+        ):
             yield path
 
 

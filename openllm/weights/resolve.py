@@ -23,6 +23,7 @@ from openllm.weights.checkpoint import (
     read_config,
     refuse_pickled,
 )
+from openllm.weights.code import refuse_code
 from openllm.weights.hub import (
     SAFE_FILES,
     Token,
@@ -65,7 +66,7 @@ def resolve_weights(spec: LLMSpec, home: Path, token: Token = None) -> Path:
     if kind is Origin.HUB:
         return _from_hub(spec, token)
     directory = _local(spec, kind, home)
-    check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+    _check(directory, spec)
     return directory
 
 
@@ -80,7 +81,7 @@ def weights_present(spec: LLMSpec, home: Path) -> bool:
         )
         if directory is None:
             return False
-        check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+        _check(directory, spec)
     except WeightsError:
         return False
     return True
@@ -118,6 +119,13 @@ def _local(spec: LLMSpec, kind: Origin, home: Path) -> Path:
     return directory.resolve()
 
 
+def _check(directory: Path, spec: LLMSpec) -> None:
+    """Errors: WeightsError for what cannot be loaded, or only by code that is not trusted."""
+    check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+    if not spec.trust_remote_code:
+        refuse_code(directory)
+
+
 def _wanted(spec: LLMSpec) -> tuple[str, ...]:
     """What is fetched of a repository: its code only when it is trusted."""
     return (*SAFE_FILES, "*.py") if spec.trust_remote_code else SAFE_FILES
@@ -127,7 +135,7 @@ def _from_hub(spec: LLMSpec, token: Token) -> Path:
     directory = snapshot(spec.model_id, spec.revision, _wanted(spec), token)
     if not any(iter_weight_files(directory)):
         _refuse_or_fetch_pickled(spec, directory, token)
-    check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+    _check(directory, spec)
     return directory
 
 

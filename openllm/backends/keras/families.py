@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from openllm.errors import UnsupportedCombination, WeightsError, option
+from openllm.weights.endings import end_token_ids
 from openllm.weights.resolve import read_config
 
 _SILU = ("silu", "swish")
@@ -156,13 +157,9 @@ def geometry(config: Mapping[str, Any]) -> Geometry:
 
 
 def end_tokens(weights_dir: Path) -> tuple[int, ...]:
-    """The ids that end a sequence: generation_config.json's, else config.json's."""
-    path = weights_dir / "generation_config.json"
-    generation = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    found = generation.get("eos_token_id", read_config(weights_dir).get("eos_token_id"))
-    if found is None:
-        return ()
-    return (found,) if isinstance(found, int) else tuple(found)
+    """The ids that end a turn: those that any of the directory's files names."""
+    vocabulary = read_config(weights_dir)["vocab_size"]
+    return tuple(end for end in end_token_ids(weights_dir) if end < vocabulary)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from openllm.backends.pytorch.threads import prepare_thread
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
 from openllm.types import EncodedText, Structure
+from openllm.weights.code import runs_code
 
 T = TypeVar("T")
 
@@ -123,7 +124,10 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
     """Build the engine around a loaded model. Errors: ConfigurationError."""
     prepare_thread(loaded.device)
     vocabulary = Vocabulary(
-        str(weights_dir), loaded.logit_width, loaded.eos_token_ids, spec.trust_remote_code
+        str(weights_dir),
+        loaded.logit_width,
+        loaded.eos_token_ids,
+        runs_code(weights_dir, spec.trust_remote_code),
     )
     engine = None
     if spec.task != "generate":

@@ -145,7 +145,8 @@ class VLLMBackend(Backend):
         adapter = launched.adapters.find(request.adapter)
         prompt = prompt_input(request)
         try:
-            sampling = sampling_params(request.params, request.bad_token_ids)
+            ends = launched.info.eos_token_ids
+            sampling = sampling_params(request.params, request.bad_token_ids, ends)
             if request.params.structure is not None:
                 prompt = await self._processed(request, receiver.key, adapter)
                 sampling = prompt.sampling_params
@@ -164,14 +165,15 @@ class VLLMBackend(Backend):
         """An EngineCoreRequest with a checked structure: that takes time, so on a thread, and
         limited.
         """
-        engine = self._running().engine
+        launched = self._running()
+        engine, ends = launched.engine, launched.info.eos_token_ids
         tasks = await engine.get_supported_tasks()
         params = request.params
 
         def process() -> Any:
             structure = params.structure and compacted(params.structure)
             evolved = attrs.evolve(params, structure=structure)
-            sampling = sampling_params(evolved, request.bad_token_ids)
+            sampling = sampling_params(evolved, request.bad_token_ids, ends)
             make = engine.input_processor.process_inputs
             return make(
                 key,

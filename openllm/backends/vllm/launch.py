@@ -35,6 +35,8 @@ from openllm.hardware.gpus import Gpu, visible_gpus
 from openllm.hardware.memory import free_memory, machine_memory
 from openllm.hardware.shape import model_shape, plain_attention
 from openllm.weights.checkpoint import weights_size
+from openllm.weights.code import runs_code
+from openllm.weights.endings import end_token_ids
 from openllm.weights.hub import config_errors
 from openllm.weights.pooling import pooling_of
 from openllm.weights.resolve import read_config, resolve_weights
@@ -74,7 +76,7 @@ def launch(spec: LLMSpec, weights_dir: Path, settings: Settings, board: StatsBoa
         engine,
         config,
         shorten(engine),
-        _info(engine, config),
+        _info(engine, config, weights_dir),
         Adapters(engine, _slots(config)),
         guard,
     )
@@ -110,6 +112,8 @@ def plan_arguments(spec: LLMSpec, weights_dir: Path, settings: Settings) -> Argu
     arguments = engine_arguments(said, weights_dir, model_shape(config), machine, ranks)
     named = {name: arguments.values[name] for name in NAMES.values() if name in arguments.values}
     arguments.values.update(convert_options(named, declared))
+    if spec.trust_remote_code:
+        arguments.values["trust_remote_code"] = runs_code(weights_dir, trusted=True)
     if spec.speculative_model is not None:
         draft = _draft(spec, spec.speculative_model, settings.bentoml_home)
         arguments.values["speculative_config"]["model"] = str(draft)
@@ -259,12 +263,12 @@ def _slots(config: Any) -> int:
     )
 
 
-def _info(engine: Any, config: Any) -> BackendInfo:
+def _info(engine: Any, config: Any, weights_dir: Path) -> BackendInfo:
     model = config.model_config
     return BackendInfo(
         max_model_len=model.max_model_len,
         vocab_size=model.get_vocab_size(),
-        eos_token_ids=_ends(engine, model),
+        eos_token_ids=_ends(engine, model, weights_dir),
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(config.device_config.device_type),
         max_concurrency=config.scheduler_config.max_num_seqs,
@@ -274,9 +278,10 @@ def _info(engine: Any, config: Any) -> BackendInfo:
     )
 
 
-def _ends(engine: Any, model: Any) -> tuple[int, ...]:
-    """The tokenizer's end of sequence, then those of generation_config.json."""
+def _ends(engine: Any, model: Any, weights_dir: Path) -> tuple[int, ...]:
+    """The tokens that end a turn: those that any of the directory's files names."""
     found = [getattr(engine.tokenizer, "eos_token_id", None)]
     also = model.try_get_generation_config().get("eos_token_id")
     found += also if isinstance(also, list) else [also]
+    found += [end for end in end_token_ids(weights_dir) if end < model.get_vocab_size()]
     return tuple(dict.fromkeys(token for token in found if token is not None))

@@ -90,9 +90,14 @@ def prompt_input(request: TokenRequest) -> Any:
     return prompt
 
 
-def sampling_params(params: SamplingParams, bad_token_ids: Sequence[Sequence[int]] = ()) -> Any:
-    """`params` as a vllm.SamplingParams. Errors: InvalidRequest; those of vLLM for values it does
-    not take.
+def sampling_params(
+    params: SamplingParams,
+    bad_token_ids: Sequence[Sequence[int]] = (),
+    ends: Sequence[int] = (),
+) -> Any:
+    """`params` as a vllm.SamplingParams. `ends` are the tokens that end a turn: vLLM by itself
+    knows those of the tokenizer and of generation_config.json alone. Errors: InvalidRequest; those
+    of vLLM for values it does not take.
     """
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
     from vllm.sampling_params import SamplingParams as VllmSamplingParams
@@ -101,6 +106,8 @@ def sampling_params(params: SamplingParams, bad_token_ids: Sequence[Sequence[int
         **structure_arguments(params.structure)
     )
     arguments = sampling_arguments(params)
+    if ends and not params.ignore_eos:
+        arguments["stop_token_ids"] += [end for end in ends if end not in params.stop_token_ids]
     found = VllmSamplingParams(
         **arguments, output_kind=RequestOutputKind.DELTA, structured_outputs=structure
     )

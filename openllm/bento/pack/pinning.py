@@ -11,7 +11,8 @@ import attrs
 
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError, option
-from openllm.weights.checkpoint import read_config, refuse_code
+from openllm.weights.checkpoint import read_config
+from openllm.weights.code import refuse_code
 from openllm.weights.hub import remote_files, snapshot
 from openllm.weights.origin import Origin, origin
 

@@ -26,6 +26,9 @@ from openllm.errors import (
 from openllm.hardware.fit import MOST_CPU_CACHE, cpu_cache, gpu_cache, require_sequence
 from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.memory import free_memory
+from openllm.weights.checkpoint import tensor_shapes
+from openllm.weights.code import runs_code
+from openllm.weights.endings import end_token_ids
 from openllm.weights.hub import config_errors
 
 ATTENTION = "attn_implementation"
@@ -42,6 +45,8 @@ DTYPES = {
 }
 GPU_SHARE = 0.9  # of a GPU's memory, where nothing is said
 SLAB_BLOCK, SLAB_SPARE = 8, 1  # slabs are multiples of 8 tokens and have a token of scratch
+# In the names of what a quantized module has beside the values of its weight.
+BESIDE_VALUES = ("scale", "zero", "bias", "g_idx", "shape", "absmax", "quant_map", "quant_state")
 SOLO_SEQUENCES = 4  # at once, when each has a cache of its own that no budget counts
 
 
@@ -183,7 +188,9 @@ def read_model_config(weights_dir: Path, spec: LLMSpec) -> Any:
     )
     try:
         return AutoConfig.from_pretrained(
-            weights_dir, trust_remote_code=spec.trust_remote_code, local_files_only=True
+            weights_dir,
+            trust_remote_code=runs_code(weights_dir, spec.trust_remote_code),
+            local_files_only=True,
         )
     except expected + config_errors() as error:
         reason = (
@@ -215,7 +222,7 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
     keywords: dict[str, Any] = {
         "dtype": dtype,
         "local_files_only": True,
-        "trust_remote_code": spec.trust_remote_code,
+        "trust_remote_code": runs_code(weights_dir, spec.trust_remote_code),
     }
     if not spec.trust_remote_code:
         keywords["use_safetensors"] = True
@@ -242,11 +249,18 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         raise WeightsError(
             f"The weights cannot be loaded: {reason}", hint="Check the directory's files."
         ) from error
-    if quantization is None and quantized is None:
-        _require_all(type(model).__name__, found["missing_keys"], spec.task)
+    missing = found["missing_keys"]
+    if quantization is not None or quantized is not None:
+        missing = _truly_missing(missing, tensor_shapes(weights_dir))
+    _require_all(type(model).__name__, missing, spec.task)
     model.eval()
     return LoadedModel(
-        model, device, dtype, *_widths(model, text), _context(model, text), _eos_ids(model, text)
+        model,
+        device,
+        dtype,
+        *_widths(model, text),
+        _context(model, text),
+        _eos_ids(model, text, weights_dir),
     )
 
 
@@ -261,6 +275,23 @@ def _require_all(kind: str, missing: Iterable[str], task: str) -> None:
             f"The directory's weights lack {names[0]}{more}, which {kind} has.",
             hint="Take a complete checkpoint, and for an encoder task='embed'.",
         )
+
+
+def _truly_missing(missing: Iterable[str], stored: Iterable[str]) -> list[str]:
+    """Those of `missing` whose module has no values in the files. Of a quantized one transformers
+    may miss the name that the weight has without quantization, and numbers that it computes.
+    """
+    holders: set[str] = set()
+    for name in stored:
+        module, _, leaf = name.rpartition(".")
+        if not any(part in leaf for part in BESIDE_VALUES):
+            holders.add(module)
+    named = (name.rpartition(".") for name in missing)
+    return [
+        f"{module}.{leaf}"
+        for module, _, leaf in named
+        if module not in holders and not any(part in leaf for part in BESIDE_VALUES)
+    ]
 
 
 def _auto_class(spec: LLMSpec, config: Any) -> Any:
@@ -310,12 +341,16 @@ def _reserved_positions(model: Any) -> int:
     return 0
 
 
-def _eos_ids(model: Any, text: Any) -> tuple[int, ...]:
+def _eos_ids(model: Any, text: Any, weights_dir: Path) -> tuple[int, ...]:
+    """The tokens that end a turn: those that any of the directory's files names."""
+    rows, width = _widths(model, text)
     found: list[int | None] = []
     for source in (getattr(model, "generation_config", None), text):
         value = getattr(source, "eos_token_id", None)
         found += value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(token for token in found if token is not None))
+    found += end_token_ids(weights_dir)
+    ids = (token for token in found if token is not None and 0 <= token < min(rows, width))
+    return tuple(dict.fromkeys(ids))
 
 
 def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> EngineLimits:
