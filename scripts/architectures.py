@@ -15,6 +15,7 @@ from pathlib import Path
 
 import transformers
 
+from openllm.backends.pytorch.steps import STEP_ERRORS
 from tests.backends.pytorch.architectures import TYPES, Result, evaluate, page, record
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,10 @@ def main(names: list[str]) -> int:
 
 def tried(name: str) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        result = evaluate(name, Path(folder))
+        try:
+            result = evaluate(name, Path(folder))
+        except (*STEP_ERRORS, ImportError) as error:  # of transformers, on what we built
+            result = Result(name, problem=f"{type(error).__name__}: {error}")
     how = "batched" if result.batched else "one at a time"
     print(f"{name}: {result.problem or how} ({result.seconds} s)", flush=True)
     return result

@@ -40,10 +40,11 @@ _COUNTS: Mapping[str, tuple[int, int]] = {
 }
 _FLAGS = ("include_stop", "ignore_eos", "skip_special_tokens")
 # What a model's own generation_config.json may set.
-_MODEL_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens")
+_MODEL_NAMES = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 # What it may say and is named at start, with the values that change nothing (20 is what
 # transformers writes for a length that nobody chose).
 _NOT_FOLLOWED: Mapping[str, tuple[Any, ...]] = {
+    "max_new_tokens": (),
     "max_length": (20,),
     "no_repeat_ngram_size": (0,),
     "encoder_no_repeat_ngram_size": (0,),
@@ -87,7 +88,7 @@ def build_params(*layers: Mapping[str, Any]) -> SamplingParams:
 
 def model_defaults(directory: Path) -> dict[str, Any]:
     """What the generation_config.json in a model's directory says of how to sample: what `vllm
-    serve` takes from it, the length of an answer included, and `do_sample`.
+    serve` takes from it but the length, and `do_sample`.
 
     A file that is missing or broken says nothing; a value out of range is left out with a warning,
     and so is what no engine here follows.
@@ -108,7 +109,7 @@ def model_defaults(directory: Path) -> dict[str, Any]:
     )
     if left_out:
         logger.warning("Not followed of generation_config.json: %s.", ", ".join(left_out))
-    return {name: value for name, value in found.items() if _fits(_ALIASES.get(name, name), value)}
+    return {name: value for name, value in found.items() if _fits(name, value)}
 
 
 def _fits(name: str, value: Any) -> bool:

@@ -152,5 +152,5 @@ class Model:
     @property
     def default_max_tokens(self) -> int | None:
         """The length of an answer whose request says none; None: up to the context's end."""
-        defaults = {**self.family.sampling, **self.own_sampling, **self.spec.sampling}
+        defaults = {**self.family.sampling, **self.spec.sampling}
         return defaults.get("max_new_tokens", defaults.get("max_tokens"))

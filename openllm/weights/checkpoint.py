@@ -185,9 +185,11 @@ def refuse_pickled(name: str, trust_remote_code: bool) -> None:
 
 def _check_shards(directory: Path) -> None:
     index = directory / INDEX
-    if not index.is_file() or (directory / WHOLE).is_file():
+    if not index.is_file():
         return
     named = _shards(index)
+    if (directory / WHOLE).is_file():
+        return
     missing = [name for name in named if not (directory / name).is_file()]
     if missing:
         raise WeightsError(

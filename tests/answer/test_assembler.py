@@ -78,3 +78,21 @@ def test_a_stop_string_in_a_call_ends_it_there(tokenizer: Tokenizer) -> None:
 def test_an_unknown_format_is_said() -> None:
     with pytest.raises(ConfigurationError, match=r"There is no tools format 'x'\..*hermes"):
         make_parser("tools", "x", "")
+
+
+@pytest.mark.parametrize("read", [False, True])
+@pytest.mark.parametrize("include_stop", [False, True])
+@pytest.mark.parametrize("shown_special", [False, True])
+def test_a_stop_string_that_is_one_special_token(
+    tokenizer: Tokenizer, read: bool, include_stop: bool, shown_special: bool
+) -> None:
+    mark = tokenizer.token_to_id("<|user|>")
+    ids = [*tokenizer.encode("hello", add_special_tokens=False).ids, mark, mark]
+    params = SamplingParams(
+        stop=("<|user|>",), include_stop=include_stop, skip_special_tokens=not shown_special
+    )
+    parser = make_parser("reasoning", "think", "") if read else None
+    choice = ChoiceAssembler(tokenizer, params, [], reasoning=parser, stop_marks={mark: "<|user|>"})
+    found = [choice.feed(TokenDelta([token])) for token in ids[:-1]]
+    assert "".join(delta.text for delta in found) == "hello" + "<|user|>" * include_stop
+    assert (found[-1].finish_reason, found[-1].stop_reason) == ("stop", "<|user|>")

@@ -120,6 +120,26 @@ def test_a_model_says_how_it_is_sampled(tmp_path: Path, caplog: pytest.LogCaptur
     (tmp_path / "generation_config.json").write_text(json.dumps(said))
     assert model_defaults(tmp_path) == {"temperature": 0.3, "top_k": 5}
     assert "min_p" in caplog.text
+    assert "Not followed of generation_config.json: max_new_tokens 9." in caplog.text
     for broken in ("{", "[1]", "\udcff"):
         (tmp_path / "generation_config.json").write_bytes(broken.encode("utf-8", "surrogateescape"))
         assert model_defaults(tmp_path) == {}
+
+
+def test_what_a_model_says_of_generating_is_followed_or_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = {
+        "do_sample": False,
+        "temperature": 0.7,
+        "max_length": 20,
+        "no_repeat_ngram_size": 3,
+        "suppress_tokens": [],
+        "bad_words_ids": [[7]],
+        "forced_eos_token_id": 2,
+        "num_beams": 1,
+    }
+    (tmp_path / "generation_config.json").write_text(json.dumps(said))
+    assert model_defaults(tmp_path) == {"temperature": 0.0}
+    named = "bad_words_ids [[7]], forced_eos_token_id 2, no_repeat_ngram_size 3."
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [named]

@@ -105,6 +105,10 @@ BROKEN = {
         "tokenizer_config.json",
     ),
     "a shard missing": (SHARDED, "1 of 2 weight files are missing .* m-2.safetensors"),
+    "generation settings that are none": (
+        {"generation_config.json": b"[1]"},
+        "generation_config.json holds no JSON object",
+    ),
     "an index of nothing": ({"model.safetensors.index.json": b"{}"}, "no weight_map"),
     "cut short": ({"model.safetensors": tensors(a=9)[:-4]}, "no whole safetensors file: it has"),
     "cut in the header": ({"model.safetensors": tensors(a=9)[:20]}, "header is cut short"),

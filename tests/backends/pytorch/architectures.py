@@ -594,13 +594,15 @@ def page(kept: dict[str, bool]) -> str:
 
 HEAD = """# Models on the PyTorch engine
 
-The PyTorch engine runs what transformers has a class for. This table is written by `make test-architectures`: for each
-type (`model_type` in config.json) it builds a tiny random checkpoint, asks six prompts at once in fp32 and compares the
-answers, token by token, with those of transformers' own `generate()`. All in the table are equal: {counts}.
+The PyTorch engine runs what transformers has a class for. This table is written by
+`make test-architectures`: for each type (`model_type` in config.json) it builds a tiny random
+checkpoint, asks six prompts at once in fp32 and compares the answers, token by token, with those of
+transformers' own `generate()`. All in the table are equal: {counts}.
 
-*Batched* means that all requests of a step share one forward pass and that prefixes are shared; *one at a time* that
-each has a pass of its own, with the cache that `generate()` gives it. What stands after a plus is a variant: ALiBi in
-place of rotation, queries scaled by their position, a longer context than the original one.
+*Batched* means that all requests of a step share one forward pass and that prefixes are shared;
+*one at a time* that each has a pass of its own, with the cache that `generate()` gives it. What
+stands after a plus is a variant: ALiBi in place of rotation, queries scaled by their position, a
+longer context than the original one.
 
 Of these the following see pictures too; here it is their text that is served: {pictures}.
 
