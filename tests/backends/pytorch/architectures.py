@@ -89,7 +89,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         (
             *("axk1", "axk2", "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "longcat_flash"),
-            *("minicpm3"),
+            *,
         ),
         LATENT,
     ),
