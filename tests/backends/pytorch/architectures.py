@@ -87,10 +87,7 @@ SLIDING_AND_FULL = ["sliding_attention", "sliding_attention", "sliding_attention
 # it is by default. What stands after a plus tells apart several of one type.
 BESIDE: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
-        (
-            *("axk1", "axk2", "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "longcat_flash"),
-            *,
-        ),
+        (*("axk1", "axk2", "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "longcat_flash"),),
         LATENT,
     ),
     **dict.fromkeys(("codegen", "gptj"), ROTARY),
@@ -333,7 +330,6 @@ TYPES: tuple[str, ...] = (
     "megatron-bert",
     "mellum",
     "mimo_v2_flash",
-    "minicpm3",
     "minicpmv4_6",
     "minicpmv4_7",
     "minimax",

@@ -29,7 +29,8 @@ def rehearsal_tokens(loaded: LoadedModel, most: int) -> list[int]:
     """Random token ids, the same in every process; at most `most`."""
     generator = torch.Generator().manual_seed(0)
     length = max(8, min(LENGTH, most - 1))
-    return torch.randint(0, loaded.vocab_size, (length,), generator=generator).tolist()
+    drawn = torch.randint(0, loaded.vocab_size, (length,), generator=generator)
+    return [int(token) for token in drawn]
 
 
 def rehearse_flat(
