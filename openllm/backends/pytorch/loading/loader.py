@@ -234,22 +234,7 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         keywords |= {"quantization_config": quantization, "device_map": {"": device}}
     elif quantized is not None or device.type != "cpu":
         keywords["device_map"] = {"": device}
-    try:
-        with no_progress_bar():
-            model, found = _auto_class(spec, config).from_pretrained(
-                weights_dir, config=config, output_loading_info=True, **keywords
-            )
-    except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise MissingDependency(f"The weights cannot be loaded: {reason}") from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = (
-            str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
-        )
-        raise WeightsError(
-            f"The weights cannot be loaded: {reason}", hint="Check the directory's files."
-        ) from error
-    missing = found["missing_keys"]
+    model, missing = _read_weights(_auto_class(spec, config), weights_dir, config, keywords)
     if quantization is not None or quantized is not None:
         missing = _truly_missing(missing, tensor_shapes(weights_dir))
     _require_all(type(model).__name__, missing, spec.task)
@@ -262,6 +247,30 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         _context(model, text),
         _eos_ids(model, text, weights_dir),
     )
+
+
+def _read_weights(
+    kind: Any, weights_dir: Path, config: Any, keywords: dict[str, Any]
+) -> tuple[Any, list[str]]:
+    """The model, by an auto class, and the names of what its files lack. Errors: WeightsError,
+    MissingDependency.
+    """
+    try:
+        with no_progress_bar():
+            model, found = kind.from_pretrained(
+                weights_dir, config=config, output_loading_info=True, **keywords
+            )
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise MissingDependency(f"The weights cannot be loaded: {reason}") from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (
+            str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
+        )
+        raise WeightsError(
+            f"The weights cannot be loaded: {reason}", hint="Check the directory's files."
+        ) from error
+    return model, list(found["missing_keys"])
 
 
 def _require_all(kind: str, missing: Iterable[str], task: str) -> None:
