@@ -4,21 +4,18 @@ within.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
-from safetensors import SafetensorError
 
 from openllm.backends.pytorch.loading.quantization import CONFIG, quantization_config
-from openllm.backends.pytorch.loading.quiet import no_progress_bar
+from openllm.backends.pytorch.loading.reading import read_weights, require_all, truly_missing
 from openllm.config.sizes import write_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
     ConfigurationError,
-    MissingDependency,
     UnsupportedCombination,
     WeightsError,
     option,
@@ -45,8 +42,6 @@ DTYPES = {
 }
 GPU_SHARE = 0.9  # of a GPU's memory, where nothing is said
 SLAB_BLOCK, SLAB_SPARE = 8, 1  # slabs are multiples of 8 tokens and have a token of scratch
-# In the names of what a quantized module has beside the values of its weight.
-BESIDE_VALUES = ("scale", "zero", "bias", "g_idx", "shape", "absmax", "quant_map", "quant_state")
 SOLO_SEQUENCES = 4  # at once, when each has a cache of its own that no budget counts
 
 
@@ -234,10 +229,10 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         keywords |= {"quantization_config": quantization, "device_map": {"": device}}
     elif quantized is not None or device.type != "cpu":
         keywords["device_map"] = {"": device}
-    model, missing = _read_weights(_auto_class(spec, config), weights_dir, config, keywords)
+    model, missing = read_weights(_auto_class(spec, config), weights_dir, config, keywords)
     if quantization is not None or quantized is not None:
-        missing = _truly_missing(missing, tensor_shapes(weights_dir))
-    _require_all(type(model).__name__, missing, spec.task)
+        missing = truly_missing(missing, tensor_shapes(weights_dir))
+    require_all(type(model).__name__, missing, spec.task)
     model.eval()
     return LoadedModel(
         model,
@@ -247,60 +242,6 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         _context(model, text),
         _eos_ids(model, text, weights_dir),
     )
-
-
-def _read_weights(
-    kind: Any, weights_dir: Path, config: Any, keywords: dict[str, Any]
-) -> tuple[Any, list[str]]:
-    """The model, by an auto class, and the names of what its files lack. Errors: WeightsError,
-    MissingDependency.
-    """
-    try:
-        with no_progress_bar():
-            model, found = kind.from_pretrained(
-                weights_dir, config=config, output_loading_info=True, **keywords
-            )
-    except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise MissingDependency(f"The weights cannot be loaded: {reason}") from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = (
-            str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
-        )
-        raise WeightsError(
-            f"The weights cannot be loaded: {reason}", hint="Check the directory's files."
-        ) from error
-    return model, list(found["missing_keys"])
-
-
-def _require_all(kind: str, missing: Iterable[str], task: str) -> None:
-    """Refuse weights that transformers has made up at random. A pooler goes: nothing reads one but
-    the head of a classifier.
-    """
-    names = sorted(name for name in missing if task == "classify" or "pooler." not in name)
-    if names:
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        raise WeightsError(
-            f"The directory's weights lack {names[0]}{more}, which {kind} has.",
-            hint="Take a complete checkpoint, and for an encoder task='embed'.",
-        )
-
-
-def _truly_missing(missing: Iterable[str], stored: Iterable[str]) -> list[str]:
-    """Those of `missing` whose module has no values in the files. Of a quantized one transformers
-    may miss the name that the weight has without quantization, and numbers that it computes.
-    """
-    holders: set[str] = set()
-    for name in stored:
-        module, _, leaf = name.rpartition(".")
-        if not any(part in leaf for part in BESIDE_VALUES):
-            holders.add(module)
-    named = (name.rpartition(".") for name in missing)
-    return [
-        f"{module}.{leaf}"
-        for module, _, leaf in named
-        if module not in holders and not any(part in leaf for part in BESIDE_VALUES)
-    ]
 
 
 def _auto_class(spec: LLMSpec, config: Any) -> Any:
