@@ -98,7 +98,7 @@ def test_the_autoscaler_goes_by_a_metric_we_have(built: BuildResult, tmp_path: P
     assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 5)
     (metric,) = spec["metrics"]
     assert metric["pods"]["metric"]["name"] == METRIC
-    assert re.search(rf'"{METRIC}"', (ROOT / "openllm/http/metrics.py").read_text())
+    assert re.search(rf'"{METRIC}"', (ROOT / "openllm/http/engine_figures.py").read_text())
 
 
 @pytest.mark.parametrize("image", ["a\nb", "$(x)", "{{ x }}", "a;b", ""])
