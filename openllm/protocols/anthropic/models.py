@@ -13,7 +13,7 @@ from openllm.errors import InvalidRequest
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
 from openllm.http.framing import timestamp
-from openllm.http.routes import Endpoint
+from openllm.http.listing import listing
 from openllm.protocols.anthropic.dialect import ANTHROPIC
 
 PATH = "/v1/models"
@@ -21,18 +21,7 @@ PAGE, LONGEST_PAGE = 20, 1000  # models, as the vendor has it
 
 
 def routes(catalog: Catalog) -> list[Route]:
-    async def list_models(exchange: Exchange) -> None:
-        await exchange.answer_json(page([card(target) for target in catalog.targets()], exchange))
-
-    async def get_model(exchange: Exchange) -> None:
-        await exchange.answer_json(card(catalog.find(exchange.path_params["model"])))
-
-    every = Endpoint(PATH, list_models, ANTHROPIC, shared=True)
-    one = Endpoint(PATH + "/{model}", get_model, ANTHROPIC, shared=True)
-    return [
-        Route(PATH, every, methods=["GET"]),
-        Route(PATH + "/{model:path}", one, methods=["GET"]),
-    ]
+    return listing(PATH, catalog, ANTHROPIC, card, page, shared=True)
 
 
 def card(target: Target) -> dict[str, Any]:

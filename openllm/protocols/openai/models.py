@@ -9,7 +9,7 @@ from starlette.routing import Route
 from openllm.config.settings import Settings
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
-from openllm.http.routes import Endpoint
+from openllm.http.listing import listing
 from openllm.protocols.openai.dialect import OPENAI
 
 PATH = "/v1/models"
@@ -18,19 +18,12 @@ PLACEHOLDERS = ("dummy", "tgi")
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
-    async def list_models(exchange: Exchange) -> None:
-        await exchange.answer_json(
-            {"object": "list", "data": [card(target) for target in catalog.targets()]}
-        )
+    return listing(PATH, catalog, OPENAI, card, page)
 
-    async def get_model(exchange: Exchange) -> None:
-        await exchange.answer_json(card(catalog.find(exchange.path_params["model"])))
 
-    one = Endpoint(PATH + "/{model}", get_model, OPENAI)
-    return [
-        Route(PATH, Endpoint(PATH, list_models, OPENAI), methods=["GET"]),
-        Route(PATH + "/{model:path}", one, methods=["GET"]),
-    ]
+def page(cards: list[dict[str, Any]], exchange: Exchange) -> dict[str, Any]:
+    """The whole list: it has one page."""
+    return {"object": "list", "data": cards}
 
 
 def meant(catalog: Catalog, name: str | None) -> str | None:
