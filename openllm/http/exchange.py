@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from urllib.parse import parse_qs
 
 import attrs
 import msgspec
@@ -114,6 +115,12 @@ class Exchange:
     def require_admin(self) -> None:
         """Errors: Forbidden."""
         self.shared.auth.require_admin(self.caller, self.dialect)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The last value of each name in the URL's query."""
+        found = parse_qs(self.scope["query_string"].decode("latin-1"))
+        return {name: values[-1] for name, values in found.items()}
 
     @property
     def owner(self) -> str:

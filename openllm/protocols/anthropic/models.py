@@ -5,7 +5,6 @@ shape.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.routing import Route
 
@@ -42,8 +41,7 @@ def page(cards: list[dict[str, Any]], exchange: Exchange) -> dict[str, Any]:
     """The part of the list that `limit`, `after_id` and `before_id` of the URL ask for. Errors:
     InvalidRequest.
     """
-    query = parse_qs(exchange.scope["query_string"].decode("latin-1"))
-    asked = {name: values[-1] for name, values in query.items()}
+    asked = exchange.query
     ids = [entry["id"] for entry in cards]
     if (after := asked.get("after_id")) is not None:
         cards = cards[_place(ids, "after_id", after) + 1 :]

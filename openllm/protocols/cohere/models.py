@@ -5,7 +5,6 @@ shape.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs
 
 from starlette.routing import Route
 
@@ -44,8 +43,7 @@ def page(cards: list[dict[str, Any]], exchange: Exchange) -> dict[str, Any]:
     """The part of the list that `endpoint`, `page_size` and `page_token` of the URL ask for; a
     token is the name of the last model before it. Errors: InvalidRequest.
     """
-    query = parse_qs(exchange.scope["query_string"].decode("latin-1"))
-    asked = {name: values[-1] for name, values in query.items()}
+    asked = exchange.query
     if (endpoint := asked.get("endpoint")) is not None:
         cards = [entry for entry in cards if endpoint in entry["endpoints"]]
     if (last := asked.get("page_token")) is not None:

@@ -16,7 +16,7 @@ from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.files.folder import Folder, StoredFile, new_file_id
-from openllm.protocols.openai.responses.listing import page, query
+from openllm.protocols.openai.responses.listing import page
 from openllm.protocols.openai.responses.store import Item
 
 PATH = "/v1/files"
@@ -54,7 +54,7 @@ class _Files:
             await self._create(exchange)
             return
         found = await asyncio.to_thread(self._folder.files, exchange.owner)
-        purpose = query(exchange).get("purpose")
+        purpose = exchange.query.get("purpose")
         items = [
             Item(file.id, msgspec.json.encode(shown(file)))
             for file in found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -16,19 +15,13 @@ MOST = 100
 USUAL = 20
 
 
-def query(exchange: Exchange) -> dict[str, str]:
-    """The last value of each name in the query."""
-    found = parse_qs(exchange.scope["query_string"].decode("latin-1"))
-    return {name: values[-1] for name, values in found.items()}
-
-
 def page(
     items: Iterable[Item], exchange: Exchange, usual: int = USUAL, most: int = MOST
 ) -> dict[str, Any]:
     """The page that the query asks for, of `usual` items where it does not say how many, and of
     `most` at most. `items`: the oldest first. Errors: InvalidRequest, NotFound.
     """
-    asked = query(exchange)
+    asked = exchange.query
     order = asked.get("order", "desc")
     if order not in ("asc", "desc"):
         raise InvalidRequest("order must be asc or desc.", param="order")
@@ -57,7 +50,7 @@ def listed(items: list[Item]) -> dict[str, Any]:
 
 def refuse_stream(exchange: Exchange) -> None:
     """Errors: UnsupportedFeature where the query asks for events."""
-    if query(exchange).get("stream") in ("true", "1"):
+    if exchange.query.get("stream") in ("true", "1"):
         raise UnsupportedFeature(
             "What is kept cannot be streamed.",
             hint="Ask without stream until the response is complete.",
