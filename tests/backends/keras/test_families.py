@@ -103,10 +103,10 @@ def test_a_configuration_that_fits_no_model_is_a_clear_error(tmp_path: Path) -> 
         full_config(write_checkpoint(tmp_path, "llama", num_hidden_layers="many"))
 
 
-def test_the_end_tokens_are_the_generation_configs_if_it_names_any(tmp_path: Path) -> None:
+def test_the_end_tokens_are_all_that_any_of_its_files_names(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, "llama")
     assert end_tokens(path) == (2,)
     (path / "generation_config.json").write_text('{"eos_token_id": [7, 8]}')
-    assert end_tokens(path) == (7, 8)
+    assert end_tokens(path) == (7, 8, 2)
     (path / "generation_config.json").write_text("{}")
     assert end_tokens(path) == (2,)
