@@ -55,6 +55,11 @@ class Settings:
     max_body_bytes: int = _setting(32 * 1024**2, "size", "Largest request body.")
     max_header_bytes: int = _setting(64 * 1024, "size", "Largest sum of a request's headers.")
     max_json_depth: int = _setting(64, "integer", "Deepest nesting of a JSON body.")
+    max_json_values: int = _setting(
+        1024**2,
+        "integer",
+        "Most values of a JSON body; keys, arrays and objects count as eight.",
+    )
     max_n: int = _setting(128, "integer", "Most choices of one request.")
     max_stop: int = _setting(16, "integer", "Most stop strings of one request.")
     max_logprobs: int = _setting(20, "integer", "Most alternatives per token in logprobs.")
@@ -139,6 +144,7 @@ class Settings:
             "max_body_bytes",
             "max_header_bytes",
             "max_json_depth",
+            "max_json_values",
             "max_n",
             "max_prompts",
         ):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
-from openllm.llm.embedding import EmbeddingOutput, Side
+from openllm.llm.embedding import MANY_NUMBERS, EmbeddingOutput, Side
 from openllm.types import Prompt, Usage
+
+T = TypeVar("T")
 
 
 async def embed(
@@ -37,3 +43,15 @@ def count_tokens(exchange: Exchange, usage: Usage) -> None:
     exchange.metrics.used(exchange.model, caller, tokens)
     if caller.account is not None:
         caller.account.spend(tokens)
+
+
+async def written(vectors: Sequence[list[float]], write: Callable[[list[float]], T]) -> list[T]:
+    """What `write` makes of each vector: off the event loop where they have many numbers."""
+    if sum(map(len, vectors)) < MANY_NUMBERS:
+        return [write(vector) for vector in vectors]
+    return await asyncio.to_thread(lambda: [write(vector) for vector in vectors])
+
+
+def as_json(vector: list[float]) -> msgspec.Raw:
+    """A vector as JSON that is put into a larger value as it is."""
+    return msgspec.Raw(msgspec.json.encode(vector))

@@ -9,13 +9,13 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Self, TypeVar
 from urllib.parse import parse_qs
 
 import attrs
 import msgspec
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from openllm.config.settings import Settings
 from openllm.errors import (
@@ -28,9 +28,10 @@ from openllm.errors import (
     field,
 )
 from openllm.http.body.fields import Fields, decode_object
-from openllm.http.compression import SMALLEST, packed, takes_gzip, unpacked
+from openllm.http.compression import SMALLEST, packed, takes_gzip
 from openllm.http.dialect import Dialect, tell
 from openllm.http.ignored import Ignored
+from openllm.http.incoming import ClientGone, Incoming
 from openllm.http.inside import sender_of
 from openllm.http.keys.caller import NOBODY
 from openllm.http.live import LiveRequests
@@ -42,15 +43,11 @@ if TYPE_CHECKING:
     from openllm.http.limits import RequestLimits, TokenQueue
     from openllm.http.metrics import Meter, Metrics
 
+P = ParamSpec("P")
+T = TypeVar("T")
 CLIENT_CLOSED = 499  # what logs and metrics show for a client that left; never sent
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_DRAIN_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
-_DRAIN_SECONDS = 2.0
 _PART_BYTES = 256 * 1024  # of a file that is sent
-
-
-class ClientGone(Exception):
-    """The client has left: nobody reads the answer."""
 
 
 def route_path(scope: Scope) -> str:
@@ -111,6 +108,7 @@ class Exchange:
         self._names: dict[str, str] = {}  # what the body calls otherwise than the dialect
         self._finished = False  # the last bytes of the answer are on their way
         self._receive = receive
+        self._incoming = Incoming(receive, self.headers, shared.settings)
 
     def require_admin(self) -> None:
         """Errors: Forbidden."""
@@ -129,40 +127,25 @@ class Exchange:
             return self.sender.owner
         return self.shared.auth.owner(self.headers, self.dialect)
 
-    async def body(self) -> bytes:
-        """The whole body. Errors: PayloadTooLarge (before it is read, where its length is
-        announced), ClientGone.
+    def body_parts(self, limit: int) -> AsyncGenerator[bytes]:
+        """The body as it comes, at most `limit` bytes of it. Errors: PayloadTooLarge,
+        ClientGone.
         """
-        limit = self.settings.max_body_bytes
-        body = b"".join([part async for part in self.body_parts(limit)])
-        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
-        if not encoding:
-            return body
-        return await asyncio.to_thread(unpacked, body, encoding, limit)
+        return self._incoming.parts(limit)
 
-    async def body_parts(self, limit: int) -> AsyncGenerator[bytes]:
-        """The body as it comes, at most `limit` bytes of it. Errors: those of `body`."""
-        announced = self.headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced[:20]) > limit:
-            raise _too_large(limit)
-        size, more = 0, True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            yield part
-            more = message.get("more_body", False)
+    async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` gives, which reads the fields or makes something of all of them: called off
+        the event loop where the body is large.
+        """
+        return await self._incoming.apart(work, *args, **kwargs)
 
     async def fields(self) -> Fields:
-        """The body as a JSON object, whatever its content type says. Errors: those of `body`,
-        InvalidRequest.
+        """The body as a JSON object, whatever its content type says. Errors: PayloadTooLarge,
+        ClientGone, InvalidRequest.
         """
         ignored = None if self.settings.strict_fields else self._ignored
-        value = decode_object(await self.body(), self.settings.max_json_depth)
+        body = await self._incoming.json()
+        value = await self.apart(decode_object, body, self.settings.max_json_depth)
         value |= self.said
         return Fields(value, ignored=ignored, names=self._names)
 
@@ -274,27 +257,8 @@ class Exchange:
         ]
         await self._begin(failure.status, own)
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        await self._drop_body()
+        await self._incoming.drop()
         await self.send({"type": "http.response.body", "body": b""})
-
-    async def _drop_body(self) -> None:
-        """Read and forget what is left of the body, within limits: a client still sending would
-        miss the answer.
-        """
-        read = 0
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while read < _DRAIN_BYTES:
-                    message: Message = await self._receive()
-                    read += len(message.get("body", b""))
-                    if message["type"] == "http.disconnect" or not message.get("more_body"):
-                        return
-        except TimeoutError:
-            return
-
-
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body is larger than {limit} bytes.")
 
 
 class _ClientWatch:

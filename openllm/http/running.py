@@ -111,21 +111,27 @@ async def admit(exchange: Exchange, work: Work) -> list[Generation]:
     if work.options.priority and not llm.info.priorities:
         exchange.pass_over("priority", "the engine serves in the order of arrival")
     params = llm.sampling_params(**work.overrides)
-    return [
-        await llm.admit(
-            GenerationRequest(
-                prompt,
-                params,
-                work.target.adapter,
-                exchange.request_id,
-                add_special_tokens=work.add_special_tokens,
-                reading=work.reading,
-                cut_to_room=not exchange.settings.strict_fields,
-                options=work.options,
-            )
+    found = []
+    for prompt in work.prompts:
+        request = GenerationRequest(
+            prompt,
+            params,
+            work.target.adapter,
+            exchange.request_id,
+            add_special_tokens=work.add_special_tokens,
+            reading=work.reading,
+            cut_to_room=not exchange.settings.strict_fields,
+            options=work.options,
         )
-        for prompt in work.prompts
-    ]
+        found.append(await llm.admit(request))
+        await _let_others(work.prompts)
+    return found
+
+
+async def _let_others(several: Sequence[object]) -> None:
+    """Between two of several: others are served meanwhile."""
+    if len(several) > 1:
+        await asyncio.sleep(0)
 
 
 async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generation]) -> None:
@@ -135,6 +141,7 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
     try:
         for at, generation in enumerate(generations):
             await generation.begin(stream.sink(at * n))
+            await _let_others(generations)
         await stream.run()
         await exchange.end_stream(wire.closing(_total(generations)))
     finally:
@@ -151,8 +158,11 @@ async def _drain(
             return [await collect(generations[0], _both(meter.count, note))]
         notes = [partial(meter.count, base=at * n) for at in range(len(generations))]
         pairs = zip(generations, notes, strict=True)
-        tasks = [asyncio.create_task(collect(generation, note)) for generation, note in pairs]
+        tasks = []
         try:
+            for generation, note in pairs:
+                tasks.append(asyncio.create_task(collect(generation, note)))
+                await _let_others(generations)
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -16,6 +17,7 @@ from openllm.prompt.renderer import ChatRenderer
 from openllm.types import Prompt, Usage
 
 Side = Literal["start", "end"]  # of a text
+MANY_NUMBERS = 16 * 1024  # which take milliseconds to scale or to write
 
 
 @attrs.frozen
@@ -41,27 +43,40 @@ async def embed(
             f'truncate must be "start" or "end", got {truncate!r}.', param="truncate"
         )
     inputs, limit = as_prompts(texts), backend.info.max_model_len
-    prompts = await asyncio.to_thread(_token_prompts, renderer, inputs, limit, truncate)
+    left = threading.Event()
+    try:
+        prompts = await asyncio.to_thread(_token_prompts, renderer, inputs, limit, truncate, left)
+    finally:
+        left.set()
     return await backend.embed(prompts, pooling)
 
 
 def _token_prompts(
-    renderer: ChatRenderer, inputs: Sequence[Prompt], max_model_len: int, truncate: Side | None
+    renderer: ChatRenderer,
+    inputs: Sequence[Prompt],
+    max_model_len: int,
+    truncate: Side | None,
+    left: threading.Event,
 ) -> list[list[int]]:
-    prompts = [renderer.encode(item) for item in inputs]
-    for at, prompt in enumerate(prompts):
+    """One after another, until somebody has `left`."""
+    prompts: list[list[int]] = []
+    for at, text in enumerate(inputs):
+        if left.is_set():
+            break
+        prompt = renderer.encode(text)
         if not prompt:
             raise InvalidRequest(
                 f"Input {at} is empty.", hint="Every input needs at least one token.", param="texts"
             )
         if len(prompt) > max_model_len and truncate is not None:
-            prompts[at] = shortened(renderer, inputs[at], max_model_len, truncate)
+            prompt = shortened(renderer, text, max_model_len, truncate)
         elif len(prompt) > max_model_len:
             raise ContextLengthExceeded(
                 f"Input {at} has {len(prompt)} tokens; this model takes {max_model_len}.",
                 hint="Shorten it or split it.",
                 param="texts",
             )
+        prompts.append(prompt)
     return prompts
 
 
@@ -81,7 +96,14 @@ def shortened(renderer: ChatRenderer, text: Prompt, room: int, side: Side) -> li
     return [*whole[:before], *cut, *whole[before + len(inner) :]][:room]
 
 
-def finish(found: Embeddings, normalize: bool, dimensions: int | None) -> EmbeddingOutput:
+async def finish(found: Embeddings, normalize: bool, dimensions: int | None) -> EmbeddingOutput:
+    """As `finished`: off the event loop where there are many numbers."""
+    if sum(map(len, found.vectors)) < MANY_NUMBERS:
+        return finished(found, normalize, dimensions)
+    return await asyncio.to_thread(finished, found, normalize, dimensions)
+
+
+def finished(found: Embeddings, normalize: bool, dimensions: int | None) -> EmbeddingOutput:
     """Cut each vector to its first `dimensions` numbers, then scale it to length 1. Errors:
     InvalidRequest.
     """

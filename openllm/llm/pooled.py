@@ -59,7 +59,7 @@ class PooledCalls(abc.ABC):
         require(self._model.spec, "embed")
         await self.start()
         work = partial(embed, self._model.renderer, self._host.backend, texts, pooling, truncate)
-        return finish(await self._on_engine(work), normalize, dimensions)
+        return await finish(await self._on_engine(work), normalize, dimensions)
 
     async def score(
         self,

@@ -23,7 +23,7 @@ from openllm.types import Conversation, Message, Prompt
 
 _LONGEST_TEMPLATE = 2**20  # characters
 _LONGEST_REASON = 300  # characters of a template's own complaint
-_LONG_PROMPT = 2_000  # characters from which a prompt is tokenized off the event loop
+_LONG_PROMPT = 2_000  # characters or tokens from which a prompt is read off the event loop
 _MANY_MESSAGES = 16  # from which a conversation is rendered off it
 _QUICK = 0.001  # seconds of CPU time for which an event loop can wait
 _NFC_SHRINKS = 4  # times fewer bytes after Unicode normalisation, at most
@@ -114,7 +114,7 @@ class ChatRenderer:
         """
         if isinstance(prompt, Conversation):
             return _is_small(prompt) and self._template(tools=False).seconds <= _QUICK
-        return not isinstance(prompt, str) or len(prompt) <= _LONG_PROMPT
+        return len(prompt) <= _LONG_PROMPT
 
     def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text, of token ids (checked only for type and sign), or of a conversation.

@@ -13,7 +13,7 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, Overloaded, call
 from openllm.facts import Facts, facts_of
 from openllm.remote.client import Connection
-from openllm.remote.frames import Ask, Classify, Embed, Mount, Unmount
+from openllm.remote.frames import Ask, Cancel, Classify, Embed, Mount, Unmount
 from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
 CONNECT_SECONDS = 180.0  # for the engine's process to import what it needs and listen
@@ -120,9 +120,12 @@ class RunnerBackend(Backend):
     ) -> Embeddings:
         link = self._running()
         number = link.numbers.new()
-        found: Embeddings = await link.call(
-            number, Embed(number, [list(prompt) for prompt in prompts], pooling)
-        )
+        asked = Embed(number, [list(prompt) for prompt in prompts], pooling)
+        try:
+            found: Embeddings = await link.call(number, asked)
+        except asyncio.CancelledError:
+            link.send(Cancel(number))
+            raise
         return found
 
     async def classify(self, inputs: Sequence[EncodedText]) -> Logits:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from openllm.config.settings import Settings
 from openllm.errors import InvalidRequest
 from openllm.http.body.fields import Fields, required
 from openllm.http.body.sampling import MAX_INT
+from openllm.llm.llm import LLM
 
 MAX_DIMENSIONS = 65_536  # of a vector
 MAX_PROMPT_IDS = 2 * 1024**2  # of one prompt; longer than any context, short enough to be looked at
@@ -51,3 +53,12 @@ def _check_prompt(fields: Fields, name: str, item: Any) -> None:
         fields.bad(name, "token ids must be whole numbers")
     if min(item) < 0 or max(item) > MAX_INT:
         raise InvalidRequest(f"{name}: a token id is out of range.", param=fields.path(name))
+
+
+def text_of(llm: LLM, tokens: Sequence[Any]) -> str:
+    """The text of token ids, special ones shown. Errors: InvalidRequest for what is none."""
+    size = llm.info.vocab_size
+    if not all(type(token) is int and 0 <= token < size for token in tokens):
+        raise InvalidRequest(f"tokens: a token id is not in [0, {size}).", param="tokens")
+    text: str = llm.decoding_tokenizer.decode(tokens, skip_special_tokens=False)
+    return text

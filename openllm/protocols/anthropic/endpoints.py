@@ -45,7 +45,7 @@ class MessagesRequest:
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def create(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        request = read_messages(fields, settings)
+        request = await exchange.apart(read_messages, fields, settings)
         target = catalog.running(request.model, "generate")
         note_thinking(fields, request.conversation, target)
         work = Work(
@@ -59,7 +59,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await respond(exchange, work, MessageWire(exchange, target, thoughts=request.thoughts))
 
     async def count(exchange: Exchange) -> None:
-        request = read_messages(await exchange.fields(), settings, counted=True)
+        fields = await exchange.fields()
+        request = await exchange.apart(read_messages, fields, settings, counted=True)
         target = catalog.running(request.model, "generate")
         exchange.model = target.llm.name
         prompt = GenerationRequest(request.conversation, add_special_tokens=False, reading=None)

@@ -52,7 +52,7 @@ class CohereChat:
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def chat(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        request = read_chat(fields, settings)
+        request = await exchange.apart(read_chat, fields, settings)
         target = catalog.running(request.model, "generate")
         if request.thoughts:
             note_thinking(fields, request.conversation, target)

@@ -46,7 +46,8 @@ class TypedVectorsRequest:
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     def answering(by_type: bool, version: str) -> Handler:
         async def answer(exchange: Exchange) -> None:
-            request = read_embed(await exchange.fields(), settings, by_type=by_type)
+            fields = await exchange.fields()
+            request = await exchange.apart(read_embed, fields, settings, by_type=by_type)
             target = catalog.running(request.model, "embed")
             output = await embed(
                 exchange,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
-from openllm.errors import InvalidRequest
 from openllm.http.body.fields import Fields, required
-from openllm.http.body.prompts import MAX_PROMPT_IDS
+from openllm.http.body.prompts import MAX_PROMPT_IDS, text_of
 from openllm.http.catalog import Catalog
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
@@ -20,20 +19,18 @@ _META = {"api_version": {"version": "1"}}
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def tokenize(exchange: Exchange) -> None:
-        model, text = read_tokenize(await exchange.fields(), settings)
+        model, text = await exchange.apart(read_tokenize, await exchange.fields(), settings)
         llm = catalog.running(model, "any").llm
         request = GenerationRequest(text, add_special_tokens=False, reading=None)
         tokens = await llm.prompt_ids(request) if text else []
-        strings = list(map(llm.token_table.text, tokens))
+        strings = await exchange.apart(list, map(llm.token_table.text, tokens))
         await exchange.answer_json({"tokens": tokens, "token_strings": strings, "meta": _META})
 
     async def detokenize(exchange: Exchange) -> None:
-        model, tokens = read_detokenize(await exchange.fields(), settings)
+        fields = await exchange.fields()
+        model, tokens = await exchange.apart(read_detokenize, fields, settings)
         llm = catalog.running(model, "any").llm
-        size = llm.info.vocab_size
-        if not all(type(token) is int and 0 <= token < size for token in tokens):
-            raise InvalidRequest(f"tokens: a token id is not in [0, {size}).", param="tokens")
-        text = llm.decoding_tokenizer.decode(tokens, skip_special_tokens=False)
+        text = await exchange.apart(text_of, llm, tokens)
         await exchange.answer_json({"text": text, "meta": _META})
 
     return [

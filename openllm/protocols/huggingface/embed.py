@@ -8,7 +8,7 @@ from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import MAX_DIMENSIONS, read_prompts
 from openllm.http.catalog import Catalog
-from openllm.http.embedding import embed
+from openllm.http.embedding import as_json, embed, written
 from openllm.http.exchange import Exchange
 from openllm.llm.embedding import Side
 
@@ -53,4 +53,4 @@ async def answer_embed(exchange: Exchange, catalog: Catalog, request: VectorsReq
         dimensions=request.dimensions,
         truncate=request.truncate,
     )
-    await exchange.answer_json(output.vectors)
+    await exchange.answer_json(await written(output.vectors, as_json))

@@ -25,23 +25,25 @@ from openllm.types import Prompt
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def generate(exchange: Exchange) -> None:
-        request = read_text(await exchange.fields(), settings, stream=False)
+        request = await _text(exchange, settings, stream=False)
         await _answer_text(exchange, catalog, request)
 
     async def generate_stream(exchange: Exchange) -> None:
-        request = read_text(await exchange.fields(), settings, stream=True)
+        request = await _text(exchange, settings, stream=True)
         await _answer_text(exchange, catalog, request)
 
     async def embed(exchange: Exchange) -> None:
-        request = read_embed(await exchange.fields(), settings)
+        request = await exchange.apart(read_embed, await exchange.fields(), settings)
         await answer_embed(exchange, catalog, request)
 
     async def either(exchange: Exchange) -> None:
         fields = await exchange.fields()
         if wants_vectors(fields, catalog):
-            await answer_embed(exchange, catalog, read_embed(fields, settings))
+            vectors = await exchange.apart(read_embed, fields, settings)
+            await answer_embed(exchange, catalog, vectors)
         else:
-            await _answer_text(exchange, catalog, read_text(fields, settings), listed=True)
+            text = await exchange.apart(read_text, fields, settings)
+            await _answer_text(exchange, catalog, text, listed=True)
 
     async def nothing(exchange: Exchange) -> None:
         raise NotFound("There is no page here.", hint="The operator has switched it off.")
@@ -73,6 +75,10 @@ def wants_vectors(fields: Fields, catalog: Catalog) -> bool:
     name = fields.peek("model")
     target = catalog.find(name if isinstance(name, str) else None)
     return target.llm.spec.task == "embed"
+
+
+async def _text(exchange: Exchange, settings: Settings, *, stream: bool) -> TextRequest:
+    return await exchange.apart(read_text, await exchange.fields(), settings, stream=stream)
 
 
 async def _answer_text(

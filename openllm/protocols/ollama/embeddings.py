@@ -13,7 +13,7 @@ from openllm.config.settings import Settings
 from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import MAX_DIMENSIONS
 from openllm.http.catalog import Catalog
-from openllm.http.embedding import embed
+from openllm.http.embedding import as_json, embed, written
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.llm.embedding import EmbeddingOutput
@@ -47,19 +47,20 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         )
 
     async def several(exchange: Exchange) -> None:
-        request = read_embed(await exchange.fields(), settings)
+        request = await exchange.apart(read_embed, await exchange.fields(), settings)
         name = request.model or catalog.first.name
         found: dict[str, object] = {"model": name, "embeddings": []}
         tokens = 0
         if request.texts:
             output = await answer(exchange, request, normalize=True)
-            found["embeddings"], tokens = output.vectors, output.usage.prompt_tokens
+            found["embeddings"] = await written(output.vectors, as_json)
+            tokens = output.usage.prompt_tokens
         took = int((time.perf_counter() - exchange.started) * 1e9)
         counts = {"total_duration": took, "load_duration": 0, "prompt_eval_count": tokens}
         await exchange.answer_json({**found, **counts})
 
     async def one(exchange: Exchange) -> None:
-        request = read_earlier(await exchange.fields(), settings)
+        request = await exchange.apart(read_earlier, await exchange.fields(), settings)
         vector: list[float] = []
         if request.texts:
             output = await answer(exchange, request, normalize=False)

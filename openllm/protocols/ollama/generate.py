@@ -63,14 +63,14 @@ class GenerateRequest:
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def chat(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        common, conversation = read_chat(fields, settings)
+        common, conversation = await exchange.apart(read_chat, fields, settings)
         target = running(catalog, common.model, "generate")
         note_think(fields, common.template_kwargs, target)
         await _answer(exchange, encode.CHAT, common, target, conversation)
 
     async def generate(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        request = read_generate(fields, settings)
+        request = await exchange.apart(read_generate, fields, settings)
         target = running(catalog, request.common.model, "generate")
         note_think(fields, request.common.template_kwargs, target)
         prompt = request.prompt_for(target) if request.prompt else None

@@ -74,7 +74,7 @@ class ChatRequest:
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def chat(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        request = read_chat(fields, settings)
+        request = await exchange.apart(read_chat, fields, settings)
         exchange.dialect = request.dialect
         target = catalog.running(meant(catalog, request.model), "generate")
         if effort_unasked(request.conversation, target):

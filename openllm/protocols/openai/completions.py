@@ -33,13 +33,13 @@ DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def complete(exchange: Exchange) -> None:
-        request = read_completion(await exchange.fields(), settings)
+        request = await exchange.apart(read_completion, await exchange.fields(), settings)
         target = catalog.running(meant(catalog, request.model), "generate")
         exchange.rename(request.asked.request_id)
         wire = CompletionWire(request, target, exchange)
         work = Work(
             target,
-            _infilled(request, target),
+            await exchange.apart(_infilled, request, target),
             request.overrides,
             request.stream.stream,
             add_special_tokens=request.add_special_tokens,

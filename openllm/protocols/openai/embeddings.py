@@ -17,7 +17,7 @@ from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import MAX_DIMENSIONS, read_prompts
 from openllm.http.body.sampling import MAX_INT
 from openllm.http.catalog import Catalog
-from openllm.http.embedding import embed
+from openllm.http.embedding import as_json, embed, written
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.llm.embedding import Side
@@ -41,7 +41,7 @@ class EmbeddingRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def answer(exchange: Exchange) -> None:
-        request = read_embedding(await exchange.fields(), settings)
+        request = await exchange.apart(read_embedding, await exchange.fields(), settings)
         target = catalog.running(request.model, "embed")
         output = await embed(
             exchange,
@@ -51,13 +51,10 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             dimensions=request.dimensions,
             truncate=request.truncate,
         )
+        vectors: list[Any] = await written(output.vectors, packed if request.base64 else as_json)
         data = [
-            {
-                "object": "embedding",
-                "index": at,
-                "embedding": packed(vector) if request.base64 else vector,
-            }
-            for at, vector in enumerate(output.vectors)
+            {"object": "embedding", "index": at, "embedding": vector}
+            for at, vector in enumerate(vectors)
         ]
         tokens = output.usage.prompt_tokens
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import attrs
+import msgspec
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
-from openllm.errors import InvalidRequest
 from openllm.http.body.fields import Fields, required
-from openllm.http.body.prompts import MAX_PROMPT_IDS, read_prompts
+from openllm.http.body.prompts import MAX_PROMPT_IDS, read_prompts, text_of
 from openllm.http.catalog import Catalog
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
+from openllm.llm.llm import LLM
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.messages import read_conversation
 from openllm.types import GenerationRequest, Prompt
@@ -31,7 +32,7 @@ class TokenizeRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def tokenize(exchange: Exchange) -> None:
-        request = read_tokenize(await exchange.fields(), settings)
+        request = await exchange.apart(read_tokenize, await exchange.fields(), settings)
         llm = catalog.running(request.model, "any").llm
         token_ids = await llm.prompt_ids(
             GenerationRequest(
@@ -40,16 +41,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
                 reading=None,
             )
         )
-        table = llm.token_table
-        texts = [table.text(token) for token in token_ids] if request.texts else None
-        await exchange.answer_json(
-            {
-                "count": len(token_ids),
-                "max_model_len": llm.max_model_len,
-                "tokens": token_ids,
-                "token_strs": texts,
-            }
-        )
+        body = await exchange.apart(_told, llm, token_ids, texts=request.texts)
+        await exchange.answer(200, body)
 
     async def detokenize(exchange: Exchange) -> None:
         fields = await exchange.fields()
@@ -57,17 +50,24 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         tokens = required(fields, "tokens", fields.items("tokens", most=MAX_PROMPT_IDS))
         fields.close()
         llm = catalog.running(model, "any").llm
-        tokens = [fields.whole(token) for token in tokens]
-        size = llm.info.vocab_size
-        if not all(type(token) is int and 0 <= token < size for token in tokens):
-            raise InvalidRequest(f"tokens: a token id is not in [0, {size}).", param="tokens")
-        text = llm.decoding_tokenizer.decode(tokens, skip_special_tokens=False)
-        await exchange.answer_json({"prompt": text})
+        tokens = await exchange.apart(list, map(fields.whole, tokens))
+        await exchange.answer_json({"prompt": await exchange.apart(text_of, llm, tokens)})
 
     return [
         Route(path, Endpoint(path, handler, OPENAI), methods=["POST"])
         for path, handler in ((TOKENIZE, tokenize), (DETOKENIZE, detokenize))
     ]
+
+
+def _told(llm: LLM, token_ids: list[int], *, texts: bool) -> bytes:
+    """The answer to a request for token ids."""
+    found = {
+        "count": len(token_ids),
+        "max_model_len": llm.max_model_len,
+        "tokens": token_ids,
+        "token_strs": list(map(llm.token_table.text, token_ids)) if texts else None,
+    }
+    return msgspec.json.encode(found)
 
 
 def read_tokenize(fields: Fields, settings: Settings) -> TokenizeRequest:

@@ -49,7 +49,7 @@ class _Conversations:
     async def create(self, exchange: Exchange) -> None:
         self._store.require()
         fields = await exchange.fields()
-        items = _items(fields, self._store, exchange.owner)
+        items = await exchange.apart(_items, fields, self._store, exchange.owner)
         metadata = read_metadata(fields) or {}
         fields.close()
         thread = Thread(new_id("conv"), exchange.owner, exchange.created, metadata)
@@ -77,7 +77,7 @@ class _Conversations:
             await exchange.answer_json(page(thread.items(), exchange))
             return
         fields = await exchange.fields()
-        new = _items(fields, self._store, exchange.owner)
+        new = await exchange.apart(_items, fields, self._store, exchange.owner)
         if not new:
             fields.bad("items", "must not be empty")
         fields.close()

@@ -40,7 +40,7 @@ def routes(
 ) -> list[Route]:
     async def create(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        request = read_response(fields, settings, store, exchange.owner)
+        request = await exchange.apart(read_response, fields, settings, store, exchange.owner)
         asked = request.asked
         target = catalog.running(asked.model, "generate")
         if effort_unasked(asked.conversation, target):
@@ -65,7 +65,7 @@ def routes(
 
     async def count(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        asked = read_asked(fields, settings, store, exchange.owner)
+        asked = await exchange.apart(read_asked, fields, settings, store, exchange.owner)
         fields.ignore("personality")
         fields.close()
         target = catalog.running(asked.model, "generate")

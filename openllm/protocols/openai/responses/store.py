@@ -5,6 +5,7 @@ owner alone; what was used least recently goes first.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -83,8 +84,8 @@ def _size(items: Iterable[Item]) -> int:
 
 
 class Store:
-    """What one process keeps. All errors are NotFound, or UnsupportedFeature where it keeps
-    nothing, and name the id.
+    """What one process keeps; read from any thread, for large bodies are read off the event loop.
+    All errors are NotFound, or UnsupportedFeature where it keeps nothing, and name the id.
     """
 
     def __init__(self, most: int, most_bytes: int) -> None:
@@ -94,6 +95,7 @@ class Store:
         self._sizes: dict[str, int] = {}
         self._bytes = 0
         self._where: dict[str, str] = {}  # item id -> the record that has it
+        self._lock = threading.RLock()
 
     @property
     def enabled(self) -> bool:
@@ -130,10 +132,11 @@ class Store:
 
     def _find(self, kind: type[Kind], owner: str, name: str, param: str | None) -> Kind:
         self.require(param)
-        record = self._records.get(name)
-        if not isinstance(record, kind) or record.owner != owner:
-            raise _missing("response" if kind is Answered else "conversation", name, param)
-        self._touch(record)
+        with self._lock:
+            record = self._records.get(name)
+            if not isinstance(record, kind) or record.owner != owner:
+                raise _missing("response" if kind is Answered else "conversation", name, param)
+            self._touch(record)
         return record
 
     def history(self, owner: str, name: str, param: str) -> list[Item]:
@@ -149,10 +152,11 @@ class Store:
     def item(self, owner: str, name: str, param: str) -> Item:
         """The item called `name`, of whatever is kept."""
         self.require(param)
-        record = self._records.get(self._where.get(name, ""))
-        if record is None or record.owner != owner:
-            raise _missing("item", name, param)
-        self._touch(record)
+        with self._lock:
+            record = self._records.get(self._where.get(name, ""))
+            if record is None or record.owner != owner:
+                raise _missing("item", name, param)
+            self._touch(record)
         return next(item for item in record.items() if item.id == name)
 
     # Writing.
@@ -161,18 +165,19 @@ class Store:
         """Keep `record`, new or changed, and forget what there is no room for; False where there is
         none for itself.
         """
-        self.forget(record)
-        size = record.size
-        if not self.enabled or size > self._most_bytes:
-            return False
-        self._records[record.id] = record
-        self._sizes[record.id] = size
-        self._bytes += size
-        self._where.update((item.id, record.id) for item in record.items())
-        self._touch(record)
-        while len(self._records) > self._most or self._bytes > self._most_bytes:
-            self.forget(next(iter(self._records.values())))
-        return record.id in self._records
+        with self._lock:
+            self.forget(record)
+            size = record.size
+            if not self.enabled or size > self._most_bytes:
+                return False
+            self._records[record.id] = record
+            self._sizes[record.id] = size
+            self._bytes += size
+            self._where.update((item.id, record.id) for item in record.items())
+            self._touch(record)
+            while len(self._records) > self._most or self._bytes > self._most_bytes:
+                self.forget(next(iter(self._records.values())))
+            return record.id in self._records
 
     def add(self, thread: Thread, items: Sequence[Item]) -> None:
         """Add `items` to a conversation. Errors: InvalidRequest where it becomes too large."""
@@ -187,12 +192,13 @@ class Store:
 
     def forget(self, record: Record) -> None:
         """Forget a record; one that is not kept is fine."""
-        if (known := self._records.pop(record.id, None)) is None:
-            return
-        self._bytes -= self._sizes.pop(record.id)
-        for item in known.items():
-            if self._where.get(item.id) == record.id:
-                del self._where[item.id]
+        with self._lock:
+            if (known := self._records.pop(record.id, None)) is None:
+                return
+            self._bytes -= self._sizes.pop(record.id)
+            for item in known.items():
+                if self._where.get(item.id) == record.id:
+                    del self._where[item.id]
 
     def _touch(self, record: Record | None) -> None:
         """Note that a record is used, and after it those that it continues: none of these goes

@@ -1,0 +1,118 @@
+"""A request's body as it comes: of what size, how much it holds, and where it is read: a large one
+off the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from starlette.types import Receive
+
+from openllm.config.settings import Settings
+from openllm.errors import PayloadTooLarge
+from openllm.http.body.amount import LARGE_BODY, Amount
+from openllm.http.compression import unpacked
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_DROPPED_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
+_DROPPED_SECONDS = 2.0
+# Large bodies are read one after another: each thread that works holds up the event loop by the
+# interpreter's switch interval.
+_reader = ThreadPoolExecutor(1, "large-bodies")
+
+
+class ClientGone(Exception):
+    """The client has left: nobody reads the answer."""
+
+
+class Incoming:
+    """The body of one request. Errors of all that read it: PayloadTooLarge (before it is there,
+    where its length is announced, or where it holds too much), ClientGone.
+    """
+
+    def __init__(
+        self, receive: Receive, headers: Mapping[bytes, bytes], settings: Settings
+    ) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._settings = settings
+        self._large = False
+
+    async def parts(self, limit: int) -> AsyncGenerator[bytes]:
+        """The body as it comes, at most `limit` bytes of it."""
+        announced = self._headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced[:20]) > limit:
+            raise _too_large(limit)
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            yield part
+            more = message.get("more_body", False)
+
+    async def json(self) -> bytes:
+        """The whole body, unpacked, which holds no more than a JSON text may."""
+        limit = self._settings.max_body_bytes
+        encoding = self._headers.get(b"content-encoding", b"").strip().lower()
+        amount = Amount()
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.parts(limit):
+            parts.append(part)
+            size += len(part)
+            if size > LARGE_BODY and not encoding:
+                self._check(amount.add(part if size > len(part) + LARGE_BODY else b"".join(parts)))
+        body = b"".join(parts)
+        if encoding:
+            body = await asyncio.to_thread(unpacked, body, encoding, limit)
+        self._large = len(body) > LARGE_BODY
+        if encoding and self._large:
+            self._check(await self.apart(amount.add, body))
+        return body
+
+    def _check(self, values: int) -> None:
+        most = self._settings.max_json_values
+        if values > most:
+            raise PayloadTooLarge(
+                f"The body holds more than {most} values (an array or object is 8, a key 16).",
+                hint="Send several requests.",
+            )
+
+    async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` gives, which reads the body or makes something of all of it: called off the
+        event loop where the body is large.
+        """
+        if not self._large:
+            return work(*args, **kwargs)
+        called = partial(contextvars.copy_context().run, work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(_reader, called)
+
+    async def drop(self) -> None:
+        """Read and forget what is left of the body, within limits: a client still sending would
+        miss the answer.
+        """
+        read = 0
+        try:
+            async with asyncio.timeout(_DROPPED_SECONDS):
+                while read < _DROPPED_BYTES:
+                    message = await self._receive()
+                    read += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is larger than {limit} bytes.")
