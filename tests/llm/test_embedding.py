@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, InvalidRequest
+from openllm.llm import embedding
 from openllm.llm.embedding import shortened
 from openllm.llm.llm import LLM
 from openllm.prompt.renderer import ChatRenderer
 from openllm.prompt.tokenizer import load_tokenizer
-from tests.serving import write_echo_model
+from tests.serving import LONG_WAIT, write_echo_model
 from tests.tiny import BOS, write_tokenizer
 
 
@@ -49,3 +54,40 @@ def test_a_long_text_is_an_error_unless_it_may_be_cut(tmp_path: Path) -> None:
         cut = llm.run(llm.embed([text, "hello"], truncate="end"))
         assert cut.usage.prompt_tokens == 16 + len(llm.renderer.encode("hello"))
         assert cut.vectors[0] != llm.run(llm.embed(text, truncate="start")).vectors[0]
+
+
+class HeldRenderer:
+    """Encodes one text when it is told to, however many there are."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on, self.over = threading.Event(), threading.Event(), threading.Event()
+        self.encoded: list[str] = []
+
+    def encode(self, text: str) -> list[int]:
+        self.encoded.append(text)
+        self.begun.set()
+        assert self.go_on.wait(LONG_WAIT)
+        return [1]
+
+
+async def test_texts_whose_sender_has_left_are_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    renderer: Any = HeldRenderer()
+    backend = mock.Mock(info=mock.Mock(max_model_len=16))
+    read = embedding._token_prompts
+
+    def watched(*args: Any) -> list[list[int]]:
+        found = read(*args)
+        renderer.over.set()
+        return found
+
+    monkeypatch.setattr(embedding, "_token_prompts", watched)
+    task = asyncio.create_task(embedding.embed(renderer, backend, ["a", "b", "c"], None))
+    assert await asyncio.to_thread(renderer.begun.wait, LONG_WAIT)
+    task.cancel()
+    await asyncio.wait([task])
+    renderer.go_on.set()
+    assert await asyncio.to_thread(renderer.over.wait, LONG_WAIT)
+    assert renderer.encoded == ["a"]
+    backend.embed.assert_not_called()

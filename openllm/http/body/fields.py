@@ -12,6 +12,7 @@ import msgspec
 
 from openllm.discovery import did_you_mean
 from openllm.errors import InvalidRequest, UnsupportedFeature
+from openllm.http.body.amount import LARGE_BODY
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]..")
 # An escape of JSON; both halves of a pair as one.
@@ -48,7 +49,8 @@ def decode_object(body: bytes, max_depth: int) -> dict[str, Any]:
         raise _not_json(body, error) from None
     if not isinstance(value, dict):
         raise InvalidRequest(f"The body must be a JSON object, not {kind_of(value)}.")
-    if body.count(b"[") + body.count(b"{") > max_depth:  # else it cannot be that deep
+    # a short text with few brackets cannot be that deep
+    if len(body) > LARGE_BODY or body.count(b"[") + body.count(b"{") > max_depth:
         check_depth(value, max_depth)
     return value
 
