@@ -25,8 +25,9 @@ from openllm.errors import Forbidden, OpenLLMError
 from openllm.http.auth import Auth
 from openllm.http.catalog import Catalog
 from openllm.http.dialect import Dialect
-from openllm.http.exchange import CLIENT_CLOSED, ClientGone, Exchange, Shared
+from openllm.http.exchange import CLIENT_CLOSED, Exchange, Shared
 from openllm.http.facts import facts_of
+from openllm.http.incoming import ClientGone
 from openllm.http.keys.caller import calling
 from openllm.http.keys.fair import FairQueues
 from openllm.http.keys.figures import KeyFigures
