@@ -247,7 +247,8 @@ class Exchange:
         if isinstance(error, Retryable):
             own.append((b"retry-after", b"%d" % error.retry_after))
         body = msgspec.json.encode(self.dialect.error(failure))
-        if not isinstance(error, PayloadTooLarge):
+        broken_off = self._incoming.begun and not self._incoming.whole
+        if not (broken_off or isinstance(error, PayloadTooLarge)):
             await self.answer(failure.status, body, headers=own)
             return
         own += [

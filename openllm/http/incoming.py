@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, Callable, Mapping
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -14,12 +15,14 @@ from typing import ParamSpec, TypeVar
 from starlette.types import Receive
 
 from openllm.config.settings import Settings
-from openllm.errors import PayloadTooLarge
+from openllm.errors import InvalidRequest, PayloadTooLarge
 from openllm.http.body.amount import LARGE_BODY, Amount
 from openllm.http.compression import unpacked
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_NAME = re.compile(rb'"([A-Za-z0-9_.-]+)"\Z')
+_LONGEST_NAME = 64
 _DROPPED_BYTES = 64 * 1024**2  # read and dropped after a 413, so that the client gets to see it
 _DROPPED_SECONDS = 2.0
 # Large bodies are read one after another: each thread that works holds up the event loop by the
@@ -33,7 +36,7 @@ class ClientGone(Exception):
 
 class Incoming:
     """The body of one request. Errors of all that read it: PayloadTooLarge (before it is there,
-    where its length is announced, or where it holds too much), ClientGone.
+    where its length is announced), ClientGone.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class Incoming:
         self._headers = headers
         self._settings = settings
         self._large = False
+        self.begun = False  # whether some of it has been read
+        self.whole = False  # whether all of it has
 
     async def parts(self, limit: int) -> AsyncGenerator[bytes]:
         """The body as it comes, at most `limit` bytes of it."""
@@ -58,11 +63,14 @@ class Incoming:
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
-            yield part
             more = message.get("more_body", False)
+            self.begun, self.whole = True, not more
+            yield part
 
     async def json(self) -> bytes:
-        """The whole body, unpacked, which holds no more than a JSON text may."""
+        """The whole body, unpacked. Errors: InvalidRequest where it holds more than a JSON text
+        may, mostly before all of it is there.
+        """
         limit = self._settings.max_body_bytes
         encoding = self._headers.get(b"content-encoding", b"").strip().lower()
         amount = Amount()
@@ -72,22 +80,25 @@ class Incoming:
             parts.append(part)
             size += len(part)
             if size > LARGE_BODY and not encoding:
-                self._check(amount.add(part if size > len(part) + LARGE_BODY else b"".join(parts)))
+                new = part if size > len(part) + LARGE_BODY else b"".join(parts)
+                self._check(amount.add(new), parts)
         body = b"".join(parts)
         if encoding:
             body = await asyncio.to_thread(unpacked, body, encoding, limit)
         self._large = len(body) > LARGE_BODY
         if encoding and self._large:
-            self._check(await self.apart(amount.add, body))
+            self._check(await self.apart(amount.add, body), [body])
         return body
 
-    def _check(self, values: int) -> None:
+    def _check(self, values: int, parts: Sequence[bytes]) -> None:
         most = self._settings.max_json_values
-        if values > most:
-            raise PayloadTooLarge(
-                f"The body holds more than {most} values (an array or object is 8, a key 16).",
-                hint="Send several requests.",
-            )
+        if values <= most:
+            return
+        raise InvalidRequest(
+            f"The body holds more than {most} values (an array or object is 8, a key 16).",
+            hint="Send several requests.",
+            param=last_key(b"".join(parts)),
+        )
 
     async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` gives, which reads the body or makes something of all of it: called off the
@@ -112,6 +123,13 @@ class Incoming:
                         return
         except TimeoutError:
             return
+
+
+def last_key(text: bytes) -> str | None:
+    """The last key in the beginning of a JSON text, if it is a plain name."""
+    before = text[: max(text.rfind(b":"), 0)].rstrip()
+    found = _NAME.search(before[-_LONGEST_NAME - 2 :])
+    return found[1].decode() if found else None
 
 
 def _too_large(limit: int) -> PayloadTooLarge:

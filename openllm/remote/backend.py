@@ -121,17 +121,12 @@ class RunnerBackend(Backend):
         link = self._running()
         number = link.numbers.new()
         asked = Embed(number, [list(prompt) for prompt in prompts], pooling)
-        try:
-            found: Embeddings = await link.call(number, asked)
-        except asyncio.CancelledError:
-            link.send(Cancel(number))
-            raise
-        return found
+        return await _vectors(link, number, asked)
 
     async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
         link = self._running()
         number = link.numbers.new()
-        found: Embeddings = await link.call(number, Classify(number, list(inputs)))
+        found = await _vectors(link, number, Classify(number, list(inputs)))
         return Logits(found.vectors, found.prompt_tokens)
 
     # Adapters: the engine's process decides which are resident, for all its users.
@@ -185,6 +180,16 @@ class RunnerBackend(Backend):
         link, self._link = self._link, None
         if link is not None:
             link.close(EngineDead("The engine was closed."))
+
+
+async def _vectors(link: Connection, number: int, asked: Embed | Classify) -> Embeddings:
+    """The answer to `asked`; whoever no longer waits for it tells the engine so."""
+    try:
+        found: Embeddings = await link.call(number, asked)
+    except asyncio.CancelledError:
+        link.send(Cancel(number))
+        raise
+    return found
 
 
 class SharedResidency:

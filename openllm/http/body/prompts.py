@@ -55,10 +55,12 @@ def _check_prompt(fields: Fields, name: str, item: Any) -> None:
         raise InvalidRequest(f"{name}: a token id is out of range.", param=fields.path(name))
 
 
-def text_of(llm: LLM, tokens: Sequence[Any]) -> str:
-    """The text of token ids, special ones shown. Errors: InvalidRequest for what is none."""
+def text_of(llm: LLM, tokens: Sequence[Any], name: str) -> str:
+    """The text of token ids, the field `name`, special ones shown. Errors: InvalidRequest for what
+    is no id.
+    """
     size = llm.info.vocab_size
     if not all(type(token) is int and 0 <= token < size for token in tokens):
-        raise InvalidRequest(f"tokens: a token id is not in [0, {size}).", param="tokens")
+        raise InvalidRequest(f"{name}: a token id is not in [0, {size}).", param=name)
     text: str = llm.decoding_tokenizer.decode(tokens, skip_special_tokens=False)
     return text

@@ -30,7 +30,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         fields = await exchange.fields()
         model, tokens = await exchange.apart(read_detokenize, fields, settings)
         llm = catalog.running(model, "any").llm
-        text = await exchange.apart(text_of, llm, tokens)
+        text = await exchange.apart(text_of, llm, tokens, "tokens")
         await exchange.answer_json({"text": text, "meta": _META})
 
     return [

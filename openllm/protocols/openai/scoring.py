@@ -73,13 +73,16 @@ class ClassifyBody:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def rerank(exchange: Exchange) -> None:
-        await _answer_rerank(exchange, catalog, read_rerank(await exchange.fields(), settings))
+        request = await exchange.apart(read_rerank, await exchange.fields(), settings)
+        await _answer_rerank(exchange, catalog, request)
 
     async def scores(exchange: Exchange) -> None:
-        await _answer_score(exchange, catalog, read_score(await exchange.fields(), settings))
+        request = await exchange.apart(read_score, await exchange.fields(), settings)
+        await _answer_score(exchange, catalog, request)
 
     async def classes(exchange: Exchange) -> None:
-        await _answer_classify(exchange, catalog, read_classify(await exchange.fields(), settings))
+        request = await exchange.apart(read_classify, await exchange.fields(), settings)
+        await _answer_classify(exchange, catalog, request)
 
     handlers = ((RERANK, rerank), (SCORE, scores), (CLASSIFY, classes))
     return [

@@ -51,7 +51,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         fields.close()
         llm = catalog.running(model, "any").llm
         tokens = await exchange.apart(list, map(fields.whole, tokens))
-        await exchange.answer_json({"prompt": await exchange.apart(text_of, llm, tokens)})
+        text = await exchange.apart(text_of, llm, tokens, "tokens")
+        await exchange.answer_json({"prompt": text})
 
     return [
         Route(path, Endpoint(path, handler, OPENAI), methods=["POST"])
