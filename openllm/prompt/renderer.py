@@ -6,7 +6,7 @@ import functools
 import math
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -114,7 +114,7 @@ class ChatRenderer:
         """
         if isinstance(prompt, Conversation):
             return _is_small(prompt) and self._template(tools=False).seconds <= _QUICK
-        return len(prompt) <= _LONG_PROMPT
+        return not isinstance(prompt, Sequence) or len(prompt) <= _LONG_PROMPT
 
     def encode(self, prompt: Prompt, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text, of token ids (checked only for type and sign), or of a conversation.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import attrs
 
@@ -22,6 +22,8 @@ from openllm.http.openapi.probe import BodyRead, JSONSchema, Notes, Probe, plain
 from openllm.http.openapi.types import sampling_types
 from openllm.http.routes import Endpoint
 
+P = ParamSpec("P")
+T = TypeVar("T")
 MOST_BODIES = 2000  # that one handler is run on
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _ANYTHING: tuple[Any, ...] = ("x", [{}], {})  # samples of a field whose type is not noted
@@ -48,6 +50,9 @@ class _Asked:
         self.has_read = True
         body = {**copy.deepcopy(self._body), **self.said}
         return Probe(body, self._notes, ignored=None if self._strict else [])
+
+    async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return work(*args, **kwargs)
 
     def require_admin(self) -> None:
         """Whoever asks for this has been let in."""
