@@ -211,6 +211,19 @@ def test_the_client_of_version_1_has_its_vectors_and_token_ids(demo: str, client
     assert client.detokenize(tokens=tokens.tokens, model="demo", offline=False).text == "A Bento."
 
 
+def test_documents_in_order(writer: Writer) -> None:
+    documents = ["something else", "build a bento", "numbers and signs"]
+    asked: Any = {"model": "reranker", "query": "build a bento", "documents": documents}
+    found = held(new_client(writer.url).rerank(**asked, top_n=2, max_tokens_per_doc=100))
+    assert found.results[0].index == 1
+    scores = [one.relevance_score for one in found.results]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 2
+    assert found.meta.billed_units.input_tokens > 0
+    earlier = cohere.Client(api_key="none", base_url=writer.url).rerank(**asked, top_n=2)
+    assert [one.relevance_score for one in earlier.results] == scores
+
+
 def test_models(client: Any) -> None:
     [model] = held(client.models.list(endpoint="chat")).models
     assert (model.name, model.endpoints) == ("demo", ["chat", "embed"])

@@ -35,6 +35,8 @@ class Cohere(Dialect):
         "LLM.adapters": "GET /v1/models",
         "LLM.embed": "/v2/embed",
         "LLM.generate": "/v2/chat",
+        "LLM.score": "/v2/rerank",
+        "LLM.classify": "/v1/classify",
         "models": "GET /v1/models",
     }
 

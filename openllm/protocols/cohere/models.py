@@ -16,6 +16,12 @@ from openllm.http.listing import listing
 from openllm.protocols.cohere.dialect import COHERE
 
 PATH = "/v1/models"
+# What models of a task are asked for.
+ENDPOINTS = {
+    "generate": ("chat", "embed"),
+    "embed": ("embed", "rerank"),
+    "classify": ("rerank",),
+}
 PAGE, LONGEST_PAGE = 20, 1000  # models, as the vendor has it
 
 
@@ -26,15 +32,15 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 def card(target: Target) -> dict[str, Any]:
     """One entry of the list. Its tokenizer has no address: clients ask for token ids here."""
     llm = target.llm
-    embeds = llm.spec.task == "embed"
+    writes = llm.spec.task == "generate"
     found: dict[str, Any] = {
         "name": target.name,
         "is_deprecated": False,
-        "endpoints": ["embed"] if embeds else ["chat", "embed"],
+        "endpoints": list(ENDPOINTS[llm.spec.task]),
         "finetuned": target.adapter is not None,
         "tokenizer_url": None,
         "default_endpoints": [],
-        "features": [] if embeds else ["json_mode", "json_schema", "tools", "strict_tools"],
+        "features": ["json_mode", "json_schema", "tools", "strict_tools"] if writes else [],
     }
     return {**found, "context_length": llm.max_model_len} if llm.started else found
 
