@@ -111,6 +111,36 @@ def test_a_completion(client: Any, demo: str) -> None:
     assert "".join(chunk.choices[0].text for chunk in chunks) == answer.choices[0].text
 
 
+def test_decisions(client: Any) -> None:
+    moods = ["good", "bad", True, "true", *(f"mood {at}" for at in range(30))]
+    found = client.decisions.create(
+        model="demo",
+        input=ASK,
+        questions=[
+            {"type": "predicate", "instructions": "It is a question.", "name": "asks"},
+            {
+                "type": "choice",
+                "instructions": [{"type": "input_text", "text": "Which mood?"}],
+                "choices": [{"value": mood, "description": "a mood"} for mood in moods],
+            },
+            {
+                "type": "score",
+                "instructions": "How polite is it?",
+                "levels": [{"label": "rude"}, {"label": "polite"}],
+            },
+        ],
+    )
+    predicate, choice, score = found.answers
+    assert (predicate.type, predicate.name) == ("predicate", "asks")
+    assert 0 <= predicate.probability <= 1
+    best = max(choice.probabilities, key=lambda entry: entry.probability)
+    assert (choice.choice, choice.confidence) == (best.value, best.probability)
+    assert [entry.value for entry in choice.probabilities] == moods
+    assert sum(entry.probability for entry in choice.probabilities) == pytest.approx(1)
+    assert score.score == pytest.approx(score.probabilities[1].probability)
+    assert found.usage.total_tokens == found.usage.input_tokens + found.usage.output_tokens
+
+
 def test_models(client: Any) -> None:
     assert [model.id for model in client.models.list()] == ["demo"]
     assert client.models.retrieve("demo").id == "demo"

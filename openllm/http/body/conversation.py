@@ -26,7 +26,9 @@ ROLES: Mapping[str, str] = {
     "function": "tool",  # an earlier name for it
 }
 _REASONING_PARTS: Mapping[str, str] = {"thinking": "thinking", "reasoning": "text"}
-_PARTS = (*TEXT_PARTS, *_REASONING_PARTS)
+_JSON_PART = "input_json"  # told as its text
+_MOST_JSON = 256 * 1024  # bytes of one, as its vendor has it
+_PARTS = (*TEXT_PARTS, *_REASONING_PARTS, _JSON_PART)
 _WITHOUT_TYPE = ("text", "thinking", "refusal")  # what a part says that does not say its type
 _SCALARS = (str, int, float, bool)
 
@@ -166,12 +168,26 @@ def _part(fields: Fields, texts: list[str], reasoning: list[str]) -> None:
         fields.ignore("signature")
     elif kind == "redacted_thinking" and not fields.strict:
         fields.ignore("data")  # nobody but its vendor can read it
+    elif kind == _JSON_PART:
+        texts.append(_json_text(fields))
     else:
         key = text_key(kind, fields.path("type"))
         text = fields.text(key)
         texts.append(required(fields, key, text) if fields.strict else text or "")
-    fields.ignore("cache_control", "annotations", "logprobs")
+    fields.ignore("cache_control", "prompt_cache_breakpoint", "annotations", "logprobs")
     fields.close()
+
+
+def _json_text(fields: Fields) -> str:
+    """The object, or the objects, in `data`, as compact JSON. Errors: InvalidRequest."""
+    value = required(fields, "data", fields.raw("data"))
+    entries = value if isinstance(value, list) else [value]
+    if not all(isinstance(entry, dict) for entry in entries):
+        fields.bad("data", "must be an object, or an array of objects")
+    text = msgspec.json.encode(value)
+    if len(text) > _MOST_JSON:
+        fields.bad("data", f"has {len(text)} bytes as JSON; at most {_MOST_JSON} are allowed")
+    return text.decode()
 
 
 def _tool_calls(fields: Fields) -> list[Mapping[str, Any]] | None:

@@ -1,5 +1,5 @@
-"""OpenAI's wire format: chat, completions, responses, embeddings, models and token ids; Azure's
-paths of it, and what vLLM has beside it.
+"""OpenAI's wire format: chat, completions, responses, decisions, embeddings, models and token
+ids; Azure's paths of it, and what vLLM has beside it.
 
 To add a route: a module here with a `routes` of its own, named below.
 """
@@ -14,6 +14,7 @@ from openllm.protocols.openai import (
     absent,
     chat,
     completions,
+    decisions,
     embeddings,
     models,
     responses,
@@ -26,7 +27,7 @@ from openllm.protocols.openai.deployments import deployed
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     """All routes of this format."""
-    modules = (chat, completions, responses, embeddings, scoring, models, tokens)
+    modules = (chat, completions, responses, decisions, embeddings, scoring, models, tokens)
     found = [route for module in modules for route in module.routes(catalog, settings)]
     return [
         *found,

@@ -22,6 +22,10 @@ MESSAGES: Any = [{"role": "user", "content": "hi"}]
 LEAST: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "hi"},
     "/v1/responses/input_tokens": {"input": "hi"},
+    "/v1/decisions": {
+        "input": "hi",
+        "questions": [{"type": "predicate", "instructions": "It is a greeting."}],
+    },
     "/v1/detokenize": {"tokens": [1]},
     "/detokenize": {"tokens": [1]},
     "/v1/tokenize": {"text": "hi"},
