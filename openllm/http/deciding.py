@@ -41,7 +41,7 @@ async def decide(
     """
     llm = target.llm
     exchange.model = llm.name
-    engine = _Engine(exchange, target)
+    engine = _SingleTokens(exchange, target)
     async with exchange.client_present():
         prompts = [
             await answer_start(llm, with_question(asked, one.text), target.adapter)
@@ -53,7 +53,7 @@ async def decide(
 
 
 @attrs.define
-class _Engine:
+class _SingleTokens:
     """The engine as it is asked for single tokens, and what that has used."""
 
     exchange: Exchange

@@ -43,7 +43,7 @@ _ASKED: Mapping[str, str] = {
 
 
 @attrs.frozen
-class Question:
+class DecisionQuestion:
     """One of the questions of a request."""
 
     kind: str
@@ -82,7 +82,7 @@ class DecisionsRequest:
 
     model: str | None
     asked: Conversation
-    questions: list[Question]
+    questions: list[DecisionQuestion]
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -128,7 +128,7 @@ def _not_kept(name: str, path: str) -> Item:
     raise NotFound(f"There is no item {name!r}.", hint="Send the item itself.", param=path)
 
 
-def _question(fields: Fields) -> Question:
+def _question(fields: Fields) -> DecisionQuestion:
     """Errors: InvalidRequest, UnsupportedFeature."""
     kind = required(fields, "type", fields.choice("type", *KINDS))
     name = fields.text("name", longest=MAX_NAME)
@@ -140,7 +140,7 @@ def _question(fields: Fields) -> Question:
     if kind in _OPTIONS:
         values, answers = _options(fields, *_OPTIONS[kind])
     fields.close()
-    return Question(kind, name, Decision(_ASKED[kind].format(asked), answers), values)
+    return DecisionQuestion(kind, name, Decision(_ASKED[kind].format(asked), answers), values)
 
 
 def _options(fields: Fields, name: str, key: str) -> tuple[tuple[str | bool, ...], tuple[str, ...]]:
