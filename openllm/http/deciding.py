@@ -11,7 +11,7 @@ from openllm.errors import EngineError
 from openllm.http.catalog import Target
 from openllm.http.exchange import Exchange
 from openllm.http.running import Work, admit, finished, total_usage
-from openllm.llm.deciding import TOP, Probe, answer_start, chances, codes, with_question
+from openllm.llm.deciding import TOP, NextToken, answer_start, chances, codes, with_question
 from openllm.types import Conversation, TokenLogprob, Usage
 
 AT_ONCE = 64  # requests that the engine is given together
@@ -60,14 +60,14 @@ class _SingleTokens:
     target: Target
     usages: list[Usage] = attrs.field(factory=list)
 
-    async def ask(self, probes: Sequence[Probe]) -> list[TokenLogprob]:
+    async def ask(self, probes: Sequence[NextToken]) -> list[TokenLogprob]:
         """As of `openllm.llm.deciding.Ask`. Errors: those of `respond`."""
         found: list[TokenLogprob] = []
         for at in range(0, len(probes), AT_ONCE):
             found += await self._together(probes[at : at + AT_ONCE])
         return found
 
-    async def _together(self, probes: Sequence[Probe]) -> list[TokenLogprob]:
+    async def _together(self, probes: Sequence[NextToken]) -> list[TokenLogprob]:
         works = [Work(self.target, [one.prompt], _sampling(one)) for one in probes]
         generations = [
             generation for work in works for generation in await admit(self.exchange, work)
@@ -80,7 +80,7 @@ class _SingleTokens:
         return [one[0] for one in tokens if one]
 
 
-def _sampling(probe: Probe) -> dict[str, Any]:
+def _sampling(probe: NextToken) -> dict[str, Any]:
     """Parameters by the names of SamplingParams: one token, as the model's own probabilities have
     it.
     """

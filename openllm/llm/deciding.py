@@ -43,7 +43,7 @@ class Spot:
 
 
 @attrs.frozen
-class Probe:
+class NextToken:
     """A next token to ask the engine for: `only` that one, or whichever is the most likely."""
 
     prompt: list[int]
@@ -51,7 +51,7 @@ class Probe:
 
 
 # The next token of each prompt, with the `TOP` best (`TokenLogprob.top`).
-Ask = Callable[[Sequence[Probe]], Awaitable[list[TokenLogprob]]]
+Ask = Callable[[Sequence[NextToken]], Awaitable[list[TokenLogprob]]]
 
 
 def codes(count: int) -> tuple[str, ...]:
@@ -153,14 +153,14 @@ async def likelihoods(spots: Sequence[Spot], ask: Ask) -> list[list[float]]:
     one token that may come, for an engine tells the log probability of that before it is made to
     come.
     """
-    known = [_seen(one) for one in await ask([Probe(spot.prompt) for spot in spots])]
+    known = [_seen(one) for one in await ask([NextToken(spot.prompt) for spot in spots])]
     missing = [
         (at, tokens[0])
         for at, spot in enumerate(spots)
         for tokens in spot.starts
         if known[at].keys().isdisjoint(tokens)
     ]
-    forced = await ask([Probe(spots[at].prompt, token) for at, token in missing])
+    forced = await ask([NextToken(spots[at].prompt, token) for at, token in missing])
     for (at, token), one in zip(missing, forced, strict=True):
         known[at][token] = one.logprob
     return [

@@ -15,7 +15,7 @@ import pytest
 from openllm.llm.deciding import (
     LETTERS,
     TOP,
-    Probe,
+    NextToken,
     answer_start,
     chances,
     codes,
@@ -40,13 +40,13 @@ class Engine:
     """Gives the log probabilities that it is told, `logs` by the last token of the prompt."""
 
     logs: dict[int, dict[int, float]]
-    asked: list[Probe] = attrs.field(factory=list)
+    asked: list[NextToken] = attrs.field(factory=list)
 
-    async def ask(self, probes: Sequence[Probe]) -> list[TokenLogprob]:
+    async def ask(self, probes: Sequence[NextToken]) -> list[TokenLogprob]:
         self.asked += probes
         return [self._answer(one) for one in probes]
 
-    def _answer(self, probe: Probe) -> TokenLogprob:
+    def _answer(self, probe: NextToken) -> TokenLogprob:
         logs = self.logs[probe.prompt[-1]]
         if probe.only is not None:
             return TokenLogprob(probe.only, logs[probe.only])
@@ -67,7 +67,7 @@ def test_probabilities_are_of_the_answers_alone(llm: LLM) -> None:
     engine = Engine({7: logs | {third: math.log(0.1)}})
     found = asyncio.run(chances(llm, [[7]], [3], engine.ask))
     assert found == [pytest.approx([0.5, 0.25, 0.25])]
-    assert engine.asked == [Probe([7])]
+    assert engine.asked == [NextToken([7])]
 
 
 def test_an_answer_that_is_unlikely_is_asked_for_alone(llm: LLM) -> None:
@@ -76,7 +76,7 @@ def test_an_answer_that_is_unlikely_is_asked_for_alone(llm: LLM) -> None:
     engine = Engine({7: {**crowd, first: math.log(3e-6), second: math.log(1e-6)}})
     found = asyncio.run(chances(llm, [[7], [7]], [2, 2], engine.ask))
     assert found == [pytest.approx([0.75, 0.25])] * 2
-    assert engine.asked[2:] == [Probe([7], first), Probe([7], second)] * 2
+    assert engine.asked[2:] == [NextToken([7], first), NextToken([7], second)] * 2
 
 
 def test_many_answers_are_told_apart_by_a_second_token(llm: LLM) -> None:

@@ -87,7 +87,7 @@ class DecisionsRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def answer(exchange: Exchange) -> None:
-        request = read_decisions(await exchange.fields(), settings)
+        request = await exchange.apart(read_decisions, await exchange.fields(), settings)
         target = catalog.running(request.model, "generate")
         decisions = [question.decision for question in request.questions]
         found, usage = await decide(exchange, target, request.asked, decisions)
