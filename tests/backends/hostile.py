@@ -12,14 +12,14 @@ def structure(kind: str, value: Any = "") -> Structure:
     return Structure(StructureKind(kind), value if isinstance(value, str) else json.dumps(value))
 
 
-def overlapping(rules: int, tail: str = "") -> Structure:
-    """Many rules that match the same text, over and over: some kilobytes that compile at once, and
-    each token takes all ways through all of them. 1,500 rules take seconds of CPU per token even
-    with the smallest vocabulary.
+def overlapping(rules: int, tail: str = "", head: str = "a") -> Structure:
+    """Many rules that match the same text, over and over behind `head`: some kilobytes that compile
+    at once, and each token takes all ways through all of them. 1,500 rules take seconds of CPU per
+    token even with the smallest vocabulary.
     """
     names = "|".join(f"x{at}" for at in range(rules))
     bodies = "\n".join(f"x{at} ::= [a-zA-Z ]+" for at in range(rules))
-    return structure("grammar", f'root ::= "a" ({names})*\n{bodies}\n{tail}')
+    return structure("grammar", f'root ::= "{head}" ({names})*\n{bodies}\n{tail}')
 
 
 def doubling(depth: int = 2000) -> Structure:

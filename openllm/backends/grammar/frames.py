@@ -51,6 +51,7 @@ class Compile(GrammarFrame, tag=3):
     slow: bool  # it is known to take long
     compile_seconds: float  # of CPU
     trial: int  # tokens that are drawn at random to see what following it costs
+    trial_length: int  # of these, before the next one is drawn from the beginning again
     trial_seconds: float  # of CPU, for one of those tokens
     mask_seconds: float  # of CPU, for one token
     memory: int  # bytes, beyond what the process has before it compiles
@@ -76,6 +77,7 @@ class Compiled(GrammarFrame, tag=5):
 
     first: bytes | None  # the mask of its first token; None: every token may come
     size: int  # bytes that it has taken
+    source: str  # what xgrammar was given: a grammar, or a regular expression
 
 
 class Refused(GrammarFrame, tag=6):
@@ -83,6 +85,7 @@ class Refused(GrammarFrame, tag=6):
 
     reason: str
     supported: bool = True  # False: nothing can be followed with this model
+    hint: str = ""
 
 
 class Way(IntEnum):

@@ -85,6 +85,7 @@ class Grammar:
         self.users = 0  # requests; counted by the store
         self.error: OpenLLMError | None = None  # why its process has ended
         self.size = compiled.size  # bytes
+        self.source = compiled.source
         self._process, self._kind, self._first = process, kind, compiled.first
         self._splitter = Splitter()
         self._guides: dict[int, Guide] = {}

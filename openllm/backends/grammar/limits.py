@@ -12,6 +12,7 @@ class GrammarLimits:
     quick_seconds: float = 2.0  # to compile, in the lane where most are
     compile_seconds: float = 20.0  # to compile
     trial: int = 8  # tokens that are drawn at random before a structure is admitted
+    trial_length: int = 32  # of these, then from the beginning
     trial_seconds: float = 1.0  # for one of those
     mask_seconds: float = 1.0  # to take over one token and say what may come next
     request_seconds: float = 30.0  # for all tokens of one request

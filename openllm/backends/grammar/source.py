@@ -8,6 +8,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import attrs
+
 from openllm.answer.schema.writing import json_grammar
 from openllm.errors import InvalidRequest
 from openllm.types import Structure, StructureKind
@@ -17,7 +19,13 @@ if TYPE_CHECKING:
 
 MAX_SOURCE = 256 * 1024  # characters
 MAX_DEPTH = 64  # brackets within brackets: the compiler recurses
+ANY_OBJECT = '{"type": "object"}'
 
+_COMMENT = re.compile(r"(#|//).*$")
+_ESCAPES = str.maketrans(
+    {chr(code): f"\\u{code:04x}" for code in (*range(0x20), 0x7F)}
+    | {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+)
 _SOURCE_LOCATION = re.compile(r"^\[[\d:]+\]\s+\S+:\d+:\s*")  # the time and source line of its C++
 
 
@@ -47,18 +55,37 @@ def _check_depth(source: str) -> None:
             depth = max(0, depth - 1)
 
 
-def compile_structure(compiler: GrammarCompiler, structure: Structure) -> CompiledGrammar:
-    """Errors: what xgrammar raises for a source that it cannot read."""
-    kind, value = structure.kind, structure.value
-    if kind is StructureKind.JSON_OBJECT:
-        return compiler.compile_json_schema('{"type": "object"}', any_whitespace=False)
-    if kind is StructureKind.JSON_SCHEMA:
-        return compiler.compile_grammar(json_grammar(value))
-    if kind is StructureKind.REGEX:
-        return compiler.compile_regex(value)
+def written(structure: Structure) -> Structure:
+    """The same as a grammar or a regular expression, which xgrammar compiles. A JSON schema is
+    written without white space between its tokens: a weak model fills an answer with it.
+
+    Errors: InvalidRequest for a schema that is no JSON or cannot be kept, ValueError.
+    """
+    kind, text = structure.kind, structure.value
+    if kind in (StructureKind.REGEX, StructureKind.GRAMMAR):
+        return structure
     if kind is StructureKind.CHOICE:
-        return compiler.compile_grammar(choice_grammar(json.loads(value)))
-    return compiler.compile_grammar(value)
+        text = choice_grammar(json.loads(text))
+    else:
+        text = json_grammar(text if kind is StructureKind.JSON_SCHEMA else ANY_OBJECT)
+    return attrs.evolve(structure, kind=StructureKind.GRAMMAR, value=text)
+
+
+def compile_written(compiler: GrammarCompiler, structure: Structure) -> CompiledGrammar:
+    """Compile what `written` gives. Errors: what xgrammar raises for what it cannot read."""
+    if structure.kind is StructureKind.REGEX:
+        return compiler.compile_regex(structure.value)
+    if is_lark(structure.value) and hasattr(compiler, "compile_lark"):
+        return compiler.compile_lark(structure.value)
+    return compiler.compile_grammar(structure.value)
+
+
+def is_lark(text: str) -> bool:
+    """Whether a grammar is written as Lark's are, `rule: ...` in place of `rule ::= ...`: vLLM
+    takes both.
+    """
+    lines = (_COMMENT.sub("", line) for line in text.split("\n"))
+    return bool(text.strip()) and not any("::=" in line for line in lines)
 
 
 def choice_grammar(choices: list[str]) -> str:
@@ -69,16 +96,11 @@ def choice_grammar(choices: list[str]) -> str:
         or not all(isinstance(c, str) and c for c in choices)
     ):
         raise ValueError("choice must be a list of texts, none of them empty")
-    named = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    quoted = (
-        '"' + "".join(named.get(character, character) for character in choice) + '"'
-        for choice in choices
-    )
-    return "root ::= " + " | ".join(quoted)
+    return "root ::= " + " | ".join(f'"{choice.translate(_ESCAPES)}"' for choice in choices)
 
 
 def reason(error: BaseException) -> str:
     """The first line of what the compiler said, without where in its own source."""
-    said = error.text if isinstance(error, InvalidRequest) else str(error)
+    said = error.message if isinstance(error, InvalidRequest) else str(error)
     line = _SOURCE_LOCATION.sub("", said.strip()).partition("\n")[0][:300]
     return line.rstrip(".") or type(error).__name__

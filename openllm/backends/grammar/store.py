@@ -43,6 +43,8 @@ from openllm.types import Structure, StructureKind
 IDLE = 32  # grammars that nobody uses and that are kept
 IN_USE = 256  # that are used at once: each is a process
 REFUSED = 64  # structures of which it is known that they cost too much
+CORRECT = "Correct it."
+CHECKED = 256  # structures that were found right for an engine of another kind
 QUICK, SLOW = 4, 2  # structures that compile at once
 WAIT_SECONDS = 20.0  # by the clock, for one's turn to compile
 _RECEIVED = 2**18  # bytes at once
@@ -68,6 +70,7 @@ class GrammarStore:
         self._kept: OrderedDict[Structure, Grammar] = OrderedDict()
         self._pending: dict[Structure, _Compilation] = {}
         self._refused: OrderedDict[Structure, OpenLLMError] = OrderedDict()  # for what they cost
+        self._checked: OrderedDict[Structure, Structure] = OrderedDict()
         self._lock = threading.Lock()  # of the counts of users
 
     async def use(self, structure: Structure) -> Use:
@@ -87,6 +90,31 @@ class GrammarStore:
                 self._refuse(structure, grammar.error)
             grammar = None
         return self._hold(structure, grammar or await self._compiled(structure))
+
+    async def check(self, structure: Structure) -> Structure:
+        """The same as a grammar or a regular expression, once it has been compiled and tried: for
+        an engine that follows it by other means. Errors: those of `use`.
+        """
+        found = self._checked.get(structure)
+        if found is None:
+            use = await self.use(structure)
+            kind = StructureKind.REGEX
+            if structure.kind is not kind:
+                kind = StructureKind.GRAMMAR
+            found = self._checked[structure] = Structure(kind, use.grammar.source)
+            use.release()
+            self._end(structure)
+        self._checked.move_to_end(structure)
+        while len(self._checked) > CHECKED:
+            self._checked.popitem(last=False)
+        return found
+
+    def _end(self, structure: Structure) -> None:
+        """End a grammar's process if nobody uses it."""
+        with self._lock:
+            grammar = self._kept.get(structure)
+            if grammar is not None and not grammar.users:
+                self._kept.pop(structure).kill()
 
     def close(self) -> None:
         """End all processes."""
@@ -196,6 +224,7 @@ class GrammarStore:
             slow=slow,
             compile_seconds=seconds,
             trial=limits.trial,
+            trial_length=limits.trial_length,
             trial_seconds=limits.trial_seconds,
             mask_seconds=limits.mask_seconds,
             memory=limits.memory,
@@ -237,14 +266,15 @@ def _refusal(kind: StructureKind, answer: FromServer) -> OpenLLMError:
     """What an answer other than `Compiled` means to who asked."""
     if isinstance(answer, Refused) and not answer.supported:
         return UnsupportedFeature("The model's tokenizer does not suit structured output.")
+    hint = CORRECT
     if isinstance(answer, Refused):
-        reason = answer.reason
+        reason, hint = answer.reason, answer.hint or hint
     elif isinstance(answer, Died) and answer.signal in (signal.SIGSEGV, signal.SIGABRT):
         reason = "the compiler fails on it, or runs out of memory"
     else:
         return EngineError("The process that compiles grammars has ended.", hint="Try again.")
     return InvalidRequest(
-        f"The {kind.value} cannot be compiled: {reason}.", hint="Correct it.", param="structure"
+        f"The {kind.value} cannot be compiled: {reason}.", hint=hint, param="structure"
     )
 
 

@@ -37,7 +37,7 @@ from openllm.backends.grammar.frames import (
     pack,
     read_order,
 )
-from openllm.backends.grammar.source import compile_structure, reason
+from openllm.backends.grammar.source import compile_written, reason, written
 from openllm.errors import InvalidRequest
 from openllm.types import Structure, StructureKind
 
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 NICE_FOLLOWING, NICE_COMPILING, NICEST = 5, 10, 19
 MUCH_SECONDS = 0.02  # of CPU for one token: whoever takes more goes last of all
 COMPILER_THREADS = 2
-TRIAL_LENGTH = 32  # tokens, then from the beginning
 GROWTH = 64 * 2**20  # bytes that following a structure may take beyond it
 _RECEIVED = 2**16  # bytes at once
 _STATUS = Path("/proc/self/status")
@@ -105,22 +104,25 @@ class GrammarWorker:
         before = _data()
         _limit_memory(before + order.memory)
         try:
-            compiled = self._compiled(order)
+            compiled, source = self._compiled(order)
             first = self._try(compiled, order)
         except SOURCE_ERRORS as error:
             full = isinstance(error, MemoryError) or "bad_alloc" in str(error)
             memory = f"it takes more than {order.memory >> 20} MiB of memory"
-            self._send(Refused(memory if full else reason(error)))
+            hint = error.hint if isinstance(error, InvalidRequest) else None
+            self._send(Refused(memory if full else reason(error), hint=hint or ""))
         else:
             if first.way is not Way.LOST:
                 _limit_memory(_data() + GROWTH)
-                self._send(Compiled(first.bits, _data() - before))
+                self._send(Compiled(first.bits, _data() - before, source))
                 return compiled
             self._send(Refused("no text matches it"))
         return None
 
-    def _compiled(self, order: Compile) -> CompiledGrammar:
-        """On a thread of its own: a thread that has stepped back cannot come forward again."""
+    def _compiled(self, order: Compile) -> tuple[CompiledGrammar, str]:
+        """It, and its source. On a thread of its own: one that has stepped back cannot come
+        forward again.
+        """
         import xgrammar
 
         compiler = xgrammar.GrammarCompiler(
@@ -128,11 +130,12 @@ class GrammarWorker:
         )
         structure = Structure(StructureKind(order.kind), order.value)
 
-        def compiled() -> CompiledGrammar:
+        def compiled() -> tuple[CompiledGrammar, str]:
             _step_back(NICE_COMPILING)
             if order.slow:
                 _go_last()
-            return compile_structure(compiler, structure)
+            source = written(structure)
+            return compile_written(compiler, source), source.value
 
         with limited(order.compile_seconds), ThreadPoolExecutor(1) as thread:
             return thread.submit(compiled).result()
@@ -146,7 +149,7 @@ class GrammarWorker:
         first = mask = self._limited_mask(matcher, order.trial_seconds)
         draw = random.Random(0)
         for at in range(order.trial):
-            if at % TRIAL_LENGTH == 0:
+            if at % order.trial_length == 0:
                 matcher, mask = self._matcher(compiled), first
             allowed = _allowed(mask, self._vocabulary.vocab_size)
             if mask.way is not Way.OPEN or not len(allowed):

@@ -23,7 +23,6 @@ from openllm.backends.vllm.params import prompt_input, sampling_params
 from openllm.backends.vllm.pooling import classify_inputs, embed_prompts
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver
-from openllm.backends.vllm.structure import compacted
 from openllm.backends.vllm.usable import cpu_build, unpackable, unusable
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -36,8 +35,6 @@ from openllm.errors import (
     option,
 )
 from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
-
-_COMPILE_SECONDS = 10.0  # for a schema or grammar, off the event loop
 
 
 class VLLMBackend(Backend):
@@ -162,16 +159,13 @@ class VLLMBackend(Backend):
         receiver.internal_id = collector.request_id
 
     async def _processed(self, request: TokenRequest, key: str, adapter: Any) -> Any:
-        """An EngineCoreRequest with a checked structure: that takes time, so on a thread, and
-        limited.
-        """
-        launched = self._running()
+        """An EngineCoreRequest with a checked structure, which vLLM parses again: on a thread."""
+        launched, params = self._running(), request.params
         engine, ends = launched.engine, launched.info.eos_token_ids
         tasks = await engine.get_supported_tasks()
-        params = request.params
+        structure = params.structure and await launched.structures.checked(params.structure)
 
         def process() -> Any:
-            structure = params.structure and compacted(params.structure)
             evolved = attrs.evolve(params, structure=structure)
             sampling = sampling_params(evolved, request.bad_token_ids, ends)
             make = engine.input_processor.process_inputs
@@ -184,13 +178,7 @@ class VLLMBackend(Backend):
                 priority=self._priority(request),
             )
 
-        try:
-            return await asyncio.wait_for(asyncio.to_thread(process), _COMPILE_SECONDS)
-        except TimeoutError:
-            raise InvalidRequest(
-                f"The structure takes longer than {_COMPILE_SECONDS:g} s to compile.",
-                param="structure",
-            ) from None
+        return await asyncio.to_thread(process)
 
     def _priority(self, request: TokenRequest) -> int:
         """vLLM refuses one where it serves in the order of arrival."""
@@ -248,6 +236,7 @@ class VLLMBackend(Backend):
             # each ends with a last output, as cancelled
             await launched.engine.abort([name for name in found if name], internal=True)
         launched.requests.closed = True
+        launched.structures.close()
         if launched.engine.output_handler is not None:
             # else it reports the end of its engine as a failure
             launched.engine.output_handler.cancel()

@@ -26,6 +26,7 @@ from openllm.backends.vllm.options import convert_options
 from openllm.backends.vllm.pooling import pooler_config
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import shorten
+from openllm.backends.vllm.structure import Structures, follow_by_xgrammar
 from openllm.backends.vllm.usable import Installation, find_installation
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -67,18 +68,21 @@ def launch(spec: LLMSpec, weights_dir: Path, settings: Settings, board: StatsBoa
         with _quiet():
             config = engine_config(arguments)
             _check_workers(config)
+        follow_by_xgrammar(config)
         _let_streams_finish(config, arguments, settings.drain_seconds)
         _check_room(config, weights_dir, settings.visible_devices)
         engine, guard = _guarded(config, board)
     except STARTING + config_errors() as error:
         raise start_error(error) from error
+    info = _info(engine, config, weights_dir)
     return Launched(
         engine,
         config,
         shorten(engine),
-        _info(engine, config, weights_dir),
+        info,
         Adapters(engine, _slots(config)),
         guard,
+        Structures(engine, config, info.eos_token_ids),
     )
 
 

@@ -10,6 +10,7 @@ from openllm.backends.base import BackendInfo
 from openllm.backends.vllm.adapters import Adapters
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.stream import Requests
+from openllm.backends.vllm.structure import Structures
 
 
 @attrs.define
@@ -22,6 +23,7 @@ class Launched:
     info: BackendInfo
     adapters: Adapters
     guard: Guard
+    structures: Structures
 
     def shut_down(self) -> None:
         """End the engine's processes. Blocks for seconds."""

@@ -38,6 +38,7 @@ from openllm.types import (
     TokenRequest,
     new_request_id,
 )
+from tests.backends.hostile import BAD, overlapping, structure
 from tests.tiny import write_adapter, write_encoder, write_llama
 
 pytestmark = [pytest.mark.vllm, pytest.mark.asyncio(loop_scope="module")]
@@ -222,19 +223,35 @@ async def test_the_loop_is_free_while_a_schema_compiles(engine: Any) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize(
-    "structure",
-    [
-        Structure(StructureKind.REGEX, "(unclosed"),
-        Structure(StructureKind.GRAMMAR, "root ::= ("),
-        Structure(StructureKind.JSON_SCHEMA, '{"type": "nothing"}'),
-        Structure(StructureKind.CHOICE, "[]"),
-    ],
-    ids=lambda structure: structure.kind.value,
-)
-async def test_a_bad_structure_is_an_invalid_request(engine: Any, structure: Structure) -> None:
-    with pytest.raises(InvalidRequest):
-        await deltas(engine, structure=structure)
+async def test_a_bad_structure_is_an_invalid_request(engine: Any) -> None:
+    plain = asyncio.ensure_future(deltas(engine, max_tokens=400))
+    for bad in BAD:
+        with pytest.raises(InvalidRequest) as refused:
+            await deltas(engine, structure=bad)
+        assert "\n" not in str(refused.value)
+        assert refused.value.param == "structure"
+    assert len(tokens(await plain)) == 400
+
+
+async def test_what_its_steps_cannot_afford_is_refused_before_admission(engine: Any) -> None:
+    """Each of these would stop all streams for seconds, and the last one not at its beginning."""
+    for hostile in (overlapping(151), overlapping(600), overlapping(600, head="a" * 40)):
+        with pytest.raises(InvalidRequest, match=r"0\.05 s of CPU for one token"):
+            await deltas(engine, structure=hostile, max_tokens=8)
+
+
+async def test_the_first_structure_decides_for_no_other(engine: Any) -> None:
+    """vLLM left to itself takes this one for another follower, which then has all structures."""
+    with pytest.raises(InvalidRequest, match="regex"):
+        await deltas(engine, structure=structure("regex", r"\p{L}+"))
+    for kind, value in (("regex", "[ab]{4}"), ("choice", ["abba"]), ("grammar", 'root ::= "abba"')):
+        found = await deltas(engine, structure=structure(kind, value), ignore_eos=False)
+        assert found[-1].finish_reason == "stop"
+
+
+async def test_a_grammar_in_larks_form(engine: Any) -> None:
+    found = await deltas(engine, structure=structure("grammar", 'start: "ab"'), ignore_eos=False)
+    assert found[-1].finish_reason == "stop"
 
 
 async def test_too_many_logprobs_are_refused_before_admission(engine: Any) -> None:
