@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import httpx
@@ -20,6 +20,9 @@ from openllm.config.settings import Settings
 from openllm.http.app import Server, create_app
 from openllm.llm.llm import LLM
 from tests.tiny import SMALL, write_tokenizer
+
+if TYPE_CHECKING:
+    from openllm.http.tracing.spans import Tracing
 
 T = TypeVar("T")
 LONG_WAIT = 20.0  # seconds; how long a test waits for what should come at once
@@ -75,9 +78,10 @@ def serve(
     settings: Settings | None = None,
     lifespan: bool = True,
     send_buffer: int | None = None,
+    tracing: Tracing | None = None,
 ) -> Iterator[Running]:
     """Serve `llms`; without `lifespan` the engines are not started."""
-    app = create_app(llms, settings or Settings())
+    app = create_app(llms, settings or Settings(), tracing)
     listener = socket.socket(
         socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
     )  # asyncio sends at once on these

@@ -21,10 +21,11 @@ from openllm.bento.serving.logs import announce, configure_logging, log_to_file
 from openllm.bento.serving.project import load_project, run_service, write_project
 from openllm.bento.serving.supervisor import Fleet, supervise
 from openllm.config.servers import address, registered
-from openllm.config.settings import Settings
+from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError, option
 from openllm.http.auth import check_files
+from openllm.http.tracing.provider import check_exporters
 
 logger = logging.getLogger("openllm")
 
@@ -41,6 +42,7 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     configure_logging(settings.log_level, settings.log_format)
     check_files(settings)
+    check_exporters(process_environment())
     with (
         closing(_bind(settings.host, settings.port)) as listener,
         TemporaryDirectory(prefix="openllm-") as folder,

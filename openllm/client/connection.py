@@ -5,6 +5,7 @@ their answers as JSON.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -67,6 +68,18 @@ class Access:
     def httpx_timeout(self) -> httpx.Timeout:
         connect = min(CONNECT_SECONDS, self.timeout or CONNECT_SECONDS)
         return httpx.Timeout(self.timeout, connect=connect)
+
+
+def trace_headers() -> dict[str, str]:
+    """What continues the caller's trace (`traceparent` and others), where it has one: then
+    OpenTelemetry has been imported.
+    """
+    found: dict[str, str] = {}
+    if "opentelemetry.trace" in sys.modules:
+        from opentelemetry import propagate
+
+        propagate.inject(found)
+    return found
 
 
 class ServerConnection:
@@ -150,7 +163,9 @@ class ServerConnection:
         self, method: str, path: str, body: Mapping[str, Any] | None, admin: bool
     ) -> httpx.Request:
         key = self.access.admin_key if admin else self.access.key
-        headers = {"authorization": f"Bearer {key}"} if key else {}
+        headers = trace_headers()
+        if key:
+            headers["authorization"] = f"Bearer {key}"
         content = None
         if body is not None:
             headers["content-type"] = "application/json"

@@ -37,6 +37,7 @@ from openllm.http.routes import Endpoint, Found, Routes
 from openllm.llm.collector import collect_by_the_clock, collection_paused, set_aside, settle
 
 if TYPE_CHECKING:
+    from openllm.http.tracing.spans import Tracing
     from openllm.llm.llm import LLM
     from openllm.remote.peers import Peers
 
@@ -46,11 +47,13 @@ log = logging.getLogger("openllm.http.app")
 MakeRoutes = Callable[[Catalog, Settings], list[Route]]
 
 
-def create_app(llms: Sequence[LLM], settings: Settings | None = None) -> Server:
-    """An ASGI application that serves `llms`. Errors: ConfigurationError (no model, two of one
-    name).
+def create_app(
+    llms: Sequence[LLM], settings: Settings | None = None, tracing: Tracing | None = None
+) -> Server:
+    """An ASGI application that serves `llms`, and traces its requests with `tracing`. Errors:
+    ConfigurationError (no model, two of one name).
     """
-    return Server(llms, settings or Settings.from_env())
+    return Server(llms, settings or Settings.from_env(), tracing)
 
 
 def _read(variant: Variant, module: ModuleType) -> MakeRoutes:
@@ -74,7 +77,10 @@ class Server:
     lifespan calls them.
     """
 
-    def __init__(self, llms: Sequence[LLM], settings: Settings) -> None:
+    def __init__(
+        self, llms: Sequence[LLM], settings: Settings, tracing: Tracing | None = None
+    ) -> None:
+        self._tracing = tracing
         self.catalog = Catalog(llms, any_model=settings.any_model)
         self.settings = settings
         self.limits = RequestLimits(settings)
@@ -172,13 +178,20 @@ class Server:
             await asyncio.wait(self._tasks)
         for llm in self.catalog.llms:
             await llm.aclose()
+        if self._tracing is not None:
+            await self._tracing.close()
         gc.unfreeze()
 
     # Requests.
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._serve(Exchange(scope, receive, send, self._shared))
+            exchange = Exchange(scope, receive, send, self._shared)
+            if self._tracing is None:
+                await self._serve(exchange)
+                return
+            with self._tracing.traced(exchange):
+                await self._serve(exchange)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:

@@ -42,11 +42,13 @@ if TYPE_CHECKING:
     from openllm.http.keys.fair import FairQueues
     from openllm.http.limits import RequestLimits, TokenQueue
     from openllm.http.metrics import Meter, Metrics
+    from openllm.http.tracing.request import RequestTrace
 
 P = ParamSpec("P")
 T = TypeVar("T")
 CLIENT_CLOSED = 499  # what logs and metrics show for a client that left; never sent
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_TRACE_HEADERS = (b"traceparent", b"traceresponse")  # the latter is W3C's name for it in answers
 _PART_BYTES = 256 * 1024  # of a file that is sent
 
 
@@ -104,6 +106,7 @@ class Exchange:
         self.extra_headers: list[tuple[bytes, bytes]] = []
         self.streaming = False
         self.meter: Meter | None = None  # of the answer, once it is being made
+        self.trace: RequestTrace | None = None  # where requests are traced
         self._ignored: list[str] = []  # fields of the body that were not acted on
         self._names: dict[str, str] = {}  # what the body calls otherwise than the dialect
         self._finished = False  # the last bytes of the answer are on their way
@@ -222,6 +225,8 @@ class Exchange:
         self.status = status
         headers += [(name, self.request_id.encode()) for name in self.dialect.id_headers]
         headers.append((b"x-content-type-options", b"nosniff"))
+        if self.trace is not None:
+            headers += [(name, self.trace.parent) for name in _TRACE_HEADERS]
         if self._ignored:
             headers.append((b"x-openllm-ignored", self.shared.ignored.header(self._ignored)))
         if self.caller.account is not None:

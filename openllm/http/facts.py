@@ -24,6 +24,8 @@ def facts_of(exchange: Exchange) -> dict[str, Any]:
         "key": exchange.caller.name,
         "stream": exchange.streaming,
     }
+    if exchange.trace is not None:
+        found |= exchange.trace.ids
     meter = exchange.meter
     if meter is None:
         return found

@@ -107,6 +107,7 @@ class Meter:
         "_model",
         "_started",
         "_ticket",
+        "finish_reasons",
         "first_token",
         "phases",
         "prompt_tokens",
@@ -127,10 +128,12 @@ class Meter:
         self.first_token: float | None = None  # when it came, as time.perf_counter() counts
         self.phases = Phases()
         self.tokens = 0  # that have come
+        self.finish_reasons: list[str] = []  # of the choices that have ended
 
     def count(self, delta: AnswerDelta, base: int = 0) -> None:
         """Note when a delta passed; `base` tells apart the choices of several prompts."""
         if delta.finish_reason is not None:
+            self.finish_reasons.append(delta.finish_reason)
             self._metrics.phases.ended(self._model, delta.finish_reason)
         tokens = len(delta.token_ids)
         self.tokens += tokens

@@ -54,15 +54,19 @@ class Phases:
         """Its engine began with it then, as `time.monotonic()` counts, which processes share."""
         self.begun = begun - time.monotonic() + time.perf_counter()
 
-    def seconds(self) -> Iterable[tuple[str, float]]:
-        """The phases that it has had, and how long each took."""
+    def spans(self) -> Iterable[tuple[str, float, float]]:
+        """The phases that it has had, and when each began and ended."""
         begun, first, last = self.begun, self.first_token, self.last_token
         if begun is not None and first is not None:
             begun = min(max(begun, self.admitted), first)
-            yield "queue", begun - self.admitted
-            yield "prefill", first - begun
+            yield "queue", self.admitted, begun
+            yield "prefill", begun, first
         if first is not None and last is not None:
-            yield "decode", last - first
+            yield "decode", first, last
+
+    def seconds(self) -> Iterable[tuple[str, float]]:
+        """The same, and how long each took."""
+        return ((name, end - begin) for name, begin, end in self.spans())
 
 
 class PhaseFigures:

@@ -145,7 +145,7 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
         await stream.run()
         await exchange.end_stream(wire.closing(_total(generations)))
     finally:
-        _end(generations, meter)
+        _end(exchange, generations, meter)
 
 
 async def _drain(
@@ -169,7 +169,7 @@ async def _drain(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
     finally:
-        _end(generations, meter)
+        _end(exchange, generations, meter)
 
 
 def _both(first: Note, second: Note | None) -> Note:
@@ -204,7 +204,7 @@ def _meter(exchange: Exchange, generations: Sequence[Generation]) -> Meter:
     return meter
 
 
-def _end(generations: Sequence[Generation], meter: Meter) -> None:
+def _end(exchange: Exchange, generations: Sequence[Generation], meter: Meter) -> None:
     """Whatever became of the request: free what is held for it, add up what it used."""
     for generation in generations:
         generation.cancel()
@@ -212,6 +212,8 @@ def _end(generations: Sequence[Generation], meter: Meter) -> None:
     if begun:
         meter.phases.note_begun(min(begun))
     meter.close(generation.usage for generation in generations)
+    if exchange.trace is not None:
+        exchange.trace.ran(meter)
 
 
 def _total(generations: Sequence[Generation]) -> Usage:

@@ -19,6 +19,9 @@ from openllm.facts import GROUP, facts_of
 
 ROOT = "openllm"
 GPU_ONLY = ("triton",)  # xgrammar names it, and imports it in its GPU kernels only
+# What sends traces: a Bento has it where the environment that it is built in does.
+EXPORTER = "opentelemetry-exporter-otlp-proto-http"
+TRACING = f"{ROOT}[tracing]"
 LEFT_OUT = "# left out: "
 
 
@@ -55,6 +58,8 @@ def lock_requirements(backends: Iterable[str], others: Iterable[str] = ()) -> Lo
     BuildError when something openllm itself, a backend or `others` need is not installed.
     """
     asked = [ROOT, *others, *(text for name in backends for text in backend_requirements(name))]
+    if installed(EXPORTER) is not None:
+        asked.append(TRACING)
     pins: dict[str, str] = {}
     todo = [(ROOT, Requirement(text)) for text in asked]
     seen: set[tuple[str, frozenset[str]]] = set()

@@ -24,11 +24,12 @@ from openllm.bento.services.front import Front
 from openllm.bento.services.references import carry_sources, find_source
 from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
 from openllm.bento.supervision import keep_commands_private
-from openllm.config.settings import Settings, spec_layer
+from openllm.config.settings import Settings, process_environment, spec_layer
 from openllm.config.spec import LLMSpec
 from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
 from openllm.http.auth import check_files
+from openllm.http.tracing.provider import check_exporters
 
 
 def create_service(name: str, file: str, document: str) -> LLMService:
@@ -119,6 +120,7 @@ class LLMService(HTTPService):
         """
         try:
             check_files(self.settings)
+            check_exporters(process_environment())
             for spec in self.plan_in_force().specs:
                 find_source(self, spec.model_id)
         except OpenLLMError as error:
@@ -126,6 +128,7 @@ class LLMService(HTTPService):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""
+        host = super().to_asgi(is_main)  # first: it reads BentoML's configuration
         plan = self.plan_in_force()
         addresses: tuple[Path | None, ...] = (None,) * len(plan.specs)
         if plan.engines or self.engines:
@@ -140,4 +143,4 @@ class LLMService(HTTPService):
             workers=plan.settings.api_workers,
             apart=None not in addresses,
         )
-        return Front(super().to_asgi(is_main), life.server)
+        return Front(host, life.server)

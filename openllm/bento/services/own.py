@@ -51,6 +51,7 @@ class OwnService(HTTPService):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of one worker."""
+        host = super().to_asgi(is_main)  # first: it reads BentoML's configuration
         addresses = [address_of(engine.name) for engine in self.engines]
         self.served = tuple(
             connect(*engine.localised(), address, self.settings)
@@ -65,7 +66,7 @@ class OwnService(HTTPService):
         own = {str(api.route) for api in self.apis.values()}
         own |= {path for _, path, _ in self.mount_apps}
         paths = (*sorted(own - {"/"}), *DESCRIPTION_PATHS)
-        return OwnFront(super().to_asgi(is_main), life.server, paths)
+        return OwnFront(host, life.server, paths)
 
 
 def make_own_service(

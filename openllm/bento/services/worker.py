@@ -14,6 +14,7 @@ import attrs
 import bentoml
 
 import openllm
+from openllm.bento.services.tracing import tracing_in_force
 from openllm.config.logs import JSONFormatter
 from openllm.config.settings import Settings
 from openllm.llm.llm import LLM
@@ -57,7 +58,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         settings = attrs.evolve(settings, api_workers=workers)
         if workers > 1:  # the next request may come to one that has kept nothing
             settings = attrs.evolve(settings, max_stored_responses=0)
-        server = create_app(llms, settings)
+        server = create_app(llms, settings, tracing_in_force())
         if apart:
             server.peers = Peers(llms, workers, server.metrics.report)
         self.life = WorkerLife(server)

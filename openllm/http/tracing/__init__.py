@@ -1,0 +1,1 @@
+"""OpenTelemetry: a trace of each request, where the operator has said where traces go."""
