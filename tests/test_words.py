@@ -151,6 +151,6 @@ def test_errors_name_what_the_domain_calls_so() -> None:
     kinds = (LLMSpec, Settings, SamplingParams, GenerationRequest, Conversation)
     known = {field.name for kind in kinds for field in attrs.fields(kind)}
     arguments = {"model", "source", "rank"}
-    arguments |= {"texts", "normalize", "dimensions", "pooling", "truncate"}  # of embed
+    arguments |= {"texts", "normalize", "dimensions", "pooling", "truncate", "prompt_name"}
     engines = {"verify", "speculative_config", "device_map"}  # options by others' names
     assert set(params()) - known - arguments - engines == set()

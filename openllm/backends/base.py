@@ -153,10 +153,12 @@ class Backend(abc.ABC):
         """
 
     async def embed(
-        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0
     ) -> Embeddings:
-        """Embed token-id prompts, not normalised. `pooling` is "mean", "last" or "cls"; None: the
-        model's own.
+        """Embed token-id prompts, normalised only where the model's files say so. `pooling` is
+        "mean", "last", "cls" or another of `openllm.weights.pooling.MODES`; None: the model's own.
+        `skip` tokens at the beginning of each prompt are not pooled; an engine that pools all is
+        not given it.
 
         Errors: UnsupportedFeature.
         """

@@ -24,6 +24,7 @@ async def embed(
     normalize: bool,
     dimensions: int | None,
     truncate: Side | None,
+    prompt_name: str | Sequence[str] | None = None,
 ) -> EmbeddingOutput:
     """The vectors of `texts` by `target`, while the client is there; their tokens are counted as
     its key's. Errors: those of `LLM.embed`, ClientGone.
@@ -31,7 +32,11 @@ async def embed(
     exchange.model = target.llm.name
     async with exchange.client_present():
         output = await target.llm.embed(
-            texts, normalize=normalize, dimensions=dimensions, truncate=truncate
+            texts,
+            normalize=normalize,
+            dimensions=dimensions,
+            truncate=truncate,
+            prompt_name=prompt_name,
         )
     count_tokens(exchange, output.usage)
     return output

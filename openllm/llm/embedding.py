@@ -12,12 +12,17 @@ import attrs
 
 from openllm.backends.base import Backend, Embeddings
 from openllm.errors import ContextLengthExceeded, InvalidRequest, field
+from openllm.llm.model import Model
 from openllm.prompt.messages import as_prompts
 from openllm.prompt.renderer import ChatRenderer
-from openllm.types import Prompt, Usage
+from openllm.types import Conversation, Message, Prompt, Usage
+from openllm.weights.modules import ModuleChain, TextForm
+from openllm.weights.pooling import pools_prompt
 
 Side = Literal["start", "end"]  # of a text
 MANY_NUMBERS = 16 * 1024  # which take milliseconds to scale or to write
+# The names of a model's prompts for what is looked for, and for what is looked through.
+QUERY, DOCUMENT = ("query",), ("document", "passage", "corpus")
 
 
 @attrs.frozen
@@ -28,27 +33,83 @@ class EmbeddingOutput:
     usage: Usage
 
 
+@attrs.frozen
+class EmbedOptions:
+    """How the texts of one request are embedded."""
+
+    pooling: str | None = None  # None: as the model's files say
+    truncate: Side | None = None  # of a text that is too long; None: it is refused
+    prompt: str = ""  # before each text
+
+
 async def embed(
-    renderer: ChatRenderer,
-    backend: Backend,
-    texts: Prompt | Sequence[Prompt],
-    pooling: str | None,
-    truncate: Side | None = None,
+    model: Model, backend: Backend, texts: Prompt | Sequence[Prompt], options: EmbedOptions
 ) -> Embeddings:
     """The engine's vectors of one text or several, or of token ids. Errors: InvalidRequest for an
     empty one, ContextLengthExceeded for a long one that is not to be cut, those of `Backend.embed`.
     """
+    renderer, truncate = model.renderer, options.truncate
     if truncate not in (None, "start", "end"):
         raise InvalidRequest(
             f'truncate must be "start" or "end", got {truncate!r}.', param="truncate"
         )
-    inputs, limit = as_prompts(texts), backend.info.max_model_len
+    inputs = [_written(model.modules.form, text, options.prompt) for text in as_prompts(texts)]
+    limit = backend.info.max_model_len
     left = threading.Event()
     try:
         prompts = await asyncio.to_thread(_token_prompts, renderer, inputs, limit, truncate, left)
     finally:
         left.set()
-    return await backend.embed(prompts, pooling)
+    counted = not options.prompt or model.modules.form.messages
+    if not counted and not pools_prompt(model.weights_dir):
+        skip = _prompt_length(renderer, options.prompt)
+        return await backend.embed(prompts, options.pooling, skip)
+    return await backend.embed(prompts, options.pooling)
+
+
+def prompt_of(modules: ModuleChain, names: str | Sequence[str] | None) -> str:
+    """The prompt of that name, of several names the first that the model has; its default one where
+    none is named, or it has none of several. Errors: InvalidRequest for an unknown name.
+    """
+    if isinstance(names, str):
+        if names in modules.prompts:
+            return modules.prompts[names]
+        has = ", ".join(sorted(modules.prompts))
+        raise InvalidRequest(
+            f"This model has no prompt {names!r}.",
+            hint=f"It has {has}." if has else "It has none: write it into the texts.",
+            param="prompt_name",
+        )
+    for name in names or ():
+        if modules.prompts.get(name):
+            return modules.prompts[name]
+    return modules.prompts.get(modules.default_prompt or "", "")
+
+
+def _written(form: TextForm, text: Prompt, prompt: str) -> Prompt:
+    """A text with its prompt before it, as the model takes it; anything else as it is."""
+    if not isinstance(text, str):
+        return text
+    if not form.messages:
+        return prompt + text
+    turns = [Message("user", text)]
+    if prompt:
+        turns.insert(0, Message("system", prompt))
+    return rendered(form, turns)
+
+
+def rendered(form: TextForm, turns: Sequence[Message]) -> Conversation:
+    """Turns as the files say that the chat template is to render them."""
+    arguments = dict(form.template_kwargs)
+    begun = arguments.pop("add_generation_prompt", False) is True
+    return Conversation(tuple(turns), add_generation_prompt=begun, template_kwargs=arguments)
+
+
+def _prompt_length(renderer: ChatRenderer, prompt: str) -> int:
+    """The tokens of a prompt, without a special one at its end."""
+    ids = renderer.encode(prompt)
+    special = getattr(renderer.tokenizer, "all_special_ids", ())
+    return len(ids) - (1 if ids and ids[-1] in special else 0)
 
 
 def _token_prompts(
@@ -82,11 +143,18 @@ def _token_prompts(
 
 def shortened(renderer: ChatRenderer, text: Prompt, room: int, side: Side) -> list[int]:
     """The token ids of `text` without as many of one side as do not fit into `room`; the special
-    tokens around a text stay.
+    tokens around a text stay. Errors: ContextLengthExceeded for a conversation.
     """
     whole = renderer.encode(text)
     if len(whole) <= room:
         return whole
+    if isinstance(text, Conversation):
+        raise ContextLengthExceeded(
+            f"An input has {len(whole)} tokens as the chat template renders it; {room} fit, and a"
+            " rendered text is not cut.",
+            hint="Shorten it.",
+            param="texts",
+        )
     inner = renderer.encode(text, add_special_tokens=False)
     added = len(whole) - len(inner)
     # a text's tokens stand as they are between those that are added

@@ -18,11 +18,12 @@ from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import ConfigurationError, WeightsError
 from openllm.models.base import LLMConfig
 from openllm.prompt.renderer import ChatRenderer
-from openllm.prompt.tokenizer import load_tokenizer
+from openllm.prompt.tokenizer import load_tokenizer, lower_case
 from openllm.types import SamplingParams
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.hub import Token
 from openllm.weights.labels import Labels, read_labels
+from openllm.weights.modules import ModuleChain, model_directory, read_modules
 from openllm.weights.resolve import read_config, resolve_weights
 
 CheckWeights = Callable[[LLMSpec, Path], None]  # raises WeightsError
@@ -63,8 +64,9 @@ class Model:
         """The local directory of weights and tokenizer. May download a Hub id. Errors:
         WeightsError.
         """
-        if self._given_dir is not None:
-            return self._given_dir
+        return model_directory(self._given_dir or self._found_dir())
+
+    def _found_dir(self) -> Path:
         found = resolve_weights(self.spec, self.settings.bentoml_home, self.token)
         if self._check is not None:
             self._check(self.spec, found)
@@ -105,7 +107,17 @@ class Model:
     @cached_property
     def tokenizer(self) -> Any:
         """The transformers tokenizer. Errors: WeightsError."""
-        return load_tokenizer(self.weights_dir, trust_remote_code=self.spec.trust_remote_code)
+        found = load_tokenizer(self.weights_dir, trust_remote_code=self.spec.trust_remote_code)
+        if self.spec.task != "generate" and self.modules.form.lower_case:
+            lower_case(found)
+        return found
+
+    @cached_property
+    def modules(self) -> ModuleChain:
+        """What sentence-transformers wrote beside the weights. Errors: WeightsError,
+        UnsupportedFeature.
+        """
+        return read_modules(self.weights_dir)
 
     @cached_property
     def renderer(self) -> ChatRenderer:

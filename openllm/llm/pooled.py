@@ -8,7 +8,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from openllm.llm.embedding import EmbeddingOutput, Side, embed, finish
+from openllm.llm.embedding import (
+    DOCUMENT,
+    QUERY,
+    EmbeddingOutput,
+    EmbedOptions,
+    Side,
+    embed,
+    finish,
+    prompt_of,
+)
 from openllm.llm.host import Host
 from openllm.llm.loops import run_on
 from openllm.llm.model import Model
@@ -50,15 +59,21 @@ class PooledCalls(abc.ABC):
         normalize: bool = True,
         dimensions: int | None = None,
         truncate: Side | None = None,
+        prompt_name: str | Sequence[str] | None = None,
     ) -> EmbeddingOutput:
         """One vector per text, cut to `dimensions` and scaled to length 1 unless told otherwise.
 
-        `pooling` is "mean", "last" or "cls"; None: what the model's files say. `truncate`: which
-        side a long text loses. Errors: UnsupportedFeature, InvalidRequest, ContextLengthExceeded.
+        `pooling` is "mean", "last" or "cls" (PyTorch has more: docs/models.md); None: what the
+        model's files say. `truncate`: which side a long text loses. `prompt_name`: which of the
+        prompts in the model's files stands before each text; of several names the first that it
+        has; None, or none of several: its default one, if any. Errors: UnsupportedFeature,
+        InvalidRequest, ContextLengthExceeded.
         """
         require(self._model.spec, "embed")
         await self.start()
-        work = partial(embed, self._model.renderer, self._host.backend, texts, pooling, truncate)
+        prompt = prompt_of(self._model.modules, prompt_name)
+        options = EmbedOptions(pooling, truncate, prompt)
+        work = partial(embed, self._model, self._host.backend, texts, options)
         return await finish(await self._on_engine(work), normalize, dimensions)
 
     async def score(
@@ -94,9 +109,14 @@ class PooledCalls(abc.ABC):
         self, queries: Sequence[str], documents: Sequence[str], cut: Cut
     ) -> ScoreOutput:
         side: Side | None = None if cut.whole is None else cut.side
-        work = partial(embed, self._model.renderer, self._host.backend)
+        work = partial(embed, self._model, self._host.backend)
+        prompts = [prompt_of(self._model.modules, names) for names in (QUERY, DOCUMENT)]
+        both = [EmbedOptions(None, side, prompt) for prompt in prompts]
         first, second = await asyncio.gather(
-            *(self._on_engine(partial(work, texts, None, side)) for texts in (queries, documents))
+            *(
+                self._on_engine(partial(work, texts, options))
+                for texts, options in zip((queries, documents), both, strict=True)
+            )
         )
         used = Usage(first.prompt_tokens + second.prompt_tokens, 0)
         return ScoreOutput(cosines(first, second), used)

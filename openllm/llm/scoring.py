@@ -11,9 +11,10 @@ import attrs
 
 from openllm.backends.base import Backend, Embeddings, Logits
 from openllm.errors import ContextLengthExceeded, InvalidRequest, UnsupportedFeature
+from openllm.llm.embedding import prompt_of, rendered, shortened
 from openllm.llm.model import Model
 from openllm.prompt.pairs import Cut, Input, Pair, encode_inputs
-from openllm.types import EncodedText, Usage
+from openllm.types import EncodedText, Message, Usage
 from openllm.weights.labels import Activation
 
 MOST_CHARACTERS = 8 * 1024**2  # of all pairs of a request, each with its query
@@ -128,10 +129,43 @@ async def logits_of(
     if cut.whole is not None:
         whole = longest if cut.whole == FITTING else min(cut.whole, longest)
         cut = attrs.evolve(cut, whole=whole)
-    encoded = await asyncio.to_thread(encode_inputs, model.tokenizer, inputs, cut)
+    encoded = await asyncio.to_thread(_encoded, model, inputs, cut, longest)
     for at, one in enumerate(encoded):
         _check_length(one, at, longest, name)
     return await backend.classify(encoded)
+
+
+def _encoded(model: Model, inputs: Sequence[Input], cut: Cut, longest: int) -> list[EncodedText]:
+    """The token ids of each input, with the model's default prompt before the first text; rendered
+    by the chat template where the model's files say so.
+    """
+    modules = model.modules
+    prompt = prompt_of(modules, None)
+    if not modules.form.messages:
+        written = [_prompted(one, prompt) for one in inputs]
+        return encode_inputs(model.tokenizer, written, cut)
+    room = longest if cut.whole is None else cut.whole
+    return [EncodedText(_rendered(model, one, prompt, room)) for one in inputs]
+
+
+def _prompted(one: Input, prompt: str) -> Input:
+    if isinstance(one, Pair):
+        return Pair(prompt + one.first, one.second)
+    return prompt + one if isinstance(one, str) else one
+
+
+def _rendered(model: Model, one: Input, prompt: str, room: int) -> list[int]:
+    """The turns that sentence-transformers makes of a text, or of a query and a document, as the
+    chat template writes them. Errors: ContextLengthExceeded, as of `shortened`.
+    """
+    if not isinstance(one, str | Pair):
+        return list(one)
+    turns = [Message("system", prompt)] if prompt else []
+    if isinstance(one, Pair):
+        turns += [Message("query", one.first), Message("document", one.second)]
+    else:
+        turns.append(Message("user", one))
+    return shortened(model.renderer, rendered(model.modules.form, turns), room, "end")
 
 
 def _check_length(one: EncodedText, at: int, longest: int, name: str) -> None:

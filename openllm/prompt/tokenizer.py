@@ -139,6 +139,18 @@ def unbounded(tokenizer: Any) -> Any:
     return backend
 
 
+def lower_case(tokenizer: Any) -> None:
+    """Have `tokenizer` lower-case texts first, as `do_lower_case` of sentence-transformers does."""
+    from tokenizers import normalizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        tokenizer.do_lower_case = True
+        return
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+
+
 def longest_token(tokenizer: Any) -> int:
     """Characters of the longest token; 0 where a token may stand for any length of text (unknown
     words).

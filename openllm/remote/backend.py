@@ -116,11 +116,11 @@ class RunnerBackend(Backend):
         return link.submit(request, sink)
 
     async def embed(
-        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0
     ) -> Embeddings:
         link = self._running()
         number = link.numbers.new()
-        asked = Embed(number, [list(prompt) for prompt in prompts], pooling)
+        asked = Embed(number, [list(prompt) for prompt in prompts], pooling, skip)
         return await _vectors(link, number, asked)
 
     async def classify(self, inputs: Sequence[EncodedText]) -> Logits:

@@ -18,7 +18,7 @@ from openllm.backends.framing import framed
 from openllm.errors import EngineError, OpenLLMError, Retryable
 from openllm.types import EncodedText, TokenDelta, TokenRequest
 
-VERSION = 3
+VERSION = 4
 
 
 class Frame(msgspec.Struct, array_like=True, gc=False):
@@ -65,6 +65,7 @@ class Embed(Frame, tag=4):
     number: int
     prompts: list[list[int]]
     pooling: str | None = None
+    skip: int = 0
 
 
 class Mount(Frame, tag=5):

@@ -191,9 +191,10 @@ class User(Link):
             _log_defect(error)
 
     async def _embed(self, frame: Embed) -> Frame:
-        return to_vectors(
-            frame.number, await self._server.llm.backend.embed(frame.prompts, frame.pooling)
-        )
+        skip = {"skip": frame.skip} if frame.skip else {}
+        backend = self._server.llm.backend
+        found = await backend.embed(frame.prompts, frame.pooling, **skip)
+        return to_vectors(frame.number, found)
 
     async def _classify(self, frame: Classify) -> Frame:
         found = await self._server.llm.backend.classify(frame.inputs)

@@ -12,8 +12,8 @@ import attrs
 
 from openllm.errors import UnsupportedFeature
 from openllm.weights.checkpoint import read_config, read_json
+from openllm.weights.modules import SETTINGS, model_directory, read_modules
 
-SETTINGS = "config_sentence_transformers.json"
 Activation = Literal["identity", "sigmoid", "softmax", "tanh", "relu"]
 # Of torch.nn, by the last part of the path that sentence-transformers writes.
 _BY_CLASS: Mapping[str, Activation] = {
@@ -30,6 +30,8 @@ _BY_PROBLEM: Mapping[str, Activation] = {
     "multi_label_classification": "sigmoid",
 }
 _ARCHITECTURE = "ForSequenceClassification"
+_BODIES = ("ForMaskedLM", "ForPreTraining", "ForTextEncoding", "EncoderModel", "Model")
+_WRITERS = ("LMHeadModel", "HeadsModel", "ChatModel", "ChatGLMModel")
 
 
 @attrs.frozen
@@ -47,8 +49,26 @@ def is_classifier(config: Mapping[str, Any]) -> bool:
 
 
 def task_of(directory: Path) -> str | None:
-    """The task of a model as its files show it; None where they do not. Errors: WeightsError."""
-    return "classify" if is_classifier(read_config(directory)) else None
+    """The task of a model as its files show it; None where they do not. Errors: WeightsError,
+    UnsupportedFeature.
+    """
+    config = read_config(model_directory(directory))
+    if is_classifier(config):
+        return "classify"
+    shown = read_modules(directory).task
+    return "embed" if shown is None and _is_body(config) else shown
+
+
+def _is_body(config: Mapping[str, Any]) -> bool:
+    """Whether config.json is that of a model without a head for writing text: an encoder with one
+    for masked words, or no head at all. vLLM tells them apart by the same names.
+    """
+    names = config.get("architectures")
+    said = config.get("auto_map")
+    if not isinstance(names, list) or not names or "AutoModelForCausalLM" in (said or {}):
+        return False
+    name = str(names[0])
+    return name.endswith(_BODIES) and not name.endswith(_WRITERS)
 
 
 def read_labels(directory: Path) -> Labels:
@@ -56,7 +76,7 @@ def read_labels(directory: Path) -> Labels:
     activation that is not known here.
     """
     config = read_config(directory)
-    names = label_names(config)
+    names = ("LABEL_0",) if read_modules(directory).score is not None else label_names(config)
     return Labels(names, _activation(directory, config, len(names)))
 
 

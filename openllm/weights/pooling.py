@@ -4,31 +4,40 @@ engine alike.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from openllm.errors import UnsupportedFeature, WeightsError
+from openllm.errors import UnsupportedFeature
 from openllm.weights.checkpoint import read_json
+from openllm.weights.modules import read_modules
 
-Pooling = Literal["mean", "cls", "last"]
-MODULES = "modules.json"
 FOLDER = "1_Pooling"  # where sentence-transformers puts it when modules.json does not say
-# sentence-transformers' words for those that engines can do.
-_MODES: Mapping[str, Pooling] = {
-    "mean_tokens": "mean",
-    "mean": "mean",
-    "cls_token": "cls",
+# sentence-transformers' words for the modes, in the order in which several are joined, and ours.
+MODES: Mapping[str, str] = {
     "cls": "cls",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "weightedmean": "weightedmean",
     "lasttoken": "last",
 }
 _MODE = "pooling_mode"
+# The same as keys, true for the modes that are on, as earlier versions write them.
+_FLAGS: Mapping[str, str] = {
+    "cls_token": "cls",
+    "max_tokens": "max",
+    "mean_tokens": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "weightedmean_tokens": "weightedmean",
+    "lasttoken": "lasttoken",
+}
 
 
-def pooling_of(directory: Path, config: Mapping[str, Any]) -> Pooling:
+def pooling_of(directory: Path, config: Mapping[str, Any]) -> str:
     """How the model in `directory`, whose config.json holds `config`, is pooled: as stored, else
-    the mean of an encoder and the last token of a decoder.
+    the mean of an encoder and the last token of a decoder. Several modes, whose vectors are joined,
+    are written with a plus: "cls+mean".
 
     Errors: UnsupportedFeature for a pooling no engine can do, WeightsError for a torn file.
     """
@@ -38,7 +47,7 @@ def pooling_of(directory: Path, config: Mapping[str, Any]) -> Pooling:
     return "mean" if is_encoder(config) else "last"
 
 
-def stored_pooling(directory: Path) -> Pooling | None:
+def stored_pooling(directory: Path) -> str | None:
     """What sentence-transformers' pooling file says; None when there is none. Errors: those of
     `pooling_of`.
     """
@@ -46,47 +55,36 @@ def stored_pooling(directory: Path) -> Pooling | None:
     if not path.is_file():
         return None
     found = read_json(path)
-    chosen = [
-        key.removeprefix(f"{_MODE}_")
-        for key, value in found.items()
-        if key.startswith(f"{_MODE}_") and value is True
-    ]
-    if isinstance(found.get(_MODE), str):  # as newer versions write it
-        chosen = [found[_MODE]]
-    if len(chosen) != 1 or chosen[0] not in _MODES:
+    said = found.get(_MODE)
+    if said is None:
+        flags = [mode for key, mode in _FLAGS.items() if found.get(f"{_MODE}_{key}") is True]
+        unknown = {
+            key.removeprefix(f"{_MODE}_")
+            for key, value in found.items()
+            if key.startswith(f"{_MODE}_") and value is True
+        } - _FLAGS.keys()
+        said = [*flags, *sorted(unknown)] or ["mean"]  # sentence-transformers' own default
+    chosen = said if isinstance(said, list) else [said]
+    if not chosen or not all(isinstance(mode, str) and mode in MODES for mode in chosen):
         raise UnsupportedFeature(
-            f"The model is pooled by {' and '.join(chosen) or 'nothing known'}, which no engine"
-            " does.",
-            hint="Take a model that is pooled by the mean, the first or the last token.",
+            f"The model is pooled by {' and '.join(map(str, chosen)) or 'nothing'}, which no"
+            " engine does.",
+            hint=f"Known are {', '.join(MODES)}.",
         )
-    return _MODES[chosen[0]]
+    return "+".join(MODES[mode] for mode in chosen)
+
+
+def pools_prompt(directory: Path) -> bool:
+    """Whether a prompt before a text counts in the pooling, as it does unless the file says
+    otherwise.
+    """
+    path = _pooling_file(directory)
+    return not path.is_file() or read_json(path).get("include_prompt") is not False
 
 
 def _pooling_file(directory: Path) -> Path:
-    folder = FOLDER
-    if (directory / MODULES).is_file():
-        folder = next((str(part["path"]) for part in _modules(directory) if _pools(part)), FOLDER)
-    return directory / Path(folder).name / "config.json"
-
-
-def _modules(directory: Path) -> list[Any]:
-    path = directory / MODULES
-    try:
-        modules = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not readable JSON: {error}.", hint="Fetch it again."
-        ) from error
-    return modules if isinstance(modules, list) else []
-
-
-def _pools(module: Any) -> bool:
-    """Whether an entry of modules.json is the one that pools, and says where its file is."""
-    return (
-        isinstance(module, Mapping)
-        and str(module.get("type")).endswith(".Pooling")
-        and isinstance(module.get("path"), str)
-    )
+    found = read_modules(directory).pooling_file
+    return found if found is not None else directory / FOLDER / "config.json"
 
 
 def is_encoder(config: Mapping[str, Any]) -> bool:

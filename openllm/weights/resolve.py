@@ -33,6 +33,7 @@ from openllm.weights.hub import (
     require_room,
     snapshot,
 )
+from openllm.weights.modules import model_directory
 from openllm.weights.origin import Origin, expand, origin
 from openllm.weights.store import StoredModel, find_tag, list_store
 
@@ -121,9 +122,10 @@ def _local(spec: LLMSpec, kind: Origin, home: Path) -> Path:
 
 def _check(directory: Path, spec: LLMSpec) -> None:
     """Errors: WeightsError for what cannot be loaded, or only by code that is not trusted."""
-    check_checkpoint(directory, trust_remote_code=spec.trust_remote_code)
+    inner = model_directory(directory)
+    check_checkpoint(inner, trust_remote_code=spec.trust_remote_code)
     if not spec.trust_remote_code:
-        refuse_code(directory)
+        refuse_code(inner)
 
 
 def _wanted(spec: LLMSpec) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ def _wanted(spec: LLMSpec) -> tuple[str, ...]:
 
 def _from_hub(spec: LLMSpec, token: Token) -> Path:
     directory = snapshot(spec.model_id, spec.revision, _wanted(spec), token)
-    if not any(iter_weight_files(directory)):
+    if not any(iter_weight_files(model_directory(directory))):
         _refuse_or_fetch_pickled(spec, directory, token)
     _check(directory, spec)
     return directory

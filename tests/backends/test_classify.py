@@ -23,6 +23,7 @@ from openllm.prompt.pairs import Cut, Pair
 from openllm.types import EncodedText
 from tests.backends.engines import engine_params, repeats
 from tests.backends.test_contract import in_child
+from tests.sentence import write_answering
 from tests.tiny import write_classifier
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -114,6 +115,24 @@ async def test_every_kind_on_pytorch(tmp_path: Path, kind: str) -> None:
         assert_close((await llm.classify(inputs, activate=False)).rows, expected(path, inputs))
         with pytest.raises(UnsupportedFeature, match="3 labels"):
             await llm.score(QUERY, DOCUMENTS)
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("kind", ["xlm_roberta", "yes or no"])
+async def test_other_kinds_on_vllm(tmp_path: Path, kind: str) -> None:
+    """As on PyTorch, which is held to transformers and sentence-transformers."""
+    if kind == "yes or no":
+        path = write_answering(tmp_path / "model", false=9)
+    else:
+        path = write_classifier(tmp_path / "model", kind)
+    found = []
+    for backend in ("pytorch", "vllm"):
+        spec = LLMSpec(model_id=str(path), backend=backend, dtype="float32", task="classify")
+        if why := find_backend(backend).unusable(spec, Settings()):
+            pytest.skip(why)
+        async with LLM.from_spec(spec) as llm:
+            found.append((await llm.score(QUERY, DOCUMENTS)).scores)
+    assert_close(found[1:], found[:1])
 
 
 async def test_a_decoder_that_names_no_padding_takes_one_at_a_time(tmp_path: Path) -> None:

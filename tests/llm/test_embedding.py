@@ -17,6 +17,7 @@ from openllm.llm.embedding import shortened
 from openllm.llm.llm import LLM
 from openllm.prompt.renderer import ChatRenderer
 from openllm.prompt.tokenizer import load_tokenizer
+from openllm.weights.modules import ModuleChain
 from tests.serving import LONG_WAIT, write_echo_model
 from tests.tiny import BOS, write_tokenizer
 
@@ -83,7 +84,9 @@ async def test_texts_whose_sender_has_left_are_not_read(
         return found
 
     monkeypatch.setattr(embedding, "_token_prompts", watched)
-    task = asyncio.create_task(embedding.embed(renderer, backend, ["a", "b", "c"], None))
+    model = mock.Mock(renderer=renderer, modules=ModuleChain())
+    options = embedding.EmbedOptions()
+    task = asyncio.create_task(embedding.embed(model, backend, ["a", "b", "c"], options))
     assert await asyncio.to_thread(renderer.begun.wait, LONG_WAIT)
     task.cancel()
     await asyncio.wait([task])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openllm.errors import UnsupportedFeature, WeightsError
-from openllm.weights.pooling import is_encoder, pooling_of, stored_pooling
+from openllm.weights.pooling import is_encoder, pooling_of, pools_prompt, stored_pooling
 
 BERT = {"model_type": "bert", "architectures": ["BertModel"]}
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -30,6 +30,12 @@ def store(directory: Path, fields: Any, folder: str = "1_Pooling") -> Path:
         ({"pooling_mode_lasttoken": True, "word_embedding_dimension": 8}, "last"),
         ({"pooling_mode": "lasttoken", "include_prompt": True}, "last"),
         ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "cls+mean"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len_tokens"),
+        ({"pooling_mode": ["lasttoken", "max"]}, "last+max"),
+        ({"pooling_mode": "weightedmean", "pooling_mode_cls_token": True}, "weightedmean"),
+        ({"pooling_mode_mean_tokens": False}, "mean"),  # as sentence-transformers takes it
     ],
 )
 def test_the_file_of_sentence_transformers_decides(
@@ -74,13 +80,10 @@ def test_without_it_the_kind_of_model_does(
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"pooling_mode_max_tokens": True}, "max_tokens"),
-        (
-            {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True},
-            "mean_tokens and cls_token",
-        ),
-        ({"pooling_mode": "weightedmean"}, "weightedmean"),
-        ({"pooling_mode_mean_tokens": False}, "nothing known"),
+        ({"pooling_mode_attention_tokens": True}, "attention_tokens"),
+        ({"pooling_mode": "attention"}, "attention"),
+        ({"pooling_mode": ["mean", 3]}, "mean and 3"),
+        ({"pooling_mode": []}, "nothing"),
     ],
 )
 def test_an_unknown_pooling_is_refused(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
@@ -95,3 +98,9 @@ def test_a_torn_file_is_one_clear_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(WeightsError, match="not readable JSON") as caught:
         pooling_of(tmp_path, BERT)
     assert "\n" not in str(caught.value)
+
+
+def test_a_prompt_counts_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    assert pools_prompt(tmp_path)
+    store(tmp_path, {"pooling_mode": "mean", "include_prompt": False})
+    assert not pools_prompt(tmp_path)

@@ -161,13 +161,13 @@ class EchoBackend(Backend):
             )
 
     async def embed(
-        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0
     ) -> Embeddings:
         """Counts of token ids modulo the size: equal texts have equal vectors, and that is all."""
         vectors = []
         for prompt in prompts:
             vector = [0.0] * EMBEDDING_SIZE
-            for token in prompt:
+            for token in prompt[skip:]:
                 vector[token % EMBEDDING_SIZE] += 1.0
             vectors.append(vector)
         return Embeddings(vectors, sum(len(prompt) for prompt in prompts))

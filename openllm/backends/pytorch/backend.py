@@ -140,9 +140,9 @@ class PyTorchBackend(Backend):
         return _Submitted(engine, job)
 
     async def embed(
-        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0
     ) -> Embeddings:
-        return await self._running().embed(prompts, pooling)
+        return await self._running().embed(prompts, pooling, skip)
 
     async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
         return await self._running().classify(inputs)

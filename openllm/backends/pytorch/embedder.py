@@ -1,5 +1,5 @@
-"""Vectors of prompts: the last hidden states of a decoder or encoder, pooled; the caller normalises
-them.
+"""Vectors of prompts: the last hidden states of a decoder or encoder, pooled, and what the model's
+files say is done with the pooled vector; the caller normalises them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import torch
 
 from openllm.backends.pytorch.loading.loader import LoadedModel
 from openllm.backends.pytorch.padding import batches, check_inputs, padded
+from openllm.backends.stages import Stages
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.weights.checkpoint import read_config
-from openllm.weights.pooling import is_encoder, pooling_of
+from openllm.weights.modules import read_modules
+from openllm.weights.pooling import MODES, is_encoder, pooling_of
 
 
 class Embedder:
@@ -28,6 +30,9 @@ class Embedder:
         text = loaded.model.config.get_text_config(decoder=True)
         self._filling = getattr(text, "pad_token_id", None) or 0
         self.pooling = pooling_of(weights_dir, config)
+        self._stages = Stages(read_modules(weights_dir).stages)
+        # transformers' classes for encoders alone (T5EncoderModel) leave the decoder out
+        self._decodes = loaded.model.config.is_encoder_decoder and hasattr(self._body, "decoder")
 
     def batches(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Indices of prompts to run together."""
@@ -35,14 +40,19 @@ class Embedder:
 
     def check(self, prompts: Sequence[Sequence[int]], vocab_size: int) -> None:
         """Errors: InvalidRequest, UnsupportedFeature."""
-        if self._model.config.is_encoder_decoder:
+        if self._decodes:
             raise UnsupportedFeature(
-                "An encoder-decoder model has no embeddings here.", hint="Use an embedding model."
+                "An encoder-decoder model has no embeddings here.",
+                hint="Start it with task='embed' if transformers has its encoder alone, as of T5.",
             )
         check_inputs(prompts, self._context, vocab_size)
 
-    def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> list[list[float]]:
-        """One forward pass over right-padded prompts, pooled: `[prompts, hidden size]` in fp32."""
+    def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None, skip: int = 0
+    ) -> list[list[float]]:
+        """One forward pass over right-padded prompts, pooled without the first `skip` tokens:
+        `[prompts, width]` in fp32.
+        """
         ids, mask = padded(prompts, self._filling)
         mask = mask.to(self._device)
         with torch.inference_mode():
@@ -53,20 +63,40 @@ class Embedder:
             if not self._encoder:
                 arguments["use_cache"] = False
             states = self._body(**arguments).last_hidden_state.float()
-            vectors: list[list[float]] = pool(states, mask, pooling or self.pooling).tolist()
+            pooled = pool(states, mask, pooling or self.pooling, skip)
+            vectors: list[list[float]] = self._stages(pooled).tolist()
         return vectors
 
 
-def pool(states: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """`[rows, tokens, width]` -> `[rows, width]`; `mask [rows, tokens]` is true for tokens. Errors:
-    InvalidRequest.
+def pool(states: torch.Tensor, mask: torch.Tensor, how: str, skip: int = 0) -> torch.Tensor:
+    """`[rows, tokens, width]` -> `[rows, width]`, or twice the width for two modes ("cls+mean") and
+    so on; `mask [rows, tokens]` is true for tokens, which stand at the left. The first `skip` of
+    them are left out, as sentence-transformers leaves out a prompt (its Pooling module is the
+    source of the arithmetic). Errors: InvalidRequest.
     """
+    counted = mask.clone()
+    counted[:, :skip] = False
+    return torch.cat([_pool(states, mask, counted, mode) for mode in how.split("+")], -1)
+
+
+def _pool(
+    states: torch.Tensor, mask: torch.Tensor, counted: torch.Tensor, how: str
+) -> torch.Tensor:
+    rows = torch.arange(states.shape[0], device=states.device)
     if how == "cls":
-        return states[:, 0]
+        return states[rows, counted.int().argmax(-1)]
     if how == "last":
-        last = mask.sum(-1) - 1
-        return states[torch.arange(states.shape[0], device=states.device), last]
-    if how == "mean":
-        weights = mask[..., None].to(states.dtype)
-        return (states * weights).sum(1) / weights.sum(1)
-    raise InvalidRequest(f"pooling {how!r} is not one of mean, last, cls.", param="pooling")
+        return states[rows, mask.sum(-1) - 1]
+    if how == "max":
+        none = ~counted.any(-1, keepdim=True)  # the highest of no numbers is none
+        return states.masked_fill(~(counted | (none & mask))[..., None], -torch.inf).amax(1)
+    if how not in ("mean", "mean_sqrt_len_tokens", "weightedmean"):
+        known = ", ".join(MODES.values())
+        raise InvalidRequest(f"pooling {how!r} is not one of {known}.", param="pooling")
+    weights = counted[..., None].to(states.dtype)
+    if how == "weightedmean":
+        places = torch.arange(1, states.shape[1] + 1, device=states.device)
+        weights = weights * places[:, None]
+    total = weights.sum(1).clamp(min=1e-9)
+    sums = (states * weights).sum(1)
+    return sums / (total.sqrt() if how == "mean_sqrt_len_tokens" else total)

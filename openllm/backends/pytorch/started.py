@@ -15,7 +15,7 @@ from openllm.backends.base import BackendInfo, Embeddings, Logits
 from openllm.backends.grammar.frames import Vocabulary
 from openllm.backends.grammar.guide import Use
 from openllm.backends.grammar.store import GrammarStore
-from openllm.backends.pytorch.classifier import Classifier
+from openllm.backends.pytorch.classifier import Classifier, classifier_of
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
 from openllm.backends.pytorch.forward.fit import choose_executor, pack_whole
@@ -29,6 +29,7 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedFeature
 from openllm.types import EncodedText, Structure
 from openllm.weights.code import runs_code
+from openllm.weights.modules import read_modules
 
 T = TypeVar("T")
 
@@ -58,7 +59,9 @@ class StartedModel:
         """A hold on the compiled structure. Errors: those of `GrammarStore.use`."""
         return None if structure is None else await self.grammars.use(structure)
 
-    async def embed(self, prompts: Sequence[Sequence[int]], pooling: str | None) -> Embeddings:
+    async def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None, skip: int = 0
+    ) -> Embeddings:
         """Batch by batch, so that decoding goes on in between. Errors: InvalidRequest,
         UnsupportedFeature.
         """
@@ -69,7 +72,8 @@ class StartedModel:
         self.embedder.check(prompts, self.info.vocab_size)
         vectors: list[list[float]] = [[] for _ in prompts]
         for batch in self.embedder.batches(prompts):
-            work = functools.partial(self.embedder.embed, [prompts[at] for at in batch], pooling)
+            rows = [prompts[at] for at in batch]
+            work = functools.partial(self.embedder.embed, rows, pooling, skip)
             for at, vector in zip(batch, await self._run(work), strict=True):
                 vectors[at] = vector
         return Embeddings(vectors, sum(len(prompt) for prompt in prompts))
@@ -130,7 +134,11 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         runs_code(weights_dir, spec.trust_remote_code),
     )
     engine = None
+    modules = read_modules(weights_dir)
     if spec.task != "generate":
+        longest = modules.form.max_length
+        if longest is not None and spec.max_model_len is None:
+            loaded = attrs.evolve(loaded, context=min(loaded.context, longest))
         limits = choose_limits(spec, loaded, 0)
         pack_whole(spec, loaded)
         adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
@@ -158,7 +166,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
     return StartedModel(
         info,
         None if classifies else Embedder(loaded, weights_dir),
-        Classifier(loaded) if classifies else None,
+        classifier_of(loaded, modules.score) if classifies else None,
         GrammarStore(vocabulary),
         adapters,
         engine,

@@ -20,7 +20,7 @@ from openllm.backends.vllm.failures import RESTART, request_errors, translate
 from openllm.backends.vllm.launch import engine_args_class, launch
 from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.params import prompt_input, sampling_params
-from openllm.backends.vllm.pooling import classify_inputs, embed_prompts
+from openllm.backends.vllm.pooling import classify_inputs, embed_prompts, whole_prompts
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver
 from openllm.backends.vllm.usable import cpu_build, unpackable, unusable
@@ -185,8 +185,10 @@ class VLLMBackend(Backend):
         return request.priority if self.info.priorities else 0
 
     async def embed(
-        self, prompts: Sequence[Sequence[int]], pooling: str | None = None
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0
     ) -> Embeddings:
+        if skip:
+            raise whole_prompts()
         if self.spec.task != "embed":
             raise UnsupportedFeature(
                 "This engine was started to generate.",

@@ -9,13 +9,14 @@ import importlib.util
 import logging
 import math
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from openllm.backends.base import BackendInfo
+from openllm.backends.stages import Stages
 from openllm.backends.vllm.adapters import Adapters, adapter_ranks
 from openllm.backends.vllm.arguments import NAMES, Arguments, Machine, engine_arguments
 from openllm.backends.vllm.environment import ALWAYS, prepare_environment, take_whole_steps
@@ -23,7 +24,7 @@ from openllm.backends.vllm.failures import import_error, start_error
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.options import convert_options
-from openllm.backends.vllm.pooling import pooler_config
+from openllm.backends.vllm.pooling import own_stages, pooler_config, score_overrides
 from openllm.backends.vllm.stats import StatsBoard, stat_logger
 from openllm.backends.vllm.stream import shorten
 from openllm.backends.vllm.structure import Structures, follow_by_xgrammar
@@ -39,7 +40,7 @@ from openllm.weights.checkpoint import weights_size
 from openllm.weights.code import runs_code
 from openllm.weights.endings import end_token_ids
 from openllm.weights.hub import config_errors
-from openllm.weights.pooling import pooling_of
+from openllm.weights.modules import read_modules
 from openllm.weights.resolve import read_config, resolve_weights
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def launch(spec: LLMSpec, weights_dir: Path, settings: Settings, board: StatsBoa
         Adapters(engine, _slots(config)),
         guard,
         Structures(engine, config, info.eos_token_ids),
+        Stages(own_stages(weights_dir) if spec.task == "embed" else ()),
     )
 
 
@@ -122,8 +124,26 @@ def plan_arguments(spec: LLMSpec, weights_dir: Path, settings: Settings) -> Argu
         draft = _draft(spec, spec.speculative_model, settings.bentoml_home)
         arguments.values["speculative_config"]["model"] = str(draft)
     if spec.task == "embed" and "pooler_config" not in arguments.values:
-        arguments.values["pooler_config"] = pooler_config(pooling_of(weights_dir, config))
+        arguments.values["pooler_config"] = pooler_config(weights_dir, config)
+    if spec.task == "classify" and "hf_overrides" not in arguments.values:
+        arguments.values.update(_score(spec, weights_dir, config))
     return arguments
+
+
+def _score(spec: LLMSpec, weights_dir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a reranker of a language model that answers yes or no."""
+    score = read_modules(weights_dir).score
+    if score is None:
+        return {}
+    from transformers import AutoTokenizer
+
+    trusted = runs_code(weights_dir, spec.trust_remote_code)
+    tokenizer = AutoTokenizer.from_pretrained(
+        weights_dir, local_files_only=True, trust_remote_code=trusted
+    )
+    ids = [token for token in (score.true_token, score.false_token) if token is not None]
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    return {"hf_overrides": score_overrides(score, config, tokens), "convert": "classify"}
 
 
 def _draft(spec: LLMSpec, model_id: str, home: Path) -> Path:

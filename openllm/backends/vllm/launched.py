@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from openllm.backends.base import BackendInfo
+from openllm.backends.stages import Stages
 from openllm.backends.vllm.adapters import Adapters
 from openllm.backends.vllm.guard import Guard
 from openllm.backends.vllm.stream import Requests
@@ -24,6 +25,7 @@ class Launched:
     adapters: Adapters
     guard: Guard
     structures: Structures
+    stages: Stages  # what vectors go through that vLLM leaves out
 
     def shut_down(self) -> None:
         """End the engine's processes. Blocks for seconds."""

@@ -20,7 +20,7 @@ from openllm.http.catalog import Catalog, Target
 from openllm.http.embedding import embed
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint, Handler
-from openllm.llm.embedding import EmbeddingOutput, Side, shortened
+from openllm.llm.embedding import DOCUMENT, QUERY, EmbeddingOutput, Side, shortened
 from openllm.protocols.cohere.dialect import COHERE
 from openllm.protocols.cohere.vectors import ENCODERS, FLOAT
 from openllm.types import Prompt
@@ -28,7 +28,14 @@ from openllm.types import Prompt
 PATH, EARLIER_PATH = "/v2/embed", "/v1/embed"
 _TEXT_ONLY = "This server makes vectors of texts."
 _SIDES: dict[str, Side | None] = {"NONE": None, "START": "start", "END": "end"}
-_INPUT_TYPES = ("search_document", "search_query", "classification", "clustering", "image")
+# What a vector is for -> what models call the prompt for that.
+_INPUT_TYPES: dict[str, tuple[str, ...]] = {
+    "search_document": DOCUMENT,
+    "search_query": QUERY,
+    "classification": ("classification",),
+    "clustering": ("clustering",),
+    "image": (),
+}
 
 
 @attrs.frozen
@@ -41,6 +48,7 @@ class TypedVectorsRequest:
     truncate: Side | None
     max_tokens: int | None  # of each text
     dimensions: int | None
+    prompt_names: tuple[str, ...]  # the first that the model has
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -56,6 +64,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
                 normalize=True,
                 dimensions=request.dimensions,
                 truncate=request.truncate,
+                prompt_name=request.prompt_names,
             )
             found = await asyncio.to_thread(embeddings, request.types, output)
             billed = {"input_tokens": output.usage.prompt_tokens}
@@ -89,14 +98,14 @@ def read_embed(fields: Fields, settings: Settings, *, by_type: bool = True) -> T
             fields.bad("embedding_types", f"must be some of {', '.join(ENCODERS)}")
     if by_type and not types:
         types = (FLOAT,)
-    if fields.choice("input_type", *_INPUT_TYPES) is not None:
-        fields.note("input_type")  # a model here makes one vector of a text, whatever it is for
+    purpose = fields.choice("input_type", *_INPUT_TYPES)
     side = fields.choice("truncate", *_SIDES) or "END"
     most = fields.integer("max_tokens", 1, MAX_INT)
     dimensions = fields.integer("output_dimension", 1, MAX_DIMENSIONS)
     fields.pass_over("priority", "Leave it out.", 0)
     fields.close()
-    return TypedVectorsRequest(model, texts, types or (), _SIDES[side], most, dimensions)
+    names = () if purpose is None else _INPUT_TYPES[purpose]
+    return TypedVectorsRequest(model, texts, types or (), _SIDES[side], most, dimensions, names)
 
 
 def _texts(fields: Fields, settings: Settings) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ class VectorsRequest:
     normalize: bool
     truncate: Side | None
     dimensions: int | None
+    prompt_name: str | None  # of the model's own prompts
 
 
 def read_embed(fields: Fields, settings: Settings) -> VectorsRequest:
@@ -34,12 +35,13 @@ def read_embed(fields: Fields, settings: Settings) -> VectorsRequest:
     cut = fields.flag("truncate")
     side = fields.choice("truncation_direction", "left", "right", "Left", "Right") or "right"
     dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
-    fields.refuse("prompt_name", "Put the prompt before each text.")
+    prompt_name = fields.text("prompt_name")
     fields.refuse("encoding_format", "Vectors are lists of numbers here.", "float")
     fields.ignore("parameters", "options")
     fields.close()
     direction: Side = "start" if side.lower() == "left" else "end"
-    return VectorsRequest(model, texts, normalize, direction if cut else None, dimensions)
+    side_lost = direction if cut else None
+    return VectorsRequest(model, texts, normalize, side_lost, dimensions, prompt_name)
 
 
 async def answer_embed(exchange: Exchange, catalog: Catalog, request: VectorsRequest) -> None:
@@ -52,5 +54,6 @@ async def answer_embed(exchange: Exchange, catalog: Catalog, request: VectorsReq
         normalize=request.normalize,
         dimensions=request.dimensions,
         truncate=request.truncate,
+        prompt_name=request.prompt_name,
     )
     await exchange.answer_json(await written(output.vectors, as_json))

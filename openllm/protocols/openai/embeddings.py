@@ -37,6 +37,7 @@ class EmbeddingRequest:
     dimensions: int | None
     truncate: Side | None  # of a text that is too long
     normalize: bool
+    prompt_name: str | None  # of the model's own prompts
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -50,6 +51,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             normalize=request.normalize,
             dimensions=request.dimensions,
             truncate=request.truncate,
+            prompt_name=request.prompt_name,
         )
         vectors: list[Any] = await written(output.vectors, packed if request.base64 else as_json)
         data = [
@@ -73,11 +75,14 @@ def read_embedding(fields: Fields, settings: Settings) -> EmbeddingRequest:
     dimensions = fields.integer("dimensions", 1, MAX_DIMENSIONS)
     truncate = _truncate(fields)
     normalize = fields.flag("normalize", default=True)
+    prompt_name = fields.text("prompt_name")
     fields.pass_over("priority", "Leave it out.", 0)
     fields.pass_over("add_special_tokens", "Leave it out.", True)
     fields.ignore("user", "metadata")
     fields.close()
-    return EmbeddingRequest(model, inputs, form == "base64", dimensions, truncate, normalize)
+    return EmbeddingRequest(
+        model, inputs, form == "base64", dimensions, truncate, normalize, prompt_name
+    )
 
 
 def _truncate(fields: Fields) -> Side | None:

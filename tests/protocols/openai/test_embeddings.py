@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from openllm.protocols.openai.embeddings import packed
 from tests.bento.models import write_echo_adapter
 from tests.protocols.conftest import echo_llm
-from tests.serving import serve
+from tests.sentence import write_modules
+from tests.serving import serve, write_echo_model
 
 PATH = "/v1/embeddings"
 
@@ -112,3 +113,30 @@ def test_vectors_are_left_as_long_as_they_are_for_who_asks(client: httpx.Client)
     body = {"input": "hello", "normalize": False}
     [found] = client.post(PATH, json=body).json()["data"]
     assert sum(number**2 for number in found["embedding"]) > 1.5
+
+
+def test_a_prompt_of_the_models_own_stands_before_a_text(tmp_path: Path) -> None:
+    """Named by the request, in the words of each protocol; else the default one."""
+    settings = {"prompts": {"query": "build ", "document": "serve "}}
+    path = write_modules(
+        write_echo_model(tmp_path / "echo"),
+        ("Pooling", {"pooling_mode": "mean"}),
+        settings={**settings, "default_prompt_name": "document"},
+        form={},
+    )
+    with serve(echo_llm(path)) as server, server.client() as client:
+
+        def openai_vector(**body: Any) -> Any:
+            found = client.post(PATH, json={"input": "it", **body})
+            return found.json()["data"][0]["embedding"]
+
+        plain = client.post(PATH, json={"input": "it", "prompt_name": "web"})
+        assert (plain.status_code, plain.json()["error"]["param"]) == (400, "prompt_name")
+        query, document = openai_vector(prompt_name="query"), openai_vector()
+        assert query != document == openai_vector(prompt_name="document")
+        [found] = client.post("/embed", json={"inputs": "it", "prompt_name": "query"}).json()
+        assert found == query
+        for purpose, vector in (("search_query", query), ("search_document", document)):
+            body = {"texts": ["it"], "input_type": purpose}
+            found = client.post("/v2/embed", json=body).json()["embeddings"]["float"][0]
+            assert found == pytest.approx(vector)

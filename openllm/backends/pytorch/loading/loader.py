@@ -27,6 +27,7 @@ from openllm.weights.checkpoint import tensor_shapes
 from openllm.weights.code import runs_code
 from openllm.weights.endings import end_token_ids
 from openllm.weights.hub import config_errors
+from openllm.weights.modules import read_modules
 
 ATTENTION = "attn_implementation"
 # Switches: our own forward pass where there is one for the model, and weights laid out anew for the
@@ -229,7 +230,8 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
         keywords |= {"quantization_config": quantization, "device_map": {"": device}}
     elif quantized is not None or device.type != "cpu":
         keywords["device_map"] = {"": device}
-    model, missing = read_weights(_auto_class(spec, config), weights_dir, config, keywords)
+    kind = _auto_class(spec, config, weights_dir)
+    model, missing = read_weights(kind, weights_dir, config, keywords)
     if quantization is not None or quantized is not None:
         missing = truly_missing(missing, tensor_shapes(weights_dir))
     require_all(type(model).__name__, missing, spec.task)
@@ -244,15 +246,22 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
     )
 
 
-def _auto_class(spec: LLMSpec, config: Any) -> Any:
+def _auto_class(spec: LLMSpec, config: Any, weights_dir: Path) -> Any:
     """What loads this configuration: a model that sees pictures goes by its own class, unless
     its text part has one that loads from the same files.
     """
     import transformers
 
     if spec.task == "embed":
-        return transformers.AutoModel
+        # T5EncoderModel, which is saved with a configuration that speaks of no decoder
+        alone = (
+            type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
+            and type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+        )
+        return transformers.AutoModelForTextEncoding if alone else transformers.AutoModel
     if spec.task == "classify":
+        if read_modules(weights_dir).score is not None:
+            return transformers.AutoModelForCausalLM
         return transformers.AutoModelForSequenceClassification
     if config.is_encoder_decoder:
         return transformers.AutoModelForSeq2SeqLM
