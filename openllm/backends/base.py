@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,6 +74,9 @@ class Backend(abc.ABC):
         self.spec = spec
         self.weights_dir = weights_dir
         self.settings = settings or Settings()
+        # Whether requests wait to be taken in: tokens of answers that have begun may then be held,
+        # for moments, so that others get their first one.
+        self.others_wait: Callable[[], bool] = lambda: False
 
     @property
     def name(self) -> str:

@@ -22,6 +22,7 @@ from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
 from openllm.discovery import Variant, load, load_each, variants
 from openllm.errors import Forbidden, OpenLLMError
+from openllm.http.arrivals import Arrivals
 from openllm.http.auth import Auth
 from openllm.http.catalog import Catalog
 from openllm.http.dialect import Dialect
@@ -85,6 +86,7 @@ class Server:
         self.settings = settings
         self.limits = RequestLimits(settings)
         self.metrics = Metrics(self.catalog.llms)
+        self.arrivals = Arrivals()
         self.queue = TokenQueue(settings.max_queued_tokens)
         self.peers: Peers | None = (
             None  # the other processes behind the same port, where there are any
@@ -127,6 +129,7 @@ class Server:
         with collection_paused():
             for llm in self.catalog.llms:
                 await asyncio.to_thread(_import_libraries, llm)
+                llm.backend.others_wait = self.arrivals.waiting
                 set_aside()
                 await llm.start()
         if self.peers is not None:
@@ -234,6 +237,7 @@ class Server:
             await self._hand_over(exchange, found)
             return
         with self.limits.work(exchange.caller):
+            await self.arrivals.turn()
             await self._hand_over(exchange, found)
 
     async def _hand_over(self, exchange: Exchange, found: Found) -> None:

@@ -75,6 +75,7 @@ class VLLMBackend(Backend):
         self._launched = await asyncio.to_thread(
             launch, self.spec, self.weights_dir, self.settings, self._board
         )
+        self._launched.requests.others_wait = self.others_wait
         # now, or the death of an idle engine would go unseen
         self._launched.engine._run_output_handler()
         await self._launched.engine.get_supported_tasks()

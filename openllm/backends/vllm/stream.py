@@ -24,6 +24,8 @@ from openllm.backends.vllm.params import choices_asked
 from openllm.errors import OpenLLMError
 from openllm.types import Sink, TokenDelta, TokenRequest
 
+HELD_SECONDS = 0.1  # a token of an answer that has begun, while requests wait to be taken in
+
 
 class Requests:
     """The requests that one engine has, by keys of ours: a caller's request id may come twice."""
@@ -32,6 +34,7 @@ class Requests:
         self.by_key: dict[str, Receiver] = {}
         self.choices = 0  # of all of them
         self.closed = False  # the engine shuts down: nothing is aborted any more
+        self.others_wait: Callable[[], bool] = lambda: False  # to be taken in
         self._engine = engine  # AsyncLLM
         self._numbers = itertools.count()
         self._aborts: set[asyncio.Task[None]] = set()
@@ -163,26 +166,35 @@ class Post:
     tokens are joined.
 
     So a server that is late has less to do for each token. Nothing is held beyond the loop's
-    current turn.
+    current turn; while requests wait to be taken in, for HELD_SECONDS at most.
     """
 
-    def __init__(self, coming: asyncio.Queue[Any] | None) -> None:
+    def __init__(self, coming: asyncio.Queue[Any] | None, requests: Requests) -> None:
         # steps that are here and have not been taken; None where nobody knows
         self._coming = coming
+        self._requests = requests
         self._held: list[Receiver] = []
+        self._until = 0.0  # what is held goes then at the latest
 
     def way(self) -> Callable[[Receiver, TokenDelta], None]:
         """How the deltas that are next go to their receivers."""
         late = self._coming is not None and not self._coming.empty()
-        return self._hold if late or self._held else Receiver.deliver
+        hold = late or self._held or self._requests.others_wait()
+        return self._hold if hold else Receiver.deliver
 
     def _hold(self, receiver: Receiver, delta: TokenDelta) -> None:
         if not self._held:
-            asyncio.get_running_loop().call_soon(self._release)
+            loop = asyncio.get_running_loop()
+            self._until = loop.time() + HELD_SECONDS
+            loop.call_soon(self._release)
         receiver.hold(delta)
         self._held.append(receiver)
 
     def _release(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._requests.others_wait() and loop.time() < self._until:
+            loop.call_soon(self._release)
+            return
         held, self._held = self._held, []
         for receiver in held:
             receiver.release()
@@ -198,7 +210,7 @@ def shorten(engine: Any) -> Requests:
     from vllm.v1.engine.output_processor import OutputProcessor, OutputProcessorOutput
 
     requests = Requests(engine)
-    post = Post(getattr(engine.engine_core, "outputs_queue", None))
+    post = Post(getattr(engine.engine_core, "outputs_queue", None), requests)
 
     class ShortOutputProcessor(OutputProcessor):  # type: ignore[misc]  # vLLM is not typed for us
         """vLLM's processor, passing plain token deltas straight on."""
@@ -234,8 +246,26 @@ def shorten(engine: Any) -> Requests:
                 return super().process_outputs(rest, *args, **options)
             return OutputProcessorOutput(request_outputs=[], reqs_to_abort=[])
 
+    _shorten_intake(engine.input_processor)
     engine.log_stats = engine.output_processor.log_stats = False
     # the class and not the object is replaced: what vLLM passes to its constructor differs between
     # versions
     engine.output_processor.__class__ = ShortOutputProcessor
     return requests
+
+
+def _shorten_intake(processor: Any) -> None:
+    """Spare each request what is the same for all, the tokenizer's end token, which transformers
+    looks up by its text, and what is done already: `Requests` gives each a name of its own.
+    """
+    renderer = getattr(processor, "renderer", None)
+    if renderer is not None and hasattr(renderer, "get_eos_token_id"):
+        end = renderer.get_eos_token_id()
+        renderer.get_eos_token_id = lambda: end
+
+    def assign_request_id(request: Any) -> None:
+        request.external_req_id = request.request_id
+        request.request_id = f"{request.request_id}-0"
+
+    if hasattr(processor, "assign_request_id"):
+        processor.assign_request_id = assign_request_id

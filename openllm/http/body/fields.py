@@ -164,6 +164,14 @@ class Fields:
             self._known += names
         return {name: value for name in names if (value := self._data.pop(name, None)) is not None}
 
+    def silent(self, names: frozenset[str]) -> bool:
+        """Whether the body has none of these fields, so that they need not be read one by one: most
+        bodies have few fields of the many that there are.
+        """
+        if self._ignored is None:
+            self._known += names
+        return names.isdisjoint(self._data)
+
     def peek(self, name: str) -> Any:
         """Any JSON value, which stays to be read; None when absent."""
         return self._data.get(name)

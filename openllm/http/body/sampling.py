@@ -31,11 +31,38 @@ _PLAIN = (
 )
 
 
+# The others, but for the length of the answer, which most requests limit.
+_SELDOM = frozenset(
+    (
+        "n",
+        "stop",
+        "stop_token_ids",
+        "allowed_token_ids",
+        "bad_words",
+        "logit_bias",
+        "thinking_budget",
+        "prompt_logprobs",
+    )
+)
+# What `read_options` reads.
+OPTIONS = ("truncate_prompt_tokens", "priority", "cache_salt")
+
+
 def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     """Overrides by `SamplingParams`' names, only what was said; without logprobs, include_stop and
     structure, which vendors say in their own ways. Errors: InvalidRequest.
     """
     said = read_plain(fields)
+    said["max_tokens"] = fields.integer("max_tokens", 0 if fields.strict else -1, MAX_INT)
+    if not fields.silent(_SELDOM):
+        said |= _read_seldom(fields, settings)
+    if not fields.strict:
+        _take_habits(said)
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _read_seldom(fields: Fields, settings: Settings) -> dict[str, Any]:
+    said: dict[str, Any] = {}
     said["n"] = fields.integer("n", 1, settings.max_n)
     said["stop"] = fields.texts("stop", most=settings.max_stop, longest=MAX_STOP_CHARACTERS)
     said["stop_token_ids"] = _token_ids(fields, "stop_token_ids", MAX_TOKEN_LIST)
@@ -43,11 +70,8 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     said["bad_words"] = fields.texts("bad_words", most=MAX_BAD_WORDS, longest=MAX_STOP_CHARACTERS)
     said["logit_bias"] = fields.mapping("logit_bias", most=MAX_TOKEN_LIST)
     said["thinking_budget"] = fields.integer("thinking_budget", 0 if fields.strict else -1, MAX_INT)
-    said["max_tokens"] = fields.integer("max_tokens", 0 if fields.strict else -1, MAX_INT)
     said["prompt_logprobs"] = fields.integer("prompt_logprobs", 0, settings.max_logprobs)
-    if not fields.strict:
-        _take_habits(said)
-    return {name: value for name, value in said.items() if value is not None}
+    return said
 
 
 def read_options(fields: Fields) -> RequestOptions:
@@ -82,15 +106,15 @@ def _take_habits(said: dict[str, Any]) -> None:
     """What clients write for "nothing" becomes that: an empty stop string, -1 for any length of an
     answer or a thought.
     """
-    if said["stop"] is not None:
+    if said.get("stop") is not None:
         said["stop"] = tuple(stop for stop in said["stop"] if stop) or None
     for name in ("bad_words", "allowed_token_ids", "logit_bias"):
-        said[name] = said[name] or None
+        said[name] = said.get(name) or None
     if said["logit_bias"] is not None:
         bias = {key: value for key, value in said["logit_bias"].items() if value is not None}
         said["logit_bias"] = bias
     for limit in ("max_tokens", "thinking_budget"):
-        if said[limit] == -1:
+        if said.get(limit) == -1:
             said[limit] = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 import msgspec
 
@@ -12,6 +13,7 @@ from openllm.types import Structure, StructureKind
 GUIDED = "guided_"
 MAX_CHARACTERS = 256 * 1024
 MAX_CHOICES = 1024
+_GUIDED_OPTIONS = ("decoding_backend", "whitespace_pattern")
 _FORMS = ("text", "json_object", "json_schema", "json", "regex")
 
 
@@ -19,6 +21,8 @@ def read_structure(fields: Fields, form: str, direct: str) -> Structure | None:
     """The structure in field `form` (an object with a type) or in field `direct` (an object with
     the structure itself). Errors: InvalidRequest, UnsupportedFeature.
     """
+    if fields.silent(_names(form, direct)):
+        return None
     found = [
         (said, structure)
         for said, structure in (
@@ -36,11 +40,16 @@ def read_structure(fields: Fields, form: str, direct: str) -> Structure | None:
     return structure
 
 
+@cache
+def _names(form: str, direct: str) -> frozenset[str]:
+    return frozenset((form, direct, *(GUIDED + name for name in (*_KINDS, *_GUIDED_OPTIONS))))
+
+
 def _guided(fields: Fields) -> Iterator[tuple[str, Structure | None]]:
     """The kinds as fields of their own, which is how they were said before."""
     for kind, read in _KINDS.items():
         yield GUIDED + kind, read(fields, GUIDED + kind)
-    for option in ("decoding_backend", "whitespace_pattern"):
+    for option in _GUIDED_OPTIONS:
         fields.pass_over(GUIDED + option, "The engine decides this.")
 
 

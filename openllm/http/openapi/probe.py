@@ -64,6 +64,10 @@ class Probe(Fields):
         self._notes = notes
         self._busy = False  # within a reader, which calls others
 
+    def silent(self, names: frozenset[str]) -> bool:
+        """Never: all are to be read."""
+        return False
+
     @contextmanager
     def _noted(self, name: str, schema: JSONSchema) -> Iterator[None]:
         outer = not self._busy

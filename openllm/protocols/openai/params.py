@@ -10,7 +10,7 @@ import attrs
 from openllm.config.settings import Settings
 from openllm.http.body import sampling
 from openllm.http.body.fields import Fields
-from openllm.http.body.sampling import read_options
+from openllm.http.body.sampling import OPTIONS, read_options
 from openllm.http.body.structure import read_structure
 from openllm.types import RequestOptions
 
@@ -44,6 +44,7 @@ _PASSED_OVER: Mapping[str, Sequence[Any]] = {
     "mm_processor_kwargs": ({},),
     "vllm_xargs": ({},),
 }
+_REST = frozenset((*HARMLESS, *_REFUSED, *_PASSED_OVER, *OPTIONS, "return_token_ids", "request_id"))
 # The thinking budget: ours, vLLM's.
 BUDGETS = ("thinking_budget", "thinking_token_budget")
 
@@ -93,10 +94,15 @@ class Handling:
     token_ids: bool  # they are shown beside the text
 
 
+_AS_USUAL = Handling(None, RequestOptions(), token_ids=False)
+
+
 def read_rest(fields: Fields) -> Handling:
     """What vLLM's clients say of a request's handling; and what changes no answer is taken out.
     Errors: InvalidRequest, UnsupportedFeature.
     """
+    if fields.silent(_REST):
+        return _AS_USUAL
     fields.ignore(*HARMLESS)
     for name, (hint, neutral) in _REFUSED.items():
         fields.refuse(name, hint, *neutral)

@@ -45,3 +45,29 @@ async def test_steps_that_wait_are_taken_at_once_and_their_tokens_joined(tmp_pat
     assert {sum(sizes) for sizes in found} == {TOKENS}
     most = sorted(max(sizes) for sizes in found)
     assert most[STREAMS // 2] > 4, most
+
+
+@pytest.mark.vllm
+async def test_while_others_wait_to_be_taken_in_only_the_first_token_is_in_a_hurry(
+    tmp_path: Path,
+) -> None:
+    model = write_llama(tmp_path / "model")
+    backend = BACKEND(LLMSpec(model_id=str(model)), model)
+    crowd = ["somebody"]
+    backend.others_wait = lambda: bool(crowd)
+    await backend.start()
+    params = SamplingParams(max_tokens=TOKENS, ignore_eos=True, temperature=0.0)
+
+    async def read() -> list[int]:
+        request = TokenRequest(new_request_id(), [1, 40, 50, 60], params)
+        return [len(delta.token_ids) async for delta in deltas(backend, request)]
+
+    try:
+        sizes = await read()
+        assert sum(sizes) == TOKENS
+        assert sizes[0] == 1
+        assert max(sizes) > 1
+        crowd.clear()
+        assert sum(await read()) == TOKENS
+    finally:
+        await backend.close()
