@@ -11,7 +11,8 @@ import pytest
 from openllm.backends.stream import deltas
 from openllm.backends.vllm.backend import BACKEND
 from openllm.config.spec import LLMSpec
-from openllm.types import SamplingParams, TokenRequest, new_request_id
+from openllm.errors import OpenLLMError
+from openllm.types import SamplingParams, TokenDelta, TokenRequest, new_request_id
 from tests.tiny import write_llama
 
 STREAMS, TOKENS = (
@@ -47,6 +48,22 @@ async def test_steps_that_wait_are_taken_at_once_and_their_tokens_joined(tmp_pat
     assert most[STREAMS // 2] > 4, most
 
 
+class Sizes:
+    """A sink that notes how many tokens each delta has."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.over = asyncio.Event()
+
+    def put(self, delta: TokenDelta) -> None:
+        self.sizes.append(len(delta.token_ids))
+        if delta.finish_reason is not None:
+            self.over.set()
+
+    def fail(self, error: OpenLLMError) -> None:
+        raise error
+
+
 @pytest.mark.vllm
 async def test_while_others_wait_to_be_taken_in_only_the_first_token_is_in_a_hurry(
     tmp_path: Path,
@@ -59,8 +76,10 @@ async def test_while_others_wait_to_be_taken_in_only_the_first_token_is_in_a_hur
     params = SamplingParams(max_tokens=TOKENS, ignore_eos=True, temperature=0.0)
 
     async def read() -> list[int]:
-        request = TokenRequest(new_request_id(), [1, 40, 50, 60], params)
-        return [len(delta.token_ids) async for delta in deltas(backend, request)]
+        found = Sizes()
+        await backend.submit(TokenRequest(new_request_id(), [1, 40, 50, 60], params), found)
+        await found.over.wait()
+        return found.sizes
 
     try:
         sizes = await read()
