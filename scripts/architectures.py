@@ -3,7 +3,7 @@ came out: the record beside the tests, and docs/models.md.
 
     python -m scripts.architectures [type …]
 
-With types only those are tried and nothing is written.
+With types only those are tried, and what is known of the others stays.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ def main(names: list[str]) -> int:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     results = [tried(name) for name in names or TYPES]
-    if not names:
-        RECORD.write_text(record(results), encoding="utf-8")
-        PAGE.write_text(page(json.loads(RECORD.read_text("utf-8"))), encoding="utf-8")
+    before = json.loads(RECORD.read_text("utf-8")) if names else {}
+    kept = {name: before[name] for name in before if name not in names}
+    kept |= {result.type: result.batched for result in results if result.problem is None}
+    RECORD.write_text(record(kept), encoding="utf-8")
+    PAGE.write_text(page(kept), encoding="utf-8")
     return int(any(result.problem for result in results))
 
 

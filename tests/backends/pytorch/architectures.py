@@ -469,9 +469,7 @@ def _small(kind: Any, model_type: str, sizes: dict[str, Any] = SMALL) -> dict[st
 def _get(config: Any, name: str) -> Any:
     try:
         return getattr(config, name, None)
-    except Exception as error:
-        if "per-layer" not in str(error):
-            raise
+    except RuntimeError:  # AmbiguousGlobalPerLayerAttributeError: it differs from layer to layer
         return None
 
 
@@ -571,9 +569,8 @@ def is_batched(backend: PyTorchBackend) -> bool:
     return engine._parts.executor.chunks or hasattr(engine._parts.executor, "store")
 
 
-def record(results: list[Result]) -> str:
-    """What is kept of a run over all types, as JSON."""
-    kept = {result.type: result.batched for result in results if result.problem is None}
+def record(kept: dict[str, bool]) -> str:
+    """Of each type whether it is batched, as JSON."""
     return json.dumps(kept, indent=1, sort_keys=True) + "\n"
 
 

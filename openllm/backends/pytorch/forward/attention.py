@@ -24,6 +24,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from openllm.backends.pytorch.forward.slots import Slab
 
 NAME = "openllm_slots"
+SINKS = "sinks"  # among the options of an attention: a logit per head, `[heads]`
 
 
 @attrs.define(eq=False)
@@ -129,9 +130,9 @@ class LayerView:
             rows = spread.index_copy_(0, part.slots, rows)
         # The heads that share keys stand in for query positions: no key is ever repeated.
         grouped = rows.unflatten(1, (keys.shape[1], -1))
-        out = _attention(
-            grouped, keys, values, part.bias(self.window, query.dtype), options
-        ).flatten(1, 2)
+        bias = part.bias(self.window, query.dtype)
+        options = _by_head(options, (1, keys.shape[1], -1, 1))
+        out = _attention(grouped, keys, values, bias, options).flatten(1, 2)
         return out if part.slots is None else out.index_select(0, part.slots)
 
     def _chunk(
@@ -153,6 +154,7 @@ class LayerView:
         # [heads of keys, group, tokens, width]: each head of keys serves its group as a batch of
         # its own
         grouped = rows[0].unflatten(0, (keys.shape[1], -1))
+        options = _by_head(options, (keys.shape[1], -1, 1, 1))
         out = _attention(grouped, keys[0][:, None], values[0][:, None], bias, options)
         return out.flatten(0, 1).transpose(0, 1)
 
@@ -165,7 +167,7 @@ def _attention(
     options: dict[str, Any],
 ) -> torch.Tensor:
     """softmax(query x keys + bias) x values over `[batch, heads, tokens, width]`, heads of keys
-    broadcast.
+    broadcast. A sink is a logit of its own that takes a share and gives nothing.
     """
     if not options.keys() - {"scale"}:
         if keys.shape[1] != query.shape[1]:
@@ -175,7 +177,20 @@ def _attention(
     scores = (query * scale) @ keys.transpose(-1, -2)
     if (cap := options.get("softcap")) is not None:
         scores = torch.tanh(scores / cap) * cap
-    return torch.softmax((scores + bias).float(), dim=-1).to(values.dtype) @ values
+    scores = (scores + bias).float()
+    if (sinks := options.get(SINKS)) is not None:
+        sinks = sinks.float().expand(*scores.shape[:-1], 1)
+        shares = torch.softmax(torch.cat((scores, sinks), dim=-1), dim=-1)[..., :-1]
+    else:
+        shares = torch.softmax(scores, dim=-1)
+    return shares.to(values.dtype) @ values
+
+
+def _by_head(options: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """What is given per head `[heads]`, in the shape of the scores."""
+    if SINKS not in options:
+        return options
+    return options | {SINKS: options[SINKS].view(shape)}
 
 
 class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not followed by mypy
@@ -221,17 +236,20 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """The function transformers calls in every layer; its own signature forces the keywords.
 
-    Errors: TypeError for an attention variant that slots do not have (position bias, sinks).
+    Errors: TypeError for an attention variant that slots do not have (position bias).
     """
     if not isinstance(key, LayerView):
         out: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, mask, **kwargs
         )
         return out
-    for name in ("position_bias", "s_aux"):
-        if kwargs.get(name) is not None:
-            raise TypeError(f"attention over slots has no {name}")
-    options = {"scale": kwargs.get("scaling"), "softcap": kwargs.get("softcap")}
+    if kwargs.get("position_bias") is not None:
+        raise TypeError("attention over slots has no position_bias")
+    options = {
+        "scale": kwargs.get("scaling"),
+        "softcap": kwargs.get("softcap"),
+        SINKS: kwargs.get("s_aux"),
+    }
     return key.attend(
         query, {name: option for name, option in options.items() if option is not None}
     ), None
