@@ -26,6 +26,8 @@ SPREAD = 0.2  # of the weights: wide enough for greedy answers to be clear of ti
 MARGIN = 1e-3  # between the two best logits: closer is a tie, and after a tie answers may part
 NEW = 12  # tokens of an answer
 LENGTHS = (1, 3, 40, 21, 9, 33)  # tokens of the six prompts
+GOES_ON = 2  # the prompt that is asked again, and whose answer another prompt goes on from
+EARLY = 4  # tokens of an answer that ends before the others
 
 # Sizes by the name that configurations have for them; each goes to the types that have it.
 SMALL: dict[str, Any] = {
@@ -533,10 +535,17 @@ def difference(found: list[int], own: list[int], gaps: list[float]) -> str | Non
     return None
 
 
-def expected(model_type: str, path: Path) -> list[tuple[list[int], list[float]]]:
-    """What transformers answers to each prompt."""
+def expected(model_type: str, path: Path) -> list[tuple[list[int], list[int], list[float]]]:
+    """Prompts, and for each what transformers answers and how clearly. The last one goes on from
+    another's answer.
+    """
     model = auto_class(model_type).from_pretrained(path, dtype=torch.float32).eval()
-    return [generate(model, prompt) for prompt in prompts()]
+    asked = prompts()
+    own = [(prompt, *generate(model, prompt)) for prompt in asked]
+    if model.config.is_encoder_decoder:
+        return own
+    longer = asked[GOES_ON] + own[GOES_ON][1] + asked[1]
+    return [*own, (longer, *generate(model, longer))]
 
 
 def evaluate(model_type: str, path: Path) -> Result:
@@ -544,24 +553,37 @@ def evaluate(model_type: str, path: Path) -> Result:
     begun = time.monotonic()
     own = expected(model_type, write_checkpoint(model_type, path))
     try:
-        batched, found = asyncio.run(_answers(path))
+        batched, found = asyncio.run(_answers(path, [prompt for prompt, _, _ in own]))
     except OpenLLMError as error:
         return Result(model_type, problem=f"refused: {error}")
-    parts = [difference(tokens, *right) for tokens, right in zip(found, own, strict=True)]
-    wrong = [f"prompt {at}: {part}" for at, part in enumerate(parts) if part is not None]
+    wrong = []
+    for at, tokens in found:
+        part = difference(tokens, own[at][1][: len(tokens)], own[at][2][: len(tokens)])
+        if part is not None:
+            wrong.append(f"prompt {at}: {part}")
     problem = "; ".join(wrong) or None
     return Result(model_type, batched, problem, round(time.monotonic() - begun, 1))
 
 
-async def _answers(path: Path) -> tuple[bool, list[list[int]]]:
+async def _answers(path: Path, asked: list[list[int]]) -> tuple[bool, list[tuple[int, list[int]]]]:
+    """Which prompt was asked, and the answer: six at once of which one leaves early; then one of
+    them again, one that begins as another did, and one that joins when these are under way.
+    """
     async with started(path) as backend:
-        answers = await asyncio.gather(
-            *(ask(backend, prompt, max_tokens=NEW) for prompt in prompts())
+
+        async def tokens(at: int, most: int = NEW, begun: asyncio.Event | None = None) -> Any:
+            answer = await ask(backend, asked[at], max_tokens=most, begun=begun)
+            wrong = [-1] * most if answer.error is None else [-2] * most
+            return at, answer.tokens or wrong
+
+        first = await asyncio.gather(
+            *(tokens(at, EARLY if at == 1 else NEW) for at in range(len(LENGTHS)))
         )
-        return is_batched(backend), [
-            answer.tokens or [-1] * NEW if answer.error is None else [-2] * NEW
-            for answer in answers
-        ]
+        running = asyncio.Event()
+        again = asyncio.gather(tokens(GOES_ON, begun=running), tokens(len(asked) - 1))
+        await running.wait()
+        joined = await tokens(len(LENGTHS) - 1)
+        return is_batched(backend), [*first, *await again, joined]
 
 
 def is_batched(backend: PyTorchBackend) -> bool:

@@ -45,18 +45,27 @@ def request(prompt: list[int], adapter: str | None = None, **params: Any) -> Tok
     return TokenRequest(new_request_id(), list(prompt), SamplingParams(**fields), adapter)
 
 
-async def ask_all(backend: PyTorchBackend, asked: TokenRequest) -> list[Answer]:
+async def ask_all(
+    backend: PyTorchBackend, asked: TokenRequest, begun: asyncio.Event | None = None
+) -> list[Answer]:
     answers = [Answer() for _ in range(asked.params.n)]
     async for delta in deltas(backend, asked):
         answers[delta.index].add(delta)
+        if begun is not None:
+            begun.set()
     assert all(answer.reason for answer in answers)
     return answers
 
 
 async def ask(
-    backend: PyTorchBackend, prompt: list[int], adapter: str | None = None, **params: Any
+    backend: PyTorchBackend,
+    prompt: list[int],
+    adapter: str | None = None,
+    begun: asyncio.Event | None = None,
+    **params: Any,
 ) -> Answer:
-    return (await ask_all(backend, request(prompt, adapter, **params)))[0]
+    """The answer; `begun` is set when its first tokens have come."""
+    return (await ask_all(backend, request(prompt, adapter, **params), begun))[0]
 
 
 async def until_idle(backend: PyTorchBackend, seconds: float = 10.0) -> None:

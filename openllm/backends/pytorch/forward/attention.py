@@ -22,6 +22,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from openllm.backends.pytorch.forward.slots import Slab
+from openllm.backends.pytorch.lora.adapters import AdapterBank
 
 NAME = "openllm_slots"
 SINKS = "sinks"  # among the options of an attention: a logit per head, `[heads]`
@@ -50,6 +51,16 @@ class Decode:
             zero = torch.zeros((), dtype=dtype, device=at.device)
             self._biases[window] = torch.where(seen, zero, float("-inf"))[:, None, None, :]
         return self._biases[window]
+
+    def spread(self, rows: torch.Tensor) -> torch.Tensor:
+        """`[count, ...]` by token to `[span, ...]` by row of the slab."""
+        if self.slots is None:
+            return rows
+        return rows.new_zeros(self.span, *rows.shape[1:]).index_copy_(0, self.slots, rows)
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """`[span, ...]` by row of the slab to `[count, ...]` by token."""
+        return rows if self.slots is None else rows.index_select(0, self.slots)
 
 
 @attrs.define(eq=False)
@@ -124,39 +135,48 @@ class LayerView:
         self, part: Decode, query: torch.Tensor, cache: Any, options: dict[str, Any]
     ) -> torch.Tensor:
         keys, values = (tensor[: part.span, : part.length].transpose(1, 2) for tensor in cache)
-        rows = query[0, :, part.begin : part.begin + part.count].transpose(0, 1)
-        if part.slots is not None:
-            spread = rows.new_zeros(part.span, *rows.shape[1:])
-            rows = spread.index_copy_(0, part.slots, rows)
+        rows = part.spread(query[0, :, part.begin : part.begin + part.count].transpose(0, 1))
         # The heads that share keys stand in for query positions: no key is ever repeated.
         grouped = rows.unflatten(1, (keys.shape[1], -1))
         bias = part.bias(self.window, query.dtype)
         options = _by_head(options, (1, keys.shape[1], -1, 1))
-        out = _attention(grouped, keys, values, bias, options).flatten(1, 2)
-        return out if part.slots is None else out.index_select(0, part.slots)
+        return part.gather(_attention(grouped, keys, values, bias, options).flatten(1, 2))
 
     def _chunk(
         self, part: Chunk, query: torch.Tensor, cache: Any, options: dict[str, Any]
     ) -> torch.Tensor:
         end = part.start + part.count
-        keys, values = (tensor[part.slot : part.slot + 1, :end].transpose(1, 2) for tensor in cache)
-        rows = query[:, :, part.begin : part.begin + part.count]
-        bias = part.bias(self.window, query)
-        if bias is None and not options.keys() - {"scale"}:
-            out = scaled_dot_product_attention(
-                rows, keys, values, is_causal=True, enable_gqa=True, **options
-            )
-            return out[0].transpose(0, 1)
-        if bias is None:
-            bias = torch.full(
-                (end, end), float("-inf"), dtype=query.dtype, device=query.device
-            ).triu(1)
-        # [heads of keys, group, tokens, width]: each head of keys serves its group as a batch of
-        # its own
-        grouped = rows[0].unflatten(0, (keys.shape[1], -1))
-        options = _by_head(options, (keys.shape[1], -1, 1, 1))
-        out = _attention(grouped, keys[0][:, None], values[0][:, None], bias, options)
-        return out.flatten(0, 1).transpose(0, 1)
+        held = tuple(tensor[part.slot : part.slot + 1, :end].transpose(1, 2) for tensor in cache)
+        return attend_chunk(part, query, held, self.window, options)
+
+
+def attend_chunk(
+    part: Chunk,
+    query: torch.Tensor,
+    held: tuple[torch.Tensor, ...],
+    window: int | None,
+    options: dict[str, Any],
+) -> torch.Tensor:
+    """`[tokens of the chunk, heads, width]`, of its row's keys and values `[1, heads, tokens up to
+    its last, width]`.
+    """
+    keys, values = held
+    rows = query[:, :, part.begin : part.begin + part.count]
+    bias = part.bias(window, query)
+    if bias is None and not options.keys() - {"scale"}:
+        out = scaled_dot_product_attention(
+            rows, keys, values, is_causal=True, enable_gqa=True, **options
+        )
+        return out[0].transpose(0, 1)
+    if bias is None:
+        end = part.start + part.count
+        bias = torch.full((end, end), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
+    # [heads of keys, group, tokens, width]: each head of keys serves its group as a batch of its
+    # own
+    grouped = rows[0].unflatten(0, (keys.shape[1], -1))
+    options = _by_head(options, (keys.shape[1], -1, 1, 1))
+    out = _attention(grouped, keys[0][:, None], values[0][:, None], bias, options)
+    return out.flatten(0, 1).transpose(0, 1)
 
 
 def _attention(
@@ -228,6 +248,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not followed by
     def __init__(self, windows: tuple[int | None, ...]) -> None:
         self.stages: list[Stage] = []
         self.claimed = 0  # tokens that it says to hold; no model may depend on it
+        self.adapters: AdapterBank  # of the pass
         super().__init__(layers=[SlotLayer(self, at, window) for at, window in enumerate(windows)])
 
 
@@ -255,6 +276,15 @@ def attend(
     ), None
 
 
+@attrs.frozen(eq=False)
+class Replacement:
+    """What a module does in another way while its keys and values are in slots."""
+
+    module: Any
+    name: str  # of the method
+    method: Any
+
+
 class AttentionSwitch:
     """Puts one model's attention over slots for the time of a forward pass; outside it is as
     transformers made it.
@@ -266,14 +296,23 @@ class AttentionSwitch:
         self._configs = list(
             {id(config): config for config in found if config is not None}.values()
         )
+        self.replaced: list[Replacement] = []
 
     @contextlib.contextmanager
     def over_slots(self) -> Iterator[None]:
         before = [config._attn_implementation for config in self._configs]
+        own = [one.module.__dict__.get(one.name) for one in self.replaced]
         for config in self._configs:
             config._attn_implementation_internal = NAME
+        for one in self.replaced:
+            one.module.__dict__[one.name] = one.method
         try:
             yield
         finally:
             for config, name in zip(self._configs, before, strict=True):
                 config._attn_implementation_internal = name
+            for one, method in zip(self.replaced, own, strict=True):
+                if method is None:
+                    del one.module.__dict__[one.name]
+                else:
+                    one.module.__dict__[one.name] = method

@@ -120,7 +120,12 @@ def _choose_flat(
     except STEP_ERRORS as error:
         return f"its cache has another shape ({type(error).__name__})"
     limits = choose_limits(spec, loaded, geometry.token_bytes)
-    executor = FlatExecutor(loaded, geometry, layer_windows(loaded.model.config) or (), limits)
+    windows = layer_windows(loaded.model.config) or ()
+    try:
+        with torch.inference_mode():
+            executor = FlatExecutor(loaded, geometry, windows, limits)
+    except STEP_ERRORS as error:
+        return f"its layers have other parts ({type(error).__name__})"
     rehearsal = _Rehearsal(executor, loaded, tokens, logits)
     return rehearsal.fails() or (rehearsal, limits)
 

@@ -21,6 +21,7 @@ from openllm.backends.pytorch.forward.attention import (
 from openllm.backends.pytorch.forward.executor import PrefixCounts
 from openllm.backends.pytorch.forward.fused import FusedModel
 from openllm.backends.pytorch.forward.graphs import DecodeGraphs, Recorder
+from openllm.backends.pytorch.forward.latent import latent_attention
 from openllm.backends.pytorch.forward.slots import (
     CacheShape,
     Row,
@@ -56,6 +57,7 @@ class FlatExecutor:
         self.prefixes = PrefixCounts()
         self._cache = SlotCache(windows)
         self._switch = AttentionSwitch(loaded.model)
+        self._switch.replaced += latent_attention(loaded.model, self._cache)
         self.fused: FusedModel | None = None  # computes in place of the model's own pass
         self.graphs: DecodeGraphs | None = None
 
@@ -172,7 +174,7 @@ class FlatExecutor:
         """One forward pass; logits `[kept, vocabulary]`, of all tokens when `kept` is 0."""
         if self.fused is not None:
             return self.fused(ids, positions, stages, kept, adapters)
-        self._cache.stages = stages
+        self._cache.stages, self._cache.adapters = stages, adapters
         with self._switch.over_slots():
             out = self.model(
                 input_ids=ids,

@@ -121,16 +121,32 @@ class AdapterBank:
 
     @contextlib.contextmanager
     def masked(self, mask: torch.Tensor) -> Iterator[None]:
-        self._mask = mask
+        before, self._mask = self._mask, mask
         try:
             yield
         finally:
-            self._mask = None
+            self._mask = before
 
     @property
     def active(self) -> bool:
         """Whether the pass at hand goes through any adapter."""
         return self._mask is not None
+
+    @contextlib.contextmanager
+    def narrowed(self, tokens: slice | torch.Tensor) -> Iterator[None]:
+        """Within this context only these tokens of the pass are computed; a single one stands for
+        all.
+        """
+        whole = self._mask
+        if whole is None or whole.shape[0] == 1:
+            yield
+            return
+        with self.masked(whole[tokens]):
+            yield
+
+    def touches(self, name: str) -> bool:
+        """Whether the pass at hand goes through an adapter of module `name`."""
+        return self._mask is not None and name in self._stacks
 
     def add(self, name: str, rows: torch.Tensor, output: torch.Tensor) -> None:
         """Add to `output [tokens, out]` what the adapters add to module `name` for `rows [tokens,
