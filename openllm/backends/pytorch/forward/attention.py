@@ -99,6 +99,7 @@ class Stage:
     write: torch.Tensor  # [end - begin]: row * slab length + position
     decode: Decode | None
     chunks: list[Chunk]
+    states: Any = None  # states.StateStep, of a model that has any
 
 
 class LayerView:
@@ -250,6 +251,12 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not followed by
         self.claimed = 0  # tokens that it says to hold; no model may depend on it
         self.adapters: AdapterBank  # of the pass
         super().__init__(layers=[SlotLayer(self, at, window) for at, window in enumerate(windows)])
+
+    def has_previous_state(
+        self, layer_idx: int | None = None, state_idx: int | None = None
+    ) -> bool:
+        """No: the rows of a step differ in it, and each module that has a state knows of them."""
+        return False
 
 
 def attend(

@@ -119,7 +119,7 @@ def _choose_flat(
             geometry, logits = probe_geometry(loaded, tokens)
     except STEP_ERRORS as error:
         return f"its cache has another shape ({type(error).__name__})"
-    limits = choose_limits(spec, loaded, geometry.token_bytes)
+    limits = choose_limits(spec, loaded, geometry.token_bytes, geometry.row_bytes)
     windows = layer_windows(loaded.model.config) or ()
     try:
         with torch.inference_mode():
@@ -127,7 +127,11 @@ def _choose_flat(
     except STEP_ERRORS as error:
         return f"its layers have other parts ({type(error).__name__})"
     rehearsal = _Rehearsal(executor, loaded, tokens, logits)
-    return rehearsal.fails() or (rehearsal, limits)
+    reason = rehearsal.fails()
+    if reason is not None and geometry.row_bytes:
+        executor.chunks = False  # Mamba's first kind begins several tokens from nothing
+        reason = rehearsal.fails()
+    return reason or (rehearsal, limits)
 
 
 def _fuse(spec: LLMSpec, rehearsal: _Rehearsal) -> None:

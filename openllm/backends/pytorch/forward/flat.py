@@ -5,11 +5,18 @@ slots.
 from __future__ import annotations
 
 import functools
+from operator import itemgetter
 from typing import Any
 
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+    LinearAttentionLayer,
+)
 
 from openllm.backends.pytorch.forward.attention import (
     AttentionSwitch,
@@ -30,6 +37,13 @@ from openllm.backends.pytorch.forward.slots import (
     common_prefix,
     slab_lengths,
 )
+from openllm.backends.pytorch.forward.states import (
+    cache_name,
+    layer_states,
+    plan_stage,
+    plan_state,
+    state_modules,
+)
 from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
 from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.sequence import Sequence, StepWork
@@ -37,12 +51,17 @@ from openllm.backends.pytorch.sequence import Sequence, StepWork
 SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
 HEADROOM = 64  # tokens of answer that a row is placed for at first; moving it later is cheap
 LENGTH_STEP = 64  # attention looks at lengths rounded up to this
+KNOWN_LAYERS = (
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+)
 
 
 class FlatExecutor:
     """Owns the slots of one decoder model. All methods run on the engine's thread."""
-
-    chunks = True
 
     def __init__(
         self,
@@ -52,12 +71,16 @@ class FlatExecutor:
         limits: EngineLimits,
     ) -> None:
         self.model, self.device, self.limits = loaded.model, loaded.device, limits
-        lengths = slab_lengths(limits.slab_length, limits.max_model_len)
+        self.chunks = True  # False: several tokens at once only from the beginning of a text
+        shortest = limits.slab_length if geometry.token_bytes else limits.max_model_len
+        lengths = slab_lengths(shortest, limits.max_model_len)
         self.store = SlotStore(geometry, limits.kv_bytes, lengths, limits.slab_rows)
         self.prefixes = PrefixCounts()
         self._cache = SlotCache(windows)
         self._switch = AttentionSwitch(loaded.model)
         self._switch.replaced += latent_attention(loaded.model, self._cache)
+        self._switch.replaced += state_modules(loaded.model, geometry.states, self._cache)
+        self._cache_name = cache_name(loaded.model)
         self.fused: FusedModel | None = None  # computes in place of the model's own pass
         self.graphs: DecodeGraphs | None = None
 
@@ -111,11 +134,17 @@ class FlatExecutor:
             return None, 0
         if sequence is not first and isinstance(first.row, Row) and first.row.owner is first:
             limit = min(first.computed, sequence.prompt_length - 1)
-            return first.row, common_prefix(sequence.tokens, first.tokens, limit)
+            shared = first.row.reach(common_prefix(sequence.tokens, first.tokens, limit))
+            return first.row, self._continued(sequence, shared)
         if not self.limits.prefix_caching:
             return None, 0
         donor, shared = self.store.find_prefix(sequence.tokens, sequence.adapter, sequence.salt)
+        shared = self._continued(sequence, shared)
         return (donor, shared) if shared >= SHORTEST_PREFIX else (None, 0)
+
+    def _continued(self, sequence: Sequence, shared: int) -> int:
+        """So many tokens shared, or none where what is left could not be computed at once."""
+        return shared if self.chunks or shared == len(sequence.tokens) - 1 else 0
 
     def extend(self, sequence: Sequence) -> bool:
         """Make sure that the sequence's next token fits its row; False: no room now."""
@@ -138,7 +167,9 @@ class FlatExecutor:
 
     def usage(self, live: list[Sequence]) -> float:
         """Share of the memory budget that live sequences hold."""
-        held = sum(sequence.computed for sequence in live) * self.store.geometry.token_bytes
+        shape = self.store.geometry
+        held = sum(sequence.computed for sequence in live) * shape.token_bytes
+        held += len(live) * shape.row_bytes
         return min(1.0, held / self.store.budget)
 
     # Computing
@@ -151,6 +182,17 @@ class FlatExecutor:
         """Logits `[kept, vocabulary]`, and for each work which of them are its own. Writes keys and
         values.
         """
+        if not self.store.geometry.row_bytes:
+            return self._compute(works, adapters)
+        for work in works:
+            row, start = work.sequence.row, work.sequence.computed
+            row.plan = plan_state(row, start, work.count, draws=work.draws)
+        found = self._compute(works, adapters)
+        for work in works:
+            work.sequence.row.plan.commit()
+        return found
+
+    def _compute(self, works: list[StepWork], adapters: Any) -> tuple[torch.Tensor, list[slice]]:
         if self.graphs is not None and (steady := self.graphs.run(works, adapters)) is not None:
             return steady, [slice(at, at + 1) for at in range(len(works))]
         layout = _Layout(works, self.device)
@@ -179,9 +221,9 @@ class FlatExecutor:
             out = self.model(
                 input_ids=ids,
                 position_ids=positions,
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=kept,
+                **{self._cache_name: self._cache},
             )
         logits: torch.Tensor = out.logits[0]
         return logits
@@ -222,9 +264,11 @@ class _Layout:
                 )
                 self._add_tokens(work, write)
         decode = self._decode(begin, singles, slab.length) if singles else None
-        self.stages.append(
-            Stage(slab, begin, len(self.tokens), self._tensor(write), decode, chunks)
-        )
+        stage = Stage(slab, begin, len(self.tokens), self._tensor(write), decode, chunks)
+        if slab.states:
+            plans = [(self._begins[id(work)], work.sequence.row.plan) for work in works]
+            stage.states = plan_stage(stage, sorted(plans, key=itemgetter(0)), self._device)
+        self.stages.append(stage)
 
     def _add_tokens(self, work: StepWork, write: list[int]) -> None:
         sequence, start = work.sequence, work.sequence.computed
@@ -268,10 +312,10 @@ class _Layout:
 
 def layer_windows(config: Any) -> tuple[int | None, ...] | None:
     """Per layer its sliding window, or None when some layer keeps other things than keys and values
-    of its own.
+    of its own, or a state.
     """
     layers = DynamicCache(config=config).layers
-    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+    if any(type(layer) not in KNOWN_LAYERS for layer in layers):
         return None
     text = config.get_text_config(decoder=True)
     if "chunked_attention" in (getattr(text, "layer_types", None) or ()) or not layers:
@@ -285,8 +329,16 @@ def probe_geometry(loaded: LoadedModel, tokens: list[int]) -> tuple[CacheShape, 
     """
     cache = DynamicCache(config=loaded.model.config)
     ids = torch.tensor([tokens], device=loaded.device)
-    logits = loaded.model(input_ids=ids, past_key_values=cache, use_cache=True).logits[0]
+    held = {cache_name(loaded.model): cache}
+    logits = loaded.model(input_ids=ids, use_cache=True, **held).logits[0]
+    pairs = [
+        (layer.keys, layer.values) if getattr(layer, "keys", None) is not None else None
+        for layer in cache.layers
+    ]
     shapes = tuple(
-        (layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[3]) for layer in cache.layers
+        (0, 0, 0) if pair is None else (pair[0].shape[1], pair[0].shape[3], pair[1].shape[3])
+        for pair in pairs
     )
-    return CacheShape(shapes, cache.layers[0].keys.dtype, loaded.device), logits
+    dtype = next((pair[0].dtype for pair in pairs if pair is not None), loaded.dtype)
+    states = tuple(layer_states(layer) for layer in cache.layers)
+    return CacheShape(shapes, dtype, loaded.device, states), logits

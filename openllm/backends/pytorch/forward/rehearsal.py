@@ -46,7 +46,10 @@ def rehearse_flat(
         if not executor.begin(whole):
             return "no slot could be allocated"
         company = executor.begin(beside)  # memory may be for one alone
-        for count, other in ((5, BESIDE - 2), (len(tokens) - 7, 1), (1, 1), (1, 0)):
+        parts = [(5, BESIDE - 2), (len(tokens) - 7, 1), (1, 1), (1, 0)]
+        if not executor.chunks:
+            parts = [(len(tokens) - 2, BESIDE - 1), (1, 1), (1, 0)]
+        for count, other in parts:
             works = [StepWork(whole, count, all_logits=True)]
             if company and other:
                 works.append(StepWork(beside, other))

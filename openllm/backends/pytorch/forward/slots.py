@@ -3,7 +3,8 @@
 A slab is a rectangle: `rows` sequences of at most `length` tokens, all layers. Live rows are always
 the first ones of their slab, so that one view covers a decode step; rows behind them may hold the
 prompts of finished requests (parked) for reuse. A sequence that outgrows its slab moves to one of
-the next length, so short requests never pay for long ones.
+the next length, so short requests never pay for long ones. Models with state have `COPIES` of it in
+each row, too: `states` says what for.
 """
 
 from __future__ import annotations
@@ -18,18 +19,50 @@ import torch
 from openllm.backends.pytorch.sequence import Sequence
 
 
+COPIES = 3  # of a row's state, each after another number of tokens
+
+
+@attrs.frozen
+class StateShape:
+    """One tensor of a layer's state, without the dimension of sequences."""
+
+    recurrent: bool  # else of a convolution
+    index: int  # among the layer's states of that kind
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * _item_bytes(self.dtype)
+
+
 @attrs.frozen
 class CacheShape:
-    """The shape of one token's keys and values: per layer (heads, key width, value width)."""
+    """The shape of one token's keys and values: per layer (heads, key width, value width); and per
+    layer what it carries from token to token.
+    """
 
     layers: tuple[tuple[int, int, int], ...]
     dtype: torch.dtype
     device: torch.device
+    states: tuple[tuple[StateShape, ...], ...] = ()
 
     @property
     def token_bytes(self) -> int:
         width = sum(heads * (key + value) for heads, key, value in self.layers)
-        return width * int(torch.empty((), dtype=self.dtype).element_size())
+        return width * _item_bytes(self.dtype)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one sequence, however long it is."""
+        return COPIES * sum(state.bytes for layer in self.states for state in layer)
+
+    def slab_bytes(self, rows: int, length: int) -> int:
+        return (rows * length + 1) * self.token_bytes + (rows + 1) * self.row_bytes
+
+
+def _item_bytes(dtype: torch.dtype) -> int:
+    return int(torch.empty((), dtype=dtype).element_size())
 
 
 @attrs.define(eq=False)
@@ -45,6 +78,10 @@ class Row:
     salt: str | None = None
     tokens: list[int] = attrs.field(factory=list)
     used: int = 0  # a tick of the store's clock
+    # Per copy of its state after how many tokens it is; -1: nothing. At first all is zero.
+    marks: list[int] = attrs.field(factory=lambda: [0] + [-1] * (COPIES - 1))
+    kept: int | None = None  # the copy that stays for others
+    plan: Any = None  # of the step at hand: states.StatePlan
 
     @property
     def valid(self) -> int:
@@ -53,6 +90,18 @@ class Row:
 
     def holds(self) -> list[int]:
         return self.owner.tokens if self.owner is not None else self.tokens
+
+    def reach(self, tokens: int) -> int:
+        """From how many of its first `tokens` another sequence can go on."""
+        if not self.slab.states:
+            return tokens
+        return max((mark for mark in self.marks if mark <= tokens), default=0)
+
+    def forget_after(self, tokens: int) -> None:
+        """Only what follows from the first `tokens` is its state from now on."""
+        self.marks = [mark if mark <= tokens else -1 for mark in self.marks]
+        if self.kept is not None and self.marks[self.kept] < 0:
+            self.kept = None
 
 
 class Slab:
@@ -75,12 +124,20 @@ class Slab:
         self.value_tokens = [empty(heads, value) for heads, _, value in geometry.layers]
         self.keys = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.key_tokens]
         self.values = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.value_tokens]
+        # `[rows * COPIES + 1, ...]`; the last one is scratch.
+        self.states = [
+            torch.zeros(
+                rows * COPIES + 1, *state.shape, dtype=state.dtype, device=geometry.device
+            )
+            for layer in geometry.states
+            for state in layer
+        ]
         self.occupants: list[Row | None] = [None] * rows
         self.recordings: dict[
             Any, Any
         ] = {}  # of graphs.py: they hold this slab's addresses, and go with it
         self.live = 0
-        self.bytes = slab_bytes(rows, length, geometry.token_bytes)
+        self.bytes = geometry.slab_bytes(rows, length)
 
     def parked(self) -> list[Row]:
         return [row for row in self.occupants[self.live :] if row is not None]
@@ -97,6 +154,8 @@ class Slab:
             if target != slot:
                 self._move(slot, target)
         row = Row(self, slot, owner.adapter, owner, owner.salt)
+        for state in self.states:
+            state[slot * COPIES] = 0
         self.occupants[slot] = row
         self.live += 1
         return row
@@ -112,6 +171,7 @@ class Slab:
         last = self.live - 1
         if park:
             row.tokens = row.holds()[: row.valid]
+            row.forget_after(row.valid)
             self._swap(row.slot, last)
             row.owner = None
         elif row.slot != last:
@@ -126,12 +186,18 @@ class Slab:
             self.keys + self.values, source.slab.keys + source.slab.values, strict=True
         ):
             mine[target.slot, :length] = theirs[source.slot, :length]
+        for mine, theirs in zip(self.states, source.slab.states, strict=True):
+            _copies(mine, target.slot)[:] = _copies(theirs, source.slot)
+        target.marks, target.kept = list(source.marks), source.kept
+        target.forget_after(length)
 
     def _move(self, source: int, target: int) -> None:
         row = self.occupants[source]
         assert row is not None  # noqa: S101 - callers move rows, never holes
         for tensor in self.keys + self.values:
             tensor[target, : row.valid] = tensor[source, : row.valid]
+        for state in self.states:
+            _copies(state, target)[:] = _copies(state, source)
         self.occupants[source], self.occupants[target], row.slot = None, row, target
 
     def _swap(self, first: int, second: int) -> None:
@@ -143,10 +209,18 @@ class Slab:
             held = tensor[first, :length].clone()
             tensor[first, :length] = tensor[second, :length]
             tensor[second, :length] = held
+        for state in self.states:
+            kept = _copies(state, first).clone()
+            _copies(state, first)[:] = _copies(state, second)
+            _copies(state, second)[:] = kept
         self.occupants[first], self.occupants[second] = two, one
         for slot in (first, second):
             if (row := self.occupants[slot]) is not None:
                 row.slot = slot
+
+
+def _copies(state: torch.Tensor, slot: int) -> torch.Tensor:
+    return state[slot * COPIES : (slot + 1) * COPIES]
 
 
 class SlotStore:
@@ -191,7 +265,8 @@ class SlotStore:
         for slab in self.slabs:
             for row in slab.occupants:
                 if row is not None and (row.adapter, row.salt) == (adapter, salt):
-                    shared = common_prefix(tokens, row.holds(), min(row.valid, len(tokens) - 1))
+                    most = min(row.valid, len(tokens) - 1)
+                    shared = row.reach(common_prefix(tokens, row.holds(), most))
                     if shared > longest:
                         best, longest = row, shared
         if best is not None:
@@ -223,11 +298,12 @@ class SlotStore:
     def _allocate(self, length: int) -> Slab | None:
         used = sum(slab.bytes for slab in self.slabs)
         share = self.budget // max(2 * len(self.lengths), 4)
-        token_bytes = self.geometry.token_bytes
-        rows = max(1, min(self.rows, share // (length * token_bytes)))
-        if used + slab_bytes(rows, length, token_bytes) > self.budget:
+        geometry = self.geometry
+        row_bytes = length * geometry.token_bytes + geometry.row_bytes
+        rows = max(1, min(self.rows, share // row_bytes))
+        if used + geometry.slab_bytes(rows, length) > self.budget:
             rows = 1
-        if used + slab_bytes(rows, length, token_bytes) > self.budget:
+        if used + geometry.slab_bytes(rows, length) > self.budget:
             return None
         self.slabs.append(Slab(self.geometry, rows, length))
         return self.slabs[-1]
@@ -254,10 +330,6 @@ class SlotStore:
                 target.slab.copy(row, target, row.valid)
                 row.owner.row = target
         slab.occupants, slab.live = [None] * slab.rows, 0
-
-
-def slab_bytes(rows: int, length: int, token_bytes: int) -> int:
-    return (rows * length + 1) * token_bytes
 
 
 def common_prefix(first: list[int], second: list[int], limit: int) -> int:

@@ -312,12 +312,14 @@ def _eos_ids(model: Any, text: Any, weights_dir: Path) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ids))
 
 
-def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> EngineLimits:
+def choose_limits(
+    spec: LLMSpec, loaded: LoadedModel, token_bytes: int, row_bytes: int = 0
+) -> EngineLimits:
     """The spec's limits, and defaults that fit the device. `token_bytes`: keys and values of one
-    token, all layers.
+    token, all layers; `row_bytes`: what one sequence takes however long it is.
 
-    0 stands for a model run one sequence at a time. Errors: ConfigurationError when what is asked
-    for cannot fit.
+    Both 0 stand for a model run one sequence at a time. Errors: ConfigurationError when what is
+    asked for cannot fit.
     """
     on_cpu = loaded.device.type == "cpu"
     longest = spec.max_model_len or loaded.context
@@ -328,12 +330,12 @@ def choose_limits(spec: LLMSpec, loaded: LoadedModel, token_bytes: int) -> Engin
         )
     budget = spec.kv_cache_memory or _default_budget(spec, loaded.device)
     layout = CacheLayout(max(token_bytes, 1), SLAB_BLOCK, SLAB_SPARE)
-    fits = layout.tokens(budget)
+    fits = layout.tokens(max(budget - 2 * row_bytes, 0))  # a row and one of scratch
     if spec.max_model_len is not None or fits < 1:
         more = option("kv_cache_memory", write_size(layout.size(longest)))
         require_sequence(longest, layout, budget, more)
     usual = 32 if on_cpu else 256
-    sequences = spec.max_num_seqs or (usual if token_bytes else SOLO_SEQUENCES)
+    sequences = spec.max_num_seqs or (usual if token_bytes + row_bytes else SOLO_SEQUENCES)
     return EngineLimits(
         max_model_len=min(longest, fits),
         max_num_seqs=sequences,
