@@ -99,7 +99,7 @@ class Stage:
     write: torch.Tensor  # [end - begin]: row * slab length + position
     decode: Decode | None
     chunks: list[Chunk]
-    states: Any = None  # states.StateStep, of a model that has any
+    states: Any = None  # a states.StateStep, of a model that has any
 
 
 class LayerView:

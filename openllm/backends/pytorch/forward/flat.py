@@ -5,6 +5,7 @@ slots.
 from __future__ import annotations
 
 import functools
+import inspect
 from operator import itemgetter
 from typing import Any
 
@@ -48,6 +49,7 @@ from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
 from openllm.backends.pytorch.lora.adapters import AdapterBank
 from openllm.backends.pytorch.sequence import Sequence, StepWork
 
+LOGITS = "logits_to_keep"  # the argument of a model that says of which tokens to compute them
 SHORTEST_PREFIX = 8  # tokens; a shorter shared prefix is cheaper to compute again than to copy
 HEADROOM = 64  # tokens of answer that a row is placed for at first; moving it later is cheap
 LENGTH_STEP = 64  # attention looks at lengths rounded up to this
@@ -81,6 +83,7 @@ class FlatExecutor:
         self._switch.replaced += latent_attention(loaded.model, self._cache)
         self._switch.replaced += state_modules(loaded.model, geometry.states, self._cache)
         self._cache_name = cache_name(loaded.model)
+        self._chooses_logits = LOGITS in inspect.signature(loaded.model.forward).parameters
         self.fused: FusedModel | None = None  # computes in place of the model's own pass
         self.graphs: DecodeGraphs | None = None
 
@@ -218,15 +221,16 @@ class FlatExecutor:
             return self.fused(ids, positions, stages, kept, adapters)
         self._cache.stages, self._cache.adapters = stages, adapters
         with self._switch.over_slots():
+            chosen = {LOGITS: kept} if self._chooses_logits else {}
             out = self.model(
                 input_ids=ids,
                 position_ids=positions,
                 use_cache=True,
-                logits_to_keep=kept,
                 **{self._cache_name: self._cache},
+                **chosen,
             )
         logits: torch.Tensor = out.logits[0]
-        return logits
+        return logits if chosen or isinstance(kept, int) else logits[kept]
 
 
 class _Layout:

@@ -19,7 +19,8 @@ import attrs
 import torch
 
 from openllm.backends.pytorch.forward.attention import Decode, Stage
-from openllm.backends.pytorch.forward.slots import Slab
+from openllm.backends.pytorch.forward.slots import COPIES, Slab
+from openllm.backends.pytorch.forward.states import StateStep
 from openllm.backends.pytorch.sequence import BASE_ADAPTER, StepWork
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Shape:
 @attrs.frozen(eq=False)
 class Recording:
     """A recorded step and the buffers it reads: `inputs [3, rows]` are token ids, positions and
-    write indices.
+    write indices; `[5, rows]` where rows have a state: which copies are read and written, too.
     """
 
     inputs: torch.Tensor
@@ -118,14 +119,16 @@ class DecodeGraphs:
         return recordings[shape]
 
     def _make(self, slab: Slab, shape: Shape, adapters: Any) -> Recording:
-        inputs = torch.zeros(3, shape.rows, dtype=torch.long, device=self._device)
-        inputs[2] = slab.rows * slab.length
+        fields = 5 if slab.states else 3
+        inputs = torch.zeros(fields, shape.rows, dtype=torch.long, device=self._device)
+        inputs[2], inputs[3:] = slab.rows * slab.length, slab.rows * COPIES
         mask = adapters.mask([BASE_ADAPTER] * shape.rows) if shape.adapters else None
 
         def step() -> torch.Tensor:
             # Made anew in every run, for the attention bias follows from the positions.
             decode = Decode(0, shape.rows, shape.rows, shape.length, inputs[1], None)
-            stage = Stage(slab, 0, shape.rows, inputs[2], decode, [])
+            states = StateStep([], None, inputs[3], inputs[4]) if slab.states else None
+            stage = Stage(slab, 0, shape.rows, inputs[2], decode, [], states)
             with contextlib.nullcontext() if mask is None else adapters.masked(mask):
                 return self._forward(inputs[:1], inputs[1:2], [stage])
 
@@ -142,6 +145,13 @@ class DecodeGraphs:
             [row * slab.length + at for row, at in enumerate(positions)]
             + [slab.rows * slab.length] * padding,
         ]
+        if slab.states:
+            scratch = [slab.rows * COPIES] * padding
+            plans = [work.sequence.row.plan for work in works]
+            values += [
+                [row * COPIES + plan.read for row, plan in enumerate(plans)] + scratch,
+                [row * COPIES + plan.last for row, plan in enumerate(plans)] + scratch,
+            ]
         host = torch.tensor(values)
         if self._device.type == "cuda":
             host = host.pin_memory()

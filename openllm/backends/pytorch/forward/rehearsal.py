@@ -41,21 +41,23 @@ def rehearse_flat(
     """
     whole, beside = _sequence(tokens), _sequence(tokens[:BESIDE])
     bank = AdapterBank(loaded.model, loaded.device, loaded.dtype)
-    found, last = [], None
+    found, others = [], []
+    wanted = [expected]
     try:
         if not executor.begin(whole):
             return "no slot could be allocated"
         company = executor.begin(beside)  # memory may be for one alone
-        parts = [(5, BESIDE - 2), (len(tokens) - 7, 1), (1, 1), (1, 0)]
-        if not executor.chunks:
-            parts = [(len(tokens) - 2, BESIDE - 1), (1, 1), (1, 0)]
-        for count, other in parts:
+        # the other one begins with a prompt whose last token draws, and goes on
+        steps = [(5, 0), (len(tokens) - 7, BESIDE), (1, 1), (1, 0)]
+        for count, other in steps if executor.chunks else [(len(tokens) - 2, BESIDE), *steps[2:]]:
             works = [StepWork(whole, count, all_logits=True)]
             if company and other:
+                beside.tokens = tokens[: beside.computed + other]
                 works.append(StepWork(beside, other))
+                wanted.append(expected[len(beside.tokens) - 1 :][:1])
             logits, spans = executor.forward(works, bank)
             found.append(logits[spans[0]])
-            last = logits[spans[1]] if len(works) > 1 else last
+            others += [logits[span] for span in spans[1:]]
             whole.computed += count
             beside.computed += other
         # Positions are ours to say: a model that reckons them from its cache is wrong late in a
@@ -68,11 +70,7 @@ def rehearse_flat(
     finally:
         executor.claim_length(0)
         _forget(executor, whole, beside)
-    own = expected
-    if last is not None:
-        found.append(last)
-        own = torch.cat([own, expected[BESIDE - 1 : BESIDE]])
-    if (off := difference(torch.cat(found), own)) is None:
+    if (off := difference(torch.cat(found + others), torch.cat(wanted))) is None:
         off = difference(late, expected[-1:])
     return None if off is None else f"attention over slots {off}"
 

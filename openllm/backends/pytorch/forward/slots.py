@@ -18,7 +18,6 @@ import torch
 
 from openllm.backends.pytorch.sequence import Sequence
 
-
 COPIES = 3  # of a row's state, each after another number of tokens
 
 
@@ -126,9 +125,7 @@ class Slab:
         self.values = [tokens[:-1].unflatten(0, (rows, length)) for tokens in self.value_tokens]
         # `[rows * COPIES + 1, ...]`; the last one is scratch.
         self.states = [
-            torch.zeros(
-                rows * COPIES + 1, *state.shape, dtype=state.dtype, device=geometry.device
-            )
+            torch.zeros(rows * COPIES + 1, *state.shape, dtype=state.dtype, device=geometry.device)
             for layer in geometry.states
             for state in layer
         ]

@@ -104,7 +104,9 @@ class PartCache:
     def __init__(self, layer: LinearAttentionLayer) -> None:
         self.layers, self._layer = _Only(layer), layer
 
-    def has_previous_state(self, layer_idx: int | None = None, state_idx: int | None = None) -> bool:
+    def has_previous_state(
+        self, layer_idx: int | None = None, state_idx: int | None = None
+    ) -> bool:
         previous = self._layer.has_previous_state
         return bool(previous[state_idx] if state_idx is not None else all(previous.values()))
 
@@ -134,7 +136,9 @@ class _Only:
 class StateModule:
     """One module that carries a state, over the slots of a step."""
 
-    def __init__(self, module: Any, shapes: tuple[StateShape, ...], first: int, cache: SlotCache):
+    def __init__(
+        self, module: Any, shapes: tuple[StateShape, ...], first: int, cache: SlotCache
+    ) -> None:
         self._forward: Callable[..., Any] = module.forward
         self._shapes, self._first, self._cache = shapes, first, cache
         self._cache_name = cache_name(module)
@@ -252,9 +256,7 @@ def state_modules(
     return list(found.values())
 
 
-def plan_stage(
-    stage: Stage, plans: list[tuple[int, StatePlan]], device: torch.device
-) -> StateStep:
+def plan_stage(stage: Stage, plans: list[tuple[int, StatePlan]], device: torch.device) -> StateStep:
     """The states of a stage; each plan with the first flat token of its row."""
     bodies, tokens, read, write = [], [], [], []
     for begin, plan in plans:

@@ -6,6 +6,8 @@ working and hooks on a layer by its name, as those of LoRA, stay possible.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any
 
 import torch
@@ -126,7 +128,9 @@ def _weight(layer: Any) -> torch.Tensor:
 
 
 def other_stacks(model: torch.nn.Module, known: list[Stack]) -> list[Stack]:
-    """A stack of its own for every plain linear layer of the model that is in none yet."""
+    """A stack of its own for every plain linear layer of the model that is in none yet, and whose
+    weight nobody but itself looks at.
+    """
     taken = {path for stack in known for path in stack.paths}
     return [
         Stack(
@@ -135,5 +139,19 @@ def other_stacks(model: torch.nn.Module, known: list[Stack]) -> list[Stack]:
             path.rpartition(".")[0],
         )
         for path, module in model.named_modules()
-        if is_linear(module) and path not in taken
+        if is_linear(module) and path not in taken and not _looked_at(model, path)
     ]
+
+
+def _looked_at(model: torch.nn.Module, path: str) -> bool:
+    """Whether the module that has this layer reads its weight, as Mamba's do."""
+    parent, _, name = path.rpartition(".")
+    return f"self.{name}.weight" in _source(type(model.get_submodule(parent)))
+
+
+@functools.lru_cache(maxsize=256)
+def _source(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # it was made without a file
+        return ""
