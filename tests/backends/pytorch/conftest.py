@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -98,12 +99,15 @@ async def started(path: Path, **fields: Any) -> AsyncIterator[PyTorchBackend]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`model("llama")` is the directory of that tiny model."""
+    """`model("llama")` is the directory of that tiny model; any type of `architectures` will do."""
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
         if name not in made:
-            made[name] = getattr(tiny, f"write_{name}")(tmp_path_factory.mktemp("models") / name)
+            from tests.backends.pytorch.architectures import write_checkpoint
+
+            write = getattr(tiny, f"write_{name}", functools.partial(write_checkpoint, name))
+            made[name] = write(tmp_path_factory.mktemp("models") / name)
         return made[name]
 
     return make

@@ -97,9 +97,11 @@ class LatentView(LayerView):
         self, part: Chunk, query: torch.Tensor, cache: Any, options: dict[str, Any]
     ) -> torch.Tensor:
         end = part.start + part.count
-        held = (tensor[part.slot : part.slot + 1, :end].transpose(1, 2) for tensor in cache)
-        keys, values = self._latent.expanded(*held, part.begin)
-        return attend_chunk(part, query, (keys, values), self.window, options)
+        latents, turned = (
+            tensor[part.slot : part.slot + 1, :end].transpose(1, 2) for tensor in cache
+        )
+        held = self._latent.expanded(latents, turned, part.begin)
+        return attend_chunk(part, query, held, self.window, options)
 
 
 def latent_attention(model: Any, cache: SlotCache) -> list[Replacement]:

@@ -147,7 +147,7 @@ class StateModule:
         """In place of the module's own forward: flat hidden states `[1, tokens, width]`."""
         if not any(value is self._cache for value in (*args, *kwargs.values())):
             return self._forward(*args, **kwargs)
-        hidden = kwargs.get("hidden_states", args[0] if args else None)
+        hidden: torch.Tensor = args[0] if args else kwargs["hidden_states"]
         out: torch.Tensor | None = None
         for stage in self._cache.stages:
             step: StateStep = stage.states

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, cast
 
 import torch
 from transformers.pytorch_utils import Conv1D
@@ -150,8 +151,8 @@ def _looked_at(model: torch.nn.Module, path: str) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _source(kind: type) -> str:
+def _source(kind: Hashable) -> str:
     try:
-        return inspect.getsource(kind)
+        return inspect.getsource(cast("type", kind))
     except (OSError, TypeError):  # it was made without a file
         return ""

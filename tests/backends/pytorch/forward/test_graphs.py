@@ -17,6 +17,10 @@ from tests import tiny
 from tests.backends.pytorch.conftest import Answer, ask, prompt_of, started
 from tests.backends.reference import Reference
 
+ON_CUDA = (
+    *("llama", "mistral", "qwen3", "phi3", "gemma2", "gemma3", "gpt2"),
+    *("granite_swa", "youtu", "mamba2", "lfm2", "qwen3_5_text", "falcon_h1"),
+)
 CHOICE = "openllm.backends.pytorch.started.choose_recorder"
 
 
@@ -44,7 +48,7 @@ def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
     return tape
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2", "mamba2", "youtu"])
 async def test_replayed_answers_are_the_eager_ones(
     name: str, model: Callable[[str], Path], tape: Tape
 ) -> None:
@@ -122,7 +126,7 @@ def test_lengths_are_rounded_up_by_half_steps() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3", "phi3", "gemma2", "gemma3", "gpt2"])
+@pytest.mark.parametrize("name", ON_CUDA)
 async def test_cuda_graphs_give_the_eager_answers(name: str, model: Callable[[str], Path]) -> None:
     prompts = [prompt_of(5 + 40 * at, at) for at in range(5)]
     found = []

@@ -11,6 +11,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from openllm import LLM
+from openllm.backends.pytorch.linear.layers import is_linear
 from openllm.errors import ConfigurationError, UnsupportedCombination
 from tests.backends.pytorch.conftest import ask, prompt_of, started
 
@@ -62,14 +63,20 @@ async def test_int8_answers_do_not_depend_on_the_batch(llama: Path) -> None:
             assert first.logprob == pytest.approx(second.logprob, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("t5", "decoders and encoders"), ("mamba", "computes with its weights")]
-)
-async def test_int8_is_refused_where_it_cannot_be(
-    name: str, said: str, model: Callable[[str], Path]
+async def test_int8_is_refused_where_it_cannot_be(model: Callable[[str], Path]) -> None:
+    with pytest.raises(UnsupportedCombination, match="decoders and encoders"):
+        await LLM(str(model("t5")), backend="pytorch", quantization="int8").start()
+
+
+async def test_layers_whose_weights_the_model_reads_stay_as_they_are(
+    model: Callable[[str], Path],
 ) -> None:
-    with pytest.raises(UnsupportedCombination, match=said):
-        await LLM(str(model(name)), backend="pytorch", quantization="int8").start()
+    async with started(model("mamba"), quantization="int8") as backend:
+        layers = dict(backend.load_model().named_modules())
+        names = {name.rpartition(".")[2] for name, kind in layers.items() if is_linear(kind)}
+        assert "dt_proj" in names
+        assert "in_proj" not in names
+        assert (await ask(backend, prompt_of(9))).reason == "length"
 
 
 @pytest.mark.parametrize("name", ["fused_forward", "pack_weights"])
