@@ -6,10 +6,8 @@ working and hooks on a layer by its name, as those of LoRA, stay possible.
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Hashable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers.pytorch_utils import Conv1D
@@ -133,26 +131,24 @@ def other_stacks(model: torch.nn.Module, known: list[Stack]) -> list[Stack]:
     weight nobody but itself looks at.
     """
     taken = {path for stack in known for path in stack.paths}
-    return [
-        Stack(
-            model.get_submodule(path.rpartition(".")[0]),
-            (path.rpartition(".")[2],),
-            path.rpartition(".")[0],
-        )
-        for path, module in model.named_modules()
-        if is_linear(module) and path not in taken and not _looked_at(model, path)
-    ]
+    sources: dict[str, str] = {}  # by class
+    stacks = []
+    for path, module in model.named_modules():
+        if not is_linear(module) or path in taken:
+            continue
+        folder, _, name = path.rpartition(".")
+        parent = model.get_submodule(folder)
+        kind = type(parent)
+        key = f"{kind.__module__}.{kind.__qualname__}"
+        if key not in sources:
+            sources[key] = _source(kind)
+        if f"self.{name}.weight" not in sources[key]:
+            stacks.append(Stack(parent, (name,), folder))
+    return stacks
 
 
-def _looked_at(model: torch.nn.Module, path: str) -> bool:
-    """Whether the module that has this layer reads its weight, as Mamba's do."""
-    parent, _, name = path.rpartition(".")
-    return f"self.{name}.weight" in _source(type(model.get_submodule(parent)))
-
-
-@functools.lru_cache(maxsize=256)
-def _source(kind: Hashable) -> str:
+def _source(kind: type) -> str:
     try:
-        return inspect.getsource(cast("type", kind))
+        return inspect.getsource(kind)
     except (OSError, TypeError):  # it was made without a file
         return ""
