@@ -1,5 +1,5 @@
-"""Latent attention (DeepSeek V2 and V3, GLM Lite, Kimi, Youtu) over slots: a token leaves one short
-vector for all heads, and a row that adds a token attends to these vectors as they are.
+"""Latent attention (DeepSeek V2 and V3, Kimi) over slots: a row that adds a token attends to the
+short vectors that all heads share.
 
 Keys and values are two linear maps of the latent vector. The scores of a query against expanded
 keys are those of the query, taken through the first map, against the latents; and a mean of

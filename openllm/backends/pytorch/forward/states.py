@@ -1,5 +1,5 @@
-"""Models with state (Mamba, linear attention, short convolutions) over slots: each row of a slab
-holds what the model carries from token to token, and a step's rows are computed side by side.
+"""Models with state (Mamba, linear attention, short convolutions) over slots: each row holds what
+the model carries from token to token.
 
 The model's own modules do the arithmetic. What they see is a part of the step: one prompt's tokens,
 or one token each of all rows that add one, with a cache object that has the states of these rows.
@@ -59,16 +59,12 @@ def plan_state(row: Row, start: int, count: int, *, draws: bool) -> StatePlan:
     """
     read = row.marks.index(start)
     free = sorted((at for at in range(COPIES) if at != read), key=lambda at: at == row.kept)
-    single = count == 1
-    body_count = count - 1 if draws else count
-    plan = StatePlan(
-        row,
-        start,
-        read,
-        body=None if single else free[0],
-        body_count=0 if single else body_count,
-        last=free[0 if single else 1] if single or draws else None,
-    )
+    if count == 1:
+        plan = StatePlan(row, start, read, body=None, body_count=0, last=free[0])
+    elif draws:
+        plan = StatePlan(row, start, read, body=free[0], body_count=count - 1, last=free[1])
+    else:
+        plan = StatePlan(row, start, read, body=free[0], body_count=count, last=None)
     for written in (plan.body, plan.last):
         if written is not None:
             row.marks[written] = -1
