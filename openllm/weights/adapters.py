@@ -31,6 +31,7 @@ from openllm.weights.checkpoint import (
     tensor_shapes,
 )
 from openllm.weights.hub import Token, remote_files, snapshot
+from openllm.weights.links import check_links
 from openllm.weights.origin import Origin, expand, origin
 from openllm.weights.store import find_tag
 
@@ -184,6 +185,7 @@ def read_adapter(path: Path) -> CheckedAdapter:
     broken files.
     """
     check_directory(path)
+    check_links(path)
     config = _read_adapter_config(path)
     named = config.get("base_model_name_or_path")
     return CheckedAdapter(

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import attrs
 
 from openllm.errors import WeightsError, option
+from openllm.weights.links import check_links
+from openllm.weights.plausible import check_sizes, check_types
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -59,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a model. Errors: WeightsError that names the file."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path} is not readable JSON: {error}.", hint="Fetch it again."
         ) from error
@@ -79,16 +81,16 @@ def architecture(directory: Path) -> str | None:
 def check_checkpoint(directory: Path, *, trust_remote_code: bool = False) -> None:
     """Refuse a directory that no engine can load. Errors: WeightsError."""
     check_directory(directory)
-    _check_links(directory)
-    read_config(directory)
+    check_links(directory)
+    config = read_config(directory)
     if (directory / GENERATION).is_file():
         read_json(directory / GENERATION)
     files = sorted(iter_weight_files(directory))
     if not files:
         _explain_no_weights(directory, trust_remote_code)
     _check_shards(directory)
-    for path in files:
-        read_header(path)
+    check_types(directory / CONFIG, config)
+    check_sizes(directory / CONFIG, config, sum(len(read_header(path)) for path in files))
 
 
 def check_directory(directory: Path) -> None:
@@ -136,17 +138,6 @@ def _shards(index: Path) -> list[str]:
     if not isinstance(shards, dict):
         raise WeightsError(f"{index} has no weight_map.", hint="Fetch it again.")
     return sorted({str(name) for name in shards.values()})
-
-
-def _check_links(directory: Path) -> None:
-    """A snapshot of the Hub's cache that was mounted or copied alone is links to nothing."""
-    for path in sorted(directory.iterdir()):
-        if path.is_symlink() and not path.exists():
-            raise WeightsError(
-                f"{path} is a link to {path.readlink()}, and nothing is there.",
-                hint="Mount the whole cache, blobs and snapshots, or copy the directory with"
-                " cp -L.",
-            )
 
 
 def pickled_files(names: Iterator[str] | list[str]) -> list[str]:
@@ -223,7 +214,14 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
             span = (start + begin, start + stop)
             found[name] = TensorInfo(str(entry["dtype"]), tuple(entry["shape"]), span)
         return found
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise WeightsError(
             f"{path} is no whole safetensors file: {error}.", hint="Fetch it again."
         ) from error

@@ -5,8 +5,6 @@ who needs it, remove it.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -23,11 +21,12 @@ from openllm.weights.checkpoint import (
     model_files,
     read_json,
 )
+from openllm.weights.scratch import HIDDEN, PREFIX, abandoned, scratch
 
 MODELS = "models"  # the store's directory below BentoML's home
 BENTOS = "bentos"
 PULLED = "openllm-pulled"  # a file for each tag that somebody asked to have: its files' digests
-LEFTOVERS = "openllm-*"  # in the store's directory for unfinished work
+TEMPORARY = "tmp"  # and its directory for unfinished work
 _MODEL_FILE = "model.yaml"
 _LATEST = "latest"
 
@@ -125,19 +124,15 @@ def is_pulled(tag: str, home: Path) -> bool:
 def remove_model(model: StoredModel, home: Path) -> None:
     """Take it out of the store in one step, then delete it. Errors: OSError."""
     versions = model.path.parent
-    grave = Path(tempfile.mkdtemp(prefix="openllm-", dir=versions.parent))
-    try:
+    with scratch(versions.parent, HIDDEN) as grave:
         model.path.rename(grave / "model")
         (home / PULLED / model.tag).unlink(missing_ok=True)
         _mend_latest(versions)
-    finally:
-        shutil.rmtree(grave)
 
 
 def leftovers(home: Path) -> list[Path]:
-    """Directories of work on the store that was cut off, or still goes on."""
-    places = (home / "tmp", home / MODELS)
-    return sorted(path for place in places for path in place.glob(LEFTOVERS) if path.is_dir())
+    """Directories of work on the store that was cut off. Errors: OSError."""
+    return abandoned(home / TEMPORARY, PREFIX) + abandoned(home / MODELS, HIDDEN)
 
 
 def damaged_files(model: StoredModel, home: Path) -> list[str]:

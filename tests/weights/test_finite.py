@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from openllm.errors import WeightsError
-from openllm.weights.finite import check_finite
+from openllm.weights.adapters import ADAPTER_WEIGHTS, read_adapter
+from openllm.weights.finite import check_finite, check_values
+from tests.tiny import write_adapter, write_llama
 
 TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -28,6 +30,17 @@ def test_the_largest_number_is_one_and_nothing_beyond(tmp_path: Path, dtype: tor
         save_file({**tensors, "bad": bad}, path)
         with pytest.raises(WeightsError, match="NaN or infinite values in bad"):
             check_finite(path)
+
+
+def test_products_that_are_no_numbers(tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter", write_llama(tmp_path / "base"))
+    check_values(read_adapter(adapter))
+    tensors = load_file(adapter / ADAPTER_WEIGHTS)
+    for name, tensor in tensors.items():
+        tensor.fill_(-1e30 if "lora_A" in name else 1e10)
+    save_file(tensors, adapter / ADAPTER_WEIGHTS)
+    with pytest.raises(WeightsError, match=r"values of 1e\+30 by 1e\+10 for model"):
+        check_values(read_adapter(adapter))
 
 
 def test_whole_numbers_are_passed_over(tmp_path: Path) -> None:

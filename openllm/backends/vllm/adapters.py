@@ -20,7 +20,7 @@ from openllm.errors import (
     option,
 )
 from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
-from openllm.weights.finite import check_finite
+from openllm.weights.finite import check_values
 
 
 class Adapters:
@@ -93,7 +93,7 @@ class Adapters:
 
 def _check(path: Path) -> None:
     """Errors: WeightsError."""
-    check_finite(check_adapter(path, None, uniform=True).weights)
+    check_values(check_adapter(path, None, uniform=True))
 
 
 def _load_error(name: str, path: Path | str, error: BaseException) -> OpenLLMError:

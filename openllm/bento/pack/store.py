@@ -5,8 +5,6 @@ there by halves.
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +26,9 @@ from openllm.bento.pack.names import tag_name
 from openllm.config.sizes import readable_size
 from openllm.errors import ServeError
 from openllm.weights.checkpoint import join_digests, model_files
+from openllm.weights.links import check_links
+from openllm.weights.scratch import HIDDEN, PREFIX, scratch
+from openllm.weights.store import TEMPORARY
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,9 @@ def store_directory(
 
     `digests` are those of its files (`checkpoint.file_digests`). Links in the directory (a Hub
     cache) are followed to the real files. `metadata` goes into model.yaml. Errors: BuildError when
-    the disk has no room or refuses.
+    the disk has no room or refuses, WeightsError for links out of the directory.
     """
+    check_links(directory)
     digest = join_digests(digests)
     tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
     if (found := find_model(str(tag))) is not None:
@@ -123,18 +125,18 @@ def _write_info(bench: Path, tag: bentoml.Tag, metadata: Mapping[str, str]) -> N
 
 @contextmanager
 def workshop() -> Iterator[Path]:
-    """An empty directory on the store's file system; gone afterwards, whatever happens."""
+    """An empty directory on the store's file system; gone afterwards, whatever happens. What a
+    process that was killed has left of such is removed.
+    """
     models = _store_path()
     models.mkdir(parents=True, exist_ok=True)
-    nearby = models.parent / "tmp"
+    nearby, prefix = models.parent / TEMPORARY, PREFIX
     nearby.mkdir(exist_ok=True)
     if nearby.stat().st_dev != models.stat().st_dev:
-        nearby = models  # a disk of its own: the one place from which a rename can reach the store
-    bench = Path(tempfile.mkdtemp(prefix="openllm-", dir=nearby))
-    try:
+        # a disk of its own: the one place from which a rename can reach the store
+        nearby, prefix = models, HIDDEN
+    with scratch(nearby, prefix) as bench:
         yield bench
-    finally:
-        shutil.rmtree(bench, ignore_errors=True)
 
 
 def publish(finished: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:

@@ -15,7 +15,7 @@ import pytest
 from openllm.bento.pack import store
 from openllm.bento.pack.store import find_model, store_directory
 from openllm.config.spec import LLMSpec
-from openllm.errors import BuildError
+from openllm.errors import BuildError, WeightsError
 from openllm.weights.checkpoint import file_digests
 from openllm.weights.resolve import content_digest, resolve_weights
 from tests.bento.models import write_echo_weights
@@ -75,15 +75,25 @@ def test_a_big_model_adds_less_than_one_percent(home: Path, tmp_path: Path) -> N
 
 
 def test_a_hub_cache_is_stored_as_real_files(home: Path, tmp_path: Path, echo_model: Path) -> None:
-    blobs, snapshot = tmp_path / "blobs", tmp_path / "parrot"
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "parrot"
     blobs.mkdir()
-    snapshot.mkdir()
+    snapshot.mkdir(parents=True)
     for path in echo_model.iterdir():
         shutil.copy(path, blobs / path.name)
         (snapshot / path.name).symlink_to(blobs / path.name)
     stored = keep(snapshot)
     assert stored.tag == keep(echo_model).tag
     assert not any(path.is_symlink() for path in stored.path.rglob("*"))
+
+
+def test_a_link_out_of_the_directory_is_not_packed(
+    home: Path, tmp_path: Path, echo_model: Path
+) -> None:
+    model = Path(shutil.copytree(echo_model, tmp_path / "model"))
+    (model / "secret.txt").symlink_to("/etc/passwd")
+    with pytest.raises(WeightsError, match="out of the model's directory"):
+        keep(model)
+    assert not (home / "models").exists() or not any((home / "models").iterdir())
 
 
 def test_a_disk_that_fills_up_leaves_nothing(

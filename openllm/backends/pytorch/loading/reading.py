@@ -13,6 +13,17 @@ from openllm.errors import MissingDependency, WeightsError
 
 # In the names of what a quantized module has beside the values of its weight.
 BESIDE_VALUES = ("scale", "zero", "bias", "g_idx", "shape", "absmax", "quant_map", "quant_state")
+# What building a model raises whose configuration has values that nobody has checked.
+BUILDING = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ZeroDivisionError,
+    RuntimeError,
+)
 
 
 def read_weights(
@@ -29,10 +40,12 @@ def read_weights(
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise MissingDependency(f"The weights cannot be loaded: {reason}") from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (*BUILDING, SafetensorError) as error:
         reason = (
             str(error).strip().partition("\n")[0].replace(str(weights_dir), "the model's directory")
         )
+        if "ignore_mismatched_sizes" in reason:  # that is about an option, of theirs
+            reason = "config.json says other sizes than they have."
         raise WeightsError(
             f"The weights cannot be loaded: {reason}", hint="Check the directory's files."
         ) from error

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from openllm.backends.pytorch.sequence import BASE_ADAPTER
 from openllm.errors import WeightsError
 from openllm.weights.adapters import read_adapter
-from openllm.weights.finite import check_finite
+from openllm.weights.finite import check_values
 
 
 @attrs.frozen
@@ -40,7 +40,7 @@ class Adapter:
 def load_adapter(path: Path) -> Adapter:
     """The matrices of the adapter in `path`, on the CPU. Errors: WeightsError."""
     found = read_adapter(path)
-    check_finite(found.weights)
+    check_values(found)
     try:
         tensors = load_file(found.weights)
     except (OSError, SafetensorError) as error:
