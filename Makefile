@@ -19,7 +19,7 @@ CLIENTS ?= 1
 # Images are built and run where root finds the tools for it; `CONTAINER=0` leaves them out.
 CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstrap >/dev/null && echo 1)
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-architectures test-browser test-container demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-architectures test-browser test-container test-chaos demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -102,6 +102,10 @@ test-frameworks: install install-frameworks  ## only what stands on the vendors'
 test-container: install  ## build and run images with podman and buildah (root on Debian)
 	scripts/container_base.sh
 	$(PYTEST) -s -m container tests/container
+
+test-chaos: install  ## 20 minutes of abuse beside a plain stream, then 100,000 mutated requests
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.run --seconds $(or $(SECONDS),1200)
+	$(BIN)/python -m tests.chaos.mutations --count $(or $(COUNT),100000)
 
 demo: install  ## build the demo Bento, serve it, ask it a question
 	$(BIN)/python scripts/demo.py
