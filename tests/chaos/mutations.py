@@ -96,18 +96,20 @@ def changed(data: bytes, random_: random.Random, others: list[bytes]) -> bytes:
 
 async def answer_to(port: int, data: bytes) -> str:
     """The status; "closed" where the server has only closed the connection. To a server that waits
-    for more, which a length too large makes it do, the client says that there is none.
+    for more, for a length too large or for another request, the client says that there is none.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)
         asking = asyncio.ensure_future(reader.readline())
-        if not (await asyncio.wait([asking], timeout=PATIENCE))[0]:
-            writer.write_eof()
+        await asyncio.wait([asking], timeout=PATIENCE)
+        writer.write_eof()
         async with asyncio.timeout(SECONDS):
             line = await asking
             await reader.read()
-    except ConnectionError:
+    except TimeoutError:
+        raise
+    except OSError:  # it was closed while we were writing
         return "closed"
     finally:
         writer.close()
