@@ -73,6 +73,7 @@ format: install  ## rewrite the code the way `check` wants it, and what is made 
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/write_stubs.py
 	$(BIN)/python scripts/structure.py
+	$(BIN)/python -m scripts.dashboard
 
 test: check  ## check, then every suite that fits this machine
 	$(if $(filter 1,$(VLLM)),$(MAKE) install-vllm)
