@@ -2,58 +2,146 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import importlib
 import re
 import zlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Protocol
+
+import attrs
 
 from openllm.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 SMALLEST = 1024  # bytes of an answer that is worth packing
-LEVEL = 3  # of gzip: quick, and most of what there is to gain in JSON
-_GZIP = (b"gzip", b"x-gzip")
-_TAKES = re.compile(rb"(?:^|[,\s])(?:x-)?gzip\s*(?:;\s*q=([0-9.]+))?\s*(?:,|$)")
+# Of gzip, and of zstd: quick, and most of what there is to gain in JSON.
+LEVEL = 3
+# Of a body in zstd, the most that a receiver must keep of it (RFC 9659): 8 MiB.
+_WINDOW_LOG = 23
+_MOST_FRAMES = 64  # of one body; each costs a copy of all that follows it
+_GZIP, _ZSTD = "gzip", "zstd"
+# Python's own, and the same for versions that have none.
+_ZSTD_MODULES = ("compression.zstd", "backports.zstd")
+_NAMES: Mapping[str, str] = {"x-gzip": _GZIP}  # of the same
+_ENTRY = re.compile(r"\s*([^\s;,]+)\s*(?:;\s*q=\s*([0-9.]+)\s*)?(?:,|$)")
 
 
-def takes_gzip(accepted: bytes) -> bool:
-    """Whether an Accept-Encoding header names gzip, and not with a weight of 0."""
-    found = _TAKES.search(accepted.lower())
-    return found is not None and (found[1] is None or found[1].strip(b"0.") != b"")
+class _Unpacker(Protocol):
+    """One frame of a packed body, as the standard library has it."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def packed(body: bytes) -> bytes:
-    """`body` as gzip; the same bytes for the same body."""
+@attrs.frozen
+class Coding:
+    """One way to pack a body."""
+
+    pack: Callable[[bytes], bytes]
+    unpacker: Callable[[], _Unpacker]
+    error: type[Exception]  # that an unpacker raises
+
+
+@cache
+def codings() -> Mapping[str, Coding]:
+    """What there is here, by the names of HTTP, the best first. zstd is left out where the package
+    for it is missing, as in an environment that was made without dependencies.
+    """
+    found = {_GZIP: Coding(_pack_gzip, _unpack_gzip, zlib.error)}
+    zstd = _zstd()
+    return found if zstd is None else {_ZSTD: zstd, **found}
+
+
+def _pack_gzip(body: bytes) -> bytes:
     return gzip.compress(body, LEVEL, mtime=0)
+
+
+def _unpack_gzip() -> _Unpacker:
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+
+def _zstd() -> Coding | None:
+    for name in _ZSTD_MODULES:
+        with contextlib.suppress(ImportError):
+            return _coding_of(importlib.import_module(name))
+    return None
+
+
+def _coding_of(zstd: Any) -> Coding:
+    """As a module with the interface of Python's `compression.zstd` has it."""
+    limits = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+    return Coding(
+        lambda body: bytes(zstd.compress(body, LEVEL)),
+        lambda: zstd.ZstdDecompressor(options=limits),  # type: ignore[no-any-return]
+        zstd.ZstdError,
+    )
+
+
+def chosen(accepted: bytes) -> str | None:
+    """The coding that an Accept-Encoding header wants most of those that there are, the better one
+    where it does not mind; None: it takes none of them.
+    """
+    weights: dict[str, float] = {}
+    for name, weight in _ENTRY.findall(accepted.decode("latin-1").lower()):
+        weights[_NAMES.get(name, name)] = _weight(weight)
+    best = max(codings(), key=lambda name: weights.get(name, 0.0))
+    return best if weights.get(best, 0.0) > 0 else None
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text or 1)
+    except ValueError:
+        return 0.0
+
+
+def packed(body: bytes, coding: str) -> bytes:
+    """`body` as one of `codings`; the same bytes for the same body."""
+    return codings()[coding].pack(body)
 
 
 def unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
     """A request's body, whose Content-Encoding is `encoding`, unpacked to at most `limit` bytes.
 
-    Errors: UnsupportedMediaType for another encoding than gzip, InvalidRequest for what is none,
-    PayloadTooLarge.
+    Errors: UnsupportedMediaType for an encoding that is none of `codings`, InvalidRequest for what
+    is none, PayloadTooLarge.
     """
-    if encoding in (b"", b"identity"):
+    name = encoding.decode("latin-1")
+    if name in ("", "identity"):
         return body
-    if encoding not in _GZIP:
+    coding = codings().get(_NAMES.get(name, name))
+    if coding is None:
         raise UnsupportedMediaType(
-            f"A body cannot be compressed as {encoding.decode('latin-1')[:32]!r}.",
-            hint="Send it as gzip, or without Content-Encoding.",
+            f"A body cannot be compressed as {name[:32]!r}.",
+            hint=f"Send it as {' or '.join(codings())}, or without Content-Encoding.",
         )
+    if not body:
+        return body
     found = bytearray()
-    while body:
-        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    for _ in range(_MOST_FRAMES):
+        frame = coding.unpacker()
         try:
-            found += inflate.decompress(body, limit + 1 - len(found))
-        except zlib.error as error:
-            raise _broken(str(error)) from None
+            found += frame.decompress(body, limit + 1 - len(found))
+        except coding.error as error:
+            raise _broken(name, str(error)) from None
         if len(found) > limit:
             raise PayloadTooLarge(f"The body is larger than {limit} bytes.")
-        if not inflate.eof:
-            raise _broken("it ends too soon")
-        body = inflate.unused_data
-    return bytes(found)
+        if not frame.eof:
+            raise _broken(name, "it ends too soon")
+        body = frame.unused_data
+        if not body:
+            return bytes(found)
+    raise _broken(name, f"it has more than {_MOST_FRAMES} parts")
 
 
-def _broken(why: str) -> InvalidRequest:
+def _broken(coding: str, why: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The body is not valid gzip: {why}.", hint="Or send it without Content-Encoding."
+        f"The body is not valid {coding}: {why}.", hint="Or send it without Content-Encoding."
     )

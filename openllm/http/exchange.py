@@ -28,7 +28,7 @@ from openllm.errors import (
     field,
 )
 from openllm.http.body.fields import Fields, decode_object
-from openllm.http.compression import SMALLEST, packed, takes_gzip
+from openllm.http.compression import SMALLEST, chosen, packed
 from openllm.http.dialect import Dialect, tell
 from openllm.http.ignored import Ignored
 from openllm.http.incoming import ClientGone, Incoming
@@ -191,9 +191,10 @@ class Exchange:
         """Answer with `body`, whole; `kind` is its content type, by default the dialect's."""
         kind = kind or self.dialect.content_type
         own = [(b"content-type", kind), *headers]
-        if len(body) >= SMALLEST and takes_gzip(self.headers.get(b"accept-encoding", b"")):
-            body = await asyncio.to_thread(packed, body)
-            own += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+        accepted = self.headers.get(b"accept-encoding", b"")
+        if len(body) >= SMALLEST and (coding := chosen(accepted)) is not None:
+            body = await asyncio.to_thread(packed, body, coding)
+            own += [(b"content-encoding", coding.encode()), (b"vary", b"Accept-Encoding")]
         own.append((b"content-length", b"%d" % len(body)))
         await self._begin(status, own)
         self._finished = True
