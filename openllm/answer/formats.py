@@ -77,6 +77,11 @@ def same_id(call: Call, index: int) -> str:
     return call.id
 
 
+def keeps_all(schema: Mapping[str, Any]) -> str | None:
+    """Arguments are written as JSON, and kept as such."""
+    return None
+
+
 @attrs.frozen(kw_only=True)
 class AnyFormat:
     """What a module of `openllm.answer.tools` or `reasoning` exports as FORMAT."""
@@ -94,7 +99,8 @@ class ToolFormat(AnyFormat):
     allows, the parser reads as calls. `history_id(call, index)` is the id under which a call of an
     earlier turn, the conversation's `index`th from 0, is shown to the chat template: some
     templates accept ids of their model's own making only. `finds_thoughts`: its parser finds the
-    thoughts too, so that it needs no other beside it.
+    thoughts too, so that it needs no other beside it. `unkept(schema)` names what the grammar does
+    not keep of a tool's arguments, beside what no grammar of JSON keeps; None: nothing.
     """
 
     parser: Callable[[str, Tools], Parser]
@@ -102,6 +108,7 @@ class ToolFormat(AnyFormat):
     grammar: Callable[[Rules, Sequence[Tool], bool], str]
     history_id: Callable[[Call, int], str] = same_id
     finds_thoughts: bool = False
+    unkept: Callable[[Mapping[str, Any]], str | None] = keeps_all
 
 
 @attrs.frozen(kw_only=True)

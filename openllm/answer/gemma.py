@@ -13,6 +13,7 @@ from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.literals import Values
 from openllm.answer.reader import Phrases, Wait
+from openllm.answer.unkept import in_literals
 from openllm.answer.values import ValueReader, as_json, kinds, properties, quoted
 
 _CALL = Phrases("call:")
@@ -147,4 +148,6 @@ def gemma_format(parser: type[GemmaReader], marks: Marks) -> ToolFormat:
         begin, end = literal(f"{marks.open}call:"), literal(marks.close)
         return repeated(rules.define("call", sequence(begin, either(calls), end)), several)
 
-    return ToolFormat(parser=read, write=write, grammar=grammar, signs=((marks.open,),))
+    return ToolFormat(
+        parser=read, write=write, grammar=grammar, unkept=in_literals, signs=((marks.open,),)
+    )

@@ -1,6 +1,6 @@
 """Expressions of the values that a JSON schema allows, where they are not written as JSON.
 
-They do not keep a text to a `pattern` or a `format`.
+They do not keep a value to all that a schema may say of it: see `openllm.answer.unkept`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from openllm.answer.reader import Phrases, Tell, Wait
 
 Schema = Mapping[str, Any]
 _ONLY_TEXT = frozenset(("string",))
-_NAMES: Mapping[type, str] = {
+NAMES: Mapping[type, str] = {
     str: "string",
     bool: "boolean",
     int: "integer",
@@ -43,7 +43,7 @@ def kinds(schema: object, root: Schema, depth: int = 8) -> frozenset[str]:
         return frozenset(said)
     if "const" in schema or isinstance(schema.get("enum"), list):
         values = [schema["const"]] if "const" in schema else schema["enum"]
-        return frozenset(_NAMES.get(type(value), "") for value in values)
+        return frozenset(NAMES.get(type(value), "") for value in values)
     if isinstance(schema.get("$ref"), str):
         return kinds(resolved(schema, root), root, depth - 1)
     inner = schema.get("anyOf") or schema.get("oneOf")
@@ -86,7 +86,7 @@ def as_json(text: str, allowed: frozenset[str]) -> str:
         value = json.loads(bare, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return _python_as_json(bare, allowed) or quoted(text)
-    kind = _NAMES[type(value)]
+    kind = NAMES[type(value)]
     fits = kind in allowed or (kind == "integer" and "number" in allowed) or not allowed
     if kind == "string":
         return quoted(text) if "string" in allowed or not allowed else bare
@@ -104,7 +104,7 @@ def _python_as_json(bare: str, allowed: frozenset[str]) -> str | None:
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
-    return written if _NAMES.get(type(value)) in allowed - _ONLY_TEXT else None
+    return written if NAMES.get(type(value)) in allowed - _ONLY_TEXT else None
 
 
 def quoted(text: str) -> str:
@@ -191,7 +191,8 @@ def bare_arguments(rules: Rules, schema: Schema, end: str, write: Callable[[str,
     """The grammar of a tool's arguments: all that are required, others or not, in the schema's
     order. `write` makes one of a name and the expression of its value, which goes up to `end`.
 
-    The grammar does not keep a text to a `pattern` or a `format`.
+    The grammar does not keep a text to all that a schema may say of it: see
+    `openllm.answer.unkept`.
     """
     required = schema.get("required") or ()
     found = []
@@ -203,7 +204,7 @@ def bare_arguments(rules: Rules, schema: Schema, end: str, write: Callable[[str,
 
 def _bare(rules: Rules, schema: object, root: Schema, end: str) -> str:
     """The expression of one bare value."""
-    own: Schema = schema if isinstance(schema, Mapping) else {}
+    own = resolved(schema, root)
     values = [own["const"]] if "const" in own else own.get("enum")
     if isinstance(values, list) and values:
         return either(literal(bare(value)) for value in values)

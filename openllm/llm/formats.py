@@ -234,7 +234,7 @@ def _answer(rules: Rules, wanted: _Wanted, introduction: str) -> str:
     if wanted.tool_format is None or not wanted.tools:
         return own or '""'
     form = tool_format(wanted.tool_format)
-    declared = [_keepable(tool(json.loads(text)), wanted.use) for text in wanted.tools]
+    declared = [_keepable(tool(json.loads(text)), wanted.use, form) for text in wanted.tools]
     # formats have rules of their own, of shorter names
     calls = rules.define("whole_calls", form.grammar(rules, declared, wanted.use.several))
     if wanted.use.required:
@@ -271,18 +271,27 @@ def _own(structure: Structure) -> str:
     return json_grammar(structure.value or json.dumps(_ANY_OBJECT))
 
 
-def _keepable(wanted: Tool, use: ToolUse) -> Tool:
+def _keepable(wanted: Tool, use: ToolUse, form: ToolFormat) -> Tool:
     """The tool itself; with any object for arguments, where its schema is none that a grammar can
     keep, and need not be kept. Errors: InvalidRequest where it must.
     """
+    strict = wanted.name in use.strict
     try:
         json_grammar(json.dumps(wanted.schema))
     except InvalidRequest as error:
-        if wanted.name not in use.strict:
+        if not strict:
             return attrs.evolve(wanted, parameters=_ANY_OBJECT)
-        raise InvalidRequest(
-            f"The parameters of {wanted.name} cannot be kept to: {error.message}",
-            hint="Make them simpler, or leave strict out.",
-            param="tools",
-        ) from error
+        raise _not_kept(wanted, error.message) from error
+    if strict and (lost := form.unkept(wanted.schema)) is not None:
+        raise _not_kept(
+            wanted, f"this model does not write calls as JSON, and {lost} is kept in JSON alone."
+        )
     return wanted
+
+
+def _not_kept(wanted: Tool, why: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The parameters of {wanted.name} cannot be kept to: {why}",
+        hint="Make them simpler, or leave strict out.",
+        param="tools",
+    )

@@ -43,7 +43,7 @@ needs_zstd = pytest.mark.skipif("zstd" not in CODINGS, reason="needs backports.z
         (b"zstd;q=0, gzip", "gzip"),
         (b"gzip;q=0", None),
         (b"gzip;q=0.000", None),
-        (b"gzip;q=", "gzip"),
+        (b"gzip;q=", None),
         (b"gzip;q=.", None),
         (b"identity, br", None),
         (b"notgzip", None),
@@ -108,7 +108,7 @@ def test_a_request_may_come_packed(small: httpx.Client, coding: str) -> None:
 
 @pytest.mark.parametrize("coding", CODINGS)
 def test_what_unpacks_to_too_much_is_a_413(small: httpx.Client, coding: str) -> None:
-    body = packed(b" " * 10**6, coding)
+    body = packed(b" " * 10**5, coding)
     assert len(body) < LIMIT
     answer = small.post(TEXT, content=body, headers={"content-encoding": coding})
     assert answer.status_code == 413

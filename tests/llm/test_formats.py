@@ -88,6 +88,16 @@ def test_a_structure_that_no_grammar_holds_stays_as_it_is() -> None:
     assert allows(grammar(ToolUse(required=True), structure=own), written("hermes", "time"))
 
 
+@pytest.mark.parametrize("form", ["qwen3_coder", "gemma4"])
+def test_what_a_format_cannot_keep_is_refused_where_it_must_be(form: str) -> None:
+    schema = {"type": "object", "properties": {"zone": {"type": "string", "pattern": "^U"}}}
+    strict = ToolUse(strict=frozenset(("time",)))
+    with pytest.raises(InvalidRequest, match=r"pattern \(zone\)"):
+        kept(strict, form, schema=schema)
+    assert allows(grammar(strict, "hermes", schema=schema), written("hermes", "time"))
+    assert allows(grammar(ToolUse(required=True), form, schema=schema), written(form, "time"))
+
+
 def test_a_schema_that_cannot_be_kept_is_refused_where_it_must_be() -> None:
     broken = {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}}
     with pytest.raises(InvalidRequest, match="parameters of time cannot be kept to"):

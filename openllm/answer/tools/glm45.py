@@ -10,6 +10,7 @@ from openllm.answer.calls import ARGUMENT_NAME
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.reader import Phrases, Wait
+from openllm.answer.unkept import in_bare_values
 from openllm.answer.values import ValueReader, bare, bare_arguments
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -62,4 +63,10 @@ def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:
     return repeated(call, several, literal("\n"))
 
 
-FORMAT = ToolFormat(parser=GlmParser, write=write, grammar=grammar, signs=((OPEN, KEY, VALUE),))
+FORMAT = ToolFormat(
+    parser=GlmParser,
+    write=write,
+    grammar=grammar,
+    unkept=in_bare_values,
+    signs=((OPEN, KEY, VALUE),),
+)

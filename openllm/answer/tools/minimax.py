@@ -11,6 +11,7 @@ from openllm.answer.calls import ARGUMENT_NAME, TOOL_NAME
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.reader import Phrases, Wait
+from openllm.answer.unkept import in_bare_values
 from openllm.answer.values import ValueReader, bare, bare_arguments
 
 OPEN, CLOSE = "<minimax:tool_call>", "</minimax:tool_call>"
@@ -74,4 +75,6 @@ def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:
     return sequence(literal(f"{OPEN}\n"), repeated(call, several), literal(CLOSE))
 
 
-FORMAT = ToolFormat(parser=MinimaxParser, write=write, grammar=grammar, signs=((OPEN,),))
+FORMAT = ToolFormat(
+    parser=MinimaxParser, write=write, grammar=grammar, unkept=in_bare_values, signs=((OPEN,),)
+)

@@ -19,6 +19,7 @@ from openllm.answer.grammar import Rules, between_times, either, literal, repeat
 from openllm.answer.json_call import Value
 from openllm.answer.literals import Values
 from openllm.answer.reader import Phrases, Wait
+from openllm.answer.unkept import in_literals
 
 START, END = "<|python_start|>", "<|python_end|>"
 _END = Phrases(END)
@@ -165,5 +166,6 @@ FORMAT = ToolFormat(
     parser=PythonicParser,
     write=write,
     grammar=grammar,
+    unkept=in_literals,
     signs=(("[func_name1(",), (START, "[func_name")),
 )

@@ -12,6 +12,7 @@ from openllm.answer.calls import ARGUMENT_NAME
 from openllm.answer.formats import Call, Tool, ToolFormat
 from openllm.answer.grammar import Rules, either, literal, repeated, sequence
 from openllm.answer.reader import Phrases, Wait
+from openllm.answer.unkept import in_bare_values
 from openllm.answer.values import ValueReader, bare, bare_arguments
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -77,5 +78,6 @@ FORMAT = ToolFormat(
     parser=Qwen3CoderParser,
     write=write,
     grammar=grammar,
+    unkept=in_bare_values,
     signs=((OPEN, FUNCTION, PARAMETER),),
 )
