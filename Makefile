@@ -19,7 +19,10 @@ CLIENTS ?= 1
 # Images are built and run where root finds the tools for it; `CONTAINER=0` leaves them out.
 CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstrap >/dev/null && echo 1)
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-architectures test-browser test-container test-chaos demo bench clean
+# How long `make fuzz` goes on, in seconds.
+FUZZ ?= 600
+
+.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks fuzz test-architectures test-browser test-container test-chaos demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -96,6 +99,9 @@ test-browser: install  ## the chat page in Chromium (apt-get install chromium)
 
 test-clients: install install-clients test-frameworks  ## only the vendors' own clients (SERVER_BACKEND=vllm: on that engine)
 	$(CLIENTS_PYTEST) tests/clients --ignore=tests/clients/frameworks
+
+fuzz: install install-clients  ## random requests to every route of /openapi.json for ten minutes (FUZZ=seconds)
+	FUZZ_SECONDS=$(FUZZ) FUZZ_SEED=$$RANDOM $(CLIENTS_PYTEST) -s tests/clients/test_fuzz.py
 
 test-frameworks: install install-frameworks  ## only what stands on the vendors' clients
 	$(FRAMEWORKS_PYTEST) tests/clients/frameworks

@@ -63,6 +63,16 @@ def writer(home: Path) -> Iterator[Writer]:
 
 
 @contextlib.contextmanager
+def echo(home: Path) -> Iterator[str]:
+    """A server of `tests.clients.echo`, which has every route; yields its URL."""
+    with _process(home, "-m", "tests.clients.echo", str(home)) as (process, log):
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url, log.read_text()
+        yield url
+
+
+@contextlib.contextmanager
 def _process(home: Path, *command: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A process of the environment that has openllm, with `home` for its files; ended at the
     end.
