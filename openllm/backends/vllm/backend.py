@@ -192,8 +192,10 @@ class VLLMBackend(Backend):
             raise whole_prompts()
         if self.spec.task != "embed":
             raise UnsupportedFeature(
-                "This engine was started to generate.",
-                hint=f"Start it with {option('task', 'embed')}.",
+                f"vLLM makes text or vectors, and {self.spec.served_name} was started for text.",
+                hint=f"Serve the model a second time with {option('task', 'embed')}, or on"
+                f" {option('backend', 'pytorch')}, which does both.",
+                param="model",
             )
         launched = self._admit(len(prompts))
         keys = [launched.requests.new_key() for _ in prompts]
