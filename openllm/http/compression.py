@@ -79,7 +79,7 @@ def _coding_of(zstd: Any) -> Coding:
     limits = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
     return Coding(
         lambda body: bytes(zstd.compress(body, LEVEL)),
-        lambda: zstd.ZstdDecompressor(options=limits),  # type: ignore[no-any-return]
+        lambda: zstd.ZstdDecompressor(options=limits),
         zstd.ZstdError,
     )
 
