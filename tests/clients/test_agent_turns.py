@@ -20,10 +20,11 @@ LEAST_CALLS = 4  # that are complete, of ten answers
 MOST = 80  # tokens; as many as a call takes
 
 
-def valid(name: str, arguments: Any) -> None:
-    jsonschema.validate(
-        json.loads(arguments) if isinstance(arguments, str) else arguments, TOOLS[name]
-    )
+def valid(name: str, arguments: Any) -> bool:
+    """Whether they keep to the tool's schema; where they do not, it says why."""
+    found = json.loads(arguments) if isinstance(arguments, str) else arguments
+    jsonschema.validate(found, TOOLS[name])
+    return True
 
 
 def declared(*, strict: bool, flat: bool) -> list[Any]:

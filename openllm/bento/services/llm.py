@@ -141,6 +141,6 @@ class LLMService(HTTPService):
             llms,
             plan.settings,
             workers=plan.settings.api_workers,
-            apart=None not in addresses,
+            addresses=addresses,
         )
         return Front(host, life.server)

@@ -61,7 +61,7 @@ class OwnService(HTTPService):
             self.served,
             self.settings,
             workers=int(self.config.get("workers") or 1),
-            apart=None not in addresses,
+            addresses=addresses,
         )
         own = {str(api.route) for api in self.apis.values()}
         own |= {path for _, path, _ in self.mount_apps}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -31,6 +32,7 @@ SHARED_CONFIG: Mapping[str, Any] = {
     "metrics": {"enabled": False},  # ours are at /metrics
     "logging": {"access": {"enabled": False}},
 }
+KEPT = "kept"  # a directory of files and answers
 LABELS = {"openllm": openllm.__version__, "openai_endpoint": "/v1"}
 
 
@@ -46,20 +48,27 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
     waits_for_engines: bool = attrs.field(init=False, default=False)
 
     def begin_life(
-        self, llms: Sequence[LLM], settings: Settings, *, workers: int, apart: bool
+        self,
+        llms: Sequence[LLM],
+        settings: Settings,
+        *,
+        workers: int,
+        addresses: Sequence[Path | None],
     ) -> WorkerLife:
-        """The life of one of `workers` workers that serve `llms`; `apart`: their engines have
-        processes of their own, which all workers share.
+        """The life of one of `workers` workers that serve `llms`; `addresses`: where the engines
+        listen that have processes of their own, which all workers share.
         """
         from openllm.http.app import create_app
         from openllm.http.life import WorkerLife
 
         log_in(settings)
         settings = attrs.evolve(settings, api_workers=workers)
-        if workers > 1:  # the next request may come to one that has kept nothing
-            settings = attrs.evolve(settings, max_stored_responses=0)
+        if workers > 1 and settings.files_root is None and addresses and addresses[0] is not None:
+            # The next request may come to another worker: what is kept stands beside the engines'
+            # sockets, where all workers find it, and goes with the server.
+            settings = attrs.evolve(settings, files_root=addresses[0].parent / KEPT)
         server = create_app(llms, settings, tracing_in_force())
-        if apart:
+        if None not in addresses:
             server.peers = Peers(llms, workers, server.metrics.report)
         self.life = WorkerLife(server)
         return self.life

@@ -22,6 +22,7 @@ from openllm.protocols.openai.responses.store import Answered, Store
 from openllm.protocols.openai.responses.wire import ResponseWire
 
 log = logging.getLogger(__name__)
+WATCH_SECONDS = 0.5  # after which a worker sees what another has cancelled
 
 
 class Background:
@@ -30,6 +31,7 @@ class Background:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watch: asyncio.Task[None] | None = None
 
     async def begin(
         self,
@@ -49,6 +51,25 @@ class Background:
             work = self._work(exchange, generations, wire, record)
             task = self._tasks[wire.id] = asyncio.create_task(work)
             task.add_done_callback(lambda _: self._tasks.pop(wire.id, None))
+            if self._store.shared and self._watch is None:
+                self._watch = asyncio.create_task(self._watched())
+
+    async def _watched(self) -> None:
+        """While anything runs here, end what another worker was told to cancel or to delete."""
+        while self._tasks:
+            await asyncio.sleep(WATCH_SECONDS)
+            for name, task in list(self._tasks.items()):
+                if not await asyncio.to_thread(self._wanted, name):
+                    task.cancel()
+        self._watch = None
+
+    def _wanted(self, name: str) -> bool:
+        """Whether the response called `name` is still to be made."""
+        record = self._store.current(name)
+        if not isinstance(record, Answered):
+            return False
+        status: str = msgspec.json.decode(record.response)["status"]
+        return status == "in_progress"
 
     async def _work(
         self,
@@ -59,7 +80,9 @@ class Background:
     ) -> None:
         try:
             with exchange.shared.limits.work(exchange.caller):
-                wire.answer(await finished(exchange, generations, wire.note))
+                outputs = await finished(exchange, generations, wire.note)
+            if self._wanted(record.id):
+                wire.answer(outputs)
         except OpenLLMError as error:
             self._failed(error, wire, record)
         except Exception as error:
@@ -76,9 +99,10 @@ class Background:
         """The response in `record`, cancelled where it is not complete."""
         state: dict[str, Any] = msgspec.json.decode(record.response)
         task = self._tasks.get(record.id)
-        if task is None or state["status"] != "in_progress":
+        if state["status"] != "in_progress" or (task is None and not self._store.shared):
             return state
-        task.cancel()
+        if task is not None:
+            task.cancel()
         state["status"] = "cancelled"
         self._store.put(attrs.evolve(record, response=msgspec.json.encode(state)))
         return state

@@ -4,6 +4,7 @@ owner alone; what was used least recently goes first.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 from collections import OrderedDict
@@ -84,9 +85,12 @@ def _size(items: Iterable[Item]) -> int:
 
 
 class Store:
-    """What one process keeps; read from any thread, for large bodies are read off the event loop.
-    All errors are NotFound, or UnsupportedFeature where it keeps nothing, and name the id.
+    """What one process keeps for itself; read from any thread, for large bodies are read off the
+    event loop. All errors are NotFound, or UnsupportedFeature where it keeps nothing, and name the
+    id.
     """
+
+    shared = False  # with other processes
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most = most
@@ -116,7 +120,7 @@ class Store:
             raise UnsupportedFeature(
                 "This server keeps no answers and no conversations.",
                 hint="Send all items with each request; the operator has them kept with"
-                f" {option('max_stored_responses')} and a single API worker.",
+                f" {option('max_stored_responses')}.",
                 param=param,
             )
 
@@ -132,8 +136,8 @@ class Store:
 
     def _find(self, kind: type[Kind], owner: str, name: str, param: str | None) -> Kind:
         self.require(param)
-        with self._lock:
-            record = self._records.get(name)
+        with self.together():
+            record = self.current(name)
             if not isinstance(record, kind) or record.owner != owner:
                 raise _missing("response" if kind is Answered else "conversation", name, param)
             self._touch(record)
@@ -143,7 +147,7 @@ class Store:
         """All items up to and with the response called `name`, the oldest first."""
         chain = [self.answered(owner, name, param)]
         while (earlier := chain[-1].previous) is not None:
-            record = self._records.get(earlier)
+            record = self.current(earlier)
             if not isinstance(record, Answered) or record.owner != owner:
                 raise _missing("response", earlier, param)
             chain.append(record)
@@ -152,12 +156,26 @@ class Store:
     def item(self, owner: str, name: str, param: str) -> Item:
         """The item called `name`, of whatever is kept."""
         self.require(param)
-        with self._lock:
-            record = self._records.get(self._where.get(name, ""))
+        with self.together():
+            record = self.holder(name)
             if record is None or record.owner != owner:
                 raise _missing("item", name, param)
             self._touch(record)
         return next(item for item in record.items() if item.id == name)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Nobody else reads or writes meanwhile."""
+        with self._lock:
+            yield
+
+    def current(self, name: str) -> Record | None:
+        """The record called `name`, whose ever it is."""
+        return self._records.get(name)
+
+    def holder(self, item: str) -> Record | None:
+        """The record that has the item of that name."""
+        return self._records.get(self._where.get(item, ""))
 
     # Writing.
 
@@ -180,15 +198,20 @@ class Store:
             return record.id in self._records
 
     def add(self, thread: Thread, items: Sequence[Item]) -> None:
-        """Add `items` to a conversation. Errors: InvalidRequest where it becomes too large."""
-        grown = {**thread.kept, **{item.id: item for item in items}}
-        larger = attrs.evolve(thread, kept=grown)
-        if larger.size > self._most_bytes:
-            raise InvalidRequest(
-                f"The conversation is larger than {self._most_bytes} bytes.",
-                hint=f"The operator allows more with {option('max_stored_bytes')}.",
-            )
-        self.put(larger)
+        """Add `items` to a conversation as it is by now. Errors: InvalidRequest where it becomes
+        too large.
+        """
+        with self.together():
+            known = self.current(thread.id)
+            latest = known if isinstance(known, Thread) else thread
+            grown = {**latest.kept, **{item.id: item for item in items}}
+            larger = attrs.evolve(latest, kept=grown)
+            if larger.size > self._most_bytes:
+                raise InvalidRequest(
+                    f"The conversation is larger than {self._most_bytes} bytes.",
+                    hint=f"The operator allows more with {option('max_stored_bytes')}.",
+                )
+            self.put(larger)
 
     def forget(self, record: Record) -> None:
         """Forget a record; one that is not kept is fine."""

@@ -1,0 +1,93 @@
+"""Two servers that share a directory, as API workers do: each continues and ends what the other has
+begun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from openllm.config.settings import Settings
+from tests.protocols.conftest import echo_llm
+from tests.serving import LONG_WAIT, Running, serve
+
+PATH = "/v1/responses"
+
+
+@pytest.fixture(scope="module")
+def workers(
+    echo_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Running, Running]]:
+    root = tmp_path_factory.mktemp("shared")
+    settings = Settings(files_root=root, api_workers=2, max_stored_responses=20)
+    slow = {"engine_args": {"delay": 0.02}}
+    with (
+        serve(echo_llm(echo_model, **slow), settings=settings) as one,
+        serve(echo_llm(echo_model, **slow), settings=settings) as two,
+    ):
+        yield one, two
+
+
+@pytest.fixture
+def clients(workers: tuple[Running, Running]) -> Iterator[tuple[httpx.Client, httpx.Client]]:
+    with workers[0].client() as one, workers[1].client() as two:
+        yield one, two
+
+
+def respond(client: httpx.Client, **body: Any) -> Any:
+    answer = client.post(PATH, json={"max_output_tokens": 4, **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def over(client: httpx.Client, name: str) -> Any:
+    """The response, once it is made."""
+    end = time.monotonic() + LONG_WAIT
+    while (found := client.get(f"{PATH}/{name}").json())["status"] == "in_progress":
+        assert time.monotonic() < end
+    return found
+
+
+def test_a_response_is_continued_by_the_other(clients: tuple[httpx.Client, httpx.Client]) -> None:
+    one, two = clients
+    first = respond(one, input="hello")
+    assert first["store"] is True
+    second = respond(two, input="world", previous_response_id=first["id"])
+    third = respond(one, input="again", previous_response_id=second["id"])
+    listed = two.get(f"{PATH}/{third['id']}/input_items", params={"order": "asc"}).json()["data"]
+    texts = [part["text"] for item in listed for part in item["content"]]
+    assert [texts[0], texts[2], texts[4]] == ["hello", "world", "again"]
+    assert one.get(f"{PATH}/{second['id']}").json() == second
+    assert two.delete(f"{PATH}/{first['id']}").json()["deleted"]
+    assert one.get(f"{PATH}/{first['id']}").status_code == 404
+
+
+def test_a_conversation_is_of_both(clients: tuple[httpx.Client, httpx.Client]) -> None:
+    one, two = clients
+    name = one.post("/v1/conversations", json={}).json()["id"]
+    respond(two, input="hello", conversation=name)
+    respond(one, input="world", conversation=name)
+    kept = two.get(f"/v1/conversations/{name}/items").json()["data"]
+    assert len(kept) == 4
+
+
+def test_the_other_cancels_what_goes_on_in_the_background(
+    workers: tuple[Running, Running], clients: tuple[httpx.Client, httpx.Client]
+) -> None:
+    one, two = clients
+    long = {"max_output_tokens": 400, "ignore_eos": True, "background": True}
+    begun = respond(one, input="hello", **long)
+    assert two.get(f"{PATH}/{begun['id']}").json()["status"] == "in_progress"
+    gone = respond(one, input="world", **long)
+    assert two.post(f"{PATH}/{begun['id']}/cancel").json()["status"] == "cancelled"
+    assert two.delete(f"{PATH}/{gone['id']}").json()["deleted"]
+    workers[0].wait_until(lambda: workers[0].llm.stats().running == 0)
+    assert one.get(f"{PATH}/{begun['id']}").json()["status"] == "cancelled"
+    assert one.get(f"{PATH}/{gone['id']}").status_code == 404
+    done = respond(two, input="hello", background=True)
+    assert over(one, done["id"])["status"] in ("completed", "incomplete")
