@@ -86,7 +86,7 @@ def test_chat(client: Any) -> None:
 
 def test_responses(client: Any) -> None:
     complete = 0
-    for at, turns in enumerate(HISTORIES):
+    for at, turns in enumerate(HISTORIES[1::2]):
         choice = choices(at, flat=True)
         asked: Any = {
             "model": "demo",
@@ -110,7 +110,7 @@ def test_responses(client: Any) -> None:
         assert choice == "auto" or calls
         for call in calls if found.status == "completed" else []:
             complete += valid(call.name, call.arguments)
-    assert complete >= LEAST_CALLS
+    assert complete >= LEAST_CALLS // 2
 
 
 def test_messages(demo: str) -> None:
@@ -127,7 +127,7 @@ def test_messages(demo: str) -> None:
         timeout=60,
         _strict_response_validation=True,
     ) as client:
-        for at, turns in enumerate(HISTORIES):
+        for at, turns in enumerate(HISTORIES[1::2]):
             choice = {**wanted[at % 2], "disable_parallel_tool_use": True}
             asked: Any = {
                 "model": "demo",
@@ -149,4 +149,4 @@ def test_messages(demo: str) -> None:
             assert calls
             for call in calls if whole.stop_reason == "tool_use" else []:
                 complete += valid(call.name, call.input)
-    assert complete >= LEAST_CALLS
+    assert complete >= LEAST_CALLS // 2
