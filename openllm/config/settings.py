@@ -58,7 +58,7 @@ class Settings:
     max_json_values: int = _setting(
         1024**2,
         "integer",
-        "Most values of a JSON body; an array or object counts as 8, a key as 16.",
+        "Most values of a JSON body; an array or object counts as 8, a key as 16, an escape as 1.",
     )
     max_n: int = _setting(128, "integer", "Most choices of one request.")
     max_stop: int = _setting(16, "integer", "Most stop strings of one request.")

@@ -10,6 +10,8 @@ from openllm.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 
 SMALLEST = 1024  # bytes of an answer that is worth packing
 LEVEL = 3  # of gzip: quick, and most of what there is to gain in JSON
+_PIECE = 64 * 1024  # bytes that are unpacked in one call
+_MOST_MEMBERS = 1000  # of a gzip file, each of which takes a window of its own
 _GZIP = (b"gzip", b"x-gzip")
 _TAKES = re.compile(rb"(?:^|[,\s])(?:x-)?gzip\s*(?:;\s*q=([0-9.]+))?\s*(?:,|$)")
 
@@ -31,7 +33,7 @@ def unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
     Errors: UnsupportedMediaType for another encoding than gzip, InvalidRequest for what is none,
     PayloadTooLarge.
     """
-    if encoding in (b"", b"identity"):
+    if not body or encoding in (b"", b"identity"):
         return body
     if encoding not in _GZIP:
         raise UnsupportedMediaType(
@@ -39,18 +41,30 @@ def unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
             hint="Send it as gzip, or without Content-Encoding.",
         )
     found = bytearray()
-    while body:
-        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    view, at = memoryview(body), 0
+    for _ in range(_MOST_MEMBERS):
+        at += _inflate(view[at:], found, limit)
+        if at == len(view):
+            return bytes(found)
+    raise _broken(f"it has more than {_MOST_MEMBERS} parts")
+
+
+def _inflate(packed: memoryview, found: bytearray, limit: int) -> int:
+    """Add to `found` what the first member of a gzip file holds; returns how long that is."""
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    at = 0
+    while not inflate.eof:
+        piece = packed[at : at + _PIECE]
+        if not piece:
+            raise _broken("it ends too soon")
         try:
-            found += inflate.decompress(body, limit + 1 - len(found))
+            found += inflate.decompress(piece, limit + 1 - len(found))
         except zlib.error as error:
             raise _broken(str(error)) from None
         if len(found) > limit:
             raise PayloadTooLarge(f"The body is larger than {limit} bytes.")
-        if not inflate.eof:
-            raise _broken("it ends too soon")
-        body = inflate.unused_data
-    return bytes(found)
+        at += len(piece) - len(inflate.unused_data)
+    return at
 
 
 def _broken(why: str) -> InvalidRequest:
