@@ -18,6 +18,7 @@ from openllm.config.settings import Settings
 from openllm.errors import InvalidRequest, PayloadTooLarge
 from openllm.http.body.amount import LARGE_BODY, Amount
 from openllm.http.compression import unpacked
+from openllm.http.limits import BodyTimes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,15 +37,20 @@ class ClientGone(Exception):
 
 class Incoming:
     """The body of one request. Errors of all that read it: PayloadTooLarge (before it is there,
-    where its length is announced), ClientGone.
+    where its length is announced), RequestTimeout, ClientGone.
     """
 
     def __init__(
-        self, receive: Receive, headers: Mapping[bytes, bytes], settings: Settings
+        self,
+        receive: Receive,
+        headers: Mapping[bytes, bytes],
+        settings: Settings,
+        times: BodyTimes,
     ) -> None:
         self._receive = receive
         self._headers = headers
         self._settings = settings
+        self._times = times
         self._large = False
         self.begun = False  # whether some of it has been read
         self.whole = False  # whether all of it has
@@ -55,8 +61,9 @@ class Incoming:
         if announced.isdigit() and int(announced[:20]) > limit:
             raise _too_large(limit)
         size, more = 0, True
+        begun = asyncio.get_running_loop().time()
         while more:
-            message = await self._receive()
+            message = await self._times.next(self._receive, begun, size)
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part = message.get("body", b"")

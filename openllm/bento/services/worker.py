@@ -52,6 +52,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         processes of their own, which all workers share.
         """
         from openllm.http.app import create_app
+        from openllm.http.connections import limit_connections
         from openllm.http.life import WorkerLife
 
         log_in(settings)
@@ -62,6 +63,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         if apart:
             server.peers = Peers(llms, workers, server.metrics.report)
         self.life = WorkerLife(server)
+        limit_connections(settings)
         return self.life
 
     def on_load_bento(self, bento: bentoml.Bento) -> None:

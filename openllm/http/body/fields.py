@@ -71,7 +71,7 @@ def decode_object(body: bytes | bytearray, max_depth: int) -> dict[str, Any]:
 
 def _unmarked(body: bytes | bytearray) -> bytes | bytearray:
     """The body without a byte order mark; a copy only where it has one."""
-    return body[len(_BYTE_ORDER_MARK) :] if body.startswith(_BYTE_ORDER_MARK) else body
+    return body.removeprefix(_BYTE_ORDER_MARK)
 
 
 def _not_json(body: bytes | bytearray, error: Exception) -> InvalidRequest:
