@@ -13,6 +13,7 @@ OpenLLMError
 ├── MethodNotAllowed          405
 ├── Conflict                  409  the thing is in use, or exists already
 │   └── RequestCancelled      409  somebody has cancelled it while it ran
+├── RequestTimeout            408  the request itself did not come in time
 ├── PayloadTooLarge           413
 ├── UnsupportedMediaType      415  a body in an encoding that is not read
 ├── RateLimited               429  this caller sends too much
@@ -192,6 +193,12 @@ class Conflict(OpenLLMError):
 
 class RequestCancelled(Conflict):
     default_code = "request_cancelled"
+
+
+class RequestTimeout(OpenLLMError):
+    status = 408
+    kind = "invalid_request_error"
+    default_code = "request_timeout"
 
 
 class UnsupportedMediaType(OpenLLMError):

@@ -54,11 +54,19 @@ class Settings:
     open_metrics: bool = _setting(False, "switch", "Answer requests for metrics without a key.")
     max_body_bytes: int = _setting(32 * 1024**2, "size", "Largest request body.")
     max_header_bytes: int = _setting(64 * 1024, "size", "Largest sum of a request's headers.")
+    header_seconds: float = _setting(
+        30.0, "number", "Longest time in which the headers of a request come; 0: no limit."
+    )
+    body_seconds: float = _setting(
+        60.0,
+        "number",
+        "Longest time in which a body comes, and a second more for each 16 KiB; 0: no limit.",
+    )
     max_json_depth: int = _setting(64, "integer", "Deepest nesting of a JSON body.")
     max_json_values: int = _setting(
         1024**2,
         "integer",
-        "Most values of a JSON body; an array or object counts as 8, a key as 16.",
+        "Most values of a JSON body; an array or object counts as 8, a key as 16, an escape as 1.",
     )
     max_n: int = _setting(128, "integer", "Most choices of one request.")
     max_stop: int = _setting(16, "integer", "Most stop strings of one request.")
@@ -104,6 +112,11 @@ class Settings:
     request_seconds: float = _setting(0.0, "number", "Longest time of one generation; 0: no limit.")
     sse_keepalive: float = _setting(
         15.0, "number", "Seconds of silence after which a stream has a comment; 0: none."
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        (),
+        "list",
+        "Names, beside this machine's, by which a server without a key is called; * for any.",
     )
     cors_origins: tuple[str, ...] = _setting(
         (), "list", "Origins that browsers may call from, separated by commas."

@@ -34,6 +34,7 @@ from openllm.http.keys.fair import FairQueues
 from openllm.http.keys.figures import KeyFigures
 from openllm.http.limits import RequestLimits, TokenQueue
 from openllm.http.metrics import CONTENT_TYPE, Metrics
+from openllm.http.origins import Origins
 from openllm.http.routes import Endpoint, Found, Routes
 from openllm.llm.collector import collect_by_the_clock, collection_paused, set_aside, settle
 
@@ -97,6 +98,7 @@ class Server:
         dialect = Routes(routes).dialect("/")
         self.routes = Routes([*routes, *self._own_routes(dialect)])
         auth = Auth(settings)
+        self._origins = Origins(settings)
         self.keys = auth.keys
         self.turns: FairQueues | None = None
         if self.keys is not None:
@@ -225,7 +227,8 @@ class Server:
         if exchange.extra_headers and exchange.method == "OPTIONS":
             await exchange.answer(200, b"")
             return
-        self.limits.check_headers(exchange.headers)
+        self.limits.check_headers(exchange.scope)
+        self._origins.check(exchange.scope, exchange.headers)
         if exchange.sender is not None:
             exchange.caller = auth.named(exchange.sender.name)
         else:

@@ -20,7 +20,8 @@ SMALLEST = 1024  # bytes of an answer that is worth packing
 LEVEL = 3
 # Of a body in zstd, the most that a receiver must keep of it (RFC 9659): 8 MiB.
 _WINDOW_LOG = 23
-_MOST_FRAMES = 64  # of one body; each costs a copy of all that follows it
+_PIECE = 64 * 1024  # bytes that are unpacked in one call
+_MOST_FRAMES = 1000  # of one body, each of which takes a window of its own
 _GZIP, _ZSTD = "gzip", "zstd"
 # Python's own, and the same for versions that have none.
 _ZSTD_MODULES = ("compression.zstd", "backports.zstd")
@@ -37,7 +38,7 @@ class _Unpacker(Protocol):
     @property
     def unused_data(self) -> bytes: ...
 
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+    def decompress(self, data: memoryview, max_length: int, /) -> bytes: ...
 
 
 @attrs.frozen
@@ -114,7 +115,7 @@ def unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
     is none, PayloadTooLarge.
     """
     name = encoding.decode("latin-1")
-    if name in ("", "identity"):
+    if not body or name in ("", "identity"):
         return body
     coding = codings().get(_NAMES.get(name, name))
     if coding is None:
@@ -122,23 +123,31 @@ def unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
             f"A body cannot be compressed as {name[:32]!r}.",
             hint=f"Send it as {' or '.join(codings())}, or without Content-Encoding.",
         )
-    if not body:
-        return body
     found = bytearray()
+    view, at = memoryview(body), 0
     for _ in range(_MOST_FRAMES):
-        frame = coding.unpacker()
+        at += _unpack_frame(view[at:], coding, name, found, limit)
+        if at == len(view):
+            return bytes(found)
+    raise _broken(name, f"it has more than {_MOST_FRAMES} parts")
+
+
+def _unpack_frame(view: memoryview, coding: Coding, name: str, found: bytearray, limit: int) -> int:
+    """Add to `found` what the first part of a body holds; returns how long that is."""
+    frame = coding.unpacker()
+    at = 0
+    while not frame.eof:
+        piece = view[at : at + _PIECE]
+        if not piece:
+            raise _broken(name, "it ends too soon")
         try:
-            found += frame.decompress(body, limit + 1 - len(found))
+            found += frame.decompress(piece, limit + 1 - len(found))
         except coding.error as error:
             raise _broken(name, str(error)) from None
         if len(found) > limit:
             raise PayloadTooLarge(f"The body is larger than {limit} bytes.")
-        if not frame.eof:
-            raise _broken(name, "it ends too soon")
-        body = frame.unused_data
-        if not body:
-            return bytes(found)
-    raise _broken(name, f"it has more than {_MOST_FRAMES} parts")
+        at += len(piece) - len(frame.unused_data)
+    return at
 
 
 def _broken(coding: str, why: str) -> InvalidRequest:

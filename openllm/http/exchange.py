@@ -22,6 +22,7 @@ from openllm.errors import (
     InvalidRequest,
     OpenLLMError,
     PayloadTooLarge,
+    RequestTimeout,
     Retryable,
     Unauthorized,
     UnsupportedFeature,
@@ -111,7 +112,7 @@ class Exchange:
         self._names: dict[str, str] = {}  # what the body calls otherwise than the dialect
         self._finished = False  # the last bytes of the answer are on their way
         self._receive = receive
-        self._incoming = Incoming(receive, self.headers, shared.settings)
+        self._incoming = Incoming(receive, self.headers, shared.settings, shared.limits.bodies)
 
     def require_admin(self) -> None:
         """Errors: Forbidden."""
@@ -132,7 +133,7 @@ class Exchange:
 
     def body_parts(self, limit: int) -> AsyncGenerator[bytes]:
         """The body as it comes, at most `limit` bytes of it. Errors: PayloadTooLarge,
-        ClientGone.
+        RequestTimeout, ClientGone.
         """
         return self._incoming.parts(limit)
 
@@ -144,7 +145,7 @@ class Exchange:
 
     async def fields(self) -> Fields:
         """The body as a JSON object, whatever its content type says. Errors: PayloadTooLarge,
-        ClientGone, InvalidRequest.
+        RequestTimeout, ClientGone, InvalidRequest.
         """
         ignored = None if self.settings.strict_fields else self._ignored
         body = await self._incoming.json()
@@ -254,7 +255,7 @@ class Exchange:
             own.append((b"retry-after", b"%d" % error.retry_after))
         body = msgspec.json.encode(self.dialect.error(failure))
         broken_off = self._incoming.begun and not self._incoming.whole
-        if not (broken_off or isinstance(error, PayloadTooLarge)):
+        if not (broken_off or isinstance(error, PayloadTooLarge | RequestTimeout)):
             await self.answer(failure.status, body, headers=own)
             return
         own += [
@@ -264,7 +265,8 @@ class Exchange:
         ]
         await self._begin(failure.status, own)
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
-        await self._incoming.drop()
+        if not isinstance(error, RequestTimeout):
+            await self._incoming.drop()
         await self.send({"type": "http.response.body", "body": b""})
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -18,6 +18,7 @@ from openllm.config.settings import Settings
 from openllm.errors import InvalidRequest, PayloadTooLarge
 from openllm.http.body.amount import LARGE_BODY, Amount
 from openllm.http.compression import unpacked
+from openllm.http.limits import BodyTimes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,15 +37,20 @@ class ClientGone(Exception):
 
 class Incoming:
     """The body of one request. Errors of all that read it: PayloadTooLarge (before it is there,
-    where its length is announced), ClientGone.
+    where its length is announced), RequestTimeout, ClientGone.
     """
 
     def __init__(
-        self, receive: Receive, headers: Mapping[bytes, bytes], settings: Settings
+        self,
+        receive: Receive,
+        headers: Mapping[bytes, bytes],
+        settings: Settings,
+        times: BodyTimes,
     ) -> None:
         self._receive = receive
         self._headers = headers
         self._settings = settings
+        self._times = times
         self._large = False
         self.begun = False  # whether some of it has been read
         self.whole = False  # whether all of it has
@@ -55,8 +61,9 @@ class Incoming:
         if announced.isdigit() and int(announced[:20]) > limit:
             raise _too_large(limit)
         size, more = 0, True
+        begun = asyncio.get_running_loop().time()
         while more:
-            message = await self._receive()
+            message = await self._times.next(self._receive, begun, size)
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part = message.get("body", b"")
@@ -67,37 +74,35 @@ class Incoming:
             self.begun, self.whole = True, not more
             yield part
 
-    async def json(self) -> bytes:
+    async def json(self) -> bytes | bytearray:
         """The whole body, unpacked. Errors: InvalidRequest where it holds more than a JSON text
         may, mostly before all of it is there.
         """
         limit = self._settings.max_body_bytes
         encoding = self._headers.get(b"content-encoding", b"").strip().lower()
         amount = Amount()
-        parts: list[bytes] = []
-        size = 0
+        body: bytes | bytearray = bytearray()
         async for part in self.parts(limit):
-            parts.append(part)
-            size += len(part)
-            if size > LARGE_BODY and not encoding:
-                new = part if size > len(part) + LARGE_BODY else b"".join(parts)
-                self._check(amount.add(new), parts)
-        body = b"".join(parts)
+            body += part
+            if len(body) > LARGE_BODY and not encoding:
+                new = part if len(body) > len(part) + LARGE_BODY else body
+                self._check(amount.add(new), body)
         if encoding:
-            body = await asyncio.to_thread(unpacked, body, encoding, limit)
+            body = await asyncio.to_thread(unpacked, bytes(body), encoding, limit)
         self._large = len(body) > LARGE_BODY
         if encoding and self._large:
-            self._check(await self.apart(amount.add, body), [body])
+            self._check(await self.apart(amount.add, body), body)
         return body
 
-    def _check(self, values: int, parts: Sequence[bytes]) -> None:
+    def _check(self, values: int, body: bytes | bytearray) -> None:
         most = self._settings.max_json_values
         if values <= most:
             return
         raise InvalidRequest(
-            f"The body holds more than {most} values (an array or object is 8, a key 16).",
-            hint="Send several requests.",
-            param=last_key(b"".join(parts)),
+            f"The body holds more than {most} values (an array or object is 8, a key 16, an escape"
+            " in a text 1).",
+            hint="Send several requests, and texts as UTF-8 without escapes.",
+            param=last_key(body),
         )
 
     async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -125,7 +130,7 @@ class Incoming:
             return
 
 
-def last_key(text: bytes) -> str | None:
+def last_key(text: bytes | bytearray) -> str | None:
     """The last key in the beginning of a JSON text, if it is a plain name."""
     before = text[: max(text.rfind(b":"), 0)].rstrip()
     found = _NAME.search(before[-_LONGEST_NAME - 2 :])

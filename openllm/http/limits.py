@@ -5,13 +5,19 @@ draining.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from starlette.types import Message, Receive, Scope
+
 from openllm.config.settings import Settings
-from openllm.errors import InvalidRequest, Overloaded, RateLimited
+from openllm.errors import InvalidRequest, Overloaded, RateLimited, RequestTimeout
 from openllm.http.keys.caller import Caller
+
+_LEAST_RATE = 16 * 1024  # bytes per second, at which a body may come for as long as it takes
+_HURRY_SECONDS = 5.0
 
 
 class RequestLimits:
@@ -25,7 +31,19 @@ class RequestLimits:
         self._running: Counter[str] = Counter()  # by the names of keys
         self._idle = asyncio.Event()
         self._idle.set()
-        self.draining = False
+        self._draining = False
+        self.bodies = BodyTimes(settings.body_seconds)
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing new is taken; once it is true, bodies that still come have to hurry."""
+        return self._draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._draining = draining
+        if draining:
+            self.bodies.hurry()
 
     @property
     def live(self) -> int:
@@ -40,10 +58,13 @@ class RequestLimits:
         """Return once no request is being answered."""
         await self._idle.wait()
 
-    def check_headers(self, headers: Mapping[bytes, bytes]) -> None:
-        """Errors: InvalidRequest for too many bytes of them."""
-        if sum(map(len, headers)) + sum(map(len, headers.values())) > self._header_bytes:
+    def check_headers(self, scope: Scope) -> None:
+        """Errors: InvalidRequest for too many bytes of them, or of path and query."""
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size > self._header_bytes:
             raise InvalidRequest(f"The headers are larger than {self._header_bytes} bytes.")
+        if len(scope["path"]) + len(scope["query_string"]) > self._header_bytes:
+            raise InvalidRequest(f"The path is longer than {self._header_bytes} bytes.")
 
     @contextmanager
     def work(self, caller: Caller) -> Iterator[None]:
@@ -76,6 +97,51 @@ class RequestLimits:
                 del self._running[name]
             if not self._running:
                 self._idle.set()
+
+
+class BodyTimes:
+    """How long the bodies of requests may take to come: `seconds` (0: as long as they like), and a
+    second more for each 16 KiB that have come. While the server drains, those that still come have
+    5 seconds left.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: set[asyncio.Timeout] = set()
+        self._hurried = False
+        self._last: float | None = None  # when all bodies have to be there, as the loop counts
+
+    async def next(self, receive: Receive, begun: float, size: int) -> Message:
+        """The next message of a request whose body was begun at `begun`, as the loop counts, and
+        has `size` bytes by now. Errors: RequestTimeout.
+        """
+        due = begun + self._seconds + size / _LEAST_RATE if self._seconds else math.inf
+        if self._hurried:
+            due = min(due, self._end())
+        try:
+            async with asyncio.timeout_at(None if due == math.inf else due) as timeout:
+                self._waiting.add(timeout)
+                try:
+                    return await receive()
+                finally:
+                    self._waiting.discard(timeout)
+        except TimeoutError:
+            raise RequestTimeout(
+                "The body did not come in time.", hint="Send it at once, or in smaller requests."
+            ) from None
+
+    def hurry(self) -> None:
+        """Give those that still come little time."""
+        self._hurried = True
+        for timeout in self._waiting:
+            due = timeout.when()
+            if due is None or due > self._end():
+                timeout.reschedule(self._end())
+
+    def _end(self) -> float:
+        if self._last is None:
+            self._last = asyncio.get_running_loop().time() + _HURRY_SECONDS
+        return self._last
 
 
 class TokenQueue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from openllm.types import EncodedText, Message, Usage
 from openllm.weights.labels import Activation
 
 MOST_CHARACTERS = 8 * 1024**2  # of all pairs of a request, each with its query
+_AT_ONCE = 64  # inputs that are tokenized in one call
 FITTING = -1  # as a length to cut to: what the model takes
 
 
@@ -129,10 +131,26 @@ async def logits_of(
     if cut.whole is not None:
         whole = longest if cut.whole == FITTING else min(cut.whole, longest)
         cut = attrs.evolve(cut, whole=whole)
-    encoded = await asyncio.to_thread(_encoded, model, inputs, cut, longest)
+    left = threading.Event()
+    try:
+        encoded = await asyncio.to_thread(_until_left, model, inputs, cut, longest, left)
+    finally:
+        left.set()
     for at, one in enumerate(encoded):
         _check_length(one, at, longest, name)
     return await backend.classify(encoded)
+
+
+def _until_left(
+    model: Model, inputs: Sequence[Input], cut: Cut, longest: int, left: threading.Event
+) -> list[EncodedText]:
+    """As `_encoded`, a few of them after another, until somebody has `left`."""
+    found: list[EncodedText] = []
+    for at in range(0, len(inputs), _AT_ONCE):
+        if left.is_set():
+            break
+        found += _encoded(model, inputs[at : at + _AT_ONCE], cut, longest)
+    return found
 
 
 def _encoded(model: Model, inputs: Sequence[Input], cut: Cut, longest: int) -> list[EncodedText]:

@@ -82,7 +82,7 @@ def test_what_was_packed_is_unpacked_within_the_limit(coding: str) -> None:
         with pytest.raises(InvalidRequest, match=coding):
             unpacked(broken, name, 9999)
     with pytest.raises(InvalidRequest, match="parts"):
-        unpacked(packed(b"", coding) * 65, name, 9999)
+        unpacked(packed(b"", coding) * 1001, name, 9999)
 
 
 def test_another_coding_is_named() -> None:

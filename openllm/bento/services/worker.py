@@ -59,6 +59,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         listen that have processes of their own, which all workers share.
         """
         from openllm.http.app import create_app
+        from openllm.http.connections import limit_connections
         from openllm.http.life import WorkerLife
 
         log_in(settings)
@@ -71,6 +72,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         if None not in addresses:
             server.peers = Peers(llms, workers, server.metrics.report)
         self.life = WorkerLife(server)
+        limit_connections(settings)
         return self.life
 
     def on_load_bento(self, bento: bentoml.Bento) -> None:

@@ -24,6 +24,7 @@ from openllm.errors import (
     Overloaded,
     PayloadTooLarge,
     RateLimited,
+    RequestTimeout,
     Unauthorized,
     UnsupportedMediaType,
 )
@@ -35,7 +36,7 @@ from openllm.http.routes import Endpoint, endpoint_of
 VERSION = "3.1.1"
 _ALWAYS = (InvalidRequest, Unauthorized, Forbidden, NotFound, OpenLLMError, RateLimited, Overloaded)
 # What a request with a body may end with beside those.
-_WITH_BODY = (Conflict, PayloadTooLarge, UnsupportedMediaType, EngineError)
+_WITH_BODY = (Conflict, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, EngineError)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _BEARER, _BASIC = "bearer", "authorization"

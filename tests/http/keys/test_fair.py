@@ -182,3 +182,42 @@ async def test_a_queue_that_one_key_fills_takes_in_another() -> None:
     with pytest.raises(Overloaded, match="2 requests are waiting"):
         await bench.send("b2")
     assert (bench.queue.waiting("a"), bench.queue.waiting("b")) == (4, 2)
+
+
+STEPS = 20  # of the engine, which a request takes
+
+
+async def steps_of(key: str, every: int, others: int) -> list[int]:
+    """How many steps requests of `key`, one `every` so many, take from when they are sent to their
+    end, beside a key that always has `others` waiting.
+    """
+    bench = Bench(places=16, max_waiting=2 * others + 16)
+    left: dict[str, int] = {}
+    sent: dict[str, int] = {}
+    took: list[int] = []
+    for step in range(40 * STEPS):
+        while bench.queue.waiting("a") < others:
+            await bench.send(f"a{len(bench.readers)}")
+        if step % every == 0:
+            name = f"{key}{len(bench.readers)}"
+            sent[name] = step
+            await bench.send(name)
+        for name in bench.engine.order:
+            # the other key's answers are of 10 to 30 tokens
+            left.setdefault(name, STEPS if name in sent else 10 + 7 * len(left) % 21)
+        for name in list(bench.engine.sinks):
+            left[name] -= 1
+            if not left[name]:
+                await bench.engine.end(name)
+                del bench.engine.sinks[name]
+                if name in sent:
+                    took.append(step + 1 - sent[name])
+    assert len(took) > 30 * STEPS // every
+    return sorted(took)
+
+
+@pytest.mark.parametrize("every", [5, 20])
+async def test_a_key_that_fills_the_queue_costs_another_a_fifth_at_most(every: int) -> None:
+    alone, beside = await steps_of("b", every, 0), await steps_of("b", every, 100)
+    at = len(alone) * 95 // 100
+    assert beside[at] <= 1.2 * alone[at]
