@@ -19,7 +19,7 @@ CLIENTS ?= 1
 # Images are built and run where root finds the tools for it; `CONTAINER=0` leaves them out.
 CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstrap >/dev/null && echo 1)
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-architectures test-browser test-container test-chaos demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks test-architectures test-browser screenshots test-container test-chaos demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -92,7 +92,10 @@ test-architectures: install  ## every model type against transformers (writes do
 	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.architectures
 
 test-browser: install  ## the chat page in Chromium (apt-get install chromium)
-	$(PYTEST) -m browser tests/test_browser.py
+	$(PYTEST) -m browser tests/ui
+
+screenshots: install  ## those of the chat page in docs/images, from the browser tests
+	SCREENSHOTS=docs/images $(PYTEST) -m browser tests/ui/test_browser.py -k everything_in_it
 
 test-clients: install install-clients test-frameworks  ## only the vendors' own clients (SERVER_BACKEND=vllm: on that engine)
 	$(CLIENTS_PYTEST) tests/clients --ignore=tests/clients/frameworks
