@@ -22,6 +22,7 @@ from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import option
 from openllm.facts import all_facts
+from openllm.weights.hub import has_token, hub_cache, is_offline
 
 LITTLE_ROOM = 5 * 2**30  # bytes: less than a small model and a Bento of it take
 NEWEST_PYTHON = (3, 13)  # what the engines' wheels are made for
@@ -145,10 +146,8 @@ def _gpus(settings: Settings) -> Finding:
 
 
 def _disks(settings: Settings) -> Iterator[Finding]:
-    from huggingface_hub import constants
-
     yield _disk("Store", settings.bentoml_home, "BENTOML_HOME")
-    yield _disk("Hub's cache", Path(constants.HF_HUB_CACHE), "HF_HOME")
+    yield _disk("Hub's cache", hub_cache(), "HF_HOME")
 
 
 def _disk(what: str, folder: Path, variable: str) -> Finding:
@@ -171,11 +170,9 @@ def _disk(what: str, folder: Path, variable: str) -> Finding:
 
 
 def _token() -> Finding:
-    from huggingface_hub import constants, get_token
-
-    if constants.HF_HUB_OFFLINE:
+    if is_offline():
         return Finding("Hub", "note", "HF_HUB_OFFLINE is set: nothing is fetched.")
-    if get_token():
+    if has_token():
         return Finding("Hub", "fine", "there is a token, for gated and private models.")
     return Finding(
         "Hub", "note", "no token: public models only, gated ones are refused.", "hf auth login"

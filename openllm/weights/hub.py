@@ -123,13 +123,32 @@ def download_size(
         return _retried(plan, repo, revision)
 
 
+def hub_cache() -> Path:
+    """Where downloads are kept."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids to ask the Hub."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def has_token() -> bool:
+    """Whether the Hub's client has a token: HF_TOKEN, or that of a login."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
+
+
 def require_room(repo: str, size: int) -> None:
     """Refuse a download of `size` bytes that the cache's disk has no room for. Errors:
     WeightsError.
     """
-    from huggingface_hub import constants
-
-    cache = Path(constants.HF_HUB_CACHE)
+    cache = hub_cache()
     while not cache.exists():
         cache = cache.parent
     free = shutil.disk_usage(cache).free
