@@ -1,4 +1,4 @@
-"""Print what makes a shell complete openllm's commands"""
+"""Print what makes a shell complete openllm's commands."""
 
 from __future__ import annotations
 
