@@ -41,7 +41,7 @@ class StreamDecoder:
     U+FFFD.
     """
 
-    __slots__ = ("_context", "_pending", "_plain", "_skip", "_stream", "_tokenizer")
+    __slots__ = ("_context", "_pending", "_skip", "_stream", "_tokenizer")
 
     def __init__(
         self,
@@ -50,14 +50,13 @@ class StreamDecoder:
         skip_special_tokens: bool = True,
     ):
         self._tokenizer = tokenizer
-        self._plain = isinstance(tokenizer, PlainTokenizer)
         self._skip = skip_special_tokens
         self._pending: list[int] = []
         self._restart(list(prompt_token_ids[-CONTEXT:]))
 
     def _restart(self, context: list[int]) -> None:
         self._context = context
-        if self._plain:
+        if isinstance(self._tokenizer, PlainTokenizer):
             return
         from tokenizers.decoders import DecodeStream
 
@@ -65,10 +64,11 @@ class StreamDecoder:
 
     def step(self, token_id: int) -> str:
         """The text that `token_id` completes; "" while a character is incomplete."""
-        if self._plain:
-            return self._plain_step(token_id)
+        tokenizer = self._tokenizer
+        if isinstance(tokenizer, PlainTokenizer):
+            return self._plain_step(tokenizer, token_id)
         try:
-            piece = self._stream.step(self._tokenizer, token_id)
+            piece = self._stream.step(tokenizer, token_id)
         except Exception as error:
             # The Rust decoder gives up when an earlier token's text changes with what follows it.
             # It has no class of its own to catch; anything else it raises is a defect and must be
@@ -84,10 +84,10 @@ class StreamDecoder:
         self._pending.clear()
         return piece
 
-    def _plain_step(self, token_id: int) -> str:
+    def _plain_step(self, tokenizer: PlainTokenizer, token_id: int) -> str:
         self._pending.append(token_id)
         ids = [*self._context, *self._pending]
-        text = self._tokenizer.decode(ids, skip_special_tokens=self._skip)
+        text = tokenizer.decode(ids, skip_special_tokens=self._skip)
         incomplete = text.endswith("\ufffd") and len(self._pending) <= LONGEST_CHARACTER
         return "" if incomplete else self.flush()
 

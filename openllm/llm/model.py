@@ -94,8 +94,14 @@ class Model:
                 f"An adapter cannot have the model's name {adapter.name!r}.", hint="Rename it."
             )
         path = resolve_adapter(adapter, self.settings.bentoml_home, self.token)
-        uniform = select_backend(self.spec, self.settings)[0].facts.uniform_adapters
-        return check_adapter(path, self.weights_dir, max_rank, uniform=uniform).path
+        facts = select_backend(self.spec, self.settings)[0].facts
+        return check_adapter(
+            path,
+            self.weights_dir,
+            max_rank,
+            uniform=facts.uniform_adapters,
+            experts=facts.expert_adapters,
+        ).path
 
     @cached_property
     def family(self) -> type[LLMConfig]:

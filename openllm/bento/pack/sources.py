@@ -87,7 +87,13 @@ def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> Path:
 def _check_adapters(spec: LLMSpec, base: Path | None, backend: type[Backend], home: Path) -> None:
     for adapter in spec.adapters:
         path = resolve_adapter(adapter, home)
-        check_adapter(path, base, spec.max_lora_rank, uniform=backend.facts.uniform_adapters)
+        check_adapter(
+            path,
+            base,
+            spec.max_lora_rank,
+            uniform=backend.facts.uniform_adapters,
+            experts=backend.facts.expert_adapters,
+        )
 
 
 def sources_of(spec: LLMSpec) -> tuple[str, ...]:
