@@ -22,7 +22,7 @@ CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstra
 # How long `make fuzz` goes on, in seconds.
 FUZZ ?= 600
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks fuzz test-architectures test-browser test-container test-chaos demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks fuzz test-architectures test-browser screenshots test-container test-chaos demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -95,7 +95,10 @@ test-architectures: install  ## every model type against transformers (writes do
 	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.architectures
 
 test-browser: install  ## the chat page in Chromium (apt-get install chromium)
-	$(PYTEST) -m browser tests/test_browser.py
+	$(PYTEST) -m browser tests/ui
+
+screenshots: install  ## those of the chat page in docs/images, from the browser tests
+	SCREENSHOTS=docs/images $(PYTEST) -m browser tests/ui/test_browser.py -k everything_in_it
 
 test-clients: install install-clients test-frameworks  ## only the vendors' own clients (SERVER_BACKEND=vllm: on that engine)
 	$(CLIENTS_PYTEST) tests/clients --ignore=tests/clients/frameworks

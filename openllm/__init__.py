@@ -40,6 +40,17 @@ SUBPACKAGES = (
     "models",
 )  # reached as attributes without being imported first
 
+# Names of OpenLLM 0.3 to 0.6, and what does their work now.
+REPLACED = {
+    "AsyncHTTPClient": "openllm.client.AsyncClient",
+    "AutoConfig": "openllm.models.get(name)",
+    "HTTPClient": "openllm.client.Client",
+    "build": "openllm.bento.build.build(openllm.LLMSpec(...))",
+    "import_model": "the command `openllm pull`",
+    "list_models": "openllm.models.names()",
+    "start": "the command `openllm start`, or openllm.bento.serve.serve",
+}
+
 
 def __getattr__(name: str) -> Any:
     if name == "__all__":  # for `from openllm import *`, which alone pays for it
@@ -48,6 +59,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(HOMES[name]), name)
     if name in SUBPACKAGES:
         return importlib.import_module(f"openllm.{name}")
+    if name in REPLACED:
+        raise AttributeError(f"openllm has no {name!r} any more: use {REPLACED[name]}.")
     if name.startswith("_") or not name[:1].isupper():
         raise AttributeError(f"module 'openllm' has no attribute {name!r}")
     return getattr(importlib.import_module("openllm.llm.auto"), name)

@@ -56,6 +56,7 @@ class Facts:
     families: tuple[str, ...] = attrs.field(default=(), validator=_words)
     adapters: bool = False  # LoRA
     structures: bool = False  # it keeps an answer to a `Structure`
+    expert_adapters: bool = False  # also in the experts of a mixture
     uniform_adapters: bool = False  # it knows one rank and one alpha for all layers of an adapter
     # Short names of quantizations; None: the engine tells when it starts.
     quantizations: tuple[str, ...] | None = attrs.field(factory=tuple, validator=_words_or_none)

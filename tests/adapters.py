@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from openllm.weights.adapters import ADAPTER_WEIGHTS as WEIGHTS
@@ -80,3 +81,12 @@ REFUSED = {
         "no LoRA matrix",
     ),
 }
+
+
+def respelled(adapter: Path, path: Path) -> Path:
+    """A copy whose layers are called as torch.compile and a model that sees pictures call them, of
+    an adapter with a name of its own.
+    """
+    shutil.copytree(adapter, path)
+    outer = {"base_model.model.model.": "base_model.model._orig_mod.model.language_model."}
+    return rename(path, **outer, **{".weight": ".pirate.weight"})

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +98,53 @@ class Page:
             )
             time.sleep(0.02)
 
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Return once something outside of the page is true; a value that cannot be read yet is
+        not.
+        """
+        deadline = time.monotonic() + WAIT
+        while True:
+            with contextlib.suppress(ValueError):
+                if condition():
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Give a file to an input for files."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        found = self.call("DOM.querySelector", nodeId=root, selector=selector)
+        self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=found["nodeId"])
+
     def type(self, selector: str, text: str) -> None:
         """Focus an element and type into it."""
         self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         self.call("Input.insertText", text=text)
 
     def press_enter(self) -> None:
-        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        self._press({"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"})
+
+    def press_escape(self) -> None:
+        self._press({"key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27})
+
+    def _press(self, key: dict[str, Any]) -> None:
         self.call("Input.dispatchKeyEvent", type="keyDown", **key)
         self.call("Input.dispatchKeyEvent", type="keyUp", **key)
+
+    def resize(self, width: int, height: int = 800) -> None:
+        """Show the page as on a screen of that many pixels."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def dark(self, yes: bool) -> None:
+        """Say that the user's system is dark, or light."""
+        feature = {"name": "prefers-color-scheme", "value": "dark" if yes else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[feature])
 
     def click(self, selector: str) -> None:
         self.run(f"document.querySelector({json.dumps(selector)}).click()")

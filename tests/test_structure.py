@@ -10,6 +10,7 @@ from pathlib import Path
 import grimp
 import pytest
 
+import openllm
 from openllm.discovery import GROUPS
 from scripts import structure
 from tests.naming import is_there
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "structure.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 MODULES = sorted((ROOT / "openllm").rglob("*.py"))
+FORMER = {f"openllm.{name}" for name in openllm.REPLACED}  # what says so itself
 ELSEWHERE = {"openllm.AutoBackwardsLLM", "openllm.BackwardsLlama"}  # of a distribution of the tests
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 
@@ -69,7 +71,7 @@ def test_each_folder_that_is_discovered_says_how_to_add_to_it(group: str) -> Non
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_page_names_a_module_or_a_file_that_is_gone(page: Path) -> None:
     text = re.sub(r"^`[^`\n]+`:$", "", page.read_text(), flags=re.MULTILINE)  # files of the walks
-    names = set(re.findall(r"`(openllm(?:\.\w+)+)(?![\w/])", text)) - set(GROUPS) - ELSEWHERE
+    names = set(re.findall(r"`(openllm(?:\.\w+)+)(?![\w/])", text)) - {*GROUPS, *ELSEWHERE, *FORMER}
     paths = re.findall(r"`((?:openllm|tests|scripts|docs|templates|bentos)/[\w./-]*)`", text)
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     gone = [name for name in sorted(names) if not is_there(name)]

@@ -4,8 +4,9 @@ that holds back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+import abc
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -17,6 +18,24 @@ LONGEST_CHARACTER = (
 )
 
 
+class PlainTokenizer(abc.ABC):
+    """A tokenizer that decodes whole texts alone: what is asked of one that is not the tokenizers
+    library's.
+    """
+
+    @abc.abstractmethod
+    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text of the ids; an incomplete character comes as U+FFFD."""
+
+    @abc.abstractmethod
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that one token adds to a text."""
+
+    @abc.abstractmethod
+    def get_added_tokens_decoder(self) -> Mapping[int, Any]:
+        """The added tokens by id: `content`, and whether they are `special`."""
+
+
 class StreamDecoder:
     """Decodes one choice token by token. The pieces joined equal the text; invalid bytes become
     U+FFFD.
@@ -26,7 +45,7 @@ class StreamDecoder:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | PlainTokenizer,
         prompt_token_ids: Sequence[int] = (),
         skip_special_tokens: bool = True,
     ):
@@ -36,15 +55,20 @@ class StreamDecoder:
         self._restart(list(prompt_token_ids[-CONTEXT:]))
 
     def _restart(self, context: list[int]) -> None:
+        self._context = context
+        if isinstance(self._tokenizer, PlainTokenizer):
+            return
         from tokenizers.decoders import DecodeStream
 
-        self._context = context
         self._stream = DecodeStream(ids=context, skip_special_tokens=self._skip)
 
     def step(self, token_id: int) -> str:
         """The text that `token_id` completes; "" while a character is incomplete."""
+        tokenizer = self._tokenizer
+        if isinstance(tokenizer, PlainTokenizer):
+            return self._plain_step(tokenizer, token_id)
         try:
-            piece = self._stream.step(self._tokenizer, token_id)
+            piece = self._stream.step(tokenizer, token_id)
         except Exception as error:
             # The Rust decoder gives up when an earlier token's text changes with what follows it.
             # It has no class of its own to catch; anything else it raises is a defect and must be
@@ -59,6 +83,13 @@ class StreamDecoder:
         self._context = [*self._context, *self._pending][-CONTEXT:]
         self._pending.clear()
         return piece
+
+    def _plain_step(self, tokenizer: PlainTokenizer, token_id: int) -> str:
+        self._pending.append(token_id)
+        ids = [*self._context, *self._pending]
+        text = tokenizer.decode(ids, skip_special_tokens=self._skip)
+        incomplete = text.endswith("\ufffd") and len(self._pending) <= LONGEST_CHARACTER
+        return "" if incomplete else self.flush()
 
     def flush(self) -> str:
         """What is held back, at the end of the text."""

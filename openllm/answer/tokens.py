@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from openllm.answer.text import PlainTokenizer
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -28,7 +30,7 @@ class TokenTable:
     U+FFFD).
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer | PlainTokenizer) -> None:
         self._tokenizer = tokenizer
         added = tokenizer.get_added_tokens_decoder().items()
         self._added = {number: token.content for number, token in added}
@@ -36,7 +38,8 @@ class TokenTable:
         self.added_tokens = {content: number for number, content in self._added.items()}
         # what marks something, by its text -> its id
         self.special_tokens = {self._added[number]: number for number in sorted(self._special)}
-        state: bytes = tokenizer.decoder.__getstate__() if tokenizer.decoder is not None else b""
+        decoder = None if isinstance(tokenizer, PlainTokenizer) else tokenizer.decoder
+        state: bytes = decoder.__getstate__() if decoder is not None else b""
         self._alphabet = _byte_alphabet() if b"ByteLevel" in state else {}
         self._pieces = b"WordPiece" in state
         self._known: dict[int, tuple[bytes, str]] = {}
@@ -66,6 +69,8 @@ class TokenTable:
         added = self._added.get(token_id)
         if added is not None:
             return added.encode()
+        if isinstance(self._tokenizer, PlainTokenizer):
+            return self._tokenizer.token_bytes(token_id)
         token = self._tokenizer.id_to_token(token_id) or ""
         if self._alphabet:
             known = [self._alphabet.get(letter) for letter in token]

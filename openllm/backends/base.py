@@ -111,6 +111,15 @@ class Backend(abc.ABC):
         """
         return None
 
+    @classmethod  # noqa: B027 - most engines follow every option
+    def check_options(
+        cls, spec: LLMSpec, weights_dir: Path, settings: Settings, *, sure: bool = False
+    ) -> None:
+        """Refuse the options that this engine would have to ignore for the model in `weights_dir`,
+        before anything is loaded. `sure` may import the engine to look: for the process that will
+        run it. Errors: ConfigurationError, MissingDependency.
+        """
+
     @abc.abstractmethod
     async def start(self) -> None:
         """Load weights and bring the engine up. Errors: WeightsError, ConfigurationError,
@@ -225,8 +234,10 @@ def unlike_contract(backend: type[Backend]) -> str | None:
         if name.startswith("_"):
             continue
         asked = inspect.signature(method)
+        named = [key for key, one in asked.parameters.items() if one.kind is one.KEYWORD_ONLY]
+        placed = [key for key in asked.parameters if key not in named]
         try:
-            inspect.signature(getattr(backend, name)).bind(*asked.parameters)
+            inspect.signature(getattr(backend, name)).bind(*placed, **dict.fromkeys(named))
         except TypeError:
             return f"its {name} must take ({', '.join(asked.parameters)})"
     return None

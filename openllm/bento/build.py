@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ from openllm.bento.pack.store import Stored, publish, workshop
 from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
+
+logger = logging.getLogger(__name__)
 
 SERVICE = "service.py"
 MARKER = "bento.yaml"
@@ -155,7 +158,9 @@ def _assemble(plan: BentoPlan, private: tuple[Path, ...]) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
     try:
         with workshop() as bench:
+            logger.info("Making the Bento %s: its service and locked packages.", tag)
             bento = _create(tag, folder, bench, plan.options)
+            logger.info("Writing what it says of itself, and looking for secrets.")
             complete_bento(Path(bento.path), str(tag), plan.packed)
             scan_bento(Path(bento.path), private, process_environment())
             store = Path(BentoMLContainer.bento_store_dir.get())

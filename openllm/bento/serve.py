@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,18 +26,24 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError, option
 from openllm.http.auth import check_files
 from openllm.http.tracing.provider import check_exporters
+from openllm.llm.options import check_options
 
 logger = logging.getLogger("openllm")
 
 BACKLOG = 2048
 
 
-def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
-    """Serve `specs` until SIGTERM or Ctrl+C; returns once everything is stopped.
+def serve(
+    specs: LLMSpec | Sequence[LLMSpec],
+    settings: Settings,
+    on_listening: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve `specs` until SIGTERM or Ctrl+C; returns once everything is stopped. `on_listening` is
+    called with the address as soon as it is taken, before the engines are there.
 
-    Bad input is found before the server begins: a port in use (ServeError), weights that are
-    missing or unsafe (WeightsError), a backend that cannot run (ConfigurationError,
-    MissingDependency). An engine that fails later ends it with ServeError.
+    Bad input is found before that: a port in use (ServeError), weights that are missing or unsafe
+    (WeightsError), a backend that cannot run or an option that it would have to ignore
+    (ConfigurationError, MissingDependency). An engine that fails later ends it with ServeError.
     """
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     configure_logging(settings.log_level, settings.log_format)
@@ -47,15 +53,20 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
         closing(_bind(settings.host, settings.port)) as listener,
         TemporaryDirectory(prefix="openllm-") as folder,
     ):
+        alone = len(wanted) == 1 and settings.api_workers == 1
         for spec in wanted:
-            check_sources(spec, select_backend(spec, settings)[0], settings.bentoml_home)
+            backend = select_backend(spec, settings)[0]
+            directory = check_sources(spec, backend, settings.bentoml_home)
+            check_options(spec, directory, settings, sure=alone)
+        _listen(listener)
         write_project(Path(folder), wanted)
         host, port = listener.getsockname()[:2]
         url = address(host, port)
         with registered(settings.bentoml_home, url, [spec.served_name for spec in wanted]) as log:
             log_to_file(log, settings.log_format)
+            on_listening(url)
             logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-            if len(wanted) == 1 and settings.api_workers == 1:
+            if alone:
                 service = load_project(Path(folder), ServicePlan(wanted, settings))
                 run_service(service, listener, when_ready=lambda server: announce(server, url))
             else:
@@ -63,7 +74,7 @@ def serve(specs: LLMSpec | Sequence[LLMSpec], settings: Settings) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one. Errors: ServeError."""
+    """A socket at the address, not listening yet; port 0 takes any free one. Errors: ServeError."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror:
@@ -75,20 +86,32 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        reasons = {
-            errno.EADDRINUSE: (
-                f"Port {port} on {host} is in use.",
-                f"Stop what uses it, or add {option('port', port + 1)}.",
-            ),
-            errno.EACCES: (f"Port {port} needs more rights.", "Take one from 1024 up."),
-        }
-        other = (
-            f"Cannot listen on {host}:{port}: {error.strerror}.",
-            f"Try {option('host', '127.0.0.1')}.",
-        )
-        message, hint = reasons.get(error.errno or 0, other)
-        raise ServeError(message, hint=hint) from None
+        raise _cannot_listen(host, port, error) from None
     return listener
+
+
+def _listen(listener: socket.socket) -> None:
+    """From here on clients get in. Errors: ServeError, where another has been faster."""
+    host, port = listener.getsockname()[:2]
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ServeError:
+    reasons = {
+        errno.EADDRINUSE: (
+            f"Port {port} on {host} is in use.",
+            f"Stop what uses it, or add {option('port', port + 1)}.",
+        ),
+        errno.EACCES: (f"Port {port} needs more rights.", "Take one from 1024 up."),
+    }
+    other = (
+        f"Cannot listen on {host}:{port}: {error.strerror}.",
+        f"Try {option('host', '127.0.0.1')}.",
+    )
+    message, hint = reasons.get(error.errno or 0, other)
+    return ServeError(message, hint=hint)

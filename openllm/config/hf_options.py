@@ -1,10 +1,13 @@
-"""The keyword arguments of transformers' `from_pretrained`, as options of an `LLMSpec`."""
+"""The keyword arguments of transformers' `from_pretrained`, and those of earlier versions of
+openllm, as options of an `LLMSpec`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from openllm.config import earlier_options
 from openllm.errors import ConfigurationError, UnsupportedCombination
 
 # Passed on by their own names; the PyTorch engine knows them, vLLM says that it has no such
@@ -101,6 +104,7 @@ def _plain(value: Any) -> Any:
 
 
 _READERS: Mapping[str, Callable[[str, Any], dict[str, Any]]] = {
+    **earlier_options.READERS,
     "dtype": _dtype,
     "torch_dtype": _dtype,
     "device": _device,

@@ -31,7 +31,8 @@ def readable_size(size: float) -> str:
     """Bytes for people, rounded to a tenth of the largest unit: 1536 is 1.5 KiB."""
     if size < 1024:
         return f"{size:.0f} B"
-    unit = next((letter for letter in _LETTERS if size < 1024 * UNITS[f"{letter}iB"]), "T")
+    # 1023.95 and more would be written 1024.0
+    unit = next((letter for letter in _LETTERS if size < 1023.95 * UNITS[f"{letter}iB"]), "T")
     return f"{size / UNITS[f'{unit}iB']:.1f} {unit}iB"
 
 

@@ -9,6 +9,12 @@ import attrs
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "half": 2, "bfloat16": 2, "fp8": 1}
 
+# What configurations call the longest sequence, in tokens.
+_LENGTHS = (
+    *("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length"),
+    *("seq_length", "max_target_positions", "model_max_length"),
+)
+
 
 @attrs.frozen
 class ModelShape:
@@ -48,6 +54,17 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
 def hidden_size(config: Mapping[str, Any]) -> int:
     """Numbers in a token's hidden state; 0 where the configuration does not say."""
     return _first(_text_fields(config), "hidden_size", "n_embd", "d_model")
+
+
+def longest_context(config: Mapping[str, Any]) -> int:
+    """Tokens that no engine goes beyond with the model of `config`, rotary positions stretched as
+    far as it says; 0 where it does not say.
+    """
+    fields = _text_fields(config)
+    longest = max(_first(fields, name) for name in _LENGTHS)
+    stretched = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
+    factor = stretched.get("factor") if isinstance(stretched, Mapping) else None
+    return int(longest * max(factor, 1)) if isinstance(factor, int | float) else longest
 
 
 def plain_attention(config: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from openllm.http.app import Server
 logger = logging.getLogger("openllm")
 
 WATCH_SECONDS = 0.5  # how often engines are asked whether they live
+PATIENCE_SECONDS = 15.0  # between two lines that say that engines still load
 LAST_WORDS_SECONDS = 3.0  # for streams to deliver their final event once nothing more is generated
 BACKSTOP_SECONDS = 10.0  # for the HTTP server to get rid of clients that read nothing
 
@@ -81,7 +82,10 @@ class WorkerLife:
 
     async def _live(self) -> None:
         begun = time.monotonic()
-        await self.server.start()
+        starting = asyncio.ensure_future(self.server.start())
+        while not (await asyncio.wait([starting], timeout=PATIENCE_SECONDS))[0]:
+            logger.info("Still loading, %d s so far.", time.monotonic() - begun)
+        await starting
         for llm in self.server.catalog.llms:
             logger.info("%s: %s", llm.name, llm.backend_reason)
         logger.info("Ready after %.1f s.", time.monotonic() - begun)

@@ -93,10 +93,9 @@ class AutoClass:
 
     backend_name: ClassVar[str]
 
-    def __init__(self) -> None:
-        raise TypeError(
-            f"{type(self).__name__} is not made; call {type(self).__name__}.for_model(...)."
-        )
+    def __init__(self, family: str = "...", *_: Any, **__: Any) -> None:
+        name, said = type(self).__name__, "..." if family == "..." else repr(family)
+        raise TypeError(f"{name} is not made; call {name}.for_model({said}).")
 
     @classmethod
     def for_model(
@@ -230,10 +229,14 @@ def _both_ours(family: type[LLMConfig], backend: str) -> bool:
     return models.is_ours(family.name) and is_ours(backend)
 
 
-def __getattr__(name: str) -> type[FamilyLLM] | type[AutoClass]:
+def __getattr__(name: str) -> type[FamilyLLM] | type[AutoClass] | type[LLMConfig]:
     if name in auto_classes():
         return auto_classes()[name]
     found = class_names().get(name)
+    if name.endswith("Config"):
+        for family in models.all_families():
+            if family.__name__ == name:
+                return family
     if found is None:
         raise AttributeError(
             f"module 'openllm' has no attribute {name!r}{_why_not(name)}", name=name

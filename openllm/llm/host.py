@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -19,10 +20,14 @@ from openllm.backends.base import Backend
 from openllm.backends.residency import Residency
 from openllm.backends.select import select_backend
 from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import EngineDead, InvalidRequest
 from openllm.llm.loops import LoopThread, at_shutdown, in_event_loop, lends_threads, run_on
 from openllm.llm.model import Model
+from openllm.weights.checkpoint import weights_size
+
+logger = logging.getLogger("openllm")
 
 T = TypeVar("T")
 MakeEngine = Callable[[LLMSpec, Path], tuple[Backend, str]]  # what gives a model its engine
@@ -131,6 +136,8 @@ class Host:
             # hold the owner.
             await asyncio.to_thread(select_backend, model.spec, model.settings, sure=True)
         backend = await asyncio.to_thread(lambda: self.backend)
+        size = weights_size(model.weights_dir)
+        logger.info("%s: loading %s of weights.", model.spec.served_name, readable_size(size))
         await asyncio.to_thread(model.prepare)
         self._watch(owner)
         await backend.start()

@@ -15,8 +15,9 @@ from openllm.backends.select import select_backend
 from openllm.config.sampling import build_params, model_defaults
 from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
-from openllm.errors import ConfigurationError, WeightsError
+from openllm.errors import ConfigurationError
 from openllm.models.base import LLMConfig
+from openllm.prompt.plain import SlowTokenizer
 from openllm.prompt.renderer import ChatRenderer
 from openllm.prompt.tokenizer import load_tokenizer, lower_case
 from openllm.types import SamplingParams
@@ -93,8 +94,14 @@ class Model:
                 f"An adapter cannot have the model's name {adapter.name!r}.", hint="Rename it."
             )
         path = resolve_adapter(adapter, self.settings.bentoml_home, self.token)
-        uniform = select_backend(self.spec, self.settings)[0].facts.uniform_adapters
-        return check_adapter(path, self.weights_dir, max_rank, uniform=uniform).path
+        facts = select_backend(self.spec, self.settings)[0].facts
+        return check_adapter(
+            path,
+            self.weights_dir,
+            max_rank,
+            uniform=facts.uniform_adapters,
+            experts=facts.expert_adapters,
+        ).path
 
     @cached_property
     def family(self) -> type[LLMConfig]:
@@ -135,13 +142,11 @@ class Model:
 
     @cached_property
     def decoding_tokenizer(self) -> Any:
-        """The Rust tokenizer behind the transformers one; what the stream decoder steps through."""
+        """The Rust tokenizer behind the transformers one, which the stream decoder steps through;
+        for one written in Python a stand-in with its calls.
+        """
         inner = getattr(self.tokenizer, "backend_tokenizer", None)
-        if inner is None:
-            raise WeightsError(
-                "This tokenizer has no fast form.", hint="Add a tokenizer.json to the directory."
-            )
-        return inner
+        return SlowTokenizer(self.tokenizer) if inner is None else inner
 
     @cached_property
     def token_table(self) -> TokenTable:

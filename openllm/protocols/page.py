@@ -1,4 +1,4 @@
-"""GET /: the chat page and its two files, from memory."""
+"""GET /: the chat page, and the scripts and styles it is made of, from memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import binascii
 import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 
 from starlette.routing import Route
 
@@ -16,11 +17,8 @@ from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint, Handler
 from openllm.protocols.native.dialect import Native
 
-_FILES = (
-    ("/", "index.html", b"text/html; charset=utf-8"),
-    ("/ui/app.js", "app.js", b"text/javascript; charset=utf-8"),
-    ("/ui/style.css", "style.css", b"text/css; charset=utf-8"),
-)
+_KINDS = {".js": b"text/javascript; charset=utf-8", ".css": b"text/css; charset=utf-8"}
+_PAGE = b"text/html; charset=utf-8"
 # Nothing from elsewhere, nothing inline: what a model writes cannot become code.
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
@@ -51,13 +49,16 @@ BROWSER = Browser()
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     if not settings.ui:
         return []
+    folder = files("openllm.ui")
+    found = [("/", folder.joinpath("index.html"), _PAGE)]
+    found += [
+        (f"/ui/{file.name}", file, kind)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if (kind := _KINDS.get(Path(file.name).suffix)) is not None
+    ]
     return [
-        Route(
-            path,
-            Endpoint(path, _file(files("openllm.ui").joinpath(name).read_bytes(), kind), BROWSER),
-            methods=["GET"],
-        )
-        for path, name, kind in _FILES
+        Route(path, Endpoint(path, _file(file.read_bytes(), kind), BROWSER), methods=["GET"])
+        for path, file, kind in found
     ]
 
 

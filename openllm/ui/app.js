@@ -1,152 +1,54 @@
-// The chat page: keeps the conversation here, streams answers from the API. Text from the model or the server reaches
-// the page through textContent only, so that it can never become markup.
-"use strict";
+// The chat page: keeps conversations in this browser, streams answers from the API. See dom.js for how text gets onto it.
 
-const byId = (id) => document.getElementById(id);
-const ui = {
-  model: byId("model"), key: byId("key"), system: byId("system"), temperature: byId("temperature"),
-  maxTokens: byId("max-tokens"), log: byId("log"), empty: byId("empty"), form: byId("form"), input: byId("input"),
-  send: byId("send"), stop: byId("stop"), clear: byId("clear"),
-};
-const API = new URL("v1/", location.origin + location.pathname); // not relative: the page's own URL may hold a key
-const KEY = "openllm-api-key"; // in session storage: gone with the tab
-const conversation = [];
-let running = null; // the AbortController of the answer that is being written
-let chat = 0; // counts chats, so that an answer stopped by "New chat" does not reach the next one
+import { ask as askServer } from "./answer.js";
+import * as api from "./api.js";
+import { byId, make, say } from "./dom.js";
+import * as options from "./options.js";
+import * as request from "./request.js";
+import { Sidebar } from "./sidebar.js";
+import * as status from "./status.js";
+import * as store from "./store.js";
+import * as tree from "./tree.js";
+import { Turn } from "./turn.js";
 
-function headers() {
-  const key = ui.key.value.trim();
-  return key ? { "Content-Type": "application/json", Authorization: `Bearer ${key}` } : { "Content-Type": "application/json" };
+const NEAR_END = 60; // pixels: whoever has scrolled up further is not pulled down
+const LOADING_PAUSE = 1500; // ms between two looks at a server that loads
+const ui = Object.fromEntries(["model", "beside", "key", "system", "log", "empty", "form", "input", "send", "stop",
+  "options", "editing"].map((id) => [id, byId(id)]));
+let chat = tree.newChat();
+let running = null; // the AbortController of the answers that are being written
+let live = new Set(); // their nodes
+let edited = null; // the question that is being written anew
+const turns = new Map(); // node id -> Turn, of this conversation
+
+// What is shown
+
+function draw() {
+  const branch = tree.path(chat);
+  ui.empty.hidden = branch.length > 0;
+  const rows = branch.map((node) => {
+    const other = chat.nodes[node.beside];
+    if (!other) return turnOf(node).element;
+    const pair = [node, other].sort((a, b) => a.id - b.id).map((one) => turnOf(one).element);
+    return make("div", { class: "pair" }, ...pair);
+  });
+  ui.log.replaceChildren(ui.empty, ...rows);
 }
 
-async function failure(response) {
-  try {
-    return (await response.json()).error.message;
-  } catch {
-    return `The server answered with status ${response.status}.`;
-  }
-}
-
-async function listModels() {
-  const chosen = ui.model.value;
-  try {
-    const response = await fetch(new URL("models", API), { headers: headers() });
-    if (response.status === 401) {
-      byId("options").open = true;
-      ui.key.focus();
-    }
-    if (!response.ok) throw new Error(await failure(response));
-    const { data } = await response.json();
-    ui.model.replaceChildren(...data.map((model) => {
-      const option = document.createElement("option");
-      option.value = model.id;
-      option.textContent = model.parent ? `${model.id} (adapter of ${model.parent})` : model.id;
-      return option;
-    }));
-    if (data.some((model) => model.id === chosen)) ui.model.value = chosen;
-    notice("");
-  } catch (error) {
-    ui.model.replaceChildren();
-    notice(error.message);
-  }
-}
-
-function notice(text) {
-  ui.empty.textContent = text || "Ask the model something.";
-  ui.empty.classList.toggle("failed", Boolean(text));
-}
-
-function addTurn(role, text) {
-  ui.empty.hidden = true;
-  const turn = document.createElement("div");
-  turn.className = `turn ${role}`;
-  turn.append(document.createTextNode(text));
-  ui.log.append(turn);
-  ui.log.scrollTop = ui.log.scrollHeight;
+function turnOf(node) {
+  if (!turns.has(node.id)) turns.set(node.id, new Turn(node, actions));
+  const turn = turns.get(node.id);
+  turn.update(live.has(node));
   return turn;
 }
 
-function addNote(turn, text) {
-  const note = document.createElement("small");
-  note.textContent = text;
-  turn.append(note);
+function toEnd() {
+  ui.log.scrollTop = ui.log.scrollHeight;
 }
 
-function requestBody() {
-  const system = ui.system.value.trim();
-  const body = {
-    model: ui.model.value,
-    messages: [...(system ? [{ role: "system", content: system }] : []), ...conversation],
-    stream: true,
-    stream_options: { include_usage: true },
-  };
-  if (ui.temperature.value !== "") body.temperature = Number(ui.temperature.value);
-  if (ui.maxTokens.value !== "") body.max_tokens = Number(ui.maxTokens.value);
-  return JSON.stringify(body);
-}
-
-// Server-sent events as parsed JSON, one by one.
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n\n");
-    rest = parts.pop();
-    for (const part of parts) {
-      const data = part.replace(/^data: ?/, "");
-      if (data === "[DONE]") return;
-      yield JSON.parse(data);
-    }
-  }
-}
-
-async function readAnswer(turn, answer) {
-  const response = await fetch(new URL("chat/completions", API), {
-    method: "POST", headers: headers(), body: requestBody(), signal: running.signal,
-  });
-  if (!response.ok) throw new Error(await failure(response));
-  for await (const event of events(response)) {
-    if (event.error) throw new Error(event.error.message);
-    if (event.usage) answer.usage = event.usage;
-    const choice = event.choices && event.choices[0];
-    if (!choice) continue;
-    if (choice.finish_reason) answer.reason = choice.finish_reason;
-    if (choice.delta.content) {
-      const atEnd = ui.log.scrollHeight - ui.log.scrollTop - ui.log.clientHeight < 40;
-      answer.text += choice.delta.content;
-      turn.firstChild.appendData(choice.delta.content);
-      if (atEnd) ui.log.scrollTop = ui.log.scrollHeight;
-    }
-  }
-}
-
-async function ask(text) {
-  conversation.push({ role: "user", content: text });
-  addTurn("user", text);
-  const turn = addTurn("assistant live", "");
-  const answer = { text: "", usage: null, reason: "" };
-  const mine = chat;
-  running = new AbortController();
-  showRunning(true);
-  const begun = performance.now();
-  try {
-    await readAnswer(turn, answer);
-    const seconds = (performance.now() - begun) / 1000;
-    if (answer.usage) addNote(turn, `${answer.usage.completion_tokens} tokens in ${seconds.toFixed(1)} s`);
-    if (answer.reason === "length") addNote(turn, "The answer reached its longest length.");
-  } catch (error) {
-    if (error.name === "AbortError") addNote(turn, "Stopped.");
-    else { turn.classList.add("failed"); addNote(turn, error.message); }
-  } finally {
-    // A turn without an answer is taken back, so that the next question is asked as if it had not been.
-    if (mine === chat && answer.text) conversation.push({ role: "assistant", content: answer.text });
-    else if (mine === chat) conversation.pop();
-    turn.classList.remove("live");
-    running = null;
-    showRunning(false);
-  }
+function notice(text, failed = Boolean(text)) {
+  ui.empty.textContent = text || "Ask the model something.";
+  ui.empty.classList.toggle("failed", failed);
 }
 
 function showRunning(yes) {
@@ -156,39 +58,227 @@ function showRunning(yes) {
   if (!yes) ui.input.focus();
 }
 
+// Asking
+
+function bodyFor(model, leaf) {
+  return request.body(model, ui.system.value, tree.messages(chat, leaf), options.fields());
+}
+
+// Answers to what ends in `parent`: of the model, of the second one beside it, or of the one named.
+async function answer(parent, models) {
+  if (running || !readyToAsk()) return;
+  const bodies = models.map((model) => bodyFor(model, parent.id));
+  const count = bodies[0].n ?? 1;
+  const groups = models.map((model) => Array.from({ length: count }, () => tree.add(chat, parent.id, "assistant", { model })));
+  if (groups.length === 2) [groups[0][0].beside, groups[1][0].beside] = [groups[1][0].id, groups[0][0].id];
+  chat.leaf = groups[0][0].id;
+  running = new AbortController();
+  live = new Set(groups.flat());
+  draw();
+  toEnd();
+  showRunning(true);
+  const mine = chat;
+  await Promise.all(groups.map(async (nodes, at) => {
+    const problem = await askServer(nodes, bodies[at], running.signal, () => grown(mine, nodes));
+    nodes.forEach((node) => live.delete(node));
+    if (problem === "key") askForKey();
+    if (mine === chat) draw();
+  }));
+  running = null;
+  showRunning(false);
+  say(groups[0][0].error || "The answer is complete.");
+  keep(mine);
+}
+
+function grown(mine, nodes) {
+  if (mine !== chat) return;
+  const atEnd = ui.log.scrollHeight - ui.log.scrollTop - ui.log.clientHeight < NEAR_END;
+  nodes.forEach((node) => turns.get(node.id)?.update(live.has(node)));
+  if (atEnd) toEnd();
+}
+
+function readyToAsk() {
+  if (!options.check()) {
+    ui.options.open = true;
+    return false;
+  }
+  return true;
+}
+
+const asked = () => [ui.model.value, ...(ui.beside.value && ui.beside.value !== ui.model.value ? [ui.beside.value] : [])];
+
+function ask(text) {
+  if (!readyToAsk()) return false;
+  const parent = edited ? edited.parent : chat.leaf;
+  stopEditing();
+  chat.options = options.get();
+  const question = tree.add(chat, parent, "user", { text });
+  chat.leaf = question.id;
+  keep(chat);
+  answer(question, asked());
+  return true;
+}
+
+async function keep(which) {
+  const kept = await store.put(`chat:${which.id}`, which);
+  if (!kept) say("This browser's storage is full: the conversation is kept in this tab only.");
+  sidebar.refresh();
+}
+
+const actions = {
+  edit(node) {
+    edited = node;
+    ui.editing.hidden = false;
+    ui.input.value = node.text;
+    fitInput();
+    ui.input.focus();
+  },
+  retry(node) {
+    answer(chat.nodes[node.parent], [node.model && isServed(node.model) ? node.model : ui.model.value]);
+  },
+  goOn(node) {
+    answer(node, [node.model || ui.model.value]);
+  },
+  request(node) {
+    request.show(bodyFor(node.model || ui.model.value, node.parent));
+  },
+  aside: (node) => Boolean(node.beside) && !tree.path(chat).includes(node),
+  choose(node) {
+    tree.show(chat, node);
+    draw();
+    keep(chat);
+  },
+  several: () => ui.model.options.length > 1,
+  version: (node) => [tree.versionIndex(chat, node), tree.versions(chat, node).length],
+  turnTo(node, at) {
+    const all = tree.versions(chat, node);
+    if (running || !all[at]) return;
+    tree.show(chat, all[at]);
+    draw();
+    keep(chat);
+  },
+};
+
+function stopEditing() {
+  edited = null;
+  ui.editing.hidden = true;
+}
+
+// Conversations
+
+function open(which) {
+  running?.abort();
+  chat = which;
+  turns.clear();
+  stopEditing();
+  options.set(chat.options);
+  draw();
+  toEnd();
+  sidebar.refresh();
+}
+
+const sidebar = new Sidebar({ current: () => chat, open, fresh: () => open(tree.newChat(options.get())) });
+
+// Models and keys
+
+const isServed = (name) => [...ui.model.options].some((option) => option.value === name);
+
+async function listModels() {
+  const chosen = [ui.model.value, ui.beside.value];
+  try {
+    const data = await api.models();
+    const made = (model) => {
+      const option = document.createElement("option");
+      option.value = model.id;
+      option.textContent = model.parent ? `${model.id} (adapter of ${model.parent})` : model.id;
+      return option;
+    };
+    ui.model.replaceChildren(...data.map(made));
+    ui.beside.replaceChildren(new Option("none", ""), ...data.map(made));
+    if (isServed(chosen[0])) ui.model.value = chosen[0];
+    ui.beside.value = isServed(chosen[1]) ? chosen[1] : "";
+    notice("");
+    waitUntilReady();
+  } catch (error) {
+    ui.model.replaceChildren();
+    notice(error.message);
+    if (error.kind === "key") askForKey();
+    else if (error.kind !== "refused") setTimeout(listModels, LOADING_PAUSE);
+  }
+}
+
+async function waitUntilReady() {
+  const state = await api.state();
+  if (state === "loading") notice("The model is loading. You can write your question already.", false);
+  if (state === "loading" || state === "down") setTimeout(state === "down" ? listModels : waitUntilReady, LOADING_PAUSE);
+  else notice("");
+}
+
+function askForKey() {
+  if (ui.options.open) return; // it is asked for already
+  ui.options.open = true;
+  ui.key.focus();
+}
+
+// What is typed and clicked
+
 function fitInput() {
   ui.input.style.height = "auto";
   ui.input.style.height = `${ui.input.scrollHeight + 2}px`;
 }
 
-ui.form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = ui.input.value.trim();
-  if (!text || running) return;
-  ui.input.value = "";
-  fitInput();
-  ask(text);
-});
-ui.input.addEventListener("input", fitInput);
-ui.input.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    ui.form.requestSubmit();
-  }
-});
-ui.stop.addEventListener("click", () => running?.abort());
-ui.clear.addEventListener("click", () => {
-  running?.abort();
-  chat += 1;
-  conversation.length = 0;
-  ui.log.querySelectorAll(".turn").forEach((turn) => turn.remove());
-  ui.empty.hidden = false;
-});
-ui.key.addEventListener("change", () => {
-  sessionStorage.setItem(KEY, ui.key.value.trim());
-  listModels();
-});
-ui.model.addEventListener("focus", () => { if (!ui.model.options.length) listModels(); });
+function escape() {
+  if (running) running.abort();
+  else if (edited) stopEditing();
+  else if (ui.options.open) ui.options.open = false;
+  else sidebar.close();
+}
 
-ui.key.value = sessionStorage.getItem(KEY) ?? "";
+function listen() {
+  ui.form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = ui.input.value.trim();
+    if (!text || running || !ask(text)) return;
+    ui.input.value = "";
+    fitInput();
+  });
+  ui.input.addEventListener("input", fitInput);
+  ui.input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      ui.form.requestSubmit();
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) escape();
+  });
+  document.addEventListener("click", (event) => {
+    if (ui.options.open && !ui.options.contains(event.target) && event.target.isConnected) ui.options.open = false;
+  });
+  ui.stop.addEventListener("click", () => running?.abort());
+  byId("clear").addEventListener("click", () => open(tree.newChat(options.get())));
+  byId("cancel-edit").addEventListener("click", stopEditing);
+  byId("reset").addEventListener("click", () => options.set({}));
+  byId("panel").addEventListener("input", options.check);
+  byId("show-status").addEventListener("click", status.show);
+  byId("theme").addEventListener("click", changeTheme);
+  ui.key.addEventListener("change", () => {
+    api.key.set(ui.key.value);
+    listModels();
+  });
+  ui.model.addEventListener("focus", () => { if (!ui.model.options.length) listModels(); });
+}
+
+function changeTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  store.put("theme", root.dataset.theme);
+}
+
+options.build();
+ui.key.value = api.key.get();
+listen();
 listModels();
+sidebar.refresh();
+store.get("theme").then((theme) => { if (theme) document.documentElement.dataset.theme = theme; });

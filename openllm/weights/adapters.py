@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -39,8 +39,13 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 LARGEST_SCALE = 65504.0  # the largest number of half precision
 _FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
 _KEY = re.compile(
-    r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight"
+    r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.(?P<name>[^.]+))?\.weight"
 )
+# What torch.compile puts into a path, and the names around the layers of a text model: a model that
+# sees pictures has more of them than its text part alone.
+_COMPILED = re.compile(r"(?:^|(?<=\.))_orig_mod\.")
+_OUTER = frozenset({"base_model", "model", "language_model", "text_model", "transformer"})
+_EXPERT = re.compile(r"\.experts\.")  # the shared expert beside them is a layer like any other
 # What peft can add to plain LoRA: it changes more than pairs of matrices beside linear layers, so
 # no batch can mix it.
 _UNSUPPORTED = {
@@ -151,16 +156,27 @@ def _from_hub(adapter: AdapterSpec, token: Token) -> Path:
 
 
 def check_adapter(
-    path: Path, base: Path | None, max_rank: int | None = None, *, uniform: bool = False
+    path: Path,
+    base: Path | None,
+    max_rank: int | None = None,
+    *,
+    uniform: bool = False,
+    experts: bool = True,
 ) -> CheckedAdapter:
     """Read the adapter in `path` and check it against the model in `base` (None: it is not here);
     only headers are read, so it costs milliseconds.
 
     Errors: WeightsError, one line for each reason: those of `read_adapter`, a rank above
     `max_rank`, layers the base model lacks, shapes that do not fit; with `uniform`, layers that
-    differ in rank or alpha.
+    differ in rank or alpha; without `experts`, those of a mixture of experts.
     """
     adapter = read_adapter(path)
+    expert = next((module for module in adapter.layers if _EXPERT.search(module)), None)
+    if expert is not None and not experts:
+        raise WeightsError(
+            f"{path} changes {expert}, an expert of a mixture; this engine adds nothing to those.",
+            hint="Use the vllm backend, or train the layers outside of the experts.",
+        )
     if max_rank is not None and adapter.rank > max_rank:
         raise WeightsError(
             f"{path} has rank {adapter.rank}, above the limit of {max_rank}.",
@@ -238,6 +254,7 @@ def _layers(path: Path, config: Mapping[str, Any]) -> dict[str, AdapterLayer]:
             f"{path} has no {ADAPTER_WEIGHTS}.", hint="Save the adapter again with peft."
         )
     sides: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
+    names: set[str | None] = set()  # of the adapter, where a trainer has written it down
     for key, info in read_header(weights).items():
         match = _KEY.fullmatch(key)
         if match is None or len(info.shape) != 2:
@@ -245,7 +262,14 @@ def _layers(path: Path, config: Mapping[str, Any]) -> dict[str, AdapterLayer]:
                 f"{weights} holds {key}, which is no LoRA matrix of a linear layer.",
                 hint="Train linear layers only; save with save_embedding_layers=False.",
             )
-        sides.setdefault(match["module"], {})[match["side"]] = (key, info.shape)
+        names.add(match["name"])
+        module = _COMPILED.sub("", match["module"])
+        sides.setdefault(module, {})[match["side"]] = (key, info.shape)
+    if len(names) > 1:
+        raise WeightsError(
+            f"{weights} holds the matrices of {len(names)} adapters.",
+            hint="Save one of them at a time: save_pretrained(selected_adapters=[...]).",
+        )
     if not sides:
         raise WeightsError(
             f"{weights} holds no LoRA matrices.", hint="Save the adapter again with peft."
@@ -296,7 +320,8 @@ def _check_fit(adapter: CheckedAdapter, base: Path) -> None:
         return  # a trusted pickled base: the engine will compare
     known = _base_layers(shapes, config)
     for module, layer in adapter.layers.items():
-        shape = next((known[name] for name in _spellings(module) if name in known), None)
+        name = find_layer(module, known)
+        shape = None if name is None else known[name]
         if shape is None:
             raise WeightsError(
                 f"{adapter.path} changes {module}, which the base model does not have.",
@@ -339,15 +364,25 @@ def _base_layers(
     return layers
 
 
-def _spellings(module: str) -> Iterator[str]:
-    """`module` and what it may be called in a checkpoint saved with fewer or more outer names."""
-    yield module
-    inner = module
-    while "." in inner:
-        inner = inner.partition(".")[2]
-        yield inner
-    for outer in ("model", "transformer", "language_model", "model.language_model"):
-        yield f"{outer}.{module}"
+def find_layer(module: str, known: Iterable[str]) -> str | None:
+    """Which of the `known` layers an adapter means by `module`: the one called so, else the one
+    that differs in outer names alone, such as that of a text model within one that sees pictures.
+    None where there is none, or more than one.
+    """
+    layers = set(known)
+    if module in layers:
+        return module
+    inner = _inner(module)
+    found = [name for name in layers if _inner(name) == inner]
+    return found[0] if len(found) == 1 else None
+
+
+def _inner(module: str) -> str:
+    """A layer's path without the names of what stands around all layers."""
+    parts = module.split(".")
+    while len(parts) > 1 and parts[0] in _OUTER:
+        parts = parts[1:]
+    return ".".join(parts)
 
 
 def _other_base(adapter: CheckedAdapter) -> str:

@@ -46,6 +46,8 @@ def _of_tokenizer(directory: Path) -> Iterator[int]:
     text = _content(said.get("eos_token"))
     if text is None:
         text = _content(_read(directory / "special_tokens_map.json").get("eos_token"))
+    if text is None and not (directory / "tokenizer.json").is_file():
+        yield from _of_tekken(_read(directory / "tekken.json"))
     if text is None:
         return
     added = said.get("added_tokens_decoder")
@@ -62,6 +64,15 @@ def _of_tokenizer(directory: Path) -> Iterator[int]:
     vocabulary = model.get("vocab") if isinstance(model, Mapping) else None
     if isinstance(vocabulary, Mapping):
         yield from _ids(vocabulary.get(text))
+
+
+def _of_tekken(said: Mapping[str, Any]) -> Iterator[int]:
+    """The end of a turn in Mistral's own vocabulary, whose special tokens have their ranks for
+    ids.
+    """
+    for token in said.get("special_tokens") or []:
+        if isinstance(token, Mapping) and token.get("token_str") == "</s>":
+            yield from _ids(token.get("rank"))
 
 
 def _content(token: Any) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 
 from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError, option
+from openllm.weights.downloads import downloading
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -85,10 +85,14 @@ def snapshot(
     """
     from huggingface_hub import snapshot_download
 
-    def download() -> Path:
-        return Path(snapshot_download(repo, revision=revision, token=token, **_selection(files)))
+    with downloading(repo) as bar:
 
-    with _quiet_unless_terminal():
+        def download() -> Path:
+            found = snapshot_download(
+                repo, revision=revision, token=token, tqdm_class=bar, **_selection(files)
+            )
+            return Path(found)
+
         return _retried(download, repo, revision)
 
 
@@ -115,17 +119,36 @@ def download_size(
         )
         return sum(int(file.file_size) for file in planned if file.will_download)
 
-    with _quiet_unless_terminal():
+    with _quiet():
         return _retried(plan, repo, revision)
+
+
+def hub_cache() -> Path:
+    """Where downloads are kept."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids to ask the Hub."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def has_token() -> bool:
+    """Whether the Hub's client has a token: HF_TOKEN, or that of a login."""
+    from huggingface_hub import get_token
+
+    return bool(get_token())
 
 
 def require_room(repo: str, size: int) -> None:
     """Refuse a download of `size` bytes that the cache's disk has no room for. Errors:
     WeightsError.
     """
-    from huggingface_hub import constants
-
-    cache = Path(constants.HF_HUB_CACHE)
+    cache = hub_cache()
     while not cache.exists():
         cache = cache.parent
     free = shutil.disk_usage(cache).free
@@ -214,15 +237,15 @@ def _explained(error: BaseException, repo: str, revision: str | None) -> Weights
 
 
 @contextmanager
-def _quiet_unless_terminal() -> Iterator[None]:
-    """Progress bars on a terminal only."""
+def _quiet() -> Iterator[None]:
+    """No progress bars of the Hub's client."""
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
     )
 
-    silent = are_progress_bars_disabled() or sys.stderr.isatty()
+    silent = are_progress_bars_disabled()
     if not silent:
         disable_progress_bars()
     try:

@@ -24,6 +24,7 @@ from openllm.facts import all_facts
 from openllm.llm.host import choose_engine
 from openllm.llm.llm import LLM
 from openllm.types import GenerationOutput
+from tests.adapters import respelled
 from tests.backends.engines import engine_params, repeats
 from tests.backends.reference import Reference, has_torch
 from tests.tiny import write_adapter, write_llama
@@ -261,15 +262,22 @@ async def test_what_does_not_fit_is_refused_before_it_is_mounted(
     assert (await ask(llm, "red", tokens=2)).usage.completion_tokens == 2
 
 
-async def test_ranks_by_layer_are_right_or_refused(llm: LLM, world: World) -> None:
+async def test_ranks_by_layer_are_right(llm: LLM, world: World) -> None:
     real(llm)
-    if llm.backend.facts.uniform_adapters:
-        with pytest.raises(WeightsError, match="rank_pattern"):
-            await llm.mount_adapter("patterns", world.adapter("patterns"))
-        return
     await llm.mount_adapter("patterns", world.adapter("patterns"))
     world.check("patterns", await ask(llm, "patterns"))
     await llm.unmount_adapter("patterns")
+
+
+async def test_other_spellings_of_its_layers_are_mapped(
+    llm: LLM, world: World, tmp_path: Path
+) -> None:
+    """As torch.compile, a named adapter of peft and a model that sees pictures write them."""
+    real(llm)
+    path = respelled(world.adapter("red"), tmp_path / "respelled")
+    await llm.mount_adapter("respelled", path)
+    world.check("red", await ask(llm, "respelled"))
+    await llm.unmount_adapter("respelled")
 
 
 @pytest.mark.parametrize("backend", ["echo", "pytorch"])

@@ -296,7 +296,8 @@ def test_a_middleware_gets_all_of_a_stream_in_a_task(
     posting: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tests.serving.create_app", lambda llms, settings: Around(create_app(llms, settings))
+        "tests.serving.create_app",
+        lambda llms, settings, tracing: Around(create_app(llms, settings, tracing)),
     )
     calls = Calls(monkeypatch)
     spec, model = posting.llm.spec, Path(posting.llm.spec.model_id)

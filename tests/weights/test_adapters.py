@@ -10,8 +10,8 @@ import pytest
 
 from openllm.config.spec import AdapterSpec
 from openllm.errors import ConfigurationError, WeightsError
-from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
-from tests.adapters import CONFIG, REFUSED, WEIGHTS, change, rename
+from openllm.weights.adapters import check_adapter, find_layer, read_adapter, resolve_adapter
+from tests.adapters import CONFIG, REFUSED, WEIGHTS, change, rename, respelled
 from tests.checkpoints import HOME
 from tests.hub import FakeHub
 from tests.tiny import write_adapter, write_gpt2, write_llama
@@ -130,6 +130,44 @@ def test_a_checkpoint_with_fewer_outer_names_fits(adapter, base, tmp_path):
         bare / "model.safetensors",
     )
     assert check_adapter(adapter, bare).rank == 4
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        ("model.layers.0.mlp.up_proj", "model.language_model.layers.0.mlp.up_proj"),
+        ("model.language_model.layers.0.mlp.up_proj", "model.layers.0.mlp.up_proj"),
+        ("language_model.model.layers.0.mlp.up_proj", "model.layers.0.mlp.up_proj"),
+        ("transformer.h.0.attn.c_attn", "h.0.attn.c_attn"),
+        ("model.visual.blocks.0.q", None),
+        ("model.layers.9.mlp.up_proj", None),
+    ],
+)
+def test_a_layer_is_found_by_what_is_around_it(module: str, layer: str | None) -> None:
+    known = [layer or "model.layers.0.mlp.up_proj", "visual.layers.0.mlp.up_proj"]
+    assert find_layer(module, known) == layer
+
+
+def test_a_layer_that_fits_two_places_fits_none() -> None:
+    known = ["model.layers.0.q_proj", "language_model.layers.0.q_proj"]
+    assert find_layer("layers.0.q_proj", known) is None
+    assert find_layer("model.layers.0.q_proj", known) == "model.layers.0.q_proj"
+
+
+def test_other_spellings_fit_and_two_adapters_do_not(adapter, base, tmp_path):
+    path = respelled(adapter, tmp_path / "respelled")
+    assert check_adapter(path, base).layers.keys() != check_adapter(adapter, base).layers.keys()
+    assert check_adapter(path, base).targets == check_adapter(adapter, base).targets
+    rename(path, **{"q_proj.lora_A.pirate": "q_proj.lora_A.other"})
+    with pytest.raises(WeightsError, match="the matrices of 2 adapters"):
+        read_adapter(path)
+
+
+def test_experts_of_a_mixture_are_refused_where_no_engine_adds_to_them(adapter):
+    rename(adapter, **{"mlp.down_proj": "mlp.experts.3.down_proj"})
+    assert "down_proj" in check_adapter(adapter, None).targets
+    with pytest.raises(WeightsError, match=r"experts\.3\.down_proj, an expert of a mixture"):
+        check_adapter(adapter, None, experts=False)
 
 
 def test_of_a_quantized_base_only_the_names_are_compared(adapter, base, tmp_path):

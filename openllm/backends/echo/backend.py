@@ -54,12 +54,9 @@ class EchoBackend(Backend):
         super().__init__(spec, weights_dir, settings)
         self._info: BackendInfo | None = None
         self._adapters: set[str] = set()
+        self.check_options(spec, weights_dir, self.settings)
         self._delay = _number(spec, "delay")
         self._die_after = _number(spec, "die_after")
-        if unknown := set(spec.engine_args) - set(OPTIONS):
-            raise ConfigurationError(
-                f"The echo backend has no option {min(unknown)!r}.", hint=f"It has {OPTIONS}."
-            )
         self._answering: set[_Answering] = set()
         self._rooms = asyncio.Semaphore(spec.max_num_seqs or 1024)
         self._failure: str | None = None
@@ -68,6 +65,18 @@ class EchoBackend(Backend):
     @classmethod
     def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         return None
+
+    @classmethod
+    def check_options(
+        cls, spec: LLMSpec, weights_dir: Path, settings: Settings, *, sure: bool = False
+    ) -> None:
+        if unknown := set(spec.engine_args) - set(OPTIONS):
+            raise ConfigurationError(
+                f"The echo backend has no option {min(unknown)!r}.",
+                hint=f"It has {', '.join(OPTIONS)}.",
+            )
+        for name in OPTIONS:
+            _number(spec, name)
 
     async def start(self) -> None:
         config = read_config(self.weights_dir)

@@ -27,6 +27,7 @@ from openllm.errors import (
     UnsupportedCombination,
     UnsupportedFeature,
     field,
+    option,
 )
 from openllm.types import Running, Sink, TokenDelta, TokenRequest
 
@@ -76,29 +77,39 @@ class KerasBackend(Backend):
         self._runtime: Runtime | None = None
         self._engine: KerasEngine | None = None
         self._info: BackendInfo | None = None
-        self._require_supported()
+        self.check_options(spec, weights_dir, self.settings)
 
     @classmethod
     def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         return missing_packages(cls.framework) or foreign_framework(cls.framework)
 
-    def _require_supported(self) -> None:
+    @classmethod
+    def check_options(
+        cls, spec: LLMSpec, weights_dir: Path, settings: Settings, *, sure: bool = False
+    ) -> None:
         """Errors: UnsupportedCombination, ConfigurationError for what this engine would have to
         ignore.
         """
-        for name, neutral in NEUTRAL.items():
-            if (value := getattr(self.spec, name)) not in neutral:
+        name = cls.facts.name
+        for key, neutral in NEUTRAL.items():
+            if (value := getattr(spec, key)) not in neutral:
                 raise UnsupportedCombination(
-                    f"The {self.name} backend has no {name} (got {value!r}).",
+                    f"The {name} backend has no {option(key)} (got {value!r}).",
                     hint=f"Leave it out, or take {OTHERS}.",
-                    param=name,
+                    param=key,
                 )
-        if unknown := sorted(set(self.spec.engine_args) - set(OPTIONS)):
+        if spec.dtype not in DTYPES:
+            raise ConfigurationError(
+                f"The {name} backend has no {option('dtype', spec.dtype)}.",
+                hint=f"It has {', '.join(DTYPES)}.",
+                param="dtype",
+            )
+        if unknown := sorted(set(spec.engine_args) - set(OPTIONS)):
             hint = f"It has {', '.join(OPTIONS)}."
             raise ConfigurationError(
-                f"The {self.name} backend has no engine option {unknown[0]!r}.", hint=hint
+                f"The {name} backend has no engine option {unknown[0]!r}.", hint=hint
             )
-        if not isinstance(self.spec.engine_args.get("verify", True), bool):
+        if not isinstance(spec.engine_args.get("verify", True), bool):
             raise ConfigurationError("engine_args verify must be true or false.", param="verify")
 
     async def start(self) -> None:

@@ -15,6 +15,7 @@ from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats,
 from openllm.backends.lease import Lease
 from openllm.backends.pytorch.facts import FACTS
 from openllm.backends.pytorch.lora.mounts import BASE, Mounts
+from openllm.backends.pytorch.options import refuse_unsupported, refuse_without_gpu
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
@@ -59,6 +60,13 @@ class PyTorchBackend(Backend):
     def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
         missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
         return f"{missing[0]} is not installed ({INSTALL})." if missing else None
+
+    @classmethod
+    def check_options(
+        cls, spec: LLMSpec, weights_dir: Path, settings: Settings, *, sure: bool = False
+    ) -> None:
+        refuse_unsupported(spec)
+        refuse_without_gpu(spec, settings.visible_devices)
 
     async def start(self) -> None:
         if self._started is None:

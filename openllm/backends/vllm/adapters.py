@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from openllm.backends.vllm.failures import translate
+from openllm.backends.vllm.plain_adapter import is_plain, write_plain
 from openllm.config.spec import AdapterSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -28,8 +30,10 @@ class Adapters:
     used again.
     """
 
-    def __init__(self, engine: Any, slots: int) -> None:
+    def __init__(self, engine: Any, slots: int, base: Path) -> None:
         self._engine = engine
+        self._base = base
+        self._copies: dict[int, tempfile.TemporaryDirectory[str]] = {}  # by id, while mounted
         self._slots = slots
         self._ids = itertools.count(1)
         self._mounted: dict[str, Any] = {}
@@ -62,16 +66,37 @@ class Adapters:
                 f"All {self._slots} adapter slots are taken.",
                 hint=f"Remove one, or start with a higher {option('max_adapters')}.",
             )
+        number = next(self._ids)
         try:
-            await asyncio.to_thread(_check, path)
+            place = await asyncio.to_thread(self._plain, path, number)
         except WeightsError as error:
             raise _load_error(name, path, error) from error
-        number = next(self._ids)
-        request = LoRARequest(f"{name}#{number}", number, str(path))
-        await self._load(name, request)
+        request = LoRARequest(f"{name}#{number}", number, str(place))
+        try:
+            await self._load(name, request)
+        except OpenLLMError:
+            self._forget(number)
+            raise
         old, self._mounted[name] = self._mounted.get(name), request
         if old is not None:
             await self._engine.remove_lora(old.lora_int_id)
+            self._forget(old.lora_int_id)
+
+    def _plain(self, path: Path, number: int) -> Path:
+        """The adapter in the one form that vLLM reads, as a copy where it has another. Errors:
+        WeightsError.
+        """
+        adapter = check_adapter(path, None)
+        check_values(adapter)
+        if is_plain(adapter, self._base):
+            return path
+        self._copies[number] = tempfile.TemporaryDirectory(prefix="openllm-adapter-")
+        return write_plain(adapter, self._base, Path(self._copies[number].name))
+
+    def _forget(self, number: int) -> None:
+        copy = self._copies.pop(number, None)
+        if copy is not None:
+            copy.cleanup()
 
     async def _load(self, name: str, request: Any) -> None:
         # gathered, because the engine's process reports every failure as a bare Exception
@@ -89,11 +114,7 @@ class Adapters:
         request = self.find(name)
         del self._mounted[name]
         await self._engine.remove_lora(request.lora_int_id)
-
-
-def _check(path: Path) -> None:
-    """Errors: WeightsError."""
-    check_values(check_adapter(path, None, uniform=True))
+        self._forget(request.lora_int_id)
 
 
 def _load_error(name: str, path: Path | str, error: BaseException) -> OpenLLMError:

@@ -17,7 +17,7 @@ import attrs
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.backends.vllm.facts import FACTS
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
-from openllm.backends.vllm.launch import engine_args_class, launch
+from openllm.backends.vllm.launch import engine_args_class, launch, plan_arguments
 from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.params import prompt_input, sampling_params
 from openllm.backends.vllm.pooling import classify_inputs, embed_prompts, whole_prompts
@@ -27,6 +27,7 @@ from openllm.backends.vllm.usable import cpu_build, unpackable, unusable
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
+    ConfigurationError,
     EngineDead,
     InvalidRequest,
     MissingDependency,
@@ -34,7 +35,10 @@ from openllm.errors import (
     UnsupportedFeature,
     option,
 )
+from openllm.hardware.devices import kind_of
 from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
+
+DEVICES = ("auto", "cpu", "cuda", "rocm", "xpu", "tpu")
 
 
 class VLLMBackend(Backend):
@@ -66,6 +70,19 @@ class VLLMBackend(Backend):
         except MissingDependency as error:
             return str(error)
         return None
+
+    @classmethod
+    def check_options(
+        cls, spec: LLMSpec, weights_dir: Path, settings: Settings, *, sure: bool = False
+    ) -> None:
+        if spec.device is not None and kind_of(spec.device) not in DEVICES:
+            raise ConfigurationError(
+                f"vLLM runs on no device {spec.device!r}.",
+                hint=f"It runs on {', '.join(DEVICES[1:])}.",
+                param="device",
+            )
+        if sure and (spec.engine_args or spec.quantization):
+            plan_arguments(spec, weights_dir, settings)
 
     async def start(self) -> None:
         if self._launched is not None:

@@ -81,7 +81,7 @@ def launch(spec: LLMSpec, weights_dir: Path, settings: Settings, board: StatsBoa
         config,
         shorten(engine),
         info,
-        Adapters(engine, _slots(config)),
+        Adapters(engine, _slots(config), weights_dir),
         guard,
         Structures(engine, config, info.eos_token_ids),
         Stages(own_stages(weights_dir) if spec.task == "embed" else ()),

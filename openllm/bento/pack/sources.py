@@ -4,6 +4,7 @@ is served.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from openllm.backends.select import select_packed
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
 from openllm.bento.pack.store import Stored, store_directory
 from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.weights.adapters import check_adapter, resolve_adapter
-from openllm.weights.checkpoint import file_digests
+from openllm.weights.checkpoint import directory_size, file_digests
 from openllm.weights.origin import Origin, named_directory, origin
 from openllm.weights.resolve import architecture, fetch_weights
 from openllm.weights.store import remember_pulled
+
+logger = logging.getLogger(__name__)
 
 _COMMIT_LENGTH = 40  # hexadecimal digits of a Hub commit, the name of its snapshot directory
 
@@ -69,19 +73,27 @@ def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) 
     return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
 
 
-def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> None:
+def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> Path:
     """Everything `spec` names is here (or gets fetched), is safe to load and can be served by
-    `backend`. Errors: WeightsError.
+    `backend`; where the weights are. Errors: WeightsError.
     """
-    _check_adapters(spec, fetch_weights(spec, home), backend, home)
+    directory = fetch_weights(spec, home)
+    _check_adapters(spec, directory, backend, home)
     if spec.speculative_model:
         fetch_weights(_draft(spec), home)
+    return directory
 
 
 def _check_adapters(spec: LLMSpec, base: Path | None, backend: type[Backend], home: Path) -> None:
     for adapter in spec.adapters:
         path = resolve_adapter(adapter, home)
-        check_adapter(path, base, spec.max_lora_rank, uniform=backend.facts.uniform_adapters)
+        check_adapter(
+            path,
+            base,
+            spec.max_lora_rank,
+            uniform=backend.facts.uniform_adapters,
+            experts=backend.facts.expert_adapters,
+        )
 
 
 def sources_of(spec: LLMSpec) -> tuple[str, ...]:
@@ -123,7 +135,7 @@ def pull_model(spec: LLMSpec, name: str | None, settings: Settings) -> Stored:
     else:
         provenance = _provenance(spec.model_id, directory)
         own = name or attrs.evolve(spec, name=None).served_name
-        stored = store_directory(directory, own, file_digests(directory), provenance)
+        stored = store_directory(directory, own, _digests(directory, own), provenance)
     remember_pulled(stored.tag, stored.digests or file_digests(stored.path), home)
     return stored
 
@@ -169,9 +181,14 @@ def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
         return _stored_already(directory)
     name = attrs.evolve(spec, name=None).served_name
-    return store_directory(
-        directory, name, file_digests(directory), _provenance(spec.model_id, directory)
-    )
+    digests = _digests(directory, name)
+    return store_directory(directory, name, digests, _provenance(spec.model_id, directory))
+
+
+def _digests(directory: Path, name: str) -> dict[str, str]:
+    """Those of all the model's files; said, because reading gigabytes takes a while."""
+    logger.info("Reading %s (%s) for its digest.", name, readable_size(directory_size(directory)))
+    return file_digests(directory)
 
 
 def _store_adapter(adapter: AdapterSpec, home: Path) -> Stored:

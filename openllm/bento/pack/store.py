@@ -72,6 +72,12 @@ def store_directory(
             placement = sum(placed, start=Placement())
             _write_info(bench, tag, {**metadata, "digest": digest})
             kept = publish(bench, _store_path(), tag, MODEL_FILE)
+            logger.info(
+                "Stored %s: %s linked, %s copied.",
+                tag,
+                readable_size(placement.shared),
+                readable_size(placement.copied),
+            )
             return Stored(str(tag), kept, placement, new=True, digests=digests)
     except OSError as error:
         raise explain(error, what) from error

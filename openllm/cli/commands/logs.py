@@ -7,13 +7,14 @@ import time
 import click
 
 from openllm.cli.given.servers import named_server
+from openllm.cli.given.words import offer_servers
 from openllm.errors import ServeError
 
 POLL_SECONDS = 0.2
 
 
 @click.command()
-@click.argument("server", required=False)
+@click.argument("server", required=False, shell_complete=offer_servers)
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last so many lines.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the server ends.")
 def command(server: str | None, lines: int | None, follow: bool) -> None:

@@ -13,11 +13,12 @@ from openllm.cli.given.options import (
     given_spec,
     spec_options,
 )
+from openllm.cli.given.words import offer_models
 from openllm.cli.output import print_json
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=offer_models)
 @click.option("--name", "stored_name", help="The name in the store; by default the model's own.")
 @spec_options(*(field for field in MODEL_FIELDS if field != "chat_template"))
 @format_option("table", "tag", "json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from openllm.cli.given.words import offer_tags
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.errors import Conflict
@@ -11,7 +12,7 @@ from openllm.weights.store import find_model, needed_by, own_bytes, remove_model
 
 
 @click.command()
-@click.argument("tags", nargs=-1, required=True, metavar="TAG...")
+@click.argument("tags", nargs=-1, required=True, metavar="TAG...", shell_complete=offer_tags)
 @click.option("--force", is_flag=True, help="Also what Bentos need, which then cannot be served.")
 def command(tags: tuple[str, ...], force: bool) -> None:
     """Remove models from the local store.

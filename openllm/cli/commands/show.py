@@ -8,6 +8,7 @@ import click
 
 from openllm import models
 from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.given.words import offer_models
 from openllm.cli.output import GAP, print_json
 from openllm.config.names import is_tag
 from openllm.config.settings import Settings
@@ -18,7 +19,7 @@ from openllm.weights.store import StoredModel, find_model, list_store, needed_by
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=offer_models)
 @format_option(*FORMATS)
 def command(model: str, output: str) -> None:
     """Show what is known of MODEL: a family's name, or the tag of a stored model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -21,7 +22,9 @@ from openllm.cli.given.options import (
     spec_options,
 )
 from openllm.cli.given.specs import model_argument, print_specs, read_specs
+from openllm.cli.output import note
 from openllm.config.spec import LLMSpec
+from openllm.errors import OpenLLMError
 from openllm.weights.origin import named_directory
 
 
@@ -31,6 +34,9 @@ from openllm.weights.origin import named_directory
 @settings_options
 @click.option(
     "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
+)
+@click.option(
+    "--open", "in_browser", is_flag=True, help="Open the chat page in a browser once it answers."
 )
 @click.option(
     "--reload",
@@ -45,6 +51,7 @@ def command(
     model: str | None,
     recipe: Path | None,
     print_spec: bool,
+    in_browser: bool,
     reload: bool,
     with_parent: bool,
     **options: Any,
@@ -61,6 +68,7 @@ def command(
     openllm start llama --model-id meta-llama/Llama-3.2-3B-Instruct --backend vllm
     openllm start demo --adapter-id ./adapters/pirate:pirate --port 8080
     openllm start -f recipe.yaml
+    openllm start --open
 
     An option beats its OPENLLM_* variable, a variable the recipe or Bento, and those what the
     family says.
@@ -72,11 +80,16 @@ def command(
         return
     if reload:
         ctx.exit(_reload(specs, recipe))
+    if in_browser and not settings.ui:
+        raise click.UsageError("--open needs the page, which --no-ui leaves out.", ctx)
     if with_parent:
         _end_with_parent()
     from openllm.bento.serve import serve
 
-    serve(specs, settings)
+    if in_browser:
+        serve(specs, settings, _open_when_ready)
+    else:
+        serve(specs, settings)
 
 
 def _reload(specs: Sequence[LLMSpec], recipe: Path | None) -> int:
@@ -87,6 +100,24 @@ def _reload(specs: Sequence[LLMSpec], recipe: Path | None) -> int:
     watched = [Path(openllm.__file__).parent, *([recipe] if recipe else []), *models]
     arguments = [part for part in sys.argv[1:] if part != "--reload"]
     return run_reloading([sys.executable, "-m", "openllm", *arguments], watched)
+
+
+def _open_when_ready(url: str) -> None:
+    """Show the page at `url` in a browser once the server is ready; returns at once."""
+    import webbrowser
+
+    from openllm.client import Client
+
+    def wait() -> None:
+        with Client(url) as client:
+            try:
+                client.wait_until_ready(math.inf)
+            except OpenLLMError:  # it ends, and says why itself
+                return
+        if not webbrowser.open(url):
+            note(f"There is no browser here. Open {url} where there is one.")
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _end_with_parent() -> None:

@@ -9,13 +9,14 @@ import time
 import click
 
 from openllm.cli.given.servers import named_server
+from openllm.cli.given.words import offer_servers
 from openllm.errors import ServeError
 
 POLL_SECONDS = 0.05
 
 
 @click.command()
-@click.argument("server", required=False)
+@click.argument("server", required=False, shell_complete=offer_servers)
 @click.option("--now", is_flag=True, help="Cut off the answers that are being written.")
 @click.option(
     "--wait", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds."

@@ -8,6 +8,7 @@ import click
 
 from openllm.cli.given.options import FORMATS, format_option
 from openllm.cli.given.specs import is_bento
+from openllm.cli.given.words import offer_models
 from openllm.cli.output import print_json
 from openllm.config.settings import Settings
 from openllm.errors import BuildError, WeightsError
@@ -15,7 +16,7 @@ from openllm.weights.store import damaged_files, find_model, is_stored
 
 
 @click.command()
-@click.argument("tag")
+@click.argument("tag", shell_complete=offer_models)
 @format_option(*FORMATS)
 def command(tag: str, output: str) -> None:
     """Check every file of a built Bento, its models included, or of a stored model, against the

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from openllm.cli.given.words import Offer, offer_addresses, offer_families
 from openllm.config.settings import Settings, setting_variables
 from openllm.config.variables import PARSERS, PREFIX, SPEC_VARIABLES, Variable
 
@@ -54,6 +55,9 @@ _SECTIONS = {
     "adapters": "Adapters and defaults",
     "host": "Server",
 }
+
+
+_OFFERED: Mapping[str, Offer] = {"endpoint": offer_addresses, "family": offer_families}
 
 
 def flags(field: str) -> list[str]:
@@ -215,6 +219,8 @@ def _option(row: Variable) -> Callable[[F], F]:
             *names, row.field, multiple=True, help=about["help"], metavar=about["metavar"]
         )
     kind: Any = ChoiceType(row) if row.choices else RowType(row)
+    if row.field in _OFFERED:
+        about["shell_complete"] = _OFFERED[row.field]
     return click.option(
         *names, row.field, type=TemplateFile() if row.field == "chat_template" else kind, **about
     )

@@ -12,6 +12,7 @@ import click
 
 from openllm import models
 from openllm.cli.given.options import F
+from openllm.cli.given.words import offer_models
 from openllm.cli.output import print_json
 from openllm.config.names import is_tag
 from openllm.config.recipes import find_recipe
@@ -33,7 +34,10 @@ def model_argument(function: F) -> F:
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="A recipe: a YAML file with the fields of a spec, or several specs under llms.",
     )
-    return click.argument("model", required=False, metavar="[MODEL]")(file(function))
+    offered = click.argument(
+        "model", required=False, metavar="[MODEL]", shell_complete=offer_models
+    )
+    return offered(file(function))
 
 
 def read_specs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from openllm.backends.select import find_backend
@@ -28,7 +29,10 @@ def test_an_adapter_that_the_engine_would_refuse_is_refused_before_anything_star
 ) -> None:
     adapter = write_adapter(tmp_path / "a", base, rank_pattern={"q_proj": 16})
     check_sources(spec_of(base, adapter), find_backend("pytorch"), HOME)
+    check_sources(spec_of(base, adapter), find_backend("vllm"), HOME)
+    facts = attrs.evolve(find_backend("vllm").facts, uniform_adapters=True)
+    uniform = type("Uniform", (find_backend("vllm"),), {"facts": facts})
     with pytest.raises(WeightsError, match="rank_pattern"):
-        check_sources(spec_of(base, adapter), find_backend("vllm"), HOME)
+        check_sources(spec_of(base, adapter), uniform, HOME)
     with pytest.raises(WeightsError, match="rank 16, above the limit of 8"):
         check_sources(spec_of(base, adapter, max_lora_rank=8), find_backend("pytorch"), HOME)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -9,7 +11,10 @@ import pytest
 
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
+from tests import serving
 from tests.cli.conftest import Run
+from tests.serving import write_echo_model
 
 
 def test_start_hands_specs_and_settings_to_the_library(
@@ -42,3 +47,31 @@ def test_start_hands_specs_and_settings_to_the_library(
         "ui": False,
     }
     assert settings == attrs.evolve(Settings.from_env(), **expected)
+
+
+def test_open_shows_the_page_once_the_server_is_ready(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown, seen = [], threading.Event()
+    llm = LLM.from_spec(
+        LLMSpec(model_id=str(model := write_echo_model(tmp_path / "echo")), backend="echo"), model
+    )
+
+    def browse(url: str) -> bool:
+        shown.append(url)
+        seen.set()
+        return False
+
+    def serve_elsewhere(specs: Any, settings: Any, on_listening: Any) -> None:
+        with serving.serve(llm) as running:
+            on_listening(running.url)
+            assert seen.wait(serving.LONG_WAIT)
+            shown.append(running.url)
+
+    monkeypatch.setattr("webbrowser.open", browse)
+    monkeypatch.setattr("openllm.bento.serve.serve", serve_elsewhere)
+    assert run("start", "demo", "--open").exit_code == 0
+    assert shown[0] == shown[1]
+    refused = run("start", "demo", "--open", "--no-ui")
+    assert refused.exit_code == 2
+    assert "--open needs the page" in refused.stderr

@@ -20,12 +20,8 @@ from openllm.backends.pytorch.forward.rehearsal import (
 from openllm.backends.pytorch.forward.solo import SoloExecutor
 from openllm.backends.pytorch.linear.packing import choose_kind, pack_others, pack_stacks
 from openllm.backends.pytorch.linear.products import Int8, Plain, Prepacked
-from openllm.backends.pytorch.loading.loader import (
-    FUSED,
-    EngineLimits,
-    LoadedModel,
-    choose_limits,
-)
+from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel, choose_limits
+from openllm.backends.pytorch.options import FUSED
 from openllm.backends.pytorch.steps import STEP_ERRORS
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedCombination, WeightsError

@@ -16,8 +16,9 @@ from openllm.backends.pytorch.linear.products import (
     has_packed,
     require_int8,
 )
-from openllm.backends.pytorch.loading.loader import PACKED, LoadedModel
+from openllm.backends.pytorch.loading.loader import LoadedModel
 from openllm.backends.pytorch.loading.quantization import is_own_int8
+from openllm.backends.pytorch.options import PACKED
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedCombination
 from openllm.hardware.memory import free_memory

@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 import torch
 
-from openllm.backends.pytorch.loading.quantization import CONFIG, quantization_config
+from openllm.backends.pytorch.loading.quantization import quantization_config
 from openllm.backends.pytorch.loading.reading import read_weights, require_all, truly_missing
+from openllm.backends.pytorch.options import ATTENTION, QUANTIZATION_CONFIG, refuse_unsupported
 from openllm.config.sizes import write_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import (
@@ -29,11 +30,6 @@ from openllm.weights.endings import end_token_ids
 from openllm.weights.hub import config_errors
 from openllm.weights.modules import read_modules
 
-ATTENTION = "attn_implementation"
-# Switches: our own forward pass where there is one for the model, and weights laid out anew for the
-# CPU's products. Not said: both on a CPU.
-FUSED, PACKED = "fused_forward", "pack_weights"
-OPTIONS = ("prefill_tokens", ATTENTION, CONFIG, FUSED, PACKED)  # what engine_args may hold
 DTYPES = {
     "float32": torch.float32,
     "float": torch.float32,
@@ -70,50 +66,6 @@ class EngineLimits:
     slab_length: int  # tokens of the shortest slab
     slab_rows: int  # rows of a slab at most
     prefix_caching: bool
-
-
-def refuse_unsupported(spec: LLMSpec) -> None:
-    """Say at once which options this engine does not have. Errors: UnsupportedCombination,
-    ConfigurationError.
-    """
-    single = {
-        "tensor_parallel_size": spec.tensor_parallel_size,
-        "pipeline_parallel_size": spec.pipeline_parallel_size,
-    }
-    for name, size in single.items():
-        if size is not None and size > 1:
-            raise UnsupportedCombination(
-                f"The pytorch backend runs on one device; {name} is {size}.",
-                hint="Use the vllm backend.",
-                param=name,
-            )
-    for name in ("speculative_model", "kv_cache_dtype", "distributed_executor"):
-        if getattr(spec, name) not in (None, "auto"):
-            raise UnsupportedCombination(
-                f"The pytorch backend has no {name}.", hint="Use the vllm backend.", param=name
-            )
-    for name, value in spec.engine_args.items():
-        if name not in OPTIONS:
-            hint = f"It has: {', '.join(OPTIONS)}."
-            raise ConfigurationError(
-                f"The pytorch backend has no option {name!r}.", hint=hint, param=name
-            )
-        if name == ATTENTION and value != "sdpa" and spec.task == "generate":
-            raise UnsupportedCombination(
-                f"The pytorch backend decodes with attention of its own, over sdpa; {name} is"
-                f" {value!r}.",
-                param=name,
-            )
-        if name in (FUSED, PACKED) and not isinstance(value, bool):
-            raise ConfigurationError(
-                f"engine_args {name} must be true or false, got {value!r}.", param=name
-            )
-        if name == "prefill_tokens" and (
-            isinstance(value, bool) or not isinstance(value, int) or value < 1
-        ):
-            raise ConfigurationError(
-                f"engine_args {name} must be a whole number above 0, got {value!r}.", param=name
-            )
 
 
 def choose_device(spec: LLMSpec) -> torch.device:
@@ -207,7 +159,9 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
     config = read_model_config(weights_dir, spec)
     device = choose_device(spec)
     quantized = getattr(config, "quantization_config", None)
-    if quantized is not None and (spec.quantization is not None or CONFIG in spec.engine_args):
+    if quantized is not None and (
+        spec.quantization is not None or QUANTIZATION_CONFIG in spec.engine_args
+    ):
         raise UnsupportedCombination(
             "The checkpoint is quantized already.", hint="Drop quantization.", param="quantization"
         )

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from openllm.backends.pytorch.options import QUANTIZATION_CONFIG
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination
 
-CONFIG = "quantization_config"  # the engine argument
 OWN_INT8 = "int8"  # on a CPU; on a GPU it is bitsandbytes'
 
 
@@ -26,13 +26,15 @@ def quantization_config(spec: LLMSpec, device: torch.device) -> Any:
     None: transformers leaves the weights as they are. Errors: MissingDependency,
     UnsupportedCombination, ConfigurationError.
     """
-    fields = spec.engine_args.get(CONFIG)
+    fields = spec.engine_args.get(QUANTIZATION_CONFIG)
     if fields is None:
         name = None if is_own_int8(spec, device) else spec.quantization
         return None if name is None else _by_name(name)
     if spec.quantization is not None:
         raise UnsupportedCombination(
-            f"Both quantization and {CONFIG} are given.", hint="Drop one.", param=CONFIG
+            f"Both quantization and {QUANTIZATION_CONFIG} are given.",
+            hint="Drop one.",
+            param=QUANTIZATION_CONFIG,
         )
     return _by_fields(fields)
 
@@ -44,7 +46,9 @@ def _by_fields(fields: Any) -> Any:
         return AutoQuantizationConfig.from_dict(dict(fields))
     except (TypeError, ValueError, KeyError, AttributeError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ConfigurationError(f"{CONFIG} cannot be read: {reason}", param=CONFIG) from error
+        raise ConfigurationError(
+            f"{QUANTIZATION_CONFIG} cannot be read: {reason}", param=QUANTIZATION_CONFIG
+        ) from error
 
 
 def _by_name(name: str) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 
 import attrs
 
-from openllm.backends.pytorch.loading.quantization import CONFIG, OWN_INT8
+from openllm.backends.pytorch.loading.quantization import OWN_INT8
+from openllm.backends.pytorch.options import QUANTIZATION_CONFIG
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency
 from openllm.weights.origin import Origin, origin
@@ -81,7 +82,7 @@ def prepare_model(spec: LLMSpec, weights_dir: Path, plan: LoraPlan) -> Any:
 def _quantization(spec: LLMSpec) -> dict[str, Any]:
     """int8 by bitsandbytes: gradients go through its layers, and not through the engine's own."""
     if spec.quantization == OWN_INT8:
-        return {"engine_args": {CONFIG: {"load_in_8bit": True}}}
+        return {"engine_args": {QUANTIZATION_CONFIG: {"load_in_8bit": True}}}
     return {"quantization": spec.quantization}
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from openllm.backends.pytorch.sequence import BASE_ADAPTER
 from openllm.errors import WeightsError
-from openllm.weights.adapters import read_adapter
+from openllm.weights.adapters import find_layer, read_adapter
 from openllm.weights.finite import check_values
 
 
@@ -72,6 +72,7 @@ class AdapterBank:
 
     def mount(self, key: int, adapter: Adapter) -> None:
         """Errors: WeightsError when a target or a shape does not fit the model."""
+        adapter = self._placed(adapter)
         for name, (down, up) in adapter.pairs.items():
             module = self._modules.get(name)
             shape = _shape(module)
@@ -98,6 +99,15 @@ class AdapterBank:
                 f"The adapter has values that are infinite in {self._dtype}.",
                 hint="Correct lora_alpha, or serve the model in another dtype.",
             )
+
+    def _placed(self, adapter: Adapter) -> Adapter:
+        """The same with the names that this model has for its layers; a layer that it lacks keeps
+        its own.
+        """
+        layers = [name for name, module in self._modules.items() if _shape(module) is not None]
+        return Adapter(
+            {find_layer(name, layers) or name: pair for name, pair in adapter.pairs.items()}
+        )
 
     def unmount(self, key: int) -> None:
         if self._adapters.pop(key, None) is not None:
