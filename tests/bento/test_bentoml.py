@@ -60,7 +60,6 @@ def test_a_backend_cannot_be_unregistered() -> None:
     [
         ("COPY --chown=bentoml:bentoml . ./", True),  # the service may change its own code
         ("HEALTHCHECK", False),
-        ("pip install uv", True),  # of whatever version there is
         ("--no-deps", False),  # brings what the lock leaves out
     ],
 )

@@ -1,9 +1,9 @@
 """A Bento made into an image by BentoML's containerize, with our Dockerfile in place of BentoML's.
 
 BentoML's defects about images are worked around here and in `image` only: code that the service
-user may write, no health check, pins installed by an unpinned uv, a failed build that is logged and
-then taken for a success, a backend that cannot be unregistered. Each has a test in
-tests/bento/test_bentoml.py, which fails once BentoML has mended it.
+user may write, no health check, a failed build that is logged and then taken for a success, a
+backend that cannot be unregistered. Each has a test in tests/bento/test_bentoml.py, which fails
+once BentoML has mended it.
 """
 
 from __future__ import annotations

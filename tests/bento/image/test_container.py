@@ -64,7 +64,7 @@ def test_a_build_that_fails_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """BentoML 1.4.39 logs a failed build and returns as if it had worked: `None` is all that
+    """BentoML 1.4.40 logs a failed build and returns as if it had worked: `None` is all that
     tells.
     """
     install(

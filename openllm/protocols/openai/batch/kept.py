@@ -12,7 +12,7 @@ import msgspec
 
 from openllm.errors import InvalidRequest, NotFound
 from openllm.protocols.openai.batch.record import BATCH_ID, Batch
-from openllm.protocols.openai.files.folder import Folder, lock, replace
+from openllm.protocols.openai.files.folder import Folder, lock, replace, room_on_disk
 
 
 class KeptBatches:
@@ -26,9 +26,9 @@ class KeptBatches:
 
     def create(self, batch: Batch) -> None:
         """Keep a new batch. Errors: InvalidRequest where there are too many that have not ended;
-        of those that have, the oldest go.
+        of those that have, the oldest go; Overloaded where the disk is full.
         """
-        with self._folder.locked():
+        with self._folder.locked(), room_on_disk():
             self._make_room()
             # what it reads stays, even when the file is deleted
             os.link(self._folder.data(batch.input_file_id), self.input(batch.id))

@@ -5,6 +5,8 @@ there may be.
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import re
 import secrets
@@ -20,9 +22,19 @@ import attrs
 import msgspec
 
 from openllm.config.settings import Settings
-from openllm.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedFeature, option
+from openllm.errors import (
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    PayloadTooLarge,
+    UnsupportedFeature,
+    option,
+)
+
+log = logging.getLogger(__name__)
 
 FILE_ID = re.compile(r"file-[0-9a-f]{32}")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 STALE_SECONDS = 3600.0  # after which what an upload has left behind is nobody's
 
 
@@ -103,13 +115,14 @@ class Folder:
 
     def add(self, source: BinaryIO, file: StoredFile) -> None:
         """Keep what `source` has from where it stands. Errors: PayloadTooLarge, InvalidRequest
-        where there is no room for it.
+        where there is no room for it, Overloaded where the disk is full.
         """
         if file.bytes > self.bounds.file_bytes:
             raise PayloadTooLarge(f"The file is larger than {self.bounds.file_bytes} bytes.")
         with self.locked():
             self._check_room(file.bytes)
-            self._write(source, file)
+            with room_on_disk():
+                self._write(source, file)
 
     def add_results(self, source: BinaryIO, file: StoredFile) -> None:
         """Keep what has been answered, which is asked for no more, whatever else is there."""
@@ -119,7 +132,11 @@ class Folder:
     def _write(self, source: BinaryIO, file: StoredFile) -> None:
         with private(self.data(file.id)) as target:
             shutil.copyfileobj(source, target)
-        replace(self._about(file.id), msgspec.json.encode(file))
+        try:
+            replace(self._about(file.id), msgspec.json.encode(file))
+        except OSError:
+            self.data(file.id).unlink(missing_ok=True)  # nobody could find it
+            raise
 
     def _check_room(self, size: int) -> None:
         kept = self._sweep()
@@ -209,6 +226,22 @@ def _stale(path: Path) -> bool:
         return time.time() - path.stat().st_mtime > STALE_SECONDS
     except FileNotFoundError:
         return False
+
+
+@contextlib.contextmanager
+def room_on_disk() -> Iterator[None]:
+    """A block that writes for a client. Errors: Overloaded where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        log.warning("The disk of the files that are kept is full.")
+        raise Overloaded(
+            "The disk of the server's files is full.",
+            hint="Delete files that are not needed, or try again later.",
+            retry_after=60,
+        ) from None
 
 
 @contextlib.contextmanager

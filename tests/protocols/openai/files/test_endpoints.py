@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import time
@@ -14,7 +15,7 @@ import openai
 import pytest
 
 from openllm.config.settings import Settings
-from openllm.errors import NotFound
+from openllm.errors import NotFound, Overloaded
 from openllm.protocols.openai.files.folder import Folder, StoredFile, new_file_id
 from tests.protocols.conftest import echo_llm
 from tests.protocols.openai.responses.conftest import strict
@@ -162,3 +163,24 @@ def test_a_directory_of_its_own_goes_with_the_server() -> None:
     assert root.stat().st_mode & 0o777 == 0o700
     folder.close()
     assert not root.exists()
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "files"
+    folder = Folder(Settings(files_root=root))
+    file = StoredFile(new_file_id(), "me", 3, 0, "a.jsonl", "batch")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(Overloaded, match="full") as caught:
+        folder.add(io.BytesIO(b"abc"), file)
+    assert caught.value.retry_after > 0
+    monkeypatch.undo()
+    assert folder.files("me") == []
+    assert list(root.rglob("*.new")) == []
+    folder.add(io.BytesIO(b"abc"), file)
+    assert [kept.id for kept in folder.files("me")] == [file.id]
