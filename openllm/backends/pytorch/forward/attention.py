@@ -25,7 +25,9 @@ from openllm.backends.pytorch.forward.slots import Slab
 from openllm.backends.pytorch.lora.adapters import AdapterBank
 
 NAME = "openllm_slots"
-SINKS = "sinks"  # among the options of an attention: a logit per head, `[heads]`
+# Among the options of an attention: a logit per head, `[heads]`; what is added to the scores of a
+# key by its position, `[heads, positions]`.
+SINKS, ALIBI = "sinks", "alibi"
 
 
 @attrs.define(eq=False)
@@ -140,7 +142,7 @@ class LayerView:
         # The heads that share keys stand in for query positions: no key is ever repeated.
         grouped = rows.unflatten(1, (keys.shape[1], -1))
         bias = part.bias(self.window, query.dtype)
-        options = _by_head(options, (1, keys.shape[1], -1, 1))
+        bias, options = _by_head(bias, options, (1, keys.shape[1], -1, 1))
         return part.gather(_attention(grouped, keys, values, bias, options).flatten(1, 2))
 
     def _chunk(
@@ -175,7 +177,7 @@ def attend_chunk(
     # [heads of keys, group, tokens, width]: each head of keys serves its group as a batch of its
     # own
     grouped = rows[0].unflatten(0, (keys.shape[1], -1))
-    options = _by_head(options, (keys.shape[1], -1, 1, 1))
+    bias, options = _by_head(bias, options, (keys.shape[1], -1, 1, 1))
     out = _attention(grouped, keys[0][:, None], values[0][:, None], bias, options)
     return out.flatten(0, 1).transpose(0, 1)
 
@@ -207,11 +209,19 @@ def _attention(
     return shares.to(values.dtype) @ values
 
 
-def _by_head(options: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
-    """What is given per head `[heads]`, in the shape of the scores."""
-    if SINKS not in options:
-        return options
-    return options | {SINKS: options[SINKS].view(shape)}
+def _by_head(
+    bias: torch.Tensor, options: dict[str, Any], shape: tuple[int, ...]
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Bias and options with what is given per head in the shape of the scores, which is `shape`
+    with the keys' positions in place of the last.
+    """
+    if (alibi := options.get(ALIBI)) is not None:
+        seen = bias.shape[-1]
+        bias = bias + alibi[:, :seen].reshape(*shape[:-1], seen)
+        options = {name: option for name, option in options.items() if name != ALIBI}
+    if (sinks := options.get(SINKS)) is not None:
+        options = options | {SINKS: sinks.view(shape)}
+    return bias, options
 
 
 class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not followed by mypy
@@ -304,6 +314,14 @@ class AttentionSwitch:
             {id(config): config for config in found if config is not None}.values()
         )
         self.replaced: list[Replacement] = []
+
+    def replace(self, own: list[Replacement]) -> None:
+        """Let modules with attention of their own do it in another way; masks are made for them as
+        always.
+        """
+        if own:
+            self.replaced += own
+            self._configs = []
 
     @contextlib.contextmanager
     def over_slots(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ from openllm.backends.pytorch.forward.executor import PrefixCounts
 from openllm.backends.pytorch.forward.fused import FusedModel
 from openllm.backends.pytorch.forward.graphs import DecodeGraphs, Recorder
 from openllm.backends.pytorch.forward.latent import latent_attention
+from openllm.backends.pytorch.forward.own import own_attention
 from openllm.backends.pytorch.forward.slots import (
     CacheShape,
     Row,
@@ -80,6 +81,7 @@ class FlatExecutor:
         self.prefixes = PrefixCounts()
         self._cache = SlotCache(windows)
         self._switch = AttentionSwitch(loaded.model)
+        self._switch.replace(own_attention(loaded.model, limits.max_model_len))
         self._switch.replaced += latent_attention(loaded.model, self._cache)
         self._switch.replaced += state_modules(loaded.model, geometry.states, self._cache)
         self._cache_name = cache_name(loaded.model)
