@@ -3,7 +3,7 @@ and of the same eight one sequence at a time.
 
     OMP_NUM_THREADS=1 python -m benchmarks.batching [type …]
 
-Shapes of some ten million parameters with random weights in fp32; both ways are started in one
+Shapes of some tens of millions of parameters with random weights in fp32; both ways are started in one
 process, and asked in turn.
 """
 
@@ -29,19 +29,19 @@ from openllm.backends.stream import deltas
 from openllm.config.spec import LLMSpec
 from openllm.types import SamplingParams, TokenRequest, new_request_id
 
-STREAMS, PROMPT, ANSWER, ROUNDS = 8, 32, 32, 3
+STREAMS, PROMPT, ANSWER, ROUNDS = 8, 16, 24, 2
 VOCABULARY = 8192
 COMMON: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 512,
     "intermediate_size": 1024,
-    "num_hidden_layers": 8,
+    "num_hidden_layers": 4,
     "num_attention_heads": 8,
     "num_key_value_heads": 2,
     "max_position_embeddings": 1024,
     **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
 }
-LINEAR = ["linear_attention", "full_attention"] * 4
+LINEAR = ["linear_attention", "full_attention"] * 2
 EXPERTS = {"moe_intermediate_size": 256, "num_experts_per_tok": 2}
 LATENT = {
     "q_lora_rank": 256,
@@ -67,7 +67,12 @@ GATED = {
 MAMBA2 = {"mamba_n_heads": 16, "mamba_d_head": 64, "mamba_d_state": 64, "mamba_chunk_size": 64}
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {},
-    "gpt_oss": {"head_dim": 64, "num_local_experts": 8, "num_experts_per_tok": 2},
+    "gpt_oss": {
+        "head_dim": 64,
+        "intermediate_size": 256,
+        "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+    },
     "deepseek_v2": LATENT,
     "deepseek_v3": LATENT,
     "qwen3_5_text": GATED,
@@ -77,7 +82,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_experts": 8,
         "shared_expert_intermediate_size": 256,
     },
-    "lfm2": {"layer_types": ["conv", "full_attention"] * 4},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
     "granitemoehybrid": {
         **MAMBA2,
         "layer_types": LINEAR,
@@ -87,7 +92,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "mamba": {"state_size": 16},
     "mamba2": {"num_heads": 16, "head_dim": 64, "n_groups": 1, "state_size": 64, "chunk_size": 64},
-    "bamba": {**MAMBA2, "attn_layer_indices": [1, 3, 5, 7]},
+    "bamba": {**MAMBA2, "attn_layer_indices": [1, 3]},
     "falcon_h1": {**MAMBA2, "mamba_d_ssm": 1024, "head_dim": 64},
     "jamba": {
         "attn_layer_period": 2,
@@ -103,7 +108,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "ssm_state_size": 64,
         "n_groups": 2,
         "chunk_size": 64,
-        "layers_block_type": ["linear_attention", "mlp", "full_attention"] * 3,
+        "layers_block_type": ["linear_attention", "mlp", "full_attention", "mlp"],
         "num_hidden_layers": None,
         "head_dim": 64,
     },

@@ -30,6 +30,25 @@ NAME = "openllm_slots"
 SINKS, ALIBI = "sinks", "alibi"
 
 
+@attrs.frozen
+class Blocks:
+    """A token sees those of its own block alone: the text is cut into blocks of `size` tokens."""
+
+    size: int
+
+
+# Of a layer: a token sees so many up to itself, or its block; None: all before it.
+Window = int | Blocks | None
+
+
+def _seen(at: torch.Tensor, last: torch.Tensor, window: Window) -> torch.Tensor:
+    """Which positions `at` a token at `last` sees."""
+    seen = at <= last
+    if isinstance(window, Blocks):
+        return seen & (at // window.size == last // window.size)
+    return seen if window is None else seen & (at > last - window)
+
+
 @attrs.define(eq=False)
 class Decode:
     """Rows of a slab that add one token each: flat tokens [begin, begin + count)."""
@@ -40,16 +59,16 @@ class Decode:
     length: int  # tokens of each row to look at
     positions: torch.Tensor  # [span]: the position each row attends up to
     slots: torch.Tensor | None  # [count]: the row of each token; None when it is 0, 1, 2, ...
-    _biases: dict[int | None, torch.Tensor] = attrs.field(factory=dict)
+    _biases: dict[Window, torch.Tensor] = attrs.field(factory=dict)
 
-    def bias(self, window: int | None, dtype: torch.dtype) -> torch.Tensor:
+    def bias(self, window: Window, dtype: torch.dtype) -> torch.Tensor:
         """0 where a row may look and -inf elsewhere, `[span, 1, 1, length]`; made once per step."""
         if window not in self._biases:
             at, last = (
                 torch.arange(self.length, device=self.positions.device),
                 self.positions[:, None],
             )
-            seen = at <= last if window is None else (at <= last) & (at > last - window)
+            seen = _seen(at, last, window)
             zero = torch.zeros((), dtype=dtype, device=at.device)
             self._biases[window] = torch.where(seen, zero, float("-inf"))[:, None, None, :]
         return self._biases[window]
@@ -75,17 +94,18 @@ class Chunk:
     count: int
     slot: int
     start: int
-    _biases: dict[int | None, torch.Tensor] = attrs.field(factory=dict)
+    _biases: dict[Window, torch.Tensor] = attrs.field(factory=dict)
 
-    def bias(self, window: int | None, like: torch.Tensor) -> torch.Tensor | None:
+    def bias(self, window: Window, like: torch.Tensor) -> torch.Tensor | None:
         """None when plain causal attention is right, else `[count, start + count]`."""
         end = self.start + self.count
-        if self.start == 0 and (window is None or end <= window):
+        size = window.size if isinstance(window, Blocks) else window
+        if self.start == 0 and (size is None or end <= size):
             return None
         if window not in self._biases:
             at = torch.arange(end, device=like.device)
             last = torch.arange(self.start, end, device=like.device)[:, None]
-            seen = at <= last if window is None else (at <= last) & (at > last - window)
+            seen = _seen(at, last, window)
             zero = torch.zeros((), dtype=like.dtype, device=like.device)
             self._biases[window] = torch.where(seen, zero, float("-inf"))
         return self._biases[window]
@@ -109,7 +129,7 @@ class LayerView:
 
     __slots__ = ("layer", "stages", "window")
 
-    def __init__(self, stages: list[Stage], layer: int, window: int | None) -> None:
+    def __init__(self, stages: list[Stage], layer: int, window: Window) -> None:
         self.stages, self.layer, self.window = stages, layer, window
 
     def attend(self, query: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
@@ -157,7 +177,7 @@ def attend_chunk(
     part: Chunk,
     query: torch.Tensor,
     held: tuple[torch.Tensor, ...],
-    window: int | None,
+    window: Window,
     options: dict[str, Any],
 ) -> torch.Tensor:
     """`[tokens of the chunk, heads, width]`, of its row's keys and values `[1, heads, tokens up to
@@ -227,7 +247,7 @@ def _by_head(
 class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not followed by mypy
     """One layer of `SlotCache`."""
 
-    def __init__(self, cache: SlotCache, layer: int, window: int | None) -> None:
+    def __init__(self, cache: SlotCache, layer: int, window: Window) -> None:
         super().__init__()
         self.cache, self.layer, self.window = cache, layer, window
         self.is_sliding = window is not None
@@ -246,8 +266,12 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not f
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return query_length, 0
 
-    def get_seq_length(self) -> int:
-        return self.cache.claimed
+    def get_seq_length(self) -> int | torch.Tensor:
+        """What is claimed; or per token what, with its place in the step, makes its position."""
+        positions = self.cache.positions
+        if self.layer not in self.cache.reckoned or positions is None:
+            return self.cache.claimed
+        return positions - torch.arange(positions.shape[0], device=positions.device)
 
     def get_max_length(self) -> int:
         return -1
@@ -256,10 +280,13 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers is not f
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is not followed by mypy
     """The cache object of one forward pass; `stages` say where its tokens go."""
 
-    def __init__(self, windows: tuple[int | None, ...]) -> None:
+    def __init__(self, windows: tuple[Window, ...]) -> None:
         self.stages: list[Stage] = []
         self.claimed = 0  # tokens that it says to hold; no model may depend on it
         self.adapters: AdapterBank  # of the pass
+        self.positions: torch.Tensor | None = None  # of the pass, `[tokens]`
+        # Layers that ask how much is held to reckon positions, which is not one number for all.
+        self.reckoned: frozenset[int] = frozenset()
         super().__init__(layers=[SlotLayer(self, at, window) for at, window in enumerate(windows)])
 
     def has_previous_state(

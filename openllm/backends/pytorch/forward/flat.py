@@ -21,10 +21,12 @@ from transformers.cache_utils import (
 
 from openllm.backends.pytorch.forward.attention import (
     AttentionSwitch,
+    Blocks,
     Chunk,
     Decode,
     SlotCache,
     Stage,
+    Window,
 )
 from openllm.backends.pytorch.forward.executor import PrefixCounts
 from openllm.backends.pytorch.forward.fused import FusedModel
@@ -70,7 +72,7 @@ class FlatExecutor:
         self,
         loaded: LoadedModel,
         geometry: CacheShape,
-        windows: tuple[int | None, ...],
+        windows: tuple[Window, ...],
         limits: EngineLimits,
     ) -> None:
         self.model, self.device, self.limits = loaded.model, loaded.device, limits
@@ -84,6 +86,11 @@ class FlatExecutor:
         self._switch.replace(own_attention(loaded.model, limits.max_model_len))
         self._switch.replaced += latent_attention(loaded.model, self._cache)
         self._switch.replaced += state_modules(loaded.model, geometry.states, self._cache)
+        self._cache.reckoned = frozenset(
+            module.layer_idx
+            for module in loaded.model.modules()
+            if getattr(module, "attn_temperature_tuning", False) and hasattr(module, "layer_idx")
+        )
         self._cache_name = cache_name(loaded.model)
         self._chooses_logits = LOGITS in inspect.signature(loaded.model.forward).parameters
         self.fused: FusedModel | None = None  # computes in place of the model's own pass
@@ -222,6 +229,7 @@ class FlatExecutor:
         if self.fused is not None:
             return self.fused(ids, positions, stages, kept, adapters)
         self._cache.stages, self._cache.adapters = stages, adapters
+        self._cache.positions = positions[0]
         with self._switch.over_slots():
             chosen = {LOGITS: kept} if self._chooses_logits else {}
             out = self.model(
@@ -316,17 +324,22 @@ class _Layout:
         return kept or [len(self.tokens) - 1], spans
 
 
-def layer_windows(config: Any) -> tuple[int | None, ...] | None:
-    """Per layer its sliding window, or None when some layer keeps other things than keys and values
-    of its own, or a state.
+def layer_windows(config: Any) -> tuple[Window, ...] | None:
+    """Per layer its sliding window or its blocks, or None when some layer keeps other things than
+    keys and values of its own, or a state.
     """
     layers = DynamicCache(config=config).layers
     if any(type(layer) not in KNOWN_LAYERS for layer in layers):
         return None
-    text = config.get_text_config(decoder=True)
-    if "chunked_attention" in (getattr(text, "layer_types", None) or ()) or not layers:
+    if not layers:
         return None
-    return tuple(getattr(layer, "sliding_window", None) for layer in layers)
+    text = config.get_text_config(decoder=True)
+    kinds = getattr(text, "layer_types", None) or [None] * len(layers)
+    windows = [getattr(layer, "sliding_window", None) for layer in layers]
+    return tuple(
+        Blocks(window) if kind == "chunked_attention" and window is not None else window
+        for kind, window in zip(kinds, windows, strict=False)
+    )
 
 
 def probe_geometry(loaded: LoadedModel, tokens: list[int]) -> tuple[CacheShape, torch.Tensor]:

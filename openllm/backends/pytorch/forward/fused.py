@@ -16,7 +16,7 @@ import attrs
 import torch
 from torch.nn.functional import pad
 
-from openllm.backends.pytorch.forward.attention import LayerView, Stage
+from openllm.backends.pytorch.forward.attention import LayerView, Stage, Window
 from openllm.backends.pytorch.linear.layers import Stack
 
 GEMMAS = ("gemma", "gemma2", "gemma3_text")  # their norms multiply by 1 + weight
@@ -67,7 +67,7 @@ class Block:
     width: int
     options: dict[str, float]  # of attention
     kind: str | None  # of positions, where a model has two
-    window: int | None
+    window: Window
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
@@ -79,7 +79,7 @@ class FusedModel:
     ValueError when the model is built otherwise.
     """
 
-    def __init__(self, model: Any, windows: tuple[int | None, ...]) -> None:
+    def __init__(self, model: Any, windows: tuple[Window, ...]) -> None:
         config = model.config
         if config.model_type not in KIN:
             raise ValueError(f"no fused pass is known for {config.model_type}")
@@ -199,7 +199,7 @@ def _turn(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> t
     return torch.cat((turned, rest), dim=-1)
 
 
-def _block(model: Any, layer: Any, at: int, window: int | None, kind: str | None) -> Block:
+def _block(model: Any, layer: Any, at: int, window: Window, kind: str | None) -> Block:
     config, attention, feed = model.config, layer.self_attn, layer.mlp
     path = f"model.layers.{at}"
     width = int(attention.head_dim)

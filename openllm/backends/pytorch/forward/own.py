@@ -15,13 +15,11 @@ import torch
 
 from openllm.backends.pytorch.forward.attention import ALIBI, LayerView, Replacement, SlotCache
 
-# What a module computes, its own way to do it, ALiBi `[heads, positions]`, and its arguments.
 Method = Callable[..., Any]
+Table = torch.Tensor | None  # of ALiBi, `[heads, positions]`
 
 
-def _falcon(
-    module: Any, own: Method, table: torch.Tensor | None, /, *args: Any, **kwargs: Any
-) -> Any:
+def _falcon(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any) -> Any:
     cache = kwargs.get("layer_past")
     if not isinstance(cache, SlotCache):
         return own(*args, **kwargs)
@@ -35,9 +33,7 @@ def _falcon(
     return module.dense(view.attend(query, options).flatten(2)), None
 
 
-def _bloom(
-    module: Any, own: Method, table: torch.Tensor | None, /, *args: Any, **kwargs: Any
-) -> Any:
+def _bloom(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any) -> Any:
     cache = kwargs.get("layer_past")
     if not isinstance(cache, SlotCache) or table is None:
         return own(*args, **kwargs)
@@ -48,7 +44,7 @@ def _bloom(
     return module.dense(view.attend(query, options).flatten(2)) + residual, None
 
 
-def _mpt(module: Any, own: Method, table: torch.Tensor | None, /, *args: Any, **kwargs: Any) -> Any:
+def _mpt(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any) -> Any:
     cache = kwargs.get("past_key_values")
     if not isinstance(cache, SlotCache):
         return own(*args, **kwargs)
