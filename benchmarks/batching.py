@@ -3,8 +3,8 @@ and of the same eight one sequence at a time.
 
     OMP_NUM_THREADS=1 python -m benchmarks.batching [type …]
 
-Shapes of some tens of millions of parameters with random weights in fp32; both ways are started in one
-process, and asked in turn.
+Shapes of some tens of millions of parameters with random weights in fp32; both ways are started
+in one process, and asked in turn.
 """
 
 from __future__ import annotations

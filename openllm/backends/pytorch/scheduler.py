@@ -81,7 +81,7 @@ class Scheduler:
         """
         self.live.remove(sequence)
         self._executor.release(sequence, reuse=False)
-        sequence.computed = 0
+        sequence.computed, sequence.prompt_logprobs = 0, None
         self._queue_before(sequence, sequence.priority)
         self.preemptions += 1
 
@@ -104,7 +104,8 @@ class Scheduler:
         wanted = sequence.remaining - sequence.waits_for_mask
         count = min(wanted, budget if self._executor.chunks else wanted)
         if count > 0:
-            asked = sequence.params.prompt_logprobs is not None and sequence.index == 0
+            wanted_logprobs = sequence.params.prompt_logprobs is not None and not sequence.posted
+            asked = wanted_logprobs and sequence.index == 0
             unknown = asked and sequence.computed + 1 < sequence.prompt_length
             if unknown and self._executor.chunks:
                 count = min(count, LOGITS_AT_ONCE)

@@ -285,6 +285,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not followed by
         self.claimed = 0  # tokens that it says to hold; no model may depend on it
         self.adapters: AdapterBank  # of the pass
         self.positions: torch.Tensor | None = None  # of the pass, `[tokens]`
+        self.long: torch.Tensor | None = None  # which of its tokens are of a long text (longrope)
         # Layers that ask how much is held to reckon positions, which is not one number for all.
         self.reckoned: frozenset[int] = frozenset()
         super().__init__(layers=[SlotLayer(self, at, window) for at, window in enumerate(windows)])

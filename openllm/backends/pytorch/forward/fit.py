@@ -176,8 +176,7 @@ def _unsuited(spec: LLMSpec, loaded: LoadedModel) -> str | None:
     rope = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
     kinds = {item.get("rope_type") for item in (rope, *rope.values()) if isinstance(item, dict)}
     original = rope.get("original_max_position_embeddings") or loaded.context
-    if kinds & {"dynamic", "longrope"} and (spec.max_model_len or loaded.context) > original:
-        # Their rotation depends on the longest sequence of the batch, so rows would change each
-        # other.
+    if "dynamic" in kinds and (spec.max_model_len or loaded.context) > original:
+        # The rotation depends on the longest sequence of the batch: rows would change each other.
         return "its positions are scaled by the longest sequence"
     return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable, Hashable
 from operator import itemgetter
 from typing import Any
 
@@ -32,6 +33,7 @@ from openllm.backends.pytorch.forward.executor import PrefixCounts
 from openllm.backends.pytorch.forward.fused import FusedModel
 from openllm.backends.pytorch.forward.graphs import DecodeGraphs, Recorder
 from openllm.backends.pytorch.forward.latent import latent_attention
+from openllm.backends.pytorch.forward.longrope import long_rotations, short_length
 from openllm.backends.pytorch.forward.own import own_attention
 from openllm.backends.pytorch.forward.slots import (
     CacheShape,
@@ -86,6 +88,9 @@ class FlatExecutor:
         self._switch.replace(own_attention(loaded.model, limits.max_model_len))
         self._switch.replaced += latent_attention(loaded.model, self._cache)
         self._switch.replaced += state_modules(loaded.model, geometry.states, self._cache)
+        self.short = short_length(loaded.model.config, limits.max_model_len)
+        if self.short is not None:
+            self._switch.replaced += long_rotations(loaded.model, self.short, self._cache)
         self._cache.reckoned = frozenset(
             module.layer_idx
             for module in loaded.model.modules()
@@ -133,7 +138,7 @@ class FlatExecutor:
             row.slab.copy(donor, row, shared)
         elif donor is not row:
             shared = 0
-        sequence.row, sequence.computed = row, shared
+        sequence.row, sequence.computed, row.salt = row, shared, self._salt(sequence)
         if sequence.generated == 0 and sequence.index == 0 and self.limits.prefix_caching:
             sequence.cached = shared
             self.prefixes.queries += sequence.prompt_length
@@ -144,22 +149,37 @@ class FlatExecutor:
         first = sequence.job.sequences[0]
         if sequence.params.prompt_logprobs is not None and sequence is first:
             return None, 0
-        if sequence is not first and isinstance(first.row, Row) and first.row.owner is first:
+        beside = isinstance(first.row, Row) and first.row.owner is first
+        if sequence is not first and beside and first.row.salt == self._salt(sequence):
             limit = min(first.computed, sequence.prompt_length - 1)
             shared = first.row.reach(common_prefix(sequence.tokens, first.tokens, limit))
             return first.row, self._continued(sequence, shared)
         if not self.limits.prefix_caching:
             return None, 0
-        donor, shared = self.store.find_prefix(sequence.tokens, sequence.adapter, sequence.salt)
+        donor, shared = self.store.find_prefix(
+            sequence.tokens, sequence.adapter, self._salt(sequence)
+        )
         shared = self._continued(sequence, shared)
         return (donor, shared) if shared >= SHORTEST_PREFIX else (None, 0)
+
+    def _is_long(self, sequence: Sequence) -> bool:
+        return self.short is not None and len(sequence.tokens) > self.short
+
+    def _salt(self, sequence: Sequence) -> Hashable:
+        """Rows of one salt hold the same for the same tokens."""
+        return (sequence.salt, "long") if self._is_long(sequence) else sequence.salt
 
     def _continued(self, sequence: Sequence, shared: int) -> int:
         """So many tokens shared, or none where what is left could not be computed at once."""
         return shared if self.chunks or shared == len(sequence.tokens) - 1 else 0
 
     def extend(self, sequence: Sequence) -> bool:
-        """Make sure that the sequence's next token fits its row; False: no room now."""
+        """Make sure that the sequence's next token fits its row; False: no room now. A text that
+        has become long is to be computed anew.
+        """
+        row = sequence.row
+        if self.short is not None and row is not None and row.salt != self._salt(sequence):
+            sequence.computed, row.salt = 0, self._salt(sequence)
         return sequence.row is None or self.store.grow(sequence.row, len(sequence.tokens))
 
     def release(self, sequence: Sequence, *, reuse: bool) -> None:
@@ -211,9 +231,12 @@ class FlatExecutor:
         kept, spans = layout.kept(works)
         ids = torch.tensor([layout.tokens], device=self.device)
         positions = torch.tensor([layout.positions], device=self.device)
+        if self.short is not None:
+            self._cache.long = torch.tensor(layout.flags(works, self._is_long), device=self.device)
         with adapters.applied(layout.adapters):
             wanted = torch.tensor(kept, device=self.device)
             logits = self._call(ids, positions, layout.stages, wanted, adapters=adapters)
+        self._cache.long = None
         return logits, spans
 
     def _call(
@@ -226,11 +249,11 @@ class FlatExecutor:
         adapters: AdapterBank,
     ) -> torch.Tensor:
         """One forward pass; logits `[kept, vocabulary]`, of all tokens when `kept` is 0."""
-        if self.fused is not None:
-            return self.fused(ids, positions, stages, kept, adapters)
         self._cache.stages, self._cache.adapters = stages, adapters
         self._cache.positions = positions[0]
         with self._switch.over_slots():
+            if self.fused is not None:
+                return self.fused(ids, positions, stages, kept, adapters)
             chosen = {LOGITS: kept} if self._chooses_logits else {}
             out = self.model(
                 input_ids=ids,
@@ -306,6 +329,14 @@ class _Layout:
 
     def _tensor(self, values: list[int]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.long, device=self._device)
+
+    def flags(self, works: list[StepWork], is_so: Callable[[Sequence], bool]) -> list[bool]:
+        """Per flat token what is said of its sequence."""
+        flags = [False] * len(self.tokens)
+        for work in works:
+            begin = self._begins[id(work)]
+            flags[begin : begin + work.count] = [is_so(work.sequence)] * work.count
+        return flags
 
     def kept(self, works: list[StepWork]) -> tuple[list[int], list[slice]]:
         """Which flat tokens' logits are wanted, in the order of `works`, and each work's slice of

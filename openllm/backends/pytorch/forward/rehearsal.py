@@ -46,7 +46,9 @@ def rehearse_flat(
     try:
         if not executor.begin(whole):
             return "no slot could be allocated"
-        company = executor.begin(beside)  # memory may be for one alone
+        # Memory may be for one alone, and a short text is another one than a long one's beginning.
+        mixed = executor.short is not None and len(tokens) > executor.short
+        company = not mixed and executor.begin(beside)
         # the other one begins with a prompt whose last token draws, and goes on
         steps = [(5, 0), (len(tokens) - 7, BESIDE), (1, 1), (1, 0)]
         for count, other in steps if executor.chunks else [(len(tokens) - 2, BESIDE), *steps[2:]]:

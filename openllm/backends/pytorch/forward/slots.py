@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import attrs
@@ -74,7 +75,7 @@ class Row:
     slot: int
     adapter: int
     owner: Sequence | None
-    salt: str | None = None
+    salt: Hashable = None
     tokens: list[int] = attrs.field(factory=list)
     used: int = 0  # a tick of the store's clock
     # Per copy of its state after how many tokens it is; -1: nothing. At first all is zero.
@@ -247,13 +248,14 @@ class SlotStore:
         if target is None:
             return False
         row = owner.row  # Placing may have moved it.
+        target.salt = row.salt
         target.slab.copy(row, target, row.valid)
         row.slab.vacate(row, park=False)
         owner.row = target
         return True
 
     def find_prefix(
-        self, tokens: list[int], adapter: int, salt: str | None = None
+        self, tokens: list[int], adapter: int, salt: Hashable = None
     ) -> tuple[Row | None, int]:
         """The row, live or parked, that shares the longest prefix with `tokens`; the last token is
         never counted.
@@ -324,6 +326,7 @@ class SlotStore:
         for row in [row for row in slab.occupants[: slab.live] if row is not None]:
             if row.owner is not None:
                 target = next(other for other in others if other.live < other.rows).seat(row.owner)
+                target.salt = row.salt
                 target.slab.copy(row, target, row.valid)
                 row.owner.row = target
         slab.occupants, slab.live = [None] * slab.rows, 0
