@@ -16,10 +16,14 @@ import torch
 from openllm.backends.pytorch.forward.attention import ALIBI, LayerView, Replacement, SlotCache
 
 Method = Callable[..., Any]
-Table = torch.Tensor | None  # of ALiBi, `[heads, positions]`
+
+# Each of the following takes a module, its own method, ALiBi `[heads, positions]` where there is
+# any, and the method's arguments.
 
 
-def _falcon(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any) -> Any:
+def _falcon(
+    module: Any, own: Method, table: torch.Tensor | None, /, *args: Any, **kwargs: Any
+) -> Any:
     cache = kwargs.get("layer_past")
     if not isinstance(cache, SlotCache):
         return own(*args, **kwargs)
@@ -33,7 +37,9 @@ def _falcon(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any
     return module.dense(view.attend(query, options).flatten(2)), None
 
 
-def _bloom(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any) -> Any:
+def _bloom(
+    module: Any, own: Method, table: torch.Tensor | None, /, *args: Any, **kwargs: Any
+) -> Any:
     cache = kwargs.get("layer_past")
     if not isinstance(cache, SlotCache) or table is None:
         return own(*args, **kwargs)
@@ -44,7 +50,7 @@ def _bloom(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any)
     return module.dense(view.attend(query, options).flatten(2)) + residual, None
 
 
-def _mpt(module: Any, own: Method, table: Table, /, *args: Any, **kwargs: Any) -> Any:
+def _mpt(module: Any, own: Method, table: torch.Tensor | None, /, *args: Any, **kwargs: Any) -> Any:
     cache = kwargs.get("past_key_values")
     if not isinstance(cache, SlotCache):
         return own(*args, **kwargs)
@@ -96,7 +102,7 @@ def _alibi(model: Any, positions: int) -> torch.Tensor | None:
     model's own function.
     """
     for module in model.modules():
-        kind, config = type(module), getattr(module, "config", None)
+        kind, config = type(module), getattr(module, "config", model.config)
         if kind.__name__ == "MptModel" and config.attn_config.alibi:
             device = module.wte.weight.device
             table = module.build_mpt_alibi_tensor(module.num_heads, positions, device=device)

@@ -103,6 +103,20 @@ async def test_weights_that_would_be_made_up_are_refused(tmp_path: Path) -> None
     await backend.close()
 
 
+async def test_a_decoder_that_does_not_know_how_to_begin_fails_at_start(tmp_path: Path) -> None:
+    path = tiny.write_t5(tmp_path)
+    for name in ("config.json", "generation_config.json"):
+        fields = json.loads((path / name).read_text("utf-8"))
+        fields.pop("decoder_start_token_id", None)
+        fields.pop("bos_token_id", None)
+        (path / name).write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(WeightsError, match="cannot generate") as raised:
+        async with started(path):
+            pass
+    assert "decoder_start_token_id" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed"
 )
