@@ -20,10 +20,10 @@ from openllm.bento.services.llm import ServicePlan
 from openllm.bento.serving.logs import announce, configure_logging, log_to_file
 from openllm.bento.serving.project import load_project, run_service, write_project
 from openllm.bento.serving.supervisor import Fleet, supervise
-from openllm.config.servers import address, registered
+from openllm.config.servers import address, listed
 from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
-from openllm.errors import ServeError, option
+from openllm.errors import ConfigurationError, ServeError, option
 from openllm.http.auth import check_files
 from openllm.http.tracing.provider import check_exporters
 from openllm.llm.options import check_options
@@ -42,12 +42,14 @@ def serve(
     called with the address as soon as it is taken, before the engines are there.
 
     Bad input is found before that: a port in use (ServeError), weights that are missing or unsafe
-    (WeightsError), a backend that cannot run or an option that it would have to ignore
-    (ConfigurationError, MissingDependency). An engine that fails later ends it with ServeError.
+    (WeightsError), a backend that cannot run, an option that it would have to ignore or a home of
+    BentoML's that cannot be made (ConfigurationError, MissingDependency). An engine that fails
+    later ends it with ServeError.
     """
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
     configure_logging(settings.log_level, settings.log_format)
     check_files(settings)
+    _require_home(settings.bentoml_home)
     check_exporters(process_environment())
     with (
         closing(_bind(settings.host, settings.port)) as listener,
@@ -62,8 +64,9 @@ def serve(
         write_project(Path(folder), wanted)
         host, port = listener.getsockname()[:2]
         url = address(host, port)
-        with registered(settings.bentoml_home, url, [spec.served_name for spec in wanted]) as log:
-            log_to_file(log, settings.log_format)
+        with listed(settings.bentoml_home, url, [spec.served_name for spec in wanted]) as log:
+            if log is not None:
+                log_to_file(log, settings.log_format)
             on_listening(url)
             logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
             if alone:
@@ -71,6 +74,20 @@ def serve(
                 run_service(service, listener, when_ready=lambda server: announce(server, url))
             else:
                 supervise(Fleet(Path(folder), wanted, settings), listener)
+
+
+def _require_home(home: Path) -> None:
+    """BentoML serves only where its home and what it has there exist, which need not be writable
+    then. Errors: ConfigurationError.
+    """
+    try:
+        for inner in ("bentos", "models", "envs", "tmp"):
+            (home / inner).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"BentoML's home {home} is not there and cannot be made: {error.strerror}.",
+            hint="Point BENTOML_HOME at a directory that can be written.",
+        ) from error
 
 
 def _bind(host: str, port: int) -> socket.socket:

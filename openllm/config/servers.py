@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
+
+logger = logging.getLogger(__name__)
 
 DIRECTORY = "openllm-servers"  # below BentoML's home
 KEPT_LOGS = 20
@@ -48,6 +51,21 @@ def address(host: str, port: int) -> str:
     """The URL at which this machine reaches a server that listens there."""
     reached = EVERYWHERE.get(host) or (f"[{host}]" if ":" in host else host)
     return f"http://{reached}:{port}"
+
+
+@contextmanager
+def listed(home: Path, url: str, models: Sequence[str]) -> Iterator[Path | None]:
+    """This process is in the list meanwhile, as far as `home` can be written; where its log
+    belongs, None where it cannot have one.
+    """
+    with ExitStack() as stack:
+        try:
+            log = stack.enter_context(registered(home, url, models))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            logger.warning("This server keeps no log and is in no list: %s: %s.", home, reason)
+            log = None
+        yield log
 
 
 @contextmanager

@@ -251,3 +251,10 @@ def test_a_built_bento_can_be_started(echo_model: Path, home: Path, tmp_path: Pa
 def test_a_bento_that_is_not_there_is_one_line(home: Path) -> None:
     with pytest.raises(ServeError, match=r"There is no Bento 'parrot:x'\. `bentoml list`"):
         bento_document("parrot:x")
+
+
+def test_a_home_that_cannot_be_made_is_said_at_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    settings = Settings(port=0, bentoml_home=tmp_path / "file" / "home")
+    with pytest.raises(ConfigurationError, match=r"cannot be made: .*\. Point BENTOML_HOME"):
+        serve(LLMSpec(model_id="demo", backend="echo"), settings)

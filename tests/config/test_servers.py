@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from openllm.config.servers import DIRECTORY, KEPT_LOGS, address, registered, running_servers
+from openllm.config.servers import (
+    DIRECTORY,
+    KEPT_LOGS,
+    address,
+    listed,
+    registered,
+    running_servers,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +72,15 @@ def test_what_is_no_entry_is_passed_over_and_old_logs_go(tmp_path: Path) -> None
     with registered(tmp_path, "http://h:1", []):
         pass
     assert sorted(int(path.stem) for path in folder.glob("*.log")) == list(range(3, KEPT_LOGS + 3))
+
+
+def test_without_a_place_for_it_a_server_is_in_no_list(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with listed(tmp_path, "http://127.0.0.1:1", ["m"]) as log:
+        assert log is not None
+        assert [server.log for server in running_servers(tmp_path)] == [log]
+    (tmp_path / "file").write_text("x")
+    with listed(tmp_path / "file", "http://127.0.0.1:1", ["m"]) as log:
+        assert log is None
+    assert "keeps no log and is in no list" in caplog.text

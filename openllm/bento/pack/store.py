@@ -59,11 +59,11 @@ def store_directory(
     check_links(directory)
     digest = join_digests(digests)
     tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
-    if (found := find_model(str(tag))) is not None:
-        return Stored(str(tag), found, digests=digests)
     files = list(model_files(directory))
     what = f"Storing {tag.name}"
     try:
+        if (found := find_model(str(tag))) is not None:
+            return Stored(str(tag), found, digests=digests)
         with workshop() as bench:
             needed = bytes_to_copy((directory / inner for inner in files), bench)
             logger.info("%s needs %s on the disk.", what, readable_size(needed))
