@@ -36,7 +36,7 @@ def test_what_is_described_is_what_is_answered() -> None:
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing"),
             *("--max-examples", "5", "--max-time", str(SECONDS), "--seed", SEED),
-            *("--workers", "2"),
+            *("--workers", "1"),  # in two threads, ast.parse of Python 3.11 fails now and then
             *("--continue-on-failure", "--suppress-health-check", "all"),
             *("--warnings", "off", "--request-timeout", "30"),
         ]
