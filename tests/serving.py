@@ -79,8 +79,9 @@ def serve(
     lifespan: bool = True,
     send_buffer: int | None = None,
     tracing: Tracing | None = None,
+    http: Any = "auto",
 ) -> Iterator[Running]:
-    """Serve `llms`; without `lifespan` the engines are not started."""
+    """Serve `llms`; without `lifespan` the engines are not started. `http`: uvicorn's protocol."""
     app = create_app(llms, settings or Settings(), tracing)
     listener = socket.socket(
         socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
@@ -90,6 +91,7 @@ def serve(
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
+        http=http,
         lifespan="on" if lifespan else "off",
         log_level="warning",
         access_log=False,

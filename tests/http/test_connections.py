@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openllm.config.settings import Settings
 from openllm.http import connections
-from openllm.http.app import Server, create_app
+from openllm.http.app import Server
 from openllm.http.connections import limited_protocol
 from tests.protocols.conftest import echo_llm
-from tests.serving import LONG_WAIT, START_WAIT
+from tests.serving import LONG_WAIT, serve
 
 SOON = 0.2  # seconds; as limits that a test waits for
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
@@ -33,31 +32,10 @@ Open = Callable[[], socket.socket]
 def limited(llm: Any, **settings: Any) -> Iterator[tuple[Server, Open, Any]]:
     """A server whose connections have limits, how to connect to it, and its loop."""
     asked = Settings(**settings)
-    app = create_app([llm], asked)
-    listener = socket.create_server(("127.0.0.1", 0))
-    http: Any = limited_protocol(asked)
-    config = uvicorn.Config(app, http=http, lifespan="on", log_level="error", access_log=False)
-    server = uvicorn.Server(config)
-    up = threading.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def main() -> None:
-        loops.append(asyncio.get_running_loop())
-        task = asyncio.create_task(server.serve([listener]))
-        while not server.started and not task.done():  # noqa: ASYNC110  uvicorn has no event for it
-            await asyncio.sleep(0.005)
-        up.set()
-        await task
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
-    thread.start()
-    assert up.wait(START_WAIT)
-    address = listener.getsockname()
-    try:
-        yield app, lambda: socket.create_connection(address, timeout=LONG_WAIT), loops[0]
-    finally:
-        server.should_exit = True
-        thread.join(LONG_WAIT)
+    http = limited_protocol(asked)
+    with serve(llm, settings=asked, http=http) as running:
+        address = ("127.0.0.1", int(running.url.rpartition(":")[2]))
+        yield running.server, lambda: socket.create_connection(address, LONG_WAIT), running.loop
 
 
 @pytest.fixture(params=["httptools", "h11"], scope="module")
