@@ -19,6 +19,8 @@ from openllm.errors import Forbidden, option
 # Names below these belong to nobody (RFC 6761, RFC 6762, ICANN for .internal).
 _OWN_NAMES = (".localhost", ".local", ".internal")
 _ANY = "*"
+# The browser asks before a page of another origin sends these.
+_KEYS = frozenset((b"authorization", b"x-api-key", b"api-key"))
 
 
 class Origins:
@@ -26,7 +28,7 @@ class Origins:
 
     def __init__(self, settings: Settings) -> None:
         self._open = settings.api_key is None and settings.api_keys_file is None
-        self._hosts = tuple(host.lower() for host in settings.allowed_hosts)
+        self._hosts = tuple(map(_name, settings.allowed_hosts))
         self._origins = settings.cors_origins
 
     def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
@@ -38,7 +40,7 @@ class Origins:
 
     def _check_host(self, said: str) -> None:
         name = _name(said)
-        if _is_own(name) or _ANY in self._hosts or name in self._hosts:
+        if _is_own(name) or any(_fits(name, allowed) for allowed in self._hosts):
             return
         raise Forbidden(
             f"This server does not go by the name {name[:128]!r}.",
@@ -53,6 +55,8 @@ class Origins:
             return
         if origin in self._origins or _ANY in self._origins:
             return
+        if headers.get(b"sec-fetch-site") == b"same-origin" or not _KEYS.isdisjoint(headers):
+            return  # what a page cannot say by itself, or not without having asked
         if urlsplit(origin).netloc.lower() == headers.get(b"host", b"").decode("latin-1").lower():
             return
         raise Forbidden(
@@ -76,6 +80,13 @@ def _name(said: str) -> str:
     if said.startswith("["):
         return said[1:].partition("]")[0]
     return said.partition(":")[0].lower().removesuffix(".")
+
+
+def _fits(name: str, allowed: str) -> bool:
+    """Whether a host is meant by what the operator allows: it, any, or all below a `*.domain`."""
+    if allowed == _ANY:
+        return True
+    return name.endswith(allowed[1:]) if allowed.startswith("*.") else name == allowed
 
 
 def _is_own(name: str) -> bool:

@@ -114,3 +114,47 @@ def test_other_origins_send_json_alone(
     assert answer.status_code == status, answer.text
     if status == 403:
         assert "application/json" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "passes"),
+    [
+        ("LLM.example.com:443", "llm.example.com", True),
+        ("*.example.com", "llm.example.com:8443", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", "evilexample.com", False),
+        ("example.com", "llm.example.com", False),
+        ("*", "any.where", True),
+    ],
+)
+def test_names_are_allowed_as_operators_write_them(allowed: str, host: str, passes: bool) -> None:
+    origins = Origins(Settings(allowed_hosts=(allowed,)))
+    scope = {"method": "GET", "server": ("127.0.0.1", 3000)}
+    if passes:
+        origins.check(scope, {b"host": host.encode()})
+        return
+    with pytest.raises(Forbidden):
+        origins.check(scope, {b"host": host.encode()})
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [
+        ({}, False),
+        ({b"sec-fetch-site": b"cross-site"}, False),
+        ({b"sec-fetch-site": b"same-origin"}, True),
+        ({b"authorization": b"Bearer key"}, True),
+        ({b"x-api-key": b"key"}, True),
+    ],
+)
+def test_what_a_page_cannot_say_without_asking_tells_it_is_ours(
+    said: dict[bytes, bytes], passes: bool
+) -> None:
+    origins = Origins(Settings(api_key="key"))
+    scope = {"method": "POST", "server": ("10.0.0.1", 80)}
+    headers = {b"host": b"localhost:3000", b"origin": b"https://chat.example", **said}
+    if passes:
+        origins.check(scope, headers)
+        return
+    with pytest.raises(Forbidden):
+        origins.check(scope, headers)

@@ -7,6 +7,7 @@ exporters, the rest (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRAC
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from openllm.http.tracing.spans import Tracing
+
+log = logging.getLogger(__name__)
 
 PACKAGE = "opentelemetry-exporter-otlp-proto-http"  # what exports by default
 _EXPORTERS = "opentelemetry_traces_exporter"  # the group of entry points
@@ -42,7 +45,7 @@ def tracing_from(environment: Environment) -> Tracing | None:
         return None
     if (provider := _provider_of_the_process()) is not None:
         return _tracing(provider, environment, owned=False)
-    names = exporter_names(environment)
+    names = _usable(environment)
     if not names:
         return None
     exporters = [_exporter(name) for name in names]
@@ -52,8 +55,25 @@ def tracing_from(environment: Environment) -> Tracing | None:
 def check_exporters(environment: Environment) -> None:
     """Before any process is started that would export. Errors: those of `tracing_from`."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
-        for name in exporter_names(environment):
+        for name in _usable(environment):
             _find(name)
+
+
+def _usable(environment: Environment) -> list[str]:
+    """The exporters asked for. An address for signals of any kind, which platforms give to all that
+    they run, asks for traces only where they can be sent.
+    """
+    names = exporter_names(environment)
+    if environment.get("OTEL_TRACES_EXPORTER") or environment.get(_ENDPOINTS[0]):
+        return names
+    found = [name for name in names if any(entry_points(group=_EXPORTERS, name=name))]
+    for name in sorted({*names} - {*found}):
+        log.warning(
+            "%s is set, and no traces are sent: %s is not installed.",
+            _ENDPOINTS[1],
+            _PACKAGES[name],
+        )
+    return found
 
 
 def exporter_names(environment: Environment) -> list[str]:

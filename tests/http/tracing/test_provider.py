@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from openllm.errors import ConfigurationError, MissingDependency, OpenLLMError
+from openllm.http.tracing import provider
 from openllm.http.tracing.provider import check_exporters, exporter_names, tracing_from
 from tests.protocols.conftest import echo_llm
 from tests.serving import serve
@@ -46,7 +47,7 @@ def test_the_variables_name_an_exporter(said: dict[str, str], names: list[str]) 
     [
         ({"OTEL_TRACES_EXPORTER": "carrier-pigeon"}, ConfigurationError, "'carrier-pigeon'"),
         (
-            ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_EXPORTER": "otlp"},
             MissingDependency,
             "pip install opentelemetry-exporter-otlp-proto-grpc",
         ),
@@ -63,6 +64,17 @@ def test_what_cannot_be_is_one_line(
     with pytest.raises(kind, match=r"^[^\n]+$") as caught:
         tracing_from(said)
     assert words in str(caught.value)
+
+
+def test_an_address_for_all_signals_stops_no_server_that_cannot_send_traces(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(provider, "entry_points", lambda **_: ())
+    assert tracing_from(ENDPOINT) is None
+    check_exporters(ENDPOINT)
+    assert f"{provider.PACKAGE} is not installed" in caplog.text
+    with pytest.raises(MissingDependency):
+        tracing_from({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318/v1/traces"})
 
 
 def test_disabled_is_off_whatever_else_is_said() -> None:

@@ -5,6 +5,7 @@ cancelled.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import attrs
 import msgspec
 
 from openllm.answer.generation import Generation
-from openllm.errors import OpenLLMError
+from openllm.errors import OpenLLMError, Overloaded
 from openllm.http.dialect import tell
 from openllm.http.exchange import Exchange
 from openllm.http.running import finished
@@ -56,12 +57,15 @@ class Background:
 
     async def _watched(self) -> None:
         """While anything runs here, end what another worker was told to cancel or to delete."""
-        while self._tasks:
-            await asyncio.sleep(WATCH_SECONDS)
-            for name, task in list(self._tasks.items()):
-                if not await asyncio.to_thread(self._wanted, name):
-                    task.cancel()
-        self._watch = None
+        try:
+            while self._tasks:
+                await asyncio.sleep(WATCH_SECONDS)
+                for name, task in list(self._tasks.items()):
+                    with contextlib.suppress(Overloaded):  # looked at again in a moment
+                        if not await asyncio.to_thread(self._wanted, name):
+                            task.cancel()
+        finally:
+            self._watch = None
 
     def _wanted(self, name: str) -> bool:
         """Whether the response called `name` is still to be made."""
@@ -92,6 +96,8 @@ class Background:
             self._failed(OpenLLMError("Something went wrong.", hint=hint), wire, record)
 
     def _failed(self, error: OpenLLMError, wire: ResponseWire, record: Answered) -> None:
+        if not self._wanted(record.id):
+            return
         state = wire.failed_state(tell(error, RESPONSES))
         self._store.put(attrs.evolve(record, response=msgspec.json.encode(state)))
 

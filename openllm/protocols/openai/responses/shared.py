@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from openllm.errors import Overloaded
+from openllm.protocols.openai.files.folder import lock
 from openllm.protocols.openai.responses.store import Answered, Record, Store, Thread
 
 FILE = "responses.sqlite"
@@ -50,10 +51,12 @@ class SharedStore(Store):
         self._file = sqlite3.connect(
             path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
-        # What is kept goes with the server, so that nothing waits for the disk.
-        self._file.execute("PRAGMA journal_mode = WAL")
-        self._file.execute("PRAGMA synchronous = OFF")
-        self._file.executescript(_TABLES)
+        # One after the other: SQLite does not wait for another who switches to WAL.
+        with lock(path.with_suffix(".lock"), wait=True):
+            self._file.execute("PRAGMA journal_mode = WAL")
+            # What is kept goes with the server, so that nothing waits for the disk.
+            self._file.execute("PRAGMA synchronous = OFF")
+            self._file.executescript(_TABLES)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -77,9 +80,7 @@ class SharedStore(Store):
                 if self._depth == 1:
                     self._file.execute("COMMIT")
             except sqlite3.Error as error:
-                raise Overloaded(
-                    f"What is kept here cannot be reached: {error}.", hint="Try again later."
-                ) from error
+                raise _unreachable(error) from error
             finally:
                 self._depth -= 1
                 if not self._depth and self._file.in_transaction:
@@ -95,8 +96,11 @@ class SharedStore(Store):
         )
 
     def _one(self, query: str, name: str) -> Record | None:
-        with self.together():
-            row = self._file.execute(query, (name,)).fetchone()
+        with super().together():  # one look needs no transaction, and waits for nobody who writes
+            try:
+                row = self._file.execute(query, (name,)).fetchone()
+            except sqlite3.Error as error:
+                raise _unreachable(error) from error
         if row is None:
             return None
         if row[0]:
@@ -142,3 +146,7 @@ class SharedStore(Store):
             found = self._file.execute("SELECT previous FROM records WHERE id = ?", (name,))
             row = found.fetchone()
             name = None if row is None else row[0]
+
+
+def _unreachable(error: sqlite3.Error) -> Overloaded:
+    return Overloaded(f"What is kept here cannot be reached: {error}.", hint="Try again later.")

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import httpx
 import pytest
 
 from openllm.config.settings import Settings
+from openllm.protocols.openai.responses.shared import SharedStore
 from tests.protocols.conftest import echo_llm
 from tests.serving import LONG_WAIT, Running, serve
 
@@ -91,3 +94,21 @@ def test_the_other_cancels_what_goes_on_in_the_background(
     assert one.get(f"{PATH}/{gone['id']}").status_code == 404
     done = respond(two, input="hello", background=True)
     assert over(one, done["id"])["status"] in ("completed", "incomplete")
+
+
+def test_many_begin_at_once(tmp_path: Path) -> None:
+    for at in range(10):
+        folder = tmp_path / str(at)
+        with ThreadPoolExecutor(8) as pool:
+            stores = list(pool.map(partial(SharedStore, 4, 1000), [folder] * 8))
+        assert [len(store) for store in stores] == [0] * 8
+        for store in stores:
+            store.close()
+
+
+def test_who_reads_does_not_wait_for_who_writes(tmp_path: Path) -> None:
+    one, two = (SharedStore(4, 1000, tmp_path) for _ in range(2))
+    with one.together():  # two would wait ten seconds for its turn to write, and give up
+        assert two.current("resp_1") is None
+    one.close()
+    two.close()
