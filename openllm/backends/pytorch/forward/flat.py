@@ -153,7 +153,9 @@ class FlatExecutor:
         if sequence is not first and beside and first.row.salt == self._salt(sequence):
             limit = min(first.computed, sequence.prompt_length - 1)
             shared = first.row.reach(common_prefix(sequence.tokens, first.tokens, limit))
-            return first.row, self._continued(sequence, shared)
+            shared = self._continued(sequence, shared)
+            # A copy of no tokens would take the new row's state after none away.
+            return (first.row, shared) if shared > 0 else (None, 0)
         if not self.limits.prefix_caching:
             return None, 0
         donor, shared = self.store.find_prefix(

@@ -92,10 +92,12 @@ class Row:
         return self.owner.tokens if self.owner is not None else self.tokens
 
     def reach(self, tokens: int) -> int:
-        """From how many of its first `tokens` another sequence can go on."""
+        """From how many of its first `tokens` another sequence can go on; 0: it has to begin
+        anew.
+        """
         if not self.slab.states:
             return tokens
-        return max((mark for mark in self.marks if mark <= tokens), default=0)
+        return max((mark for mark in self.marks if 0 <= mark <= tokens), default=0)
 
     def forget_after(self, tokens: int) -> None:
         """Only what follows from the first `tokens` is its state from now on."""
