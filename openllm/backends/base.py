@@ -111,6 +111,13 @@ class Backend(abc.ABC):
         """
         return None
 
+    @classmethod
+    def judges_context(cls, spec: LLMSpec) -> bool:
+        """Whether the spec or the environment changes how long a context this engine takes, so that
+        config.json alone does not say it.
+        """
+        return False
+
     @classmethod  # noqa: B027 - most engines follow every option
     def check_options(
         cls, spec: LLMSpec, weights_dir: Path, settings: Settings, *, sure: bool = False

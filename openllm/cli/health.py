@@ -22,7 +22,7 @@ from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import option
 from openllm.facts import all_facts
-from openllm.weights.hub import has_token, hub_cache, is_offline
+from openllm.weights.hub import has_token, hub_cache, is_offline, nearest
 
 LITTLE_ROOM = 5 * 2**30  # bytes: less than a small model and a Bento of it take
 NEWEST_PYTHON = (3, 13)  # what the engines' wheels are made for
@@ -152,9 +152,7 @@ def _disks(settings: Settings) -> Iterator[Finding]:
 
 def _disk(what: str, folder: Path, variable: str) -> Finding:
     """Whether a directory can be written to, and has room."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = nearest(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         return Finding(
             what,

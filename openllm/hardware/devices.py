@@ -41,10 +41,14 @@ def require_device(device: str | None, mask: str | None) -> None:
 
 
 def runs_on_gpu(device: str | None, mask: str | None) -> bool:
-    """Whether an engine that takes a GPU where there is one would run on one."""
+    """Whether an engine that takes a GPU of any kind where there is one would run on one, as far as
+    can be told from here.
+    """
     if device is not None and device != "auto":
-        return kind_of(device) == "cuda"
-    return bool(visible_gpus(mask)) or (mask != "" and Path(_NODES[0]).exists())
+        return kind_of(device) != "cpu"
+    if sys.platform == "darwin" or visible_gpus(mask):
+        return True  # Apple's are behind no mask
+    return mask != "" and any(Path(node).exists() for node in _NODES)
 
 
 def _missing(device: str, usable: str, why: str) -> ConfigurationError:

@@ -58,13 +58,25 @@ def hidden_size(config: Mapping[str, Any]) -> int:
 
 def longest_context(config: Mapping[str, Any]) -> int:
     """Tokens that no engine goes beyond with the model of `config`, rotary positions stretched as
-    far as it says; 0 where it does not say.
+    far as it says; 0 where it does not say, or where nothing ends: positions are distances (ALiBi).
     """
     fields = _text_fields(config)
+    if _has_alibi(fields):
+        return 0
     longest = max(_first(fields, name) for name in _LENGTHS)
     stretched = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
     factor = stretched.get("factor") if isinstance(stretched, Mapping) else None
     return int(longest * max(factor, 1)) if isinstance(factor, int | float) else longest
+
+
+def _has_alibi(fields: Mapping[str, Any]) -> bool:
+    """Whether attention is biased by distance alone (https://arxiv.org/abs/2108.12409): BLOOM, MPT
+    and the first Falcons.
+    """
+    kind, attention = fields.get("model_type"), fields.get("attn_config")
+    if kind == "mpt":
+        return not isinstance(attention, Mapping) or attention.get("alibi", True) is True
+    return kind == "bloom" or fields.get("alibi") is True
 
 
 def plain_attention(config: Mapping[str, Any]) -> bool:

@@ -34,7 +34,8 @@ def check_options(
         require_device(spec.device, settings.visible_devices)
     _check_dtype(spec.dtype)
     check_family(spec, weights_dir)
-    _check_context(spec, weights_dir)
+    if not backend.judges_context(spec):
+        _check_context(spec, weights_dir)
     backend.check_options(spec, weights_dir, settings, sure=sure)
 
 

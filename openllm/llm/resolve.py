@@ -14,7 +14,7 @@ from openllm.config.hf_options import translate_options
 from openllm.config.names import is_path, is_tag
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, resolve_spec
-from openllm.errors import ConfigurationError, UnknownFamily, WeightsError, option
+from openllm.errors import ConfigurationError, OpenLLMError, UnknownFamily, WeightsError, option
 from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
 from openllm.weights.labels import task_of
@@ -173,6 +173,6 @@ def _task_of_files(model_id: str, settings: Settings) -> dict[str, str]:
     try:
         directory = _files_of(model_id, settings)
         task = task_of(directory) if directory is not None else None
-    except WeightsError:  # loading explains it
+    except OpenLLMError:  # loading explains it, and a task that is named needs no showing
         return {}
     return {} if task is None else {"task": task}

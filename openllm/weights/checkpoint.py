@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from openllm.errors import WeightsError, option
-from openllm.weights.links import check_links
+from openllm.weights.links import ENVIRONMENT, check_links
 from openllm.weights.plausible import check_sizes, check_types
 
 CONFIG = "config.json"
@@ -241,16 +241,18 @@ def tensor_shapes(directory: Path) -> Mapping[str, tuple[int, ...]]:
 def model_files(directory: Path) -> Iterator[Path]:
     """What of `directory` belongs to the model, relative to it, sorted.
 
-    Hidden files do not, nor BentoML's model.yaml, nor weights in other formats where there are
-    safetensors, nor a second copy of those.
+    Hidden files do not, nor BentoML's model.yaml, nor a virtual environment, nor weights in other
+    formats where there are safetensors, nor a second copy of those.
     """
     inner = sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     safe = any(path.suffix == ".safetensors" for path in inner)
     unread = unread_weights(directory)
+    environments = {path.parent for path in inner if path.name == ENVIRONMENT} - {Path()}
     for path in inner:
         hidden = any(part.startswith(".") or part in _SKIPPED for part in path.parts)
         if (
             not hidden
+            and environments.isdisjoint(path.parents)
             and path.as_posix() not in unread
             and not (safe and path.suffix in PICKLED | FOREIGN)
         ):

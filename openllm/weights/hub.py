@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -144,14 +145,19 @@ def has_token() -> bool:
     return bool(get_token())
 
 
+def nearest(path: Path) -> Path:
+    """`path`, or the nearest directory above it that is there and may be looked at."""
+    # Path.exists raises PermissionError where one may not look.
+    while not os.path.exists(path) and path != path.parent:  # noqa: PTH110
+        path = path.parent
+    return path
+
+
 def require_room(repo: str, size: int) -> None:
     """Refuse a download of `size` bytes that the cache's disk has no room for. Errors:
     WeightsError.
     """
-    cache = hub_cache()
-    while not cache.exists():
-        cache = cache.parent
-    free = shutil.disk_usage(cache).free
+    free = shutil.disk_usage(nearest(hub_cache())).free
     if size > free:
         raise WeightsError(
             f"{repo} needs {readable_size(size)}, and the disk of the Hub's cache has"

@@ -31,7 +31,19 @@ _BY_PROBLEM: Mapping[str, Activation] = {
 }
 _ARCHITECTURE = "ForSequenceClassification"
 _BODIES = ("ForMaskedLM", "ForPreTraining", "ForTextEncoding", "EncoderModel", "Model")
-_WRITERS = ("LMHeadModel", "HeadsModel", "ChatModel", "ChatGLMModel")
+_WRITERS = (
+    *("LMHeadModel", "HeadsModel", "ChatModel", "ChatGLMModel"),
+    *("UltravoxModel", "NVLM_D_Model", "LlavaLlamaModel"),
+)
+# What a model that also sees or hears has in config.json: it writes text, whatever its name.
+_PARTS = frozenset(
+    {
+        *("text_config", "llm_config", "language_config", "vision_config", "audio_config"),
+        *("audio_model_id", "text_model_id", "mm_vision_tower", "vision_tower_cfg"),
+    }
+)
+# Those with a part for images that write nothing: texts and images as vectors.
+_TWO_TOWERS = frozenset({"CLIPModel", "SiglipModel"})
 
 
 @attrs.frozen
@@ -68,6 +80,8 @@ def _is_body(config: Mapping[str, Any]) -> bool:
     if not isinstance(names, list) or not names or "AutoModelForCausalLM" in (said or {}):
         return False
     name = str(names[0])
+    if not _PARTS.isdisjoint(config) and name not in _TWO_TOWERS:
+        return False
     return name.endswith(_BODIES) and not name.endswith(_WRITERS)
 
 

@@ -115,8 +115,8 @@ def model_directory(directory: Path) -> Path:
     """
     if not (directory / MODULES).is_file():
         return directory
-    for entry in _entries(directory):
-        if _name(entry) == "Transformer":
+    for at, entry in enumerate(_entries(directory)):
+        if _name(entry, at) == "Transformer":
             return _folder(directory, entry)
     return directory
 
@@ -136,8 +136,8 @@ def read_modules(directory: Path) -> ModuleChain:
             hint="Use a SentenceTransformer (one vector per text) or a CrossEncoder.",
         )
     chain = ModuleChain(kind=kind, form=_form(model_directory(root)), **_prompts(settings))
-    for entry in _entries(root):
-        chain = _added(chain, root, entry)
+    for at, entry in enumerate(_entries(root)):
+        chain = _added(chain, root, entry, at)
     return chain
 
 
@@ -163,10 +163,14 @@ def _entries(root: Path) -> list[Mapping[str, Any]]:
     return modules
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    """The class of a module of sentence-transformers' own; of anybody else's, the whole path."""
+def _name(entry: Mapping[str, Any], at: int) -> str:
+    """The class of a module of sentence-transformers' own; of anybody else's, the whole path. A
+    `Transformer` in the first place is one whoever wrote its class (`custom_st.Transformer`): the
+    engine runs the model itself, from its own config.json.
+    """
     kind = str(entry.get("type"))
-    return kind.rpartition(".")[2] if kind.startswith(_PACKAGE) else kind
+    last = kind.rpartition(".")[2]
+    return last if kind.startswith(_PACKAGE) or (at == 0 and last == "Transformer") else kind
 
 
 def _folder(root: Path, entry: Mapping[str, Any]) -> Path:
@@ -179,9 +183,11 @@ def _folder(root: Path, entry: Mapping[str, Any]) -> Path:
     return root / inner
 
 
-def _added(chain: ModuleChain, root: Path, entry: Mapping[str, Any]) -> ModuleChain:
-    """`chain` with one more module. Errors: WeightsError, UnsupportedFeature."""
-    name, folder = _name(entry), _folder(root, entry)
+def _added(chain: ModuleChain, root: Path, entry: Mapping[str, Any], at: int) -> ModuleChain:
+    """`chain` with one more module, the one at place `at`. Errors: WeightsError,
+    UnsupportedFeature.
+    """
+    name, folder = _name(entry, at), _folder(root, entry)
     path = folder / "config.json"
     if name in ("Transformer", "Dropout"):  # the latter drops nothing but in training
         return chain

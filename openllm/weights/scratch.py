@@ -4,16 +4,19 @@ that was killed has left is removed by the next.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "openllm-"
 HIDDEN = f".{PREFIX}"  # where names are those of models, too: none of theirs begins with a dot
+# What flock(2) answers on file systems without it; NFS locks no directories (EBADF).
+_NO_LOCKS = {errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 @contextmanager
@@ -30,32 +33,50 @@ def scratch(parent: Path, prefix: str = PREFIX) -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
-        os.close(held)
+        _close(held)
 
 
 def abandoned(parent: Path, prefix: str = PREFIX) -> list[Path]:
-    """Those in `parent` whose process has ended, sorted. Errors: OSError."""
+    """Those in `parent` whose process has ended, sorted; of another user's nothing is known, so
+    they are none. Errors: OSError where `parent` cannot be read.
+    """
     found = (path for path in parent.glob(f"{prefix}*") if path.is_dir() and not path.is_symlink())
     return sorted(path for path in found if not _is_held(path))
 
 
-def _hold(directory: Path) -> int:
-    """Lock it until the descriptor is closed, or the process ends."""
+def _hold(directory: Path) -> int | None:
+    """Lock it until the descriptor is closed, or the process ends; None where the file system does
+    not lock directories. There nobody can lock them, and `_is_held` takes all for held. Errors:
+    OSError.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
     return descriptor
 
 
 def _is_held(directory: Path) -> bool:
-    with suppress(FileNotFoundError):
+    descriptor = None
+    try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # somebody holds it, or it cannot be told
+        return True
+    finally:
+        _close(descriptor)
     return False
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -64,4 +85,4 @@ def _locked(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        _close(descriptor)

@@ -142,3 +142,12 @@ def test_command_line_beats_environment_beats_recipe_beats_family(
             assert getattr(got, field) == (
                 said[0] if said else attrs.fields_dict(LLMSpec)[field].default
             )
+
+
+def test_a_task_that_is_named_needs_no_showing_by_the_files(
+    settings: Settings, tmp_path: Path
+) -> None:
+    _model(tmp_path / "mine", "XLMRobertaModel")
+    head = [{"idx": 0, "path": "", "type": "custom_st.Head"}]
+    (tmp_path / "mine" / "modules.json").write_text(json.dumps(head))
+    assert _resolve(str(tmp_path / "mine"), settings, explicit={"task": "embed"}).task == "embed"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from openllm.errors import WeightsError
 from openllm.weights.adapters import read_adapter
-from openllm.weights.checkpoint import check_checkpoint
+from openllm.weights.checkpoint import check_checkpoint, model_files
 from openllm.weights.links import check_links
 from tests.tiny import write_adapter, write_llama
+
+BLOB = "0123456789abcdef" * 4  # the name of a blob: a SHA-256
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,56 @@ def test_a_link_out_is_refused(model: Path, tmp_path: Path, name: str) -> None:
         (directory / name).symlink_to(secret)
         with pytest.raises(WeightsError, match=f"{name} is a link .*out of the model's directory"):
             check_checkpoint(directory)
+
+
+def test_a_folder_of_a_snapshot_and_blobs_on_another_disk(model: Path, tmp_path: Path) -> None:
+    snapshot = cached(model, tmp_path / "cache")
+    inner = snapshot / "0_Transformer"
+    inner.mkdir()
+    for path in snapshot.iterdir():
+        if path.is_symlink():
+            (inner / path.name).symlink_to(Path("../../../blobs") / path.name)
+    check_checkpoint(inner)
+    blobs = snapshot.parent.parent / "blobs"
+    (blobs / BLOB).write_text("{}")
+    (snapshot / "extra.json").symlink_to(Path("../../blobs") / BLOB)
+    for path in snapshot.iterdir():
+        if path.is_symlink() and path.name != "extra.json":
+            path.unlink()
+    (disk := tmp_path / "disk").mkdir()
+    blobs.rename(disk / "blobs")
+    blobs.symlink_to(disk / "blobs")
+    shutil.rmtree(inner)
+    check_links(snapshot)
+    (disk / "blobs" / "passwd").write_text("secret")  # as where `blobs` is a link to /etc
+    (snapshot / "secret.txt").symlink_to("../../blobs/passwd")
+    with pytest.raises(WeightsError, match="out of the model's directory"):
+        check_links(snapshot)
+
+
+def test_a_directory_that_the_hubs_client_filled_with_links(model: Path, tmp_path: Path) -> None:
+    blobs = cached(model, tmp_path / "cache").parent.parent / "blobs"
+    own = Path(shutil.copytree(model, tmp_path / "own"))
+    (blobs / "config.json").rename(blobs / BLOB)
+    (own / "config.json").unlink()
+    (own / "config.json").symlink_to(blobs / BLOB)
+    check_checkpoint(own)
+    (own / "extra.json").symlink_to(blobs / "generation_config.json")  # no blob's name
+    (blobs / "generation_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="out of the model's directory") as refused:
+        check_checkpoint(own)
+    assert "cp -L" in str(refused.value)
+
+
+def test_what_lies_beside_a_trained_model_is_passed_over(model: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(model, tmp_path / "own"))
+    (own / "venv" / "bin").mkdir(parents=True)
+    (own / "venv" / "pyvenv.cfg").touch()
+    (own / "venv" / "bin" / "python").symlink_to(sys.executable)
+    (own / "runs").mkdir()
+    (own / "runs" / "latest.log").symlink_to(tmp_path / "gone")
+    check_checkpoint(own)
+    assert list(model_files(own)) == list(model_files(model))
 
 
 def test_another_repositorys_blobs_are_out(model: Path, tmp_path: Path) -> None:

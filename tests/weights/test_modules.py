@@ -55,6 +55,19 @@ def test_the_folder_of_earlier_versions(tmp_path: Path) -> None:
         assert (found.form.max_length, found.form.lower_case) == (20, True)
 
 
+def test_a_transformer_of_ones_own_class(tmp_path: Path) -> None:
+    write_modules(tmp_path, MEAN, ("Normalize", {}))
+    path = tmp_path / "modules.json"
+    modules = json.loads(path.read_text())
+    path.write_text(json.dumps([{**modules[0], "type": "custom_st.Transformer"}, *modules[1:]]))
+    found = read_modules(tmp_path)
+    assert (found.task, found.stages) == ("embed", (Normalize(),))
+    assert model_directory(tmp_path) == tmp_path
+    path.write_text(json.dumps([*modules[:2], {**modules[2], "type": "custom_st.Transformer"}]))
+    with pytest.raises(UnsupportedFeature, match="custom_st"):
+        read_modules(tmp_path)
+
+
 def test_prompts(tmp_path: Path) -> None:
     settings = {"prompts": {"web": "find: ", "query": None}, "default_prompt_name": "web"}
     write_modules(tmp_path, MEAN, settings=settings)
@@ -137,6 +150,12 @@ def test_no_path_leads_out(tmp_path: Path, path: str) -> None:
         ({"architectures": ["GPT2DoubleHeadsModel"]}, None),
         ({"architectures": ["ChatGLMModel"]}, None),
         ({"architectures": ["AModel"], "auto_map": {"AutoModelForCausalLM": "a.A"}}, None),
+        ({"architectures": ["UltravoxModel"], "audio_model_id": "a"}, None),
+        ({"architectures": ["UltravoxModel"]}, None),
+        ({"architectures": ["NVLM_D_Model"], "llm_config": {}}, None),
+        ({"architectures": ["LlavaLlamaModel"]}, None),
+        ({"architectures": ["SomeVLModel"], "vision_config": {}}, None),
+        ({"architectures": ["CLIPModel"], "text_config": {}, "vision_config": {}}, "embed"),
         ({"architectures": ["T5ForConditionalGeneration"]}, None),
         ({"architectures": ["LlamaForCausalLM"]}, None),
         ({"architectures": None}, None),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from openllm.weights.scratch import HIDDEN, abandoned, scratch
 
@@ -33,6 +38,38 @@ def test_the_next_one_removes_what_a_killed_process_left_and_nothing_else(tmp_pa
         with scratch(tmp_path) as ours:
             assert [path.name for path in tmp_path.iterdir()] == [ours.name]
     assert not any(tmp_path.iterdir())
+
+
+def test_another_users_directory_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (theirs := tmp_path / "openllm-theirs").mkdir()
+    real = os.open
+
+    def open_own(path: Any, *args: Any) -> int:
+        if Path(path) == theirs:  # root may open everything, so it is played
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *args)
+
+    monkeypatch.setattr("openllm.weights.scratch.os.open", open_own)
+    with scratch(tmp_path):
+        assert theirs.is_dir()
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOSYS])
+def test_where_directories_are_not_locked_the_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("openllm.weights.scratch.fcntl.flock", refuse)
+    (other := tmp_path / "openllm-other").mkdir()
+    with scratch(tmp_path) as made:
+        assert made.is_dir()
+        assert other.is_dir()  # it may live
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_what_was_moved_away_stays(tmp_path: Path) -> None:

@@ -57,9 +57,11 @@ def refuse_without_gpu(spec: LLMSpec, mask: str | None) -> None:
     Errors: ConfigurationError.
     """
     if spec.gpu_memory_utilization is not None and not runs_on_gpu(spec.device, mask):
+        named = spec.device is not None and spec.device != "auto"
+        why = option("device", spec.device) if named else "none is visible here"
         raise ConfigurationError(
-            f"{option('gpu_memory_utilization')} is for a GPU, and the pytorch backend would run on"
-            " the CPU.",
+            f"{option('gpu_memory_utilization')} is for a GPU, and {why}: the pytorch backend would"
+            " run on the CPU.",
             hint=f"Leave it out; {option('kv_cache_memory')} says how large the cache may be.",
             param="gpu_memory_utilization",
         )

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
+from openllm.backends.vllm.environment import longer_contexts_allowed
 from openllm.backends.vllm.facts import FACTS
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
 from openllm.backends.vllm.launch import engine_args_class, launch, plan_arguments
@@ -39,6 +40,8 @@ from openllm.hardware.devices import kind_of
 from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
 DEVICES = ("auto", "cpu", "cuda", "rocm", "xpu", "tpu")
+# Engine arguments that put something in the place of what config.json says of positions.
+STRETCHING = frozenset({"hf_overrides", "hf_config_path", "rope_scaling", "rope_parameters"})
 
 
 class VLLMBackend(Backend):
@@ -70,6 +73,10 @@ class VLLMBackend(Backend):
         except MissingDependency as error:
             return str(error)
         return None
+
+    @classmethod
+    def judges_context(cls, spec: LLMSpec) -> bool:
+        return bool(STRETCHING & spec.engine_args.keys()) or longer_contexts_allowed()
 
     @classmethod
     def check_options(

@@ -42,6 +42,12 @@ def gpu_mask(device: str | None, visible: str | None) -> str | None:
     return listed[int(at)] if int(at) < len(listed) else at
 
 
+def longer_contexts_allowed() -> bool:
+    """Whether the user lets vLLM go beyond what config.json says; read as vLLM reads it."""
+    said = os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0")
+    return said.strip().lower() in ("1", "true")
+
+
 def take_whole_steps() -> None:
     """For the engines of this process that are started from now on.
 

@@ -23,6 +23,7 @@ from openllm.cli.given.options import (
 )
 from openllm.cli.given.specs import model_argument, print_specs, read_specs
 from openllm.cli.output import note
+from openllm.config.servers import address
 from openllm.config.spec import LLMSpec
 from openllm.errors import OpenLLMError
 from openllm.weights.origin import named_directory
@@ -78,10 +79,12 @@ def command(
     if print_spec:
         print_specs(specs)
         return
-    if reload:
-        ctx.exit(_reload(specs, recipe))
     if in_browser and not settings.ui:
         raise click.UsageError("--open needs the page, which --no-ui leaves out.", ctx)
+    if reload:
+        if in_browser and settings.port:  # once; what has no port yet opens its page itself
+            _open_when_ready(address(settings.host, settings.port))
+        ctx.exit(_reload(specs, recipe, with_open=not settings.port))
     if with_parent:
         _end_with_parent()
     from openllm.bento.serve import serve
@@ -92,13 +95,16 @@ def command(
         serve(specs, settings)
 
 
-def _reload(specs: Sequence[LLMSpec], recipe: Path | None) -> int:
-    """Run this command line without --reload in a child, again and again; the exit code."""
+def _reload(specs: Sequence[LLMSpec], recipe: Path | None, *, with_open: bool) -> int:
+    """Run this command line without --reload, and without --open unless `with_open`, in a child,
+    again and again; the exit code.
+    """
     from openllm.cli.reload import run_reloading
 
     models = [path for spec in specs if (path := named_directory(spec.model_id)) is not None]
     watched = [Path(openllm.__file__).parent, *([recipe] if recipe else []), *models]
-    arguments = [part for part in sys.argv[1:] if part != "--reload"]
+    dropped = {"--reload"} if with_open else {"--reload", "--open"}
+    arguments = [part for part in sys.argv[1:] if part not in dropped]
     return run_reloading([sys.executable, "-m", "openllm", *arguments], watched)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
+import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +73,20 @@ def test_a_store_that_cannot_be_made_is_wrong(run: Run, tmp_path: Any) -> None:
     code, found = findings(run, BENTOML_HOME=str(file / "bentoml"))
     assert code == 1
     assert found["Store"]["mend"].startswith("export BENTOML_HOME=")
+
+
+def test_a_directory_that_may_not_be_looked_into_is_a_finding(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real, shut = os.stat, tmp_path / "shut"
+    shut.mkdir()
+
+    def stat(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(f"{shut}/"):  # root may look everywhere, so it is played
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(health, "hub_cache", lambda: shut / "cache" / "hub")
+    _, found = findings(run)
+    assert str(shut / "cache" / "hub") in found["Hub's cache"]["said"]

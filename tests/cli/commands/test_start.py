@@ -75,3 +75,26 @@ def test_open_shows_the_page_once_the_server_is_ready(
     refused = run("start", "demo", "--open", "--no-ui")
     assert refused.exit_code == 2
     assert "--open needs the page" in refused.stderr
+
+
+@pytest.mark.parametrize(("port", "handed"), [("4000", False), ("0", True)])
+def test_reload_opens_the_page_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch, port: str, handed: bool
+) -> None:
+    commands: list[list[str]] = []
+    shown: list[str] = []
+
+    def run_reloading(command: list[str], watched: Any) -> int:
+        commands.append(command)
+        return 0
+
+    monkeypatch.setattr("openllm.cli.reload.run_reloading", run_reloading)
+    monkeypatch.setattr("openllm.cli.commands.start._open_when_ready", shown.append)
+    args = ["start", "demo", "--reload", "--open", "--host", "127.0.0.1", "--port", port]
+    monkeypatch.setattr("sys.argv", ["openllm", *args])
+    assert run(*args).exit_code == 0
+    assert "--reload" not in commands[0]
+    assert ("--open" in commands[0]) is handed  # with no port of its own, every child has a new one
+    assert shown == ([] if handed else ["http://127.0.0.1:4000"])
+    assert run(*args, "--no-ui").exit_code == 2
+    assert len(commands) == 1
