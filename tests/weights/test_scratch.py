@@ -46,10 +46,10 @@ def test_another_users_directory_is_left_alone(
     (theirs := tmp_path / "openllm-theirs").mkdir()
     real = os.open
 
-    def open_own(path: Any, *args: Any) -> int:
+    def open_own(path: Any, *args: Any, **options: Any) -> int:
         if Path(path) == theirs:  # root may open everything, so it is played
             raise PermissionError(errno.EACCES, "Permission denied")
-        return real(path, *args)
+        return real(path, *args, **options)
 
     monkeypatch.setattr("openllm.weights.scratch.os.open", open_own)
     with scratch(tmp_path):
