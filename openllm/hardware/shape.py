@@ -61,7 +61,7 @@ def longest_context(config: Mapping[str, Any]) -> int:
     far as it says; 0 where it does not say, or where nothing ends: positions are distances (ALiBi).
     """
     fields = _text_fields(config)
-    if _has_alibi(fields):
+    if has_alibi(fields):
         return 0
     longest = max(_first(fields, name) for name in _LENGTHS)
     stretched = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
@@ -69,14 +69,13 @@ def longest_context(config: Mapping[str, Any]) -> int:
     return int(longest * max(factor, 1)) if isinstance(factor, int | float) else longest
 
 
-def _has_alibi(fields: Mapping[str, Any]) -> bool:
-    """Whether attention is biased by distance alone (https://arxiv.org/abs/2108.12409): BLOOM, MPT
-    and the first Falcons.
+def has_alibi(config: Mapping[str, Any]) -> bool:
+    """Whether attention is biased by distance alone (https://arxiv.org/abs/2108.12409) and no
+    length ends it: BLOOM and the first Falcons. MPT's code lays its distances out for `max_seq_len`
+    tokens, so that is its limit.
     """
-    kind, attention = fields.get("model_type"), fields.get("attn_config")
-    if kind == "mpt":
-        return not isinstance(attention, Mapping) or attention.get("alibi", True) is True
-    return kind == "bloom" or fields.get("alibi") is True
+    kind = config.get("model_type")
+    return kind == "bloom" or (kind == "falcon" and config.get("alibi") is True)
 
 
 def plain_attention(config: Mapping[str, Any]) -> bool:

@@ -33,7 +33,6 @@ def check(directory: Path, config: dict[str, Any], **options: Any) -> None:
         (LLAMA, {"rope_scaling": STRETCHED}),
         (LLAMA, {"rope_parameters": STRETCHED}),
         ({"model_type": "bloom", "seq_length": 2048}, {}),
-        ({"model_type": "mpt", "max_seq_len": 2048, "attn_config": {"alibi": True}}, {}),
         ({"model_type": "falcon", "max_position_embeddings": 2048, "alibi": True}, {}),
     ],
 )
@@ -50,7 +49,7 @@ def test_the_users_word_to_vllm_is_heard(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     "config",
-    [LLAMA, {"model_type": "mpt", "max_seq_len": 2048, "attn_config": {"alibi": False}}],
+    [LLAMA, {"model_type": "mpt", "max_seq_len": 2048, "attn_config": {"alibi": True}}],
 )
 def test_what_nothing_stretches_is_refused(tmp_path: Path, config: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"context of 2048 tokens"):

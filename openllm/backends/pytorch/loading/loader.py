@@ -24,6 +24,7 @@ from openllm.errors import (
 from openllm.hardware.fit import MOST_CPU_CACHE, cpu_cache, gpu_cache, require_sequence
 from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.memory import free_memory
+from openllm.hardware.shape import has_alibi
 from openllm.weights.checkpoint import tensor_shapes
 from openllm.weights.code import runs_code
 from openllm.weights.endings import end_token_ids
@@ -277,7 +278,7 @@ def choose_limits(
     """
     on_cpu = loaded.device.type == "cpu"
     longest = spec.max_model_len or loaded.context
-    if longest > loaded.context:
+    if longest > loaded.context and not has_alibi(loaded.model.config.to_dict()):
         raise ConfigurationError(
             f"max_model_len {longest} is more than the model's context of {loaded.context} tokens.",
             param="max_model_len",
@@ -303,9 +304,19 @@ def choose_limits(
 
 def _default_budget(spec: LLMSpec, device: torch.device) -> int:
     """Bytes for keys and values: what utilisation leaves on a GPU, else a part of the free
-    memory.
+    memory. Errors: ConfigurationError for a utilisation where torch has found no GPU.
     """
+    share = spec.gpu_memory_utilization
     if device.type == "cuda":
         free, total = map(int, torch.cuda.mem_get_info(device))
-        return gpu_cache(free, total, spec.gpu_memory_utilization or GPU_SHARE)
+        return gpu_cache(free, total, share or GPU_SHARE)
+    if device.type == "mps" and share is not None:
+        total = torch.mps.recommended_max_memory()
+        return gpu_cache(total - torch.mps.driver_allocated_memory(), total, share)
+    if share is not None:
+        raise ConfigurationError(
+            f"{option('gpu_memory_utilization')} is for a GPU, and torch finds none here.",
+            hint=f"Leave it out; {option('kv_cache_memory')} says how large the cache may be.",
+            param="gpu_memory_utilization",
+        )
     return min(cpu_cache(free_memory()), MOST_CPU_CACHE)

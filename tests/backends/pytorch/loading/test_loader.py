@@ -6,10 +6,12 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from transformers import BloomConfig, LlamaConfig
 
 from openllm.backends.pytorch.backend import BACKEND
 from openllm.backends.pytorch.loading import loader
@@ -196,3 +198,30 @@ def test_a_gpu_is_named_by_its_number(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert loader.choose_device(LLMSpec(model_id="any", device=asked)) == torch.device(got)
+
+
+def limits_of(config: Any, device: str, **fields: Any) -> loader.EngineLimits:
+    loaded = loader.LoadedModel(
+        SimpleNamespace(config=config), torch.device(device), torch.float32, 9, 9, 2048, ()
+    )
+    return loader.choose_limits(spec_of(Path("model"), **fields), loaded, 0)
+
+
+def test_no_length_ends_positions_that_are_distances() -> None:
+    assert limits_of(BloomConfig(), "cpu", max_model_len=4096).max_model_len == 4096
+    with pytest.raises(ConfigurationError, match="2048"):
+        limits_of(LlamaConfig(), "cpu", max_model_len=4096)
+
+
+def test_a_share_of_the_memory_is_one_of_apples_gpu_and_of_no_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 64 * 2**30)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 2**30)
+    small, large = (
+        limits_of(LlamaConfig(), "mps", gpu_memory_utilization=share).kv_bytes
+        for share in (0.25, 0.5)
+    )
+    assert large - small == 16 * 2**30
+    with pytest.raises(ConfigurationError, match="torch finds none"):
+        limits_of(LlamaConfig(), "cpu", gpu_memory_utilization=0.5)
