@@ -30,7 +30,7 @@ def require_device(device: str | None, mask: str | None) -> None:
         return
     gpus = len(visible_gpus(mask))
     if not gpus:
-        if mask != "" and any(Path(node).exists() for node in _NODES):
+        if _may_have_gpu(mask):
             return
         hidden = " CUDA_VISIBLE_DEVICES hides all GPUs." if mask is not None else ""
         raise _missing(device, "cpu", f"no GPU is visible.{hidden}".rstrip("."))
@@ -48,6 +48,11 @@ def runs_on_gpu(device: str | None, mask: str | None) -> bool:
         return kind_of(device) != "cpu"
     if sys.platform == "darwin" or visible_gpus(mask):
         return True  # Apple's are behind no mask
+    return _may_have_gpu(mask)
+
+
+def _may_have_gpu(mask: str | None) -> bool:
+    """Whether the kernel shows a GPU that the mask may leave to an engine."""
     return mask != "" and any(Path(node).exists() for node in _NODES)
 
 

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import parse_qs
 
 import attrs
@@ -142,6 +142,12 @@ class Exchange:
         the event loop where the body is large.
         """
         return await self._incoming.apart(work, *args, **kwargs)
+
+    async def read(
+        self, read: Callable[Concatenate[Fields, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What `read` makes of the body's fields. Errors: those of `fields` and of `read`."""
+        return await self.apart(read, await self.fields(), *args, **kwargs)
 
     async def fields(self) -> Fields:
         """The body as a JSON object, whatever its content type says. Errors: PayloadTooLarge,

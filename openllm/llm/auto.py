@@ -232,11 +232,11 @@ def _both_ours(family: type[LLMConfig], backend: str) -> bool:
 def __getattr__(name: str) -> type[FamilyLLM] | type[AutoClass] | type[LLMConfig]:
     if name in auto_classes():
         return auto_classes()[name]
-    found = class_names().get(name)
     if name.endswith("Config"):
         for family in models.all_families():
             if family.__name__ == name:
                 return family
+    found = class_names().get(name)
     if found is None:
         raise AttributeError(
             f"module 'openllm' has no attribute {name!r}{_why_not(name)}", name=name

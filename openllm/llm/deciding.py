@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Awaitable, Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -28,6 +29,8 @@ TOP = 20  # alternatives that every engine gives for a token
 _BEFORE = ("", " ", "\n")
 # Parameters of a turn that is not thought about.
 UNTHOUGHT = {"max_tokens": 1, "thinking_budget": 0}
+Starts = tuple[tuple[int, ...], ...]  # for each text the ids of tokens that begin it
+_CODE_STARTS: WeakKeyDictionary[LLM, tuple[Starts, Starts]] = WeakKeyDictionary()
 
 
 @attrs.frozen
@@ -39,7 +42,7 @@ class Spot:
     """
 
     prompt: list[int]
-    starts: tuple[tuple[int, ...], ...]
+    starts: Starts
 
 
 @attrs.frozen
@@ -91,7 +94,14 @@ async def answer_start(llm: LLM, asked: Conversation, adapter: str | None) -> li
     return prompt
 
 
-def starts_of(llm: LLM, texts: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+def _code_starts(llm: LLM) -> tuple[Starts, Starts]:
+    """Of letters and of digits; they are found once. Errors: of `starts_of`."""
+    if (known := _CODE_STARTS.get(llm)) is None:
+        known = _CODE_STARTS[llm] = (starts_of(llm, LETTERS), starts_of(llm, DIGITS))
+    return known
+
+
+def starts_of(llm: LLM, texts: Sequence[str]) -> Starts:
     """For each text the tokens that may begin it. Errors: UnsupportedFeature where two cannot be
     told apart.
     """
@@ -125,7 +135,7 @@ async def chances(
     """For each prompt the probabilities of its answers, `codes(count)`, which add up to 1. Errors:
     those of `ask`, UnsupportedFeature.
     """
-    letters, digits = starts_of(llm, LETTERS), starts_of(llm, DIGITS)
+    letters, digits = _code_starts(llm)
     wide = [count > len(LETTERS) for count in counts]
     firsts = [
         math.ceil(count / len(DIGITS)) if two else count
@@ -133,12 +143,11 @@ async def chances(
     ]
     spots = [Spot(ids, letters[:most]) for ids, most in zip(prompts, firsts, strict=True)]
     found = [softmax(logs) for logs in await likelihoods(spots, ask)]
-    inner = [
-        (at, place, Spot([*prompts[at], letters[place][0]], digits[: counts[at] - place * 10]))
-        for at, two in enumerate(wide)
-        if two
-        for place in range(firsts[at])
-    ]
+    inner = []
+    for at, two in enumerate(wide):
+        for place in range(firsts[at] if two else 0):
+            left = digits[: counts[at] - place * len(DIGITS)]
+            inner.append((at, place, Spot([*prompts[at], letters[place][0]], left)))
     within = await likelihoods([spot for _, _, spot in inner], ask)
     split: dict[int, list[float]] = {at: [] for at, two in enumerate(wide) if two}
     for (at, place, _), logs in zip(inner, within, strict=True):

@@ -17,7 +17,6 @@ from openllm.prompt.messages import as_prompts
 from openllm.prompt.renderer import ChatRenderer
 from openllm.types import Conversation, Message, Prompt, Usage
 from openllm.weights.modules import ModuleChain, TextForm
-from openllm.weights.pooling import pools_prompt
 
 Side = Literal["start", "end"]  # of a text
 MANY_NUMBERS = 16 * 1024  # which take milliseconds to scale or to write
@@ -61,7 +60,7 @@ async def embed(
     finally:
         left.set()
     counted = not options.prompt or model.modules.form.messages
-    if not counted and not pools_prompt(model.weights_dir):
+    if not counted and not model.pools_prompt:
         skip = _prompt_length(renderer, options.prompt)
         return await backend.embed(prompts, options.pooling, skip)
     return await backend.embed(prompts, options.pooling)

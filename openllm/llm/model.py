@@ -22,10 +22,12 @@ from openllm.prompt.renderer import ChatRenderer
 from openllm.prompt.tokenizer import load_tokenizer, lower_case
 from openllm.types import SamplingParams
 from openllm.weights.adapters import check_adapter, resolve_adapter
+from openllm.weights.checkpoint import architecture
 from openllm.weights.hub import Token
 from openllm.weights.labels import Labels, read_labels
 from openllm.weights.modules import ModuleChain, model_directory, read_modules
-from openllm.weights.resolve import read_config, resolve_weights
+from openllm.weights.pooling import pools_prompt
+from openllm.weights.resolve import resolve_weights
 
 CheckWeights = Callable[[LLMSpec, Path], None]  # raises WeightsError
 
@@ -108,8 +110,7 @@ class Model:
         """The family that the spec names, else the one that the weights are of."""
         if self.spec.family:
             return models.get(self.spec.family)
-        architectures = read_config(self.weights_dir).get("architectures") or [None]
-        return models.resolve(self.spec.model_id, architectures[0])
+        return models.resolve(self.spec.model_id, architecture(self.weights_dir))
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -125,6 +126,11 @@ class Model:
         UnsupportedFeature.
         """
         return read_modules(self.weights_dir)
+
+    @cached_property
+    def pools_prompt(self) -> bool:
+        """Whether a prompt before a text counts in the pooling. Errors: WeightsError."""
+        return pools_prompt(self.weights_dir)
 
     @cached_property
     def renderer(self) -> ChatRenderer:

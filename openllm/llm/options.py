@@ -14,6 +14,7 @@ from openllm.discovery import did_you_mean
 from openllm.errors import ConfigurationError, UnsupportedCombination, option
 from openllm.hardware.devices import require_device
 from openllm.hardware.shape import longest_context
+from openllm.weights.checkpoint import architecture
 from openllm.weights.resolve import read_config
 
 DTYPES = ("auto", "float32", "float", "bfloat16", "float16", "half")
@@ -41,8 +42,7 @@ def check_options(
 
 def check_family(spec: LLMSpec, weights_dir: Path) -> None:
     """Errors: UnsupportedCombination when the spec names a family of other models."""
-    architectures = read_config(weights_dir).get("architectures") or [None]
-    if spec.family is None or not isinstance(own := architectures[0], str):
+    if spec.family is None or (own := architecture(weights_dir)) is None:
         return
     family, found = models.get(spec.family), models.resolve(spec.model_id, own)
     if not family.architectures or own in family.architectures or found is family:
@@ -58,8 +58,10 @@ def check_family(spec: LLMSpec, weights_dir: Path) -> None:
 
 def _check_context(spec: LLMSpec, weights_dir: Path) -> None:
     """Errors: ConfigurationError."""
+    if spec.max_model_len is None:
+        return
     longest = longest_context(read_config(weights_dir))
-    if spec.max_model_len is not None and longest and spec.max_model_len > longest:
+    if longest and spec.max_model_len > longest:
         raise ConfigurationError(
             f"{option('max_model_len', spec.max_model_len)} is more than the model's context of"
             f" {longest} tokens.",

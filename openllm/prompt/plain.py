@@ -57,9 +57,10 @@ class SlowTokenizer(PlainTokenizer):
 
     def token_bytes(self, token_id: int) -> bytes:
         """What one token adds to a text: of a single byte, which is no text by itself, that."""
-        token = self.id_to_token(token_id)
         text = self.decode([token_id], skip_special_tokens=False)
-        if "\ufffd" not in text and text:
+        if text and "\ufffd" not in text:
             return text.encode()
-        one = len(token or "") == 1 and ord(token or "") < 256
-        return bytes([ord(token)]) if token and one else text.encode()
+        token = self.id_to_token(token_id)
+        if token is not None and len(token) == 1 and ord(token) < 256:
+            return bytes([ord(token)])
+        return text.encode()

@@ -57,7 +57,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
 
     async def add_adapter(exchange: Exchange) -> None:
         exchange.require_admin()
-        request = await exchange.apart(read_adapter, await exchange.fields())
+        request = await exchange.read(read_adapter)
         target = catalog.running(request.model, "generate")
         exchange.model = target.llm.name
         if request.name in (known.name for known in catalog.targets()):

@@ -59,15 +59,20 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a model. Errors: WeightsError that names the file."""
+    value = read_value(path)
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path} holds no JSON object.", hint="Fetch it again.")
+    return value
+
+
+def read_value(path: Path) -> Any:
+    """What a file of a model says in JSON. Errors: WeightsError that names the file."""
     try:
-        value = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path} is not readable JSON: {error}.", hint="Fetch it again."
         ) from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path} holds no JSON object.", hint="Fetch it again.")
-    return value
 
 
 def architecture(directory: Path) -> str | None:

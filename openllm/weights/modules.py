@@ -6,7 +6,6 @@ The format is that of sentence-transformers 6, with the file names and keys of e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from openllm.errors import UnsupportedFeature, WeightsError
-from openllm.weights.checkpoint import read_json
+from openllm.weights.checkpoint import read_json, read_value
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
@@ -152,12 +151,7 @@ def _root(directory: Path) -> Path | None:
 
 def _entries(root: Path) -> list[Mapping[str, Any]]:
     path = root / MODULES
-    try:
-        modules = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not readable JSON: {error}.", hint="Fetch it again."
-        ) from error
+    modules = read_value(path)
     if not isinstance(modules, list) or not all(isinstance(one, Mapping) for one in modules):
         raise WeightsError(f"{path} holds no list of modules.", hint="Fetch it again.")
     return modules

@@ -56,20 +56,22 @@ class Writer:
 def writer(home: Path) -> Iterator[Writer]:
     """A server of `tests.scripted`: for answers that the demo would have to be lucky to give."""
     with _process(home, "-m", "tests.clients.writer", str(home)) as (process, log):
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url, log.read_text()
-        yield Writer(url, process)
+        yield Writer(_told(process, log), process)
 
 
 @contextlib.contextmanager
 def echo(home: Path) -> Iterator[str]:
     """A server of `tests.clients.echo`, which has every route; yields its URL."""
     with _process(home, "-m", "tests.clients.echo", str(home)) as (process, log):
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url, log.read_text()
-        yield url
+        yield _told(process, log)
+
+
+def _told(process: subprocess.Popen[str], log: Path) -> str:
+    """The URL that a server prints once it is up."""
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url, log.read_text()
+    return url
 
 
 @contextlib.contextmanager

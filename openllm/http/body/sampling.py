@@ -53,11 +53,9 @@ def read_sampling(fields: Fields, settings: Settings) -> dict[str, Any]:
     structure, which vendors say in their own ways. Errors: InvalidRequest.
     """
     said = read_plain(fields)
-    said["max_tokens"] = fields.integer("max_tokens", 0 if fields.strict else -1, MAX_INT)
+    said["max_tokens"] = _limit(fields, "max_tokens")
     if not fields.silent(_SELDOM):
         said |= _read_seldom(fields, settings)
-    if not fields.strict:
-        _take_habits(said)
     return {name: value for name, value in said.items() if value is not None}
 
 
@@ -69,9 +67,17 @@ def _read_seldom(fields: Fields, settings: Settings) -> dict[str, Any]:
     said["allowed_token_ids"] = _token_ids(fields, "allowed_token_ids", MAX_ALLOWED)
     said["bad_words"] = fields.texts("bad_words", most=MAX_BAD_WORDS, longest=MAX_STOP_CHARACTERS)
     said["logit_bias"] = fields.mapping("logit_bias", most=MAX_TOKEN_LIST)
-    said["thinking_budget"] = fields.integer("thinking_budget", 0 if fields.strict else -1, MAX_INT)
+    said["thinking_budget"] = _limit(fields, "thinking_budget")
     said["prompt_logprobs"] = fields.integer("prompt_logprobs", 0, settings.max_logprobs)
+    if not fields.strict:
+        _take_habits(said)
     return said
+
+
+def _limit(fields: Fields, name: str) -> int | None:
+    """The length of an answer or of a thought; where fields are read leniently, -1 is any."""
+    limit = fields.integer(name, 0 if fields.strict else -1, MAX_INT)
+    return None if limit == -1 else limit
 
 
 def read_options(fields: Fields) -> RequestOptions:
@@ -103,19 +109,14 @@ def read_plain(fields: Fields) -> dict[str, Any]:
 
 
 def _take_habits(said: dict[str, Any]) -> None:
-    """What clients write for "nothing" becomes that: an empty stop string, -1 for any length of an
-    answer or a thought.
-    """
-    if said.get("stop") is not None:
+    """What clients write for "nothing" becomes that, such as an empty stop string."""
+    if said["stop"] is not None:
         said["stop"] = tuple(stop for stop in said["stop"] if stop) or None
     for name in ("bad_words", "allowed_token_ids", "logit_bias"):
-        said[name] = said.get(name) or None
+        said[name] = said[name] or None
     if said["logit_bias"] is not None:
         bias = {key: value for key, value in said["logit_bias"].items() if value is not None}
         said["logit_bias"] = bias
-    for limit in ("max_tokens", "thinking_budget"):
-        if said.get(limit) == -1:
-            said[limit] = None
 
 
 def add_limit(

@@ -11,7 +11,7 @@ import copy
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
 
@@ -53,6 +53,11 @@ class _Asked:
 
     async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return work(*args, **kwargs)
+
+    async def read(
+        self, read: Callable[Concatenate[Probe, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return read(await self.fields(), *args, **kwargs)
 
     def require_admin(self) -> None:
         """Whoever asks for this has been let in."""

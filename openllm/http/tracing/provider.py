@@ -41,11 +41,17 @@ def tracing_from(environment: Environment) -> Tracing | None:
     """Tracing as the variables say; None where they ask for none. Errors: ConfigurationError,
     MissingDependency.
     """
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if _disabled(environment):
         return None
     if (provider := _provider_of_the_process()) is not None:
         return _tracing(provider, environment, owned=False)
     names = _usable(environment)
+    for name in sorted({*exporter_names(environment)} - {*names}):
+        log.warning(
+            "%s is set, and no traces are sent: %s is not installed.",
+            _ENDPOINTS[1],
+            _PACKAGES[name],
+        )
     if not names:
         return None
     exporters = [_exporter(name) for name in names]
@@ -54,9 +60,13 @@ def tracing_from(environment: Environment) -> Tracing | None:
 
 def check_exporters(environment: Environment) -> None:
     """Before any process is started that would export. Errors: those of `tracing_from`."""
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+    if not _disabled(environment):
         for name in _usable(environment):
             _find(name)
+
+
+def _disabled(environment: Environment) -> bool:
+    return environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def _usable(environment: Environment) -> list[str]:
@@ -66,14 +76,7 @@ def _usable(environment: Environment) -> list[str]:
     names = exporter_names(environment)
     if environment.get("OTEL_TRACES_EXPORTER") or environment.get(_ENDPOINTS[0]):
         return names
-    found = [name for name in names if any(entry_points(group=_EXPORTERS, name=name))]
-    for name in sorted({*names} - {*found}):
-        log.warning(
-            "%s is set, and no traces are sent: %s is not installed.",
-            _ENDPOINTS[1],
-            _PACKAGES[name],
-        )
-    return found
+    return [name for name in names if any(entry_points(group=_EXPORTERS, name=name))]
 
 
 def exporter_names(environment: Environment) -> list[str]:

@@ -35,7 +35,7 @@ class RerankRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def rerank(exchange: Exchange) -> None:
-        request = await exchange.apart(read_rerank, await exchange.fields(), settings)
+        request = await exchange.read(read_rerank, settings)
         target = catalog.running(request.model, "score")
         output = await score(exchange, target, [request.query], request.documents, cut=request.cut)
         best = ranked(output, request.top)

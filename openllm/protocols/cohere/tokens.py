@@ -19,7 +19,7 @@ _META = {"api_version": {"version": "1"}}
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def tokenize(exchange: Exchange) -> None:
-        model, text = await exchange.apart(read_tokenize, await exchange.fields(), settings)
+        model, text = await exchange.read(read_tokenize, settings)
         llm = catalog.running(model, "any").llm
         request = GenerationRequest(text, add_special_tokens=False, reading=None)
         tokens = await llm.prompt_ids(request) if text else []

@@ -33,7 +33,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await _answer_text(exchange, catalog, request)
 
     async def embed(exchange: Exchange) -> None:
-        request = await exchange.apart(read_embed, await exchange.fields(), settings)
+        request = await exchange.read(read_embed, settings)
         await answer_embed(exchange, catalog, request)
 
     async def either(exchange: Exchange) -> None:
@@ -78,7 +78,7 @@ def wants_vectors(fields: Fields, catalog: Catalog) -> bool:
 
 
 async def _text(exchange: Exchange, settings: Settings, *, stream: bool) -> TextRequest:
-    return await exchange.apart(read_text, await exchange.fields(), settings, stream=stream)
+    return await exchange.read(read_text, settings, stream=stream)
 
 
 async def _answer_text(

@@ -24,7 +24,7 @@ CHAT = NATIVE.renamed(prompt="messages")
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def run(exchange: Exchange, stream: bool) -> None:
-        request = await exchange.apart(read_native, await exchange.fields(), settings)
+        request = await exchange.read(read_native, settings)
         if isinstance(request.prompt, Conversation):
             exchange.dialect = CHAT
         target = _target(catalog, request)

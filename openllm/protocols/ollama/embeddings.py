@@ -47,7 +47,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         )
 
     async def several(exchange: Exchange) -> None:
-        request = await exchange.apart(read_embed, await exchange.fields(), settings)
+        request = await exchange.read(read_embed, settings)
         name = request.model or catalog.first.name
         found: dict[str, object] = {"model": name, "embeddings": []}
         tokens = 0
@@ -60,7 +60,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await exchange.answer_json({**found, **counts})
 
     async def one(exchange: Exchange) -> None:
-        request = await exchange.apart(read_earlier, await exchange.fields(), settings)
+        request = await exchange.read(read_earlier, settings)
         vector: list[float] = []
         if request.texts:
             output = await answer(exchange, request, normalize=False)

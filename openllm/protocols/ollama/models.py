@@ -51,7 +51,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await exchange.answer_json({"models": cards})
 
     async def show(exchange: Exchange) -> None:
-        name = await exchange.apart(read_show, await exchange.fields())
+        name = await exchange.read(read_show)
         await exchange.answer_json(await asyncio.to_thread(facts, find(catalog, name)))
 
     async def root(exchange: Exchange) -> None:

@@ -33,7 +33,7 @@ DEFAULT_MAX_TOKENS = 16  # OpenAI's
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def complete(exchange: Exchange) -> None:
-        request = await exchange.apart(read_completion, await exchange.fields(), settings)
+        request = await exchange.read(read_completion, settings)
         target = catalog.running(meant(catalog, request.model), "generate")
         exchange.rename(request.asked.request_id)
         wire = CompletionWire(request, target, exchange)

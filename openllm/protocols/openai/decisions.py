@@ -22,7 +22,8 @@ from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.messages import NO_EFFORT, with_effort
 from openllm.protocols.openai.responses.items import messages_of, read_items
 from openllm.protocols.openai.responses.store import Item
-from openllm.types import Conversation, Usage
+from openllm.protocols.openai.responses.wire import usage_of
+from openllm.types import Conversation
 
 PATH = "/v1/decisions"
 # As the vendor has them.
@@ -87,7 +88,7 @@ class DecisionsRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def answer(exchange: Exchange) -> None:
-        request = await exchange.apart(read_decisions, await exchange.fields(), settings)
+        request = await exchange.read(read_decisions, settings)
         target = catalog.running(request.model, "generate")
         decisions = [question.decision for question in request.questions]
         found, usage = await decide(exchange, target, request.asked, decisions)
@@ -96,7 +97,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             {
                 "model": target.name,
                 "answers": [question.answer(chances) for question, chances in pairs],
-                "usage": _usage(usage),
+                "usage": usage_of(usage),
             }
         )
 
@@ -163,14 +164,3 @@ def _options(fields: Fields, name: str, key: str) -> tuple[tuple[str | bool, ...
         told.append(f"{text}: {said}" if said else text)
         entry.close()
     return tuple(values), tuple(told)
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    details = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0}
-    return {
-        "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": details,
-        "output_tokens": usage.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-        "total_tokens": usage.total_tokens,
-    }

@@ -42,7 +42,7 @@ class EmbeddingRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def answer(exchange: Exchange) -> None:
-        request = await exchange.apart(read_embedding, await exchange.fields(), settings)
+        request = await exchange.read(read_embedding, settings)
         target = catalog.running(request.model, "embed")
         output = await embed(
             exchange,

@@ -73,15 +73,15 @@ class ClassifyBody:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def rerank(exchange: Exchange) -> None:
-        request = await exchange.apart(read_rerank, await exchange.fields(), settings)
+        request = await exchange.read(read_rerank, settings)
         await _answer_rerank(exchange, catalog, request)
 
     async def scores(exchange: Exchange) -> None:
-        request = await exchange.apart(read_score, await exchange.fields(), settings)
+        request = await exchange.read(read_score, settings)
         await _answer_score(exchange, catalog, request)
 
     async def classes(exchange: Exchange) -> None:
-        request = await exchange.apart(read_classify, await exchange.fields(), settings)
+        request = await exchange.read(read_classify, settings)
         await _answer_classify(exchange, catalog, request)
 
     handlers = ((RERANK, rerank), (SCORE, scores), (CLASSIFY, classes))

@@ -32,7 +32,7 @@ class TokenizeRequest:
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def tokenize(exchange: Exchange) -> None:
-        request = await exchange.apart(read_tokenize, await exchange.fields(), settings)
+        request = await exchange.read(read_tokenize, settings)
         llm = catalog.running(request.model, "any").llm
         token_ids = await llm.prompt_ids(
             GenerationRequest(

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from openllm.config.servers import registered
+from tests.bento.conftest import home
 from tests.cli.conftest import Run
+
+__all__ = ["home"]  # a store in this process, shared with the commands
 
 
 def offered(run: Run, *words: str, **variables: str) -> list[str]:
@@ -44,11 +47,10 @@ def test_commands_families_recipes_and_paths_are_offered(run: Run) -> None:
     assert offered(run, "start", "./") == ["./"]  # a directory: the shell looks itself
 
 
-def test_tags_and_servers_of_this_machine_are_offered(
-    run: Run, environment: dict[str, str]
-) -> None:
-    home = Path(environment["BENTOML_HOME"])
-    tag = run("pull", "demo", "-o", "tag").stdout.strip()
+def test_tags_and_servers_of_this_machine_are_offered(run: Run, home: Path) -> None:
+    pulled = run("pull", "demo", "-o", "tag")
+    assert pulled.exit_code == 0, pulled.stderr
+    tag = pulled.stdout.strip()
     assert tag in offered(run, "rm", "de")
     assert tag in offered(run, "start", "demo:")
     with registered(home, "http://127.0.0.1:4567", ["parrot"]):

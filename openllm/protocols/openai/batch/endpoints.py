@@ -66,7 +66,7 @@ class _Batches:
         await exchange.answer_json(page(items, exchange))
 
     async def _create(self, exchange: Exchange) -> None:
-        batch = await exchange.apart(_read, await exchange.fields(), exchange)
+        batch = await exchange.read(_read, exchange)
         await asyncio.to_thread(self._folder.file, exchange.owner, batch.input_file_id)
         await asyncio.to_thread(self._kept.create, batch)
         self.runs.look()
