@@ -14,7 +14,10 @@ from typing import Any
 
 SchemaGrammar = Callable[[str], str]  # a JSON schema as text -> its grammar, with the rule `root`
 
-_ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ESCAPED = str.maketrans(
+    {chr(code): f"\\u{code:04x}" for code in (*range(0x20), 0x7F)}
+    | {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+)
 # what looks like a name in a literal, a character class or a comment is none
 _TOKEN = re.compile(
     r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|#[^\n]*|(?P<name>[A-Za-z_][\w.\-]*)(?P<rule>\s*::=)?'
@@ -25,7 +28,7 @@ _SHARED = "basic_"  # xgrammar's rules for any JSON, which all schemas have alik
 
 def literal(text: str) -> str:
     """`text` and nothing else."""
-    return '"' + "".join(_ESCAPED.get(letter, letter) for letter in text) + '"'
+    return f'"{text.translate(_ESCAPED)}"'
 
 
 def either(options: Iterable[str]) -> str:

@@ -19,10 +19,14 @@ WEIGHTS = "model.safetensors"
 
 
 class Stages:
-    """The stages of one model, with their weights on the CPU. Errors: WeightsError."""
+    """The stages of one model, with their weights on `device`. Errors: WeightsError."""
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        self._stages = [(stage, _weights(stage)) for stage in stages]
+    def __init__(self, stages: Sequence[Stage], device: torch.device | str = "cpu") -> None:
+        self._stages = [(stage, _weights(stage, device)) for stage in stages]
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._stages)
 
     def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
         """`[rows, width]` -> `[rows, another width]`. Errors: InvalidRequest for vectors of a
@@ -41,8 +45,9 @@ def check_stages(stages: Sequence[Stage]) -> None:
         if isinstance(stage, Normalize):
             continue
         path = _file(stage.folder)
+        header = read_header(path)
         for name, shape in _shapes(stage).items():
-            found = read_header(path).get(name)
+            found = header.get(name)
             if found is None or found.shape != shape:
                 has = "none" if found is None else f"one of shape {list(found.shape)}"
                 raise WeightsError(
@@ -75,14 +80,14 @@ def _file(folder: Path) -> Path:
     return path
 
 
-def _weights(stage: Stage) -> Mapping[str, torch.Tensor]:
+def _weights(stage: Stage, device: torch.device | str) -> Mapping[str, torch.Tensor]:
     if isinstance(stage, Normalize):
         return {}
     from safetensors.torch import load_file
 
     check_stages([stage])
     found = load_file(_file(stage.folder))
-    return {name: found[name].float() for name in _shapes(stage)}
+    return {name: found[name].float().to(device) for name in _shapes(stage)}
 
 
 def _through(
@@ -100,16 +105,15 @@ def _through(
             hint="Leave the pooling to the model.",
             param="pooling",
         )
-    on_device = {name: value.to(vectors.device) for name, value in weights.items()}
     if isinstance(stage, LayerNorm):
         return functional.layer_norm(
-            vectors, (width,), on_device["norm.weight"], on_device["norm.bias"]
+            vectors, (width,), weights["norm.weight"], weights["norm.bias"]
         )
-    linear = functional.linear(vectors, on_device["linear.weight"], on_device.get("linear.bias"))
+    linear = functional.linear(vectors, weights["linear.weight"], weights.get("linear.bias"))
     found = _activated(linear, stage.activation)
     if not stage.residual:
         return found
-    across = on_device.get("residual.weight")
+    across = weights.get("residual.weight")
     return found + (vectors if across is None else functional.linear(vectors, across))
 
 

@@ -319,8 +319,9 @@ def _check_fit(adapter: CheckedAdapter, base: Path) -> None:
     if not shapes:
         return  # a trusted pickled base: the engine will compare
     known = _base_layers(shapes, config)
+    names = find_layers(adapter.layers, known)
     for module, layer in adapter.layers.items():
-        name = find_layer(module, known)
+        name = names[module]
         shape = None if name is None else known[name]
         if shape is None:
             raise WeightsError(
@@ -364,17 +365,26 @@ def _base_layers(
     return layers
 
 
-def find_layer(module: str, known: Iterable[str]) -> str | None:
-    """Which of the `known` layers an adapter means by `module`: the one called so, else the one
-    that differs in outer names alone, such as that of a text model within one that sees pictures.
-    None where there is none, or more than one.
+def find_layers(modules: Iterable[str], known: Iterable[str]) -> dict[str, str | None]:
+    """Which of the `known` layers an adapter means by each of `modules`: the one called so, else
+    the one that differs in outer names alone, such as that of a text model within one that sees
+    pictures. None where there is none, or more than one.
     """
-    layers = set(known)
-    if module in layers:
-        return module
-    inner = _inner(module)
-    found = [name for name in layers if _inner(name) == inner]
-    return found[0] if len(found) == 1 else None
+    layers = frozenset(known)
+    by_inner: dict[str, list[str]] = {}
+    for name in layers:
+        by_inner.setdefault(_inner(name), []).append(name)
+    found: dict[str, str | None] = {}
+    for module in modules:
+        alike = by_inner.get(_inner(module), [])
+        only = alike[0] if len(alike) == 1 else None
+        found[module] = module if module in layers else only
+    return found
+
+
+def find_layer(module: str, known: Iterable[str]) -> str | None:
+    """The same for one."""
+    return find_layers([module], known)[module]
 
 
 def _inner(module: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from openllm.answer.grammar import literal
 from openllm.answer.schema.writing import json_grammar
 from openllm.errors import InvalidRequest
 from openllm.types import Structure, StructureKind
@@ -19,13 +20,9 @@ if TYPE_CHECKING:
 
 MAX_SOURCE = 256 * 1024  # characters
 MAX_DEPTH = 64  # brackets within brackets: the compiler recurses
-ANY_OBJECT = '{"type": "object"}'
+_ANY_OBJECT = '{"type": "object"}'
 
 _COMMENT = re.compile(r"(#|//).*$")
-_ESCAPES = str.maketrans(
-    {chr(code): f"\\u{code:04x}" for code in (*range(0x20), 0x7F)}
-    | {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-)
 _SOURCE_LOCATION = re.compile(r"^\[[\d:]+\]\s+\S+:\d+:\s*")  # the time and source line of its C++
 
 
@@ -67,7 +64,7 @@ def written(structure: Structure) -> Structure:
     if kind is StructureKind.CHOICE:
         text = choice_grammar(json.loads(text))
     else:
-        text = json_grammar(text if kind is StructureKind.JSON_SCHEMA else ANY_OBJECT)
+        text = json_grammar(text if kind is StructureKind.JSON_SCHEMA else _ANY_OBJECT)
     return attrs.evolve(structure, kind=StructureKind.GRAMMAR, value=text)
 
 
@@ -96,7 +93,7 @@ def choice_grammar(choices: list[str]) -> str:
         or not all(isinstance(c, str) and c for c in choices)
     ):
         raise ValueError("choice must be a list of texts, none of them empty")
-    return "root ::= " + " | ".join(f'"{choice.translate(_ESCAPES)}"' for choice in choices)
+    return "root ::= " + " | ".join(map(literal, choices))
 
 
 def reason(error: BaseException) -> str:

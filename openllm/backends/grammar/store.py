@@ -43,7 +43,6 @@ from openllm.types import Structure, StructureKind
 IDLE = 32  # grammars that nobody uses and that are kept
 IN_USE = 256  # that are used at once: each is a process
 REFUSED = 64  # structures of which it is known that they cost too much
-CORRECT = "Correct it."
 CHECKED = 256  # structures that were found right for an engine of another kind
 QUICK, SLOW = 4, 2  # structures that compile at once
 WAIT_SECONDS = 20.0  # by the clock, for one's turn to compile
@@ -98,9 +97,8 @@ class GrammarStore:
         found = self._checked.get(structure)
         if found is None:
             use = await self.use(structure)
-            kind = StructureKind.REGEX
-            if structure.kind is not kind:
-                kind = StructureKind.GRAMMAR
+            regex = structure.kind is StructureKind.REGEX
+            kind = StructureKind.REGEX if regex else StructureKind.GRAMMAR
             found = self._checked[structure] = Structure(kind, use.grammar.source)
             use.release()
             self._end(structure)
@@ -266,7 +264,7 @@ def _refusal(kind: StructureKind, answer: FromServer) -> OpenLLMError:
     """What an answer other than `Compiled` means to who asked."""
     if isinstance(answer, Refused) and not answer.supported:
         return UnsupportedFeature("The model's tokenizer does not suit structured output.")
-    hint = CORRECT
+    hint = "Correct it."
     if isinstance(answer, Refused):
         reason, hint = answer.reason, answer.hint or hint
     elif isinstance(answer, Died) and answer.signal in (signal.SIGSEGV, signal.SIGABRT):

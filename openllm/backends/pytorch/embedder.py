@@ -15,14 +15,14 @@ from openllm.backends.pytorch.padding import batches, check_inputs, padded
 from openllm.backends.stages import Stages
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.weights.checkpoint import read_config
-from openllm.weights.modules import read_modules
+from openllm.weights.modules import Stage
 from openllm.weights.pooling import MODES, is_encoder, pooling_of
 
 
 class Embedder:
     """Embeds through the model's body, without its head. Stateless but for the model."""
 
-    def __init__(self, loaded: LoadedModel, weights_dir: Path) -> None:
+    def __init__(self, loaded: LoadedModel, weights_dir: Path, stages: Sequence[Stage]) -> None:
         self._model, self._device, self._context = loaded.model, loaded.device, loaded.context
         self._body: Any = getattr(loaded.model, "base_model", loaded.model)
         config = read_config(weights_dir)
@@ -30,7 +30,7 @@ class Embedder:
         text = loaded.model.config.get_text_config(decoder=True)
         self._filling = getattr(text, "pad_token_id", None) or 0
         self.pooling = pooling_of(weights_dir, config)
-        self._stages = Stages(read_modules(weights_dir).stages)
+        self._stages = Stages(stages, loaded.device)
         # transformers' classes for encoders alone (T5EncoderModel) leave the decoder out
         self._decodes = loaded.model.config.is_encoder_decoder and hasattr(self._body, "decoder")
 

@@ -165,7 +165,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
     classifies = spec.task == "classify"
     return StartedModel(
         info,
-        None if classifies else Embedder(loaded, weights_dir),
+        None if classifies else Embedder(loaded, weights_dir, modules.stages),
         classifier_of(loaded, modules.score) if classifies else None,
         GrammarStore(vocabulary),
         adapters,

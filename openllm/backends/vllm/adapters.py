@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from openllm.backends.vllm.failures import translate
-from openllm.backends.vllm.plain_adapter import is_plain, write_plain
+from openllm.backends.vllm.plain_adapter import is_plain, stored_names, write_plain
 from openllm.config.spec import AdapterSpec
 from openllm.errors import (
     AdapterNotFound,
@@ -88,10 +88,11 @@ class Adapters:
         """
         adapter = check_adapter(path, None)
         check_values(adapter)
-        if is_plain(adapter, self._base):
+        names = stored_names(adapter, self._base)
+        if is_plain(adapter, names):
             return path
         self._copies[number] = tempfile.TemporaryDirectory(prefix="openllm-adapter-")
-        return write_plain(adapter, self._base, Path(self._copies[number].name))
+        return write_plain(adapter, names, Path(self._copies[number].name))
 
     def _forget(self, number: int) -> None:
         copy = self._copies.pop(number, None)

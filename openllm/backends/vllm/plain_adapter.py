@@ -8,28 +8,27 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from openllm.weights.adapters import ADAPTER_WEIGHTS, CheckedAdapter, find_layer
+from openllm.weights.adapters import ADAPTER_WEIGHTS, CheckedAdapter, find_layers
 from openllm.weights.checkpoint import ADAPTER_CONFIG, tensor_shapes
 
 _PREFIX = "base_model.model."
 
 
-def is_plain(adapter: CheckedAdapter, base: Path) -> bool:
-    """Whether vLLM can read the adapter's own files."""
-    names = _names(adapter, base)
+def is_plain(adapter: CheckedAdapter, names: Mapping[str, str]) -> bool:
+    """Whether vLLM can read the adapter's own files; `names` as of `stored_names`."""
     return adapter.uniform and all(
         (layer.down, layer.up) == _keys(names[module]) for module, layer in adapter.layers.items()
     )
 
 
-def write_plain(adapter: CheckedAdapter, base: Path, into: Path) -> Path:
+def write_plain(adapter: CheckedAdapter, names: Mapping[str, str], into: Path) -> Path:
     """Write the same adapter into the directory `into`: what its layers are multiplied by stands in
     their matrices, and those of a lower rank are filled up with zeros.
     """
     import torch
     from safetensors.torch import load_file, save_file
 
-    tensors, names, rank = load_file(adapter.weights), _names(adapter, base), adapter.rank
+    tensors, rank = load_file(adapter.weights), adapter.rank
     found = {}
     for module, layer in adapter.layers.items():
         down, up = tensors[layer.down].float(), tensors[layer.up].float() * layer.scale
@@ -53,10 +52,11 @@ def write_plain(adapter: CheckedAdapter, base: Path, into: Path) -> Path:
     return into
 
 
-def _names(adapter: CheckedAdapter, base: Path) -> Mapping[str, str]:
+def stored_names(adapter: CheckedAdapter, base: Path) -> Mapping[str, str]:
     """What the base model's files call each of the adapter's layers."""
     known = [name.removesuffix(".weight") for name in tensor_shapes(base)]
-    return {module: _name(module, find_layer(module, known)) for module in adapter.layers}
+    found = find_layers(adapter.layers, known)
+    return {module: _name(module, stored) for module, stored in found.items()}
 
 
 def _name(module: str, stored: str | None) -> str:

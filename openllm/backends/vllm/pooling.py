@@ -38,7 +38,7 @@ def pooler_config(weights_dir: Path, fields: Mapping[str, Any]) -> Any:
     if not pools_prompt(weights_dir):
         raise whole_prompts()
     stages = read_modules(weights_dir).stages
-    for stage in stages[: len(stages) - len(own_stages(weights_dir))]:
+    for stage in stages[: len(stages) - len(_own(stages, weights_dir))]:
         if not (isinstance(stage, Dense) and _follows(stage)):
             raise UnsupportedFeature(
                 f"vLLM does not follow this model's {type(stage).__name__} behind the pooling.",
@@ -54,7 +54,10 @@ def own_stages(weights_dir: Path) -> tuple[Stage, ...]:
     """What of the model's stages is done with vLLM's vectors: those behind the Dense modules that
     vLLM finds by itself, which is beside modules.json alone.
     """
-    stages = read_modules(weights_dir).stages
+    return _own(read_modules(weights_dir).stages, weights_dir)
+
+
+def _own(stages: tuple[Stage, ...], weights_dir: Path) -> tuple[Stage, ...]:
     if not (weights_dir / MODULES).is_file():
         return stages
     last = max((at for at, stage in enumerate(stages) if isinstance(stage, Dense)), default=-1)
@@ -112,7 +115,7 @@ async def embed_prompts(
         *(_pooled(launched, request_id, ids, params) for request_id, ids in prompts)
     )
     found = list(vectors)
-    if found:
+    if found and launched.stages:
         import torch
 
         found = launched.stages(torch.tensor(found)).tolist()

@@ -11,12 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import attrs
-
-from openllm.answer.schema.writing import json_grammar
 from openllm.backends.grammar.frames import Vocabulary
 from openllm.backends.grammar.limits import GrammarLimits
-from openllm.backends.grammar.source import ANY_OBJECT
+from openllm.backends.grammar.source import written
 from openllm.backends.grammar.store import GrammarStore
 from openllm.types import Structure, StructureKind
 
@@ -63,10 +60,7 @@ def compacted(structure: Structure) -> Structure:
 
     Errors: InvalidRequest for a schema that is no JSON, or that cannot be kept.
     """
-    if structure.kind not in (StructureKind.JSON_SCHEMA, StructureKind.JSON_OBJECT):
-        return structure
-    text = structure.value if structure.kind is StructureKind.JSON_SCHEMA else ANY_OBJECT
-    return attrs.evolve(structure, kind=StructureKind.GRAMMAR, value=json_grammar(text))
+    return structure if structure.kind is StructureKind.CHOICE else written(structure)
 
 
 def follow_by_xgrammar(config: Any) -> None:

@@ -188,7 +188,7 @@ class Slab:
             mine[target.slot, :length] = theirs[source.slot, :length]
         for mine, theirs in zip(self.states, source.slab.states, strict=True):
             _copies(mine, target.slot)[:] = _copies(theirs, source.slot)
-        target.marks, target.kept = list(source.marks), source.kept
+        target.salt, target.marks, target.kept = source.salt, list(source.marks), source.kept
         target.forget_after(length)
 
     def _move(self, source: int, target: int) -> None:
@@ -250,7 +250,6 @@ class SlotStore:
         if target is None:
             return False
         row = owner.row  # Placing may have moved it.
-        target.salt = row.salt
         target.slab.copy(row, target, row.valid)
         row.slab.vacate(row, park=False)
         owner.row = target
@@ -328,7 +327,6 @@ class SlotStore:
         for row in [row for row in slab.occupants[: slab.live] if row is not None]:
             if row.owner is not None:
                 target = next(other for other in others if other.live < other.rows).seat(row.owner)
-                target.salt = row.salt
                 target.slab.copy(row, target, row.valid)
                 row.owner.row = target
         slab.occupants, slab.live = [None] * slab.rows, 0

@@ -131,7 +131,7 @@ def other_stacks(model: torch.nn.Module, known: list[Stack]) -> list[Stack]:
     weight nobody but itself looks at.
     """
     taken = {path for stack in known for path in stack.paths}
-    sources: dict[str, str] = {}  # by class
+    sources: dict[type, str] = {}
     stacks = []
     for path, module in model.named_modules():
         if not is_linear(module) or path in taken:
@@ -139,10 +139,9 @@ def other_stacks(model: torch.nn.Module, known: list[Stack]) -> list[Stack]:
         folder, _, name = path.rpartition(".")
         parent = model.get_submodule(folder)
         kind = type(parent)
-        key = f"{kind.__module__}.{kind.__qualname__}"
-        if key not in sources:
-            sources[key] = _source(kind)
-        if f"self.{name}.weight" not in sources[key]:
+        if kind not in sources:
+            sources[kind] = _source(kind)
+        if f"self.{name}.weight" not in sources[kind]:
             stacks.append(Stack(parent, (name,), folder))
     return stacks
 

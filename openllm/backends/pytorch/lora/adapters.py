@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from openllm.backends.pytorch.sequence import BASE_ADAPTER
 from openllm.errors import WeightsError
-from openllm.weights.adapters import find_layer, read_adapter
+from openllm.weights.adapters import find_layers, read_adapter
 from openllm.weights.finite import check_values
 
 
@@ -105,9 +105,8 @@ class AdapterBank:
         its own.
         """
         layers = [name for name, module in self._modules.items() if _shape(module) is not None]
-        return Adapter(
-            {find_layer(name, layers) or name: pair for name, pair in adapter.pairs.items()}
-        )
+        names = find_layers(adapter.pairs, layers)
+        return Adapter({names[name] or name: pair for name, pair in adapter.pairs.items()})
 
     def unmount(self, key: int) -> None:
         if self._adapters.pop(key, None) is not None:
