@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +31,7 @@ from openllm.weights.checkpoint import (
     tensor_shapes,
 )
 from openllm.weights.hub import Token, remote_files, snapshot
+from openllm.weights.layers import find_layers
 from openllm.weights.links import check_links
 from openllm.weights.origin import Origin, expand, origin
 from openllm.weights.store import find_tag
@@ -41,10 +42,8 @@ _FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
 _KEY = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.(?P<name>[^.]+))?\.weight"
 )
-# What torch.compile puts into a path, and the names around the layers of a text model: a model that
-# sees pictures has more of them than its text part alone.
+# What torch.compile puts into a path.
 _COMPILED = re.compile(r"(?:^|(?<=\.))_orig_mod\.")
-_OUTER = frozenset({"base_model", "model", "language_model", "text_model", "transformer"})
 _EXPERT = re.compile(r"\.experts\.")  # the shared expert beside them is a layer like any other
 # What peft can add to plain LoRA: it changes more than pairs of matrices beside linear layers, so
 # no batch can mix it.
@@ -363,36 +362,6 @@ def _base_layers(
         if tied is not None and config.get("tie_word_embeddings", True):
             layers["lm_head"] = tied
     return layers
-
-
-def find_layers(modules: Iterable[str], known: Iterable[str]) -> dict[str, str | None]:
-    """Which of the `known` layers an adapter means by each of `modules`: the one called so, else
-    the one that differs in outer names alone, such as that of a text model within one that sees
-    pictures. None where there is none, or more than one.
-    """
-    layers = frozenset(known)
-    by_inner: dict[str, list[str]] = {}
-    for name in layers:
-        by_inner.setdefault(_inner(name), []).append(name)
-    found: dict[str, str | None] = {}
-    for module in modules:
-        alike = by_inner.get(_inner(module), [])
-        only = alike[0] if len(alike) == 1 else None
-        found[module] = module if module in layers else only
-    return found
-
-
-def find_layer(module: str, known: Iterable[str]) -> str | None:
-    """The same for one."""
-    return find_layers([module], known)[module]
-
-
-def _inner(module: str) -> str:
-    """A layer's path without the names of what stands around all layers."""
-    parts = module.split(".")
-    while len(parts) > 1 and parts[0] in _OUTER:
-        parts = parts[1:]
-    return ".".join(parts)
 
 
 def _other_base(adapter: CheckedAdapter) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 from openllm.config.spec import AdapterSpec
 from openllm.errors import ConfigurationError, WeightsError
-from openllm.weights.adapters import check_adapter, find_layer, read_adapter, resolve_adapter
+from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
+from openllm.weights.layers import find_layers
 from tests.adapters import CONFIG, REFUSED, WEIGHTS, change, rename, respelled
 from tests.checkpoints import HOME
 from tests.hub import FakeHub
@@ -145,13 +146,14 @@ def test_a_checkpoint_with_fewer_outer_names_fits(adapter, base, tmp_path):
 )
 def test_a_layer_is_found_by_what_is_around_it(module: str, layer: str | None) -> None:
     known = [layer or "model.layers.0.mlp.up_proj", "visual.layers.0.mlp.up_proj"]
-    assert find_layer(module, known) == layer
+    assert find_layers([module], known) == {module: layer}
 
 
 def test_a_layer_that_fits_two_places_fits_none() -> None:
     known = ["model.layers.0.q_proj", "language_model.layers.0.q_proj"]
-    assert find_layer("layers.0.q_proj", known) is None
-    assert find_layer("model.layers.0.q_proj", known) == "model.layers.0.q_proj"
+    found = find_layers(["layers.0.q_proj", "model.layers.0.q_proj"], known)
+    assert found["layers.0.q_proj"] is None
+    assert found["model.layers.0.q_proj"] == "model.layers.0.q_proj"
 
 
 def test_other_spellings_fit_and_two_adapters_do_not(adapter, base, tmp_path):

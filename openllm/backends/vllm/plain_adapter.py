@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from openllm.weights.adapters import ADAPTER_WEIGHTS, CheckedAdapter, find_layers
+from openllm.weights.adapters import ADAPTER_WEIGHTS, CheckedAdapter
 from openllm.weights.checkpoint import ADAPTER_CONFIG, tensor_shapes
+from openllm.weights.layers import find_layers
 
 _PREFIX = "base_model.model."
 

@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 
 from openllm.backends.pytorch.sequence import BASE_ADAPTER
 from openllm.errors import WeightsError
-from openllm.weights.adapters import find_layers, read_adapter
+from openllm.weights.adapters import read_adapter
 from openllm.weights.finite import check_values
+from openllm.weights.layers import find_layers
 
 
 @attrs.frozen
