@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from openllm.config.settings import process_environment
+
 ALWAYS: Mapping[str, str] = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -44,7 +46,7 @@ def gpu_mask(device: str | None, visible: str | None) -> str | None:
 
 def longer_contexts_allowed() -> bool:
     """Whether the user lets vLLM go beyond what config.json says; read as vLLM reads it."""
-    said = os.environ.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0")
+    said = process_environment().get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0")
     return said.strip().lower() in ("1", "true")
 
 
