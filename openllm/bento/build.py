@@ -14,11 +14,13 @@ from pathlib import Path
 
 import attrs
 import bentoml
-from bentoml.exceptions import BentoMLException, NotFound
+from bentoml.exceptions import BentoMLException
 
 from openllm.backends.select import find_backend
+from openllm.bento.contents.check import built_of, is_intact
 from openllm.bento.contents.description import complete_bento
 from openllm.bento.contents.scan import scan_bento
+from openllm.bento.contents.version import UNKNOWN
 from openllm.bento.lock.hashes import fetch_hashes, write_hashes
 from openllm.bento.lock.image import HASHES, LockedImage
 from openllm.bento.lock.wheel import wheel_record
@@ -36,8 +38,6 @@ from openllm.errors import BuildError
 logger = logging.getLogger(__name__)
 
 SERVICE = "service.py"
-MARKER = "bento.yaml"
-VERSION_LENGTH = 16  # hexadecimal digits
 
 
 @attrs.frozen
@@ -72,10 +72,11 @@ class BuildResult:
 class BentoPlan:
     """A Bento that is about to be made: `project` is what BentoML is given, by file name."""
 
-    tag: bentoml.Tag
+    name: str
     project: Mapping[str, str]
     packed: tuple[Packed, ...]
     options: BuildOptions
+    inputs: str  # the digest of all that it is made of
 
 
 def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = None) -> BuildResult:
@@ -103,16 +104,15 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
         **hashes,
     }
     image = LockedImage.for_specs(ready, settings)
-    tag = bentoml.Tag(name, _version(name, project, image, options))
-    try:
-        path, new = Path(bentoml.bentos.get(tag).path), False
-    except NotFound:
+    inputs = _inputs(name, project, image, options)
+    path, new = built_of(_bento_store() / name, inputs), False
+    if path is None:
+        plan = BentoPlan(name, project, tuple(packed), options, inputs)
         with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
-            private = (Path(folder), *local_source_paths(wanted))
-            path, new = _assemble(BentoPlan(tag, project, tuple(packed), options), private), True
+            path, new = _assemble(plan, (Path(folder), *local_source_paths(wanted))), True
     models = {stored.tag: stored for item in packed for stored in item.stored}
     size = size_on_disk(path, *(stored.path for stored in models.values()))
-    return BuildResult(str(tag), path, size, tuple(models.values()), ready, new)
+    return BuildResult(f"{name}:{path.name}", path, size, tuple(models.values()), ready, new)
 
 
 def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
@@ -132,10 +132,10 @@ def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
             )
 
 
-def _version(
+def _inputs(
     name: str, project: Mapping[str, str], image: LockedImage, options: BuildOptions
 ) -> str:
-    """The digest of all that goes into the Bento."""
+    """The digest of all that goes into the Bento: SHA-256, hexadecimal."""
     parts = {
         "project": project,
         "readme": render_readme(name, image.specs),
@@ -144,33 +144,37 @@ def _version(
         "bentoml": bentoml.__version__,
         "labels": options.labels,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:VERSION_LENGTH]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _assemble(plan: BentoPlan, private: tuple[Path, ...]) -> Path:
     """Write the project into the first of `private`, let BentoML make a Bento of it, scan that, and
-    keep it.
+    keep it under the version that its content has.
     """
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    folder, tag = private[0], plan.tag
+    folder = private[0]
     for name, text in plan.project.items():
         (folder / name).write_text(text, encoding="utf-8")
     try:
         with workshop() as bench:
-            logger.info("Making the Bento %s: its service and locked packages.", tag)
-            bento = _create(tag, folder, bench, plan.options)
+            logger.info("Making the Bento %s: its service and locked packages.", plan.name)
+            unnamed = bentoml.Tag(plan.name, UNKNOWN)
+            path = Path(_create(unnamed, folder, bench, plan.options).path)
             logger.info("Writing what it says of itself, and looking for secrets.")
-            complete_bento(Path(bento.path), str(tag), plan.packed)
-            scan_bento(Path(bento.path), private, process_environment())
-            store = Path(BentoMLContainer.bento_store_dir.get())
-            return publish(Path(bento.path), store, tag, MARKER)
+            version = complete_bento(path, plan.packed, plan.inputs)
+            scan_bento(path, private, process_environment())
+            return publish(path, _bento_store(), bentoml.Tag(plan.name, version), is_intact)
     except BentoMLException as error:
         raise BuildError(
-            f"BentoML could not build {tag.name}: {str(error).splitlines()[0]}"
+            f"BentoML could not build {plan.name}: {str(error).splitlines()[0]}"
         ) from error
     except OSError as error:
-        raise explain(error, f"Building {tag.name}") from error
+        raise explain(error, f"Building {plan.name}") from error
+
+
+def _bento_store() -> Path:
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return Path(BentoMLContainer.bento_store_dir.get())
 
 
 def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) -> bentoml.Bento:

@@ -10,11 +10,13 @@ from typing import Any
 
 import attrs
 
+from openllm.bento.contents.check import Verification, check_bento
 from openllm.bento.contents.description import LICENCES, REQUIREMENTS
-from openllm.bento.contents.manifest import Manifest, ModelEntry, bento_files, compare
-from openllm.bento.contents.sbom import SBOM
+from openllm.bento.contents.manifest import Manifest, ModelEntry
+from openllm.bento.contents.version import SBOM
 from openllm.bento.pack.document import bento_document, read_document, read_resources
-from openllm.bento.pack.store import find_bento
+from openllm.bento.pack.store import find_bento, find_model
+from openllm.config.names import is_path
 from openllm.errors import BuildError
 
 
@@ -38,17 +40,6 @@ class Inspection:
         return {**attrs.asdict(self), "path": str(self.path)}
 
 
-@attrs.frozen
-class Verification:
-    """`problems` is empty for a Bento that is as it was built; `checked` counts files, the models'
-    included.
-    """
-
-    tag: str
-    checked: int
-    problems: tuple[str, ...]
-
-
 def inspect_bento(tag: str) -> Inspection:
     """Read what `openllm build` wrote. Errors: ServeError for no such Bento, BuildError for one not
     built so.
@@ -63,7 +54,7 @@ def inspect_bento(tag: str) -> Inspection:
         raise BuildError(
             f"{full} is damaged: {type(error).__name__}.", hint=f"Run: openllm verify {full}"
         ) from None
-    own = {name: (path / name).stat().st_size for name in bento_files(path)}
+    own = {name: (path / name).stat().st_size for name in manifest.files if (path / name).is_file()}
     wheel = sum(size for name, size in own.items() if name.endswith(".whl"))
     models = {model.tag: model.size for model in manifest.models if model.inside}
     return Inspection(
@@ -80,12 +71,12 @@ def inspect_bento(tag: str) -> Inspection:
     )
 
 
-def verify_bento(tag: str) -> Verification:
-    """Hash every file of a Bento and of the models it carries. Errors: ServeError, BuildError as
-    `inspect_bento`.
+def verify_bento(target: str) -> Verification:
+    """Read every path of a Bento and of the models it carries, and compare it with its manifest;
+    `target` is a tag, or the directory of a Bento as it lies in an image. Errors: ServeError,
+    BuildError as `inspect_bento`.
     """
-    full, path = find_bento(tag)
-    manifest = Manifest.read(path)
-    inside = [model for model in manifest.models if model.inside]
-    checked = len(manifest.files) + sum(len(model.files) for model in inside)
-    return Verification(full, checked, tuple(compare(path, manifest)))
+    if is_path(target):
+        return check_bento(Path(target).expanduser(), find_model)
+    full, path = find_bento(target)
+    return check_bento(path, find_model, full)

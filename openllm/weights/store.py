@@ -21,11 +21,14 @@ from openllm.weights.checkpoint import (
     model_files,
     read_json,
 )
+from openllm.weights.digests import Digests
+from openllm.weights.listing import paths_below
 from openllm.weights.scratch import HIDDEN, PREFIX, abandoned, scratch
 
 MODELS = "models"  # the store's directory below BentoML's home
 BENTOS = "bentos"
 PULLED = "openllm-pulled"  # a file for each tag that somebody asked to have: its files' digests
+STORED = "openllm-stored"  # the same for each tag that openllm has stored
 TEMPORARY = "tmp"  # and its directory for unfinished work
 _MODEL_FILE = "model.yaml"
 _LATEST = "latest"
@@ -68,7 +71,7 @@ def find_tag(tag: str, home: Path) -> Path:
 
 def list_store(home: Path) -> list[StoredModel]:
     """Everything in the store under `home`, by name, newest first."""
-    found = [_read(path.parent) for path in (home / MODELS).glob(f"*/*/{_MODEL_FILE}")]
+    found = [stored_model(path.parent) for path in (home / MODELS).glob(f"*/*/{_MODEL_FILE}")]
     return sorted(
         found, key=lambda model: (model.tag.partition(":")[0], -_stamp(model.created), model.tag)
     )
@@ -76,7 +79,25 @@ def list_store(home: Path) -> list[StoredModel]:
 
 def find_model(tag: str, home: Path) -> StoredModel:
     """One entry; the version "latest" is the one stored last. Errors: WeightsError."""
-    return _read(find_tag(tag, home))
+    return stored_model(find_tag(tag, home))
+
+
+def stored_model(path: Path) -> StoredModel:
+    """The entry of the store that lies at `path`; what cannot be read of it is left out."""
+    import yaml  # `openllm models` must start fast, and most stores it lists are empty
+
+    try:
+        info = yaml.safe_load((path / _MODEL_FILE).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        info = None
+    info = info if isinstance(info, dict) else {}
+    return StoredModel(
+        tag=f"{path.parent.name}:{path.name}",
+        path=path,
+        size=directory_size(path),
+        created=_time(info.get("creation_time")),
+        metadata=dict(info.get("metadata") or {}),
+    )
 
 
 def is_stored(tag: str, home: Path) -> bool:
@@ -102,19 +123,53 @@ def needed_by(home: Path) -> Mapping[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for path in sorted((home / BENTOS).glob("*/*/bento.yaml")):
-        for tag in _models_of(path):
+        for tag in dict.fromkeys(models_of(path)):
             found.setdefault(tag, []).append(f"{path.parent.parent.name}:{path.parent.name}")
     return found
+
+
+def models_of(bento: Path) -> Iterator[str]:
+    """Tags of the models that a bento.yaml names, of the Bento itself and of its services. Errors:
+    WeightsError.
+    """
+    import yaml
+
+    try:
+        info = yaml.safe_load(bento.read_text(encoding="utf-8"))
+        for part in (info, *(info.get("services") or ())):
+            for item in part.get("models") or ():
+                yield str(item["tag"] if isinstance(item, dict) else item)
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        raise WeightsError(
+            f"{bento} cannot be read, so what its Bento needs is not known.",
+            hint=f"Remove that Bento: bentoml delete {bento.parent.parent.name}.",
+        ) from None
 
 
 def remember_pulled(tag: str, digests: Mapping[str, str], home: Path) -> None:
     """Somebody wants `tag` for itself, whether or not a Bento needs it; `digests` are those of its
     files. Errors: OSError.
     """
-    path = home / PULLED / tag
+    _remember(home / PULLED / tag, digests)
+
+
+def remember_stored(tag: str, digests: Mapping[str, str], home: Path) -> None:
+    """What `tag` consists of, so that a change can be named. Errors: OSError."""
+    _remember(home / STORED / tag, digests)
+
+
+def _remember(path: Path, digests: Mapping[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():  # what was there first tells what was stored
         path.write_text(json.dumps(dict(digests), indent=1), encoding="utf-8")
+
+
+def kept_digests(tag: str, home: Path) -> dict[str, Any] | None:
+    """Those of the files of a stored model, as they were when it was stored; None: not known."""
+    for kept in (STORED, PULLED):
+        if (home / kept / tag).exists():
+            return read_json(home / kept / tag)
+    return None
 
 
 def is_pulled(tag: str, home: Path) -> bool:
@@ -126,7 +181,8 @@ def remove_model(model: StoredModel, home: Path) -> None:
     versions = model.path.parent
     with scratch(versions.parent, HIDDEN) as grave:
         model.path.rename(grave / "model")
-        (home / PULLED / model.tag).unlink(missing_ok=True)
+        for kept in (PULLED, STORED):
+            (home / kept / model.tag).unlink(missing_ok=True)
         _mend_latest(versions)
 
 
@@ -135,42 +191,43 @@ def leftovers(home: Path) -> list[Path]:
     return abandoned(home / TEMPORARY, PREFIX) + abandoned(home / MODELS, HIDDEN)
 
 
-def damaged_files(model: StoredModel, home: Path) -> list[str]:
-    """Names of files that are not as they were stored, sorted; the empty string where only the
-    whole is known to differ: only of what was pulled each file's digest is known. Errors:
-    WeightsError where nothing is known of it.
+def damaged_files(model: StoredModel, home: Path, digests: Digests | None = None) -> list[str]:
+    """Names of paths that are not as they were stored, sorted; the empty string where only the
+    whole is known to differ. `digests` may know files that were read before; without it everything
+    is read. Errors: WeightsError where nothing is known of it, OSError.
     """
-    found = file_digests(model.path)
-    if is_pulled(model.tag, home):
-        stored = read_json(home / PULLED / model.tag)
-        names = stored.keys() | found.keys()
-        return sorted(name for name in names if stored.get(name) != found.get(name))
-    if not model.ours:
+    own = {inner.as_posix() for inner in model_files(model.path)}
+    found = digests.of_directory(model.path) if digests else file_digests(model.path)
+    # openllm stores files alone: a link, or what Python and others leave beside them, is foreign
+    foreign = [path for path in paths_below(model.path) if not _belongs(path, model.path, own)]
+    damaged = {path.relative_to(model.path).as_posix() for path in foreign}
+    if (kept := kept_digests(model.tag, home)) is not None:
+        damaged |= {
+            name for name in kept.keys() | found.keys() if kept.get(name) != found.get(name)
+        }
+    elif not model.ours:
         raise WeightsError(
             f"{model.tag} has no digests to check it against.", hint="Fetch it with openllm pull."
         )
-    return [] if join_digests(found) == model.metadata["digest"] else [""]
+    whole = join_digests(found) == model.metadata.get("digest") or not model.ours
+    return sorted(damaged) or ([] if whole else [""])
 
 
-def _models_of(bento: Path) -> Iterator[str]:
-    import yaml
-
-    try:
-        info = yaml.safe_load(bento.read_text(encoding="utf-8"))
-        models = info.get("models") or ()
-        yield from (str(item["tag"] if isinstance(item, dict) else item) for item in models)
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-        raise WeightsError(
-            f"{bento} cannot be read, so what its Bento needs is not known.",
-            hint=f"Remove that Bento: bentoml delete {bento.parent.parent.name}.",
-        ) from None
+def _belongs(path: Path, root: Path, own: set[str]) -> bool:
+    """Whether a path below a stored model is one that was stored."""
+    name = path.relative_to(root).as_posix()
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return False
+    if path.is_dir():
+        return any(inner.startswith(f"{name}/") for inner in own)
+    return name in own or name == _MODEL_FILE
 
 
 def _mend_latest(versions: Path) -> None:
     """Let `latest` point at what was stored last of what is left."""
     latest = versions / _LATEST
     left = sorted(
-        (_read(path.parent) for path in versions.glob(f"*/{_MODEL_FILE}")),
+        (stored_model(path.parent) for path in versions.glob(f"*/{_MODEL_FILE}")),
         key=lambda model: _stamp(model.created),
     )
     if left:
@@ -179,23 +236,6 @@ def _mend_latest(versions: Path) -> None:
     latest.unlink(missing_ok=True)
     if not any(versions.iterdir()):
         versions.rmdir()
-
-
-def _read(path: Path) -> StoredModel:
-    import yaml  # `openllm models` must start fast, and most stores it lists are empty
-
-    try:
-        info = yaml.safe_load((path / _MODEL_FILE).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        info = None
-    info = info if isinstance(info, dict) else {}
-    return StoredModel(
-        tag=f"{path.parent.name}:{path.name}",
-        path=path,
-        size=directory_size(path),
-        created=_time(info.get("creation_time")),
-        metadata=dict(info.get("metadata") or {}),
-    )
 
 
 def _time(value: object) -> datetime | None:

@@ -1,117 +1,104 @@
-"""Digests of everything a Bento consists of, its models included, and the check of a Bento against
-them.
+"""The list of all that a Bento consists of: every path with its type, mode and digest, its models
+included.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import attrs
 
 import openllm
-from openllm.bento.pack.store import find_model
 from openllm.errors import BuildError
-from openllm.weights.checkpoint import file_digest, file_digests
+from openllm.weights.listing import Listing
 
 MANIFEST = "manifest.json"
-# What serving leaves beside the sources, and what names the whole: neither is part of a Bento's
-# content.
-_NOT_LISTED = (MANIFEST,)
-_CACHES = "__pycache__"
+SIGNATURE = "model.sig"  # the name that OpenSSF's model signing gives it
+FORMAT = 2  # 1 had no modes, and left out caches and what lies beside a model's own files
+_TEXT = attrs.validators.instance_of(str)
+_TEXTS = attrs.validators.deep_mapping(_TEXT, _TEXT)
 
 
 @attrs.frozen
 class ModelEntry:
     """One model or adapter: its tag in the store, or Hub id and commit where it is fetched at
     start.
+
+    `files` are those of the model itself, `listing` has all that lies in its directory, where
+    model.yaml counts without the lines that say when and by what it was written. `sizes` are said
+    where the model is not inside.
     """
 
-    tag: str
-    kind: str  # "weights", "draft" or "adapter"
-    files: Mapping[str, str]  # name -> SHA-256, hexadecimal; empty where only the commit is known
-    size: int  # bytes; 0 where it is not known
+    tag: str = attrs.field(validator=_TEXT)
+    kind: str = attrs.field(validator=_TEXT)  # "weights", "draft" or "adapter"
+    files: Mapping[str, str] = attrs.field(validator=_TEXTS)  # name -> SHA-256, hexadecimal
+    size: int = attrs.field(validator=attrs.validators.instance_of(int))  # bytes; 0: not known
     licence: str | None = None
-    source: Mapping[str, str] = attrs.field(factory=dict)  # hub_id, commit
-    inside: bool = True  # False: by reference
+    source: Mapping[str, str] = attrs.field(factory=dict, validator=_TEXTS)  # hub_id, commit
+    inside: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    listing: Listing = attrs.field(factory=Listing)
+    sizes: Mapping[str, int] = attrs.field(factory=dict)  # name -> bytes
 
 
 @attrs.frozen
 class Manifest:
-    """`files` are those of the Bento itself, by their names below it."""
+    """`listing` has the paths of the Bento itself; `inputs` is the digest of what it was made
+    of.
+    """
 
-    files: Mapping[str, str]
+    listing: Listing
     models: tuple[ModelEntry, ...]
-    openllm: str = openllm.__version__
+    inputs: str = attrs.field(default="", validator=_TEXT)
+    openllm: str = attrs.field(default=openllm.__version__, validator=_TEXT)
+    format: int = FORMAT
 
-    @classmethod
-    def of(cls, bento: Path, models: Sequence[ModelEntry]) -> Self:
-        """Read every file of a finished Bento."""
-        return cls({name: file_digest(bento / name) for name in bento_files(bento)}, tuple(models))
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The Bento's own files with their digests."""
+        return self.listing.files
 
     def write(self, bento: Path) -> None:
-        (bento / MANIFEST).write_text(
+        path = bento / MANIFEST
+        path.write_text(
             json.dumps(attrs.asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
+        path.chmod(0o644)
 
     @classmethod
     def read(cls, bento: Path) -> Self:
-        """Errors: BuildError when there is none, or it is not one."""
+        """Errors: BuildError when there is none, it is not one, or an earlier one."""
+        name = f"{bento.parent.name}:{bento.name}"
         try:
             data: dict[str, Any] = json.loads((bento / MANIFEST).read_bytes())
-            models = tuple(ModelEntry(**entry) for entry in data.pop("models"))
-            return cls(models=models, **data)
-        except FileNotFoundError:
+            if data.get("format", 1) != FORMAT:
+                raise BuildError(
+                    f"{name} was built by another version of openllm: the list in {MANIFEST} is of"
+                    f" format {data.get('format', 1)}, this one reads {FORMAT}.",
+                    hint="Build it again.",
+                )
+            models = tuple(_entry(entry) for entry in data.pop("models"))
+            return cls(models=models, listing=Listing(**data.pop("listing")), **data)
+        except (FileNotFoundError, NotADirectoryError):
             raise BuildError(
-                f"{bento.parent.name}:{bento.name} has no {MANIFEST}.",
-                hint="Only `openllm build` writes one.",
+                f"{name} has no {MANIFEST}.", hint="Only `openllm build` writes one."
             ) from None
-        except (OSError, ValueError, TypeError, LookupError, AttributeError):
-            raise BuildError(
-                f"{MANIFEST} of {bento.parent.name}:{bento.name} is damaged.",
-                hint="Build it again.",
-            ) from None
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            raise BuildError(f"{MANIFEST} of {name} is damaged.", hint="Build it again.") from None
 
 
-def bento_files(bento: Path) -> list[str]:
-    """Names of a Bento's own files, sorted: without the manifest, and without what Python caches
-    beside sources.
+def _entry(data: Mapping[str, Any]) -> ModelEntry:
+    return ModelEntry(**{**data, "listing": Listing(**data["listing"])})
+
+
+def own_listing(bento: Path) -> Listing:
+    """All paths of a Bento but the manifest, its signature, and the models that an image has beside
+    it. Errors: OSError.
     """
-    found = (
-        path.relative_to(bento) for path in bento.rglob("*") if path.is_file() or path.is_symlink()
-    )
-    return sorted(
-        inner.as_posix()
-        for inner in found
-        if inner.name not in _NOT_LISTED and _CACHES not in inner.parts
-    )
-
-
-def compare(bento: Path, manifest: Manifest) -> Iterator[str]:
-    """One sentence per thing that is not as the manifest says: files changed, missing or added;
-    models missing.
-    """
-    paths = {name: bento / name for name in bento_files(bento)}
-    # A link that points nowhere has no digest, and so is not as it was.
-    found = {name: file_digest(path) if path.exists() else "" for name, path in paths.items()}
-    yield from _differences(manifest.files, found, "")
-    for model in manifest.models:
-        if not model.inside:
-            continue
-        directory = find_model(model.tag)
-        if directory is None:
-            yield f"{model.tag} is not in the model store."
-        else:
-            yield from _differences(model.files, file_digests(directory), f"{model.tag}/")
-
-
-def _differences(wanted: Mapping[str, str], found: Mapping[str, str], prefix: str) -> Iterator[str]:
-    for name in sorted({*wanted, *found}):
-        if name not in found:
-            yield f"{prefix}{name} is missing."
-        elif name not in wanted:
-            yield f"{prefix}{name} was added."
-        elif wanted[name] != found[name]:
-            yield f"{prefix}{name} was changed."
+    listing = Listing.of(bento).without(MANIFEST, SIGNATURE, "models")
+    # BentoML makes this directory in every image, mostly empty
+    if any(name.startswith("hf-models/") for name in listing.modes):
+        return listing
+    return listing.without("hf-models")

@@ -16,9 +16,9 @@ from urllib.parse import quote
 import openllm
 from openllm.bento.contents.licence import spdx
 from openllm.bento.contents.manifest import ModelEntry
+from openllm.bento.contents.version import SBOM
 from openllm.weights.checkpoint import file_digest, join_digests
 
-SBOM = "sbom.cdx.json"
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:==([^\s;]+))?")
 _LONGEST_LICENCE = 80  # characters; old metadata holds whole texts
 

@@ -14,12 +14,13 @@ from openllm import models
 from openllm.backends.base import Backend
 from openllm.backends.select import select_packed
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
-from openllm.bento.pack.store import Stored, store_directory
+from openllm.bento.pack.store import Stored, check_stored, store_directory
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.weights.adapters import check_adapter, resolve_adapter
-from openllm.weights.checkpoint import directory_size, file_digests
+from openllm.weights.checkpoint import directory_size
+from openllm.weights.digests import Digests
 from openllm.weights.origin import Origin, named_directory, origin
 from openllm.weights.resolve import architecture, fetch_weights
 from openllm.weights.store import remember_pulled
@@ -52,10 +53,10 @@ def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) 
     directory = pinned.directory if pinned else fetch_weights(spec, home)
     # all of them before anything is written; what stays on the Hub is not here to be compared with
     _check_adapters(spec, None if pinned else directory, backend, home)
-    weights = None if pinned else _store_weights(spec, directory)
+    weights = None if pinned else _store_weights(spec, directory, home)
     draft = None
     if spec.speculative_model:
-        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec), home))
+        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec), home), home)
     adapters = tuple(_store_adapter(adapter, home) for adapter in spec.adapters)
     packed = attrs.evolve(
         spec,
@@ -131,12 +132,12 @@ def pull_model(spec: LLMSpec, name: str | None, settings: Settings) -> Stored:
     home = settings.bentoml_home
     directory = fetch_weights(spec, home)
     if origin(spec.model_id) is Origin.STORE:
-        stored = _stored_already(directory)
+        stored = _stored_already(directory, home)
     else:
         provenance = _provenance(spec.model_id, directory)
         own = name or attrs.evolve(spec, name=None).served_name
-        stored = store_directory(directory, own, _digests(directory, own), provenance)
-    remember_pulled(stored.tag, stored.digests or file_digests(stored.path), home)
+        stored = store_directory(directory, own, _digests(directory, own, home), provenance)
+    remember_pulled(stored.tag, stored.digests, home)
     return stored
 
 
@@ -151,7 +152,7 @@ def store_source(source: str, spec: LLMSpec, settings: Settings) -> str:
             _check_adapters(alone, fetch_weights(spec, home), select_packed(spec, settings), home)
             return _store_adapter(adapter, home).tag
     named = spec if source == spec.model_id else _draft(spec)
-    return _store_weights(named, fetch_weights(named, home)).tag
+    return _store_weights(named, fetch_weights(named, home), home).tag
 
 
 def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec, Path | None]:
@@ -177,31 +178,39 @@ def _draft(spec: LLMSpec) -> LLMSpec:
     return LLMSpec(model_id=spec.speculative_model or "", trust_remote_code=spec.trust_remote_code)
 
 
-def _store_weights(spec: LLMSpec, directory: Path) -> Stored:
+def _store_weights(spec: LLMSpec, directory: Path, home: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
-        return _stored_already(directory)
+        return _stored_already(directory, home)
     name = attrs.evolve(spec, name=None).served_name
-    digests = _digests(directory, name)
+    digests = _digests(directory, name, home)
     return store_directory(directory, name, digests, _provenance(spec.model_id, directory))
 
 
-def _digests(directory: Path, name: str) -> dict[str, str]:
+def _digests(directory: Path, name: str, home: Path) -> dict[str, str]:
     """Those of all the model's files; said, because reading gigabytes takes a while."""
     logger.info("Reading %s (%s) for its digest.", name, readable_size(directory_size(directory)))
-    return file_digests(directory)
+    digests = Digests(home)
+    found = digests.of_directory(directory)
+    digests.keep()
+    return found
 
 
 def _store_adapter(adapter: AdapterSpec, home: Path) -> Stored:
     directory = resolve_adapter(adapter, home)
     if origin(adapter.source) is Origin.STORE:
-        return _stored_already(directory)
+        return _stored_already(directory, home)
     metadata = {**_provenance(adapter.source, directory), "kind": "lora"}
-    return store_directory(directory, adapter.name, file_digests(directory), metadata)
+    digests = _digests(directory, adapter.name, home)
+    return store_directory(directory, adapter.name, digests, metadata)
 
 
-def _stored_already(directory: Path) -> Stored:
-    """An entry of the store, by its full tag (the spec may say `name:latest`)."""
-    return Stored(f"{directory.parent.name}:{directory.name}", directory)
+def _stored_already(directory: Path, home: Path) -> Stored:
+    """An entry of the store, by its full tag (the spec may say `name:latest`). Errors: BuildError
+    for one that is damaged.
+    """
+    tag = f"{directory.parent.name}:{directory.name}"
+    check_stored(tag, directory)
+    return Stored(tag, directory, _digests(directory, tag, home))
 
 
 def _provenance(source: str, directory: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ there by halves.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,18 @@ from openllm.bento.pack.files import (
 )
 from openllm.bento.pack.names import tag_name
 from openllm.config.sizes import readable_size
-from openllm.errors import ServeError
-from openllm.weights.checkpoint import join_digests, model_files
+from openllm.errors import BuildError, ServeError
+from openllm.weights.checkpoint import join_digests
+from openllm.weights.digests import Digests
 from openllm.weights.links import check_links
 from openllm.weights.scratch import HIDDEN, PREFIX, scratch
-from openllm.weights.store import TEMPORARY
+from openllm.weights.store import (
+    TEMPORARY,
+    damaged_files,
+    kept_digests,
+    remember_stored,
+    stored_model,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,45 +49,60 @@ class Stored:
 
     tag: str
     path: Path
+    digests: Mapping[str, str]  # of its files
     placement: Placement = attrs.field(factory=Placement)
     new: bool = False
-    digests: Mapping[str, str] | None = None  # of its files, where they had to be read anyway
 
 
 def store_directory(
     directory: Path, name: str, digests: Mapping[str, str], metadata: Mapping[str, str]
 ) -> Stored:
-    """Bring `directory` into the store as `name:digest`; a second time nothing is written.
+    """Bring `directory` into the store as `name:digest`; a second time nothing is written, unless
+    what is there is damaged: then it is replaced.
 
     `digests` are those of its files (`checkpoint.file_digests`). Links in the directory (a Hub
     cache) are followed to the real files. `metadata` goes into model.yaml. Errors: BuildError when
-    the disk has no room or refuses, WeightsError for links out of the directory.
+    the disk has no room or refuses, or the directory is written to meanwhile; WeightsError for
+    links out of the directory.
     """
     check_links(directory)
     digest = join_digests(digests)
     tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
-    files = list(model_files(directory))
     what = f"Storing {tag.name}"
+    known = Digests(_store_path().parent)
     try:
-        if (found := find_model(str(tag))) is not None:
-            return Stored(str(tag), found, digests=digests)
+        if (found := _intact(str(tag), known)) is not None:
+            return Stored(str(tag), found, digests)
+        _warn_of_shared(directory, tag, digests)
         with workshop() as bench:
-            needed = bytes_to_copy((directory / inner for inner in files), bench)
-            logger.info("%s needs %s on the disk.", what, readable_size(needed))
-            require_room(needed, bench, what)
-            placed = (place(directory / inner, bench / inner) for inner in files)
-            placement = sum(placed, start=Placement())
+            placement = _place_all(directory, bench, digests, known, what)
             _write_info(bench, tag, {**metadata, "digest": digest})
-            kept = publish(bench, _store_path(), tag, MODEL_FILE)
+            kept = publish(bench, _store_path(), tag, lambda path: _is_same(path, str(tag), known))
+            remember_stored(str(tag), digests, _store_path().parent)
             logger.info(
                 "Stored %s: %s linked, %s copied.",
                 tag,
                 readable_size(placement.shared),
                 readable_size(placement.copied),
             )
-            return Stored(str(tag), kept, placement, new=True, digests=digests)
+            return Stored(str(tag), kept, digests, placement, new=True)
     except OSError as error:
         raise explain(error, what) from error
+    finally:
+        known.keep()
+
+
+def check_stored(tag: str, path: Path) -> None:
+    """Refuse an entry of the store that is not what was stored, and cannot be replaced by what it
+    came from. Errors: BuildError.
+    """
+    known = Digests(_store_path().parent)
+    if damage := _damage(path, tag, known):
+        raise BuildError(
+            f"{tag} in the store is not as it was stored: {damage}.",
+            hint=f"Build from where it came from, or remove it: openllm rm {tag}.",
+        )
+    known.keep()
 
 
 def find_model(tag: str) -> Path | None:
@@ -145,10 +167,11 @@ def workshop() -> Iterator[Path]:
         yield bench
 
 
-def publish(finished: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
+def publish(finished: Path, store: Path, tag: bentoml.Tag, is_same: Callable[[Path], bool]) -> Path:
     """Move a finished directory to its place in `store` in one step, and let `latest` point at it.
 
-    `marker` is a file that a complete entry has. Errors: OSError.
+    `is_same` tells of what is there already whether it is as good; else it is replaced. Errors:
+    OSError.
     """
     home = store / str(tag.name)
     home.mkdir(parents=True, exist_ok=True)
@@ -157,13 +180,95 @@ def publish(finished: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
     try:
         finished.rename(target)
     except OSError:
-        if (target / marker).is_file():
+        if not target.is_dir():
+            if not any(home.iterdir()):
+                home.rmdir()
+            raise
+        if is_same(target):
             return target  # somebody else stored the same content a moment ago
-        if not any(home.iterdir()):
-            home.rmdir()
-        raise
+        with scratch(store, HIDDEN) as grave:
+            target.rename(grave / "damaged")
+            finished.rename(target)
     (home / "latest").write_text(str(tag.version), encoding="utf-8")
     return target
+
+
+def _intact(tag: str, known: Digests) -> Path | None:
+    """Where the store has `tag` as it was stored; None where it has not, and why is said."""
+    found = find_model(tag)
+    if found is None:
+        return None
+    if damage := _damage(found, tag, known):
+        logger.warning("%s in the store is damaged (%s), and is replaced.", tag, damage)
+        return None
+    return found
+
+
+def _is_same(path: Path, tag: str, known: Digests) -> bool:
+    return find_model(tag) == path and not _damage(path, tag, known)
+
+
+def _damage(path: Path, tag: str, known: Digests) -> str:
+    """What of a stored model is not as it was stored, in words; empty: nothing, or it is not
+    known.
+    """
+    home = _store_path().parent
+    model = stored_model(path)
+    if not (model.ours or kept_digests(tag, home)):
+        return ""  # of somebody else's making
+    damaged = [name or "its content" for name in damaged_files(model, home, known)]
+    more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+    return ", ".join(damaged[:3]) + more
+
+
+def _warn_of_shared(directory: Path, tag: bentoml.Tag, digests: Mapping[str, str]) -> None:
+    """Other versions that share a file with this one are damaged: they were linked to it, and it
+    was edited in place.
+    """
+    home = _store_path().parent
+    inodes = {name: _inode(directory / name) for name in digests}
+    for other in sorted((_store_path() / str(tag.name)).glob(f"*/{MODEL_FILE}")):
+        named = f"{tag.name}:{other.parent.name}"
+        kept = kept_digests(named, home) or {}
+        for name, digest in kept.items():
+            path = other.parent / name
+            shared = path.is_file() and _inode(path) == inodes.get(name)
+            if shared and digest != digests[name]:
+                logger.warning(
+                    "%s in the store is damaged: its %s is linked to the file that was edited in"
+                    " place. Remove it (openllm rm %s), and write new files beside old ones.",
+                    named,
+                    name,
+                    named,
+                )
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _place_all(
+    directory: Path, bench: Path, digests: Mapping[str, str], known: Digests, what: str
+) -> Placement:
+    """Bring a model's files to `bench`, as they were when `digests` were read. Errors: BuildError,
+    OSError.
+    """
+    needed = bytes_to_copy((directory / inner for inner in digests), bench)
+    logger.info("%s needs %s on the disk.", what, readable_size(needed))
+    require_room(needed, bench, what)
+    placement = Placement()
+    for name, digest in digests.items():
+        source, target = (directory / name).resolve(strict=True), bench / name
+        before = source.stat()
+        placement += place(source, target)
+        known.moved(source, before, target)
+        if known.of(target) != digest:
+            raise BuildError(
+                f"{what}: {name} was changed while it was read.",
+                hint="Build again once nobody writes to it.",
+            )
+    return placement
 
 
 def _store_path() -> Path:
