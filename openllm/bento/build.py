@@ -158,7 +158,8 @@ def _assemble(plan: BentoPlan, private: tuple[Path, ...]) -> Path:
         with workshop() as bench:
             logger.info("Making the Bento %s: its service and locked packages.", plan.name)
             unnamed = bentoml.Tag(plan.name, UNKNOWN)
-            path = Path(_create(unnamed, folder, bench, plan.options).path)
+            bento = _create(unnamed, folder, bench, plan.options)
+            path = Path(bento.path)  # there while `bento` is
             logger.info("Writing what it says of itself, and looking for secrets.")
             version = complete_bento(path, plan.packed, plan.inputs)
             scan_bento(path, private, process_environment())

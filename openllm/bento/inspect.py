@@ -16,7 +16,7 @@ from openllm.bento.contents.manifest import Manifest, ModelEntry
 from openllm.bento.contents.version import SBOM
 from openllm.bento.pack.document import bento_document, read_document, read_resources
 from openllm.bento.pack.store import find_bento, find_model
-from openllm.config.names import is_path
+from openllm.config.names import is_tag
 from openllm.errors import BuildError
 
 
@@ -76,7 +76,8 @@ def verify_bento(target: str) -> Verification:
     `target` is a tag, or the directory of a Bento as it lies in an image. Errors: ServeError,
     BuildError as `inspect_bento`.
     """
-    if is_path(target):
-        return check_bento(Path(target).expanduser(), find_model)
+    place = Path(target).expanduser()
+    if not is_tag(target) and place.is_dir():
+        return check_bento(place.resolve(), find_model)
     full, path = find_bento(target)
     return check_bento(path, find_model, full)

@@ -29,11 +29,17 @@ STOP_WAIT = 60.0
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty BENTOML_HOME, in force in this process and in what it starts."""
+    with bentoml_home(tmp_path / "bentoml", monkeypatch) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def bentoml_home(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same for a fixture of another scope."""
     from bentoml._internal.bento import BentoStore
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.models import ModelStore
 
-    place = tmp_path / "bentoml"
     parts = {name: place / name for name in ("bentos", "models", "tmp")}
     for part in parts.values():
         part.mkdir(parents=True)

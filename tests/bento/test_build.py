@@ -16,10 +16,11 @@ import yaml
 
 from openllm.backends.vllm import usable
 from openllm.backends.vllm.usable import Installation
-from openllm.bento import build as building
 from openllm.bento.build import BuildOptions, BuildResult, build
+from openllm.bento.inspect import verify_bento
+from openllm.bento.lock import wheel
 from openllm.bento.lock.requirements import Lock, lock_requirements
-from openllm.bento.lock.wheel import wheel_name, wheel_record
+from openllm.bento.lock.wheel import wheel_name
 from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec
@@ -127,10 +128,40 @@ def test_another_input_gives_another_version_of_the_same_weights(
     assert not other.models[0].new
 
 
+@pytest.mark.parametrize("damage", ["changed", "added", "manifest", "weights"])
+def test_what_is_damaged_in_the_store_is_built_again(
+    built: BuildResult, echo_model: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = built.models[0].path
+    if damage == "changed":
+        (built.path / "src/service.py").write_text("svc = None\n")
+    elif damage == "added":
+        (built.path / "src/__pycache__").mkdir()
+        (built.path / "src/__pycache__/service.cpython-311.pyc").write_bytes(b"x")
+    elif damage == "manifest":
+        (built.path / "manifest.json").write_text("{")
+    else:
+        (weights / "config.json").write_text("{}")
+    assert verify_damage(built.tag)
+    again = build(parrot(echo_model, max_model_len=128))
+    assert (again.tag, again.new) == (built.tag, damage != "weights")
+    assert again.models[0].new is (damage == "weights")
+    assert verify_damage(built.tag) == ()
+    assert damage == "manifest" or "damaged" in caplog.text or "built again" in caplog.text
+
+
+def verify_damage(tag: str) -> tuple[str, ...]:
+    try:
+        return verify_bento(tag).problems
+    except BuildError as error:
+        return (str(error),)
+
+
 def test_other_sources_of_openllm_give_another_version(
     built: BuildResult, echo_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "wheel_record", lambda: wheel_record() + "changed")
+    before = dict(wheel._contents())
+    monkeypatch.setattr(wheel, "_contents", lambda: [*before.items(), ("openllm/x.py", b"1")])
     assert build(parrot(echo_model, max_model_len=128)).tag != built.tag
 
 

@@ -36,10 +36,7 @@ def test_an_untouched_bento_is_verified(built: BuildResult) -> None:
     found = verify_bento(built.tag)
     assert found.problems == ()
     assert found.checked > 10
-    cache = built.path / "src/__pycache__"
-    cache.mkdir(exist_ok=True)
-    (cache / "service.cpython-311.pyc").write_bytes(b"what serving leaves behind")
-    assert verify_bento(built.tag).problems == ()
+    assert verify_bento(str(built.path)).problems == ()
 
 
 @pytest.mark.parametrize(
