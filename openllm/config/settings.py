@@ -135,6 +135,10 @@ class Settings:
     endpoint: str = _setting(
         "http://127.0.0.1:3000", "text", "Server that `openllm ask` and `adapters` talk to."
     )
+    verify: bool = _setting(False, "switch", "Check a Bento before anything of it is run.")
+    verify_key: Path | None = _setting(  # noqa: RUF009  a field descriptor
+        None, "path", "Public key that a Bento must be signed for when it is checked."
+    )
     bentoml_home: Path = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         Path("~/bentoml"), "path", "Where BentoML keeps its stores.", name="BENTOML_HOME"
     )
@@ -144,7 +148,7 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "bentoml_home", self.bentoml_home.expanduser())
-        for name in ("api_keys_file", "files_root"):
+        for name in ("api_keys_file", "files_root", "verify_key"):
             if (path := getattr(self, name)) is not None:
                 object.__setattr__(self, name, path.expanduser().absolute())
         self._check_keys()
