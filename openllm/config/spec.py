@@ -50,6 +50,7 @@ class AdapterSpec:
         head, colon, tail = text.rpartition(":")
         if colon and tail == last_part(tail):
             source, name = head, tail
+        source = source.removeprefix("hf://")
         source, _, revision = source.partition("@") if not is_path(source) else (source, "", "")
         name = name or last_part(source)
         if not source or not name:

@@ -5,7 +5,7 @@ who needs it, remove it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import attrs
 
 from openllm.config.names import split_tag
 from openllm.errors import WeightsError
+from openllm.weights.aliases import aliases_of, drop_alias, tag_of, write_whole
 from openllm.weights.checkpoint import (
     directory_size,
     file_digests,
@@ -49,19 +50,19 @@ class StoredModel:
 
 
 def find_tag(tag: str, home: Path) -> Path:
-    """The directory of `name:version` in the store under `home`; the version "latest" is the one
-    stored last.
+    """The directory of `name:version`, or of an alias, in the store under `home`; the version
+    "latest" is the one stored last.
 
     Errors: WeightsError when the store has no such tag.
     """
-    name, version = split_tag(tag) or ("", "")
+    name, version = split_tag(tag_of(tag, home) or tag) or ("", "")
     versions = home / MODELS / name
     if version == _LATEST and (versions / _LATEST).is_file():
         version = (versions / _LATEST).read_text(encoding="utf-8").strip()
     path = versions / version
     if not name or not (path / _MODEL_FILE).is_file():
         raise WeightsError(
-            f"The model store has no {tag}.", hint="`openllm models` lists what it has."
+            f"The model store has no {tag}.", hint="`openllm list` shows what it has."
         )
     return path
 
@@ -96,6 +97,16 @@ def own_bytes(model: StoredModel) -> int:
     return sum(stat.st_size for stat in found if stat.st_nlink == 1)
 
 
+def freed_bytes(models: Iterable[StoredModel]) -> int:
+    """Bytes that removing all of `models` would free: files that only they link to count once."""
+    links: dict[tuple[int, int], list[int]] = {}
+    for model in models:
+        for inner in model_files(model.path):
+            stat = (model.path / inner).stat()
+            links.setdefault((stat.st_dev, stat.st_ino), [0, stat.st_nlink, stat.st_size])[0] += 1
+    return sum(size for found, all_links, size in links.values() if found == all_links)
+
+
 def needed_by(home: Path) -> Mapping[str, list[str]]:
     """The Bentos of the store that need a model, by the model's tag. Errors: WeightsError for a
     Bento that cannot be read: what it needs is then not known.
@@ -112,9 +123,8 @@ def remember_pulled(tag: str, digests: Mapping[str, str], home: Path) -> None:
     files. Errors: OSError.
     """
     path = home / PULLED / tag
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():  # what was there first tells what was stored
-        path.write_text(json.dumps(dict(digests), indent=1), encoding="utf-8")
+        write_whole(path, json.dumps(dict(digests), indent=1))
 
 
 def is_pulled(tag: str, home: Path) -> bool:
@@ -127,6 +137,8 @@ def remove_model(model: StoredModel, home: Path) -> None:
     with scratch(versions.parent, HIDDEN) as grave:
         model.path.rename(grave / "model")
         (home / PULLED / model.tag).unlink(missing_ok=True)
+        for name in aliases_of(model.tag, home):
+            drop_alias(name, home)
         _mend_latest(versions)
 
 
@@ -135,12 +147,15 @@ def leftovers(home: Path) -> list[Path]:
     return abandoned(home / TEMPORARY, PREFIX) + abandoned(home / MODELS, HIDDEN)
 
 
-def damaged_files(model: StoredModel, home: Path) -> list[str]:
+def damaged_files(
+    model: StoredModel, home: Path, found: Mapping[str, str] | None = None
+) -> list[str]:
     """Names of files that are not as they were stored, sorted; the empty string where only the
-    whole is known to differ: only of what was pulled each file's digest is known. Errors:
-    WeightsError where nothing is known of it.
+    whole is known to differ: only of what was pulled each file's digest is known. `found` are the
+    digests that the files have now, where somebody has read them already. Errors: WeightsError
+    where nothing is known of it.
     """
-    found = file_digests(model.path)
+    found = file_digests(model.path) if found is None else found
     if is_pulled(model.tag, home):
         stored = read_json(home / PULLED / model.tag)
         names = stored.keys() | found.keys()

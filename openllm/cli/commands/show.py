@@ -14,6 +14,7 @@ from openllm.config.names import is_tag
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError
+from openllm.weights.aliases import aliases_of, tag_of
 from openllm.weights.checkpoint import architecture, model_files
 from openllm.weights.store import StoredModel, find_model, list_store, needed_by, own_bytes
 
@@ -22,15 +23,16 @@ from openllm.weights.store import StoredModel, find_model, list_store, needed_by
 @click.argument("model", shell_complete=offer_models)
 @format_option(*FORMATS)
 def command(model: str, output: str) -> None:
-    """Show what is known of MODEL: a family's name, or the tag of a stored model.
+    """Show what is known of MODEL: a family's name, or the tag or alias of a stored model.
 
     \b
     openllm show qwen
     openllm show demo:latest
     """
     home = Settings.from_env().bentoml_home
-    if is_tag(model):
-        found = _stored(find_model(model, home), needed_by(home).get(model, []))
+    if is_tag(model) or tag_of(model, home) is not None:
+        stored = find_model(model, home)
+        found = _stored(stored, needed_by(home).get(stored.tag, []), aliases_of(stored.tag, home))
     else:
         found = _family(model, list_store(home))
     if output == "json":
@@ -41,7 +43,7 @@ def command(model: str, output: str) -> None:
         click.echo(f"{key.replace('_', ' '):{width}}{_said(value)}")
 
 
-def _stored(model: StoredModel, bentos: list[str]) -> dict[str, Any]:
+def _stored(model: StoredModel, bentos: list[str], aliases: list[str]) -> dict[str, Any]:
     try:
         kind = architecture(model.path)
     except WeightsError:
@@ -56,6 +58,7 @@ def _stored(model: StoredModel, bentos: list[str]) -> dict[str, Any]:
         "size": readable_size(model.size),
         "own": readable_size(own_bytes(model)),
         "bentos": bentos,
+        "aliases": aliases,
         "files": [inner.as_posix() for inner in model_files(model.path)],
     }
 
