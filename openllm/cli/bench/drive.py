@@ -7,6 +7,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import cast
 
 import attrs
 import httptools
@@ -45,7 +46,6 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._done: asyncio.Future[None] | None = None
         self._reader: StreamReader | None = None
-        self.used = False
 
     @property
     def usable(self) -> bool:
@@ -56,11 +56,10 @@ class Line(asyncio.Protocol):
 
     async def ask(self, request: bytes, exchanged: Exchanged) -> None:
         """Send `request` and read its answer into `exchanged`, whatever it is."""
-        if self._transport is None:
-            return
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("it was closed")
         self._done = asyncio.get_running_loop().create_future()
         self._reader = StreamReader(exchanged)
-        self.used = True
         exchanged.sent = time.monotonic()
         self._transport.write(request)
         await self._done
@@ -70,8 +69,7 @@ class Line(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  what a protocol is given
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # of a stream they are
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:

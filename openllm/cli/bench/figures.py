@@ -43,7 +43,7 @@ class Spread:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The value below which `share` of them lie, between two of them in proportion (numpy's way)."""
+    """The value below which `share` of them lie, between two in proportion (numpy's way)."""
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -154,17 +155,15 @@ def check_plot(path: Path) -> None:
 
 def _svg(shapes: Drawing) -> str:
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
-        f' width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
     ]
     for shape in shapes:
         if isinstance(shape, Label):
             x, y = shape.at
-            lines.append(
-                f'<text x="{x:g}" y="{y:g}" font-size="{shape.size}" fill="{shape.colour}"'
-                f' text-anchor="{shape.anchor}">{escape(shape.text)}</text>'
-            )
+            where = f'x="{x:g}" y="{y:g}" text-anchor="{shape.anchor}"'
+            look = f'font-family="sans-serif" font-size="{shape.size}" fill="{shape.colour}"'
+            lines.append(f"<text {where} {look}>{escape(shape.text)}</text>")
             continue
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
         dashes = ' stroke-dasharray="6 4"' if shape.dashed else ""
@@ -199,7 +198,7 @@ def dashes(points: Sequence[Point], on: float = 12.0, off: float = 8.0) -> list[
     """The strokes of a dashed line."""
     found: list[list[Point]] = []
     at = 0.0  # since the last stroke began
-    for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
+    for (x, y), (to_x, to_y) in pairwise(points):
         length, gone = math.dist((x, y), (to_x, to_y)), 0.0
         while gone < length:
             step = min((on if at < on else on + off) - at, length - gone)

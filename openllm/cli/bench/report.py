@@ -65,7 +65,7 @@ def print_run(run: BenchRun) -> None:
 
 def _remarks(level: Figures) -> Iterator[str]:
     for error, times in level.errors.items():
-        yield f"{times} × {error}"
+        yield f"{times} times: {error}"
     if level.generator_busy > BUSY:
         yield (
             f"a process of the load generator used {level.generator_busy:.0%} of a core: give it"

@@ -48,8 +48,9 @@ class SideChannel:
             tokens = answer.json()["tokens"] if answer.is_success else None
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
-        good = isinstance(tokens, list) and all(isinstance(each, int) for each in tokens)
-        return sorted(set(tokens)) or None if good else None
+        if not isinstance(tokens, list) or not all(isinstance(each, int) for each in tokens):
+            return None
+        return sorted(set(tokens)) or None
 
     def engine_seconds(self) -> tuple[float, float] | None:
         """For how long its engine has had requests since the server started (waiting, prefill and

@@ -108,7 +108,7 @@ def _prompt_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--prompts",
             type=FILE,
-            help="A file with a prompt a line: a text, or JSON with prompt or messages, max_tokens.",
+            help="A file with a prompt a line: text, or JSON with prompt or messages, max_tokens.",
         ),
         click.option(
             "--prompt-tokens",
