@@ -81,6 +81,9 @@ def draw(runs: Sequence[tuple[str, BenchRun]]) -> Drawing:
         top = 22.0 + 20 * at
         found.append(Path2D(((20, top - 4), (44, top - 4)), COLOURS[at], 3))
         found.append(Label((52, top), f"{name}: {run.model} at {run.endpoint}, {run.made}", 13))
+    streams = all(level.rate is None for _, run in runs for level in run.levels)
+    across = "across: streams at once" if streams else "across: requests per second"
+    found.append(Label((WIDTH - 20, HEIGHT - 12), across, 12, "end"))
     for at, panel in enumerate(PANELS):
         left, top = 60 + at % 2 * (WIDTH // 2), 90 + at // 2 * 280
         found += _panel(panel, [run for _, run in runs], names, (left, top))

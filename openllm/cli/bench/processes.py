@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 import msgspec
@@ -17,6 +17,7 @@ from openllm.errors import ServeError
 
 READY = b"ready\n"
 STREAMS_EACH = 64  # streams that one process is given where nothing else is said
+Child = tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]  # and what it reads and writes
 _LEAD = 0.05  # seconds for the word to start to reach every process
 
 
@@ -54,18 +55,25 @@ def share_out(
 def drive(work: Sequence[Share]) -> list[Driven]:
     """Let a process do each share, all from the same moment on. Errors: ServeError."""
     with _children(len(work)) as children:
-        for (_, stdin, _), share in zip(children, work, strict=True):
+        for child, share in zip(children, work, strict=True):
             text = msgspec.msgpack.encode(share)
-            stdin.write(b"%d\n%b" % (len(text), text))
-            stdin.flush()
-        for child, _, stdout in children:
+            _tell(child, b"%d\n%b" % (len(text), text))
+        for process, _, stdout in children:
             if stdout.readline() != READY:
-                raise _broken(child)
+                raise _broken(process)
         start = time.monotonic() + _LEAD
-        for _, stdin, _ in children:
-            stdin.write(b"%r\n" % start)
-            stdin.flush()
-        return [_result(child, stdout) for child, _, stdout in children]
+        for child in children:
+            _tell(child, b"%r\n" % start)
+        return [_result(process, stdout) for process, _, stdout in children]
+
+
+def _tell(child: Child, text: bytes) -> None:
+    process, stdin, _ = child
+    try:
+        stdin.write(text)
+        stdin.flush()
+    except OSError:
+        raise _broken(process) from None
 
 
 def _result(child: subprocess.Popen[bytes], stdout: IO[bytes]) -> Driven:
@@ -77,9 +85,6 @@ def _result(child: subprocess.Popen[bytes], stdout: IO[bytes]) -> Driven:
 
 def _broken(child: subprocess.Popen[bytes]) -> ServeError:
     return ServeError(f"A process of the load generator has ended with {child.wait()}.")
-
-
-Child = tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]
 
 
 @contextmanager
@@ -96,6 +101,7 @@ def _children(count: int) -> Iterator[list[Child]]:
     finally:
         for child, stdin, stdout in children:
             child.kill()
-            stdin.close()
+            with suppress(OSError):  # what was never written to one that is gone
+                stdin.close()
             stdout.close()
             child.wait()

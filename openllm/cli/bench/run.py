@@ -17,6 +17,7 @@ from openllm.cli.bench.figures import BenchRun, Figures, summed
 from openllm.cli.bench.load import Level, LoadRequest, TestedServer, read_counts, read_rates
 from openllm.cli.bench.prompts import PromptShape, make_requests, read_requests
 from openllm.cli.bench.server import SideChannel
+from openllm.client import Client
 
 STREAMS = "1-8"
 A_STREAM, AT_LEAST = 4, 8  # requests of a closed loop
@@ -79,9 +80,15 @@ class Bench:
         self._pool: list[int] | None = None
 
     def run(self) -> BenchRun:
-        """Errors: ConfigurationError for a file of prompts that is none."""
+        """Errors: ConfigurationError for a file of prompts that is none; EngineDead, ServeError
+        where the server does not get ready.
+        """
         plan, tested = self._plan, self._tested
         try:
+            if self._side.loads():
+                self._say("Waiting until the server is ready.")
+                with Client(tested.endpoint) as client:
+                    client.wait_until_ready(plan.patience)
             if plan.prompts is None and not tested.chat:
                 self._pool = self._side.token_pool(tested.model)
             if plan.warmup:

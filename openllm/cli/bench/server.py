@@ -11,6 +11,7 @@ from openllm.cli.bench.prompts import WORDS
 from openllm.client.connection import Access
 
 _PATIENCE = 10.0  # seconds
+_NOT_READY = 503
 # The phases of a request in the engine, as openllm's and vLLM's /metrics count them.
 _PHASES = (
     ("openllm_queue_seconds", "openllm_prefill_seconds", "openllm_decode_seconds"),
@@ -37,6 +38,13 @@ class SideChannel:
 
     def close(self) -> None:
         self._client.close()
+
+    def loads(self) -> bool:
+        """Whether it says that it is not ready yet; servers that have no such route are."""
+        try:
+            return self._client.get("/readyz").status_code == _NOT_READY
+        except httpx.HTTPError:
+            return False
 
     def token_pool(self, model: str) -> list[int] | None:
         """Ids of common words in the model's vocabulary; None where the server has no
