@@ -66,7 +66,7 @@ class LoadRequest:
 
 
 @attrs.frozen
-class TestedServer:
+class ServerUnderLoad:
     """The server that is asked, and what every request says."""
 
     endpoint: str  # without /v1

@@ -12,7 +12,7 @@ from typing import IO
 import msgspec
 
 from openllm.cli.bench.drive import Driven, Share
-from openllm.cli.bench.load import Level, LoadRequest, TestedServer, shares
+from openllm.cli.bench.load import Level, LoadRequest, ServerUnderLoad, shares
 from openllm.errors import ServeError
 
 READY = b"ready\n"
@@ -22,7 +22,7 @@ _LEAD = 0.05  # seconds for the word to start to reach every process
 
 
 def share_out(
-    tested: TestedServer,
+    tested: ServerUnderLoad,
     level: Level,
     asked: Sequence[LoadRequest],
     *,

@@ -14,7 +14,7 @@ import openllm
 from openllm.cli.bench import processes
 from openllm.cli.bench.drive import Driven
 from openllm.cli.bench.figures import BenchRun, Figures, summed
-from openllm.cli.bench.load import Level, LoadRequest, TestedServer, read_counts, read_rates
+from openllm.cli.bench.load import Level, LoadRequest, ServerUnderLoad, read_counts, read_rates
 from openllm.cli.bench.prompts import PromptShape, make_requests, read_requests
 from openllm.cli.bench.server import SideChannel
 from openllm.client import Client
@@ -72,7 +72,9 @@ def _worth(rate: float) -> int:
 class Bench:
     """Measures one server; `say` is told what is being done."""
 
-    def __init__(self, tested: TestedServer, plan: BenchPlan, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, tested: ServerUnderLoad, plan: BenchPlan, say: Callable[[str], None]
+    ) -> None:
         self._tested = tested
         self._plan = plan
         self._say = say
@@ -80,7 +82,7 @@ class Bench:
         self._pool: list[int] | None = None
 
     def run(self) -> BenchRun:
-        """Errors: ConfigurationError for a file of prompts that is none; EngineDead, ServeError
+        """Errors: ConfigurationError for a file without prompts; EngineDead, ServeError
         where the server does not get ready.
         """
         plan, tested = self._plan, self._tested

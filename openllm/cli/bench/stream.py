@@ -55,7 +55,7 @@ class _Usage(msgspec.Struct):
 class _Event(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class StreamReader:
@@ -64,6 +64,7 @@ class StreamReader:
     def __init__(self, exchanged: Exchanged) -> None:
         self.exchanged = exchanged
         self.complete = False
+        self.keeps_alive = False  # whether the connection can be used again
         self._parser = httptools.HttpResponseParser(self)
         self._events = EventReader()
         self._decoder = msgspec.json.Decoder(_Event)
@@ -71,11 +72,6 @@ class StreamReader:
         self._text = bytearray()  # of an answer that is none
         self._ended = False
         self._now = 0.0
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Whether the connection can be used again, once the answer is complete."""
-        return bool(self._parser.should_keep_alive())
 
     def feed(self, data: bytes, now: float) -> None:
         """Take what has come. Errors: HttpParserError."""
@@ -88,6 +84,7 @@ class StreamReader:
             self.exchanged.error = self.exchanged.error or "The answer broke off before its end."
 
     def on_headers_complete(self) -> None:
+        self.keeps_alive = bool(self._parser.should_keep_alive())
         self._status = self._parser.get_status_code()
 
     def on_body(self, piece: bytes) -> None:
@@ -119,7 +116,7 @@ class StreamReader:
         except msgspec.DecodeError:
             self.exchanged.error = "An event of the answer is not what was expected."
             return
-        if event.error is not None and bytes(event.error) != b"null":
+        if bytes(event.error) != b"null":
             self.exchanged.error = str(failures.refused(0, "", text, None))
         if event.usage is not None:
             self.exchanged.tokens = event.usage.completion_tokens

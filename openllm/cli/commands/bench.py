@@ -224,7 +224,7 @@ def command(
 
 def _run(settings: Settings, options: dict[str, Any]) -> BenchRun:
     """Measure what the options say. Errors: those of a client, ConfigurationError."""
-    from openllm.cli.bench.load import TestedServer
+    from openllm.cli.bench.load import ServerUnderLoad
     from openllm.cli.bench.prompts import PromptShape
     from openllm.cli.bench.run import Bench, BenchPlan, read_levels
     from openllm.client import Client
@@ -240,7 +240,7 @@ def _run(settings: Settings, options: dict[str, Any]) -> BenchRun:
         patience=options["timeout"],
     )
     with Client(settings.endpoint, key=settings.api_key, timeout=options["timeout"]) as client:
-        tested = TestedServer(
+        tested = ServerUnderLoad(
             endpoint=client.endpoint,
             key=settings.api_key,
             model=options["model"] or client.models()[0].id,

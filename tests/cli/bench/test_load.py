@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import statistics
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.cli.bench.load import Level, LoadRequest, TestedServer, read_counts, read_rates
+from openllm.cli.bench.load import Level, LoadRequest, ServerUnderLoad, read_counts, read_rates
 from openllm.cli.bench.processes import share_out
 from openllm.cli.bench.run import read_levels
 from openllm.errors import ConfigurationError
 
-SERVER = TestedServer("https://example.com/llm", "secret", "demo", chat=False, fields={"n": 1})
+SERVER = ServerUnderLoad("https://example.com/llm", "secret", "demo", chat=False, fields={"n": 1})
 
 
 def test_streams_and_rates_are_read() -> None:
@@ -63,7 +64,7 @@ def test_an_open_loop_comes_at_its_rate(
 def test_low_burstiness_comes_in_bursts() -> None:
     def spread(burstiness: float) -> float:
         times = Level(2000, None, 10.0, burstiness).arrivals(0) or []
-        gaps = [two - one for one, two in zip(times, times[1:], strict=False)]
+        gaps = [two - one for one, two in pairwise(times)]
         return statistics.stdev(gaps) / statistics.mean(gaps)
 
     assert spread(1.0) == pytest.approx(1.0, rel=0.1)  # a Poisson process

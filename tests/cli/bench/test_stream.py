@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -38,7 +39,7 @@ def read(data: bytes, cuts: list[int]) -> StreamReader:
     """The reader after `data`, which came cut at these places, one a second."""
     reader = StreamReader(Exchanged(sent=0.0))
     places = [0, *sorted({cut % (len(data) + 1) for cut in cuts} - {0, len(data)}), len(data)]
-    for second, (begin, end) in enumerate(zip(places, places[1:], strict=False), 1):
+    for second, (begin, end) in enumerate(pairwise(places), 1):
         reader.feed(data[begin:end], float(second))
     return reader
 

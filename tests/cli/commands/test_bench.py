@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +16,7 @@ from openllm.config.spec import LLMSpec
 from openllm.llm.llm import LLM
 from tests.cli.conftest import Run
 from tests.cli.servers import Scripted
-from tests.serving import Running, serve
+from tests.serving import LONG_WAIT, Running, serve
 
 DELAY = 0.01  # seconds for a token
 KEY = {"OPENLLM_API_KEY": "user"}
@@ -157,3 +159,49 @@ def test_what_follows_from_options_is_refused_first(
     result = run("bench", "http://127.0.0.1:9", *args)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+@pytest.fixture(
+    params=[
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ndata: {", "broke off before its end"),
+        (b"SSH-2.0-OpenSSH\r\n", "What came is not HTTP."),
+        (None, "No end within 0.2 s."),
+    ],
+    ids=["cut", "no HTTP", "silent"],
+)
+def broken(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """The URL of a server that names a model and then answers like this, and what is said of it."""
+    answer, said = request.param
+    over = threading.Event()
+
+    class Broken(Scripted):
+        def do_POST(self) -> None:  # noqa: N802  the base class wants this name
+            if self.path != "/v1/completions":
+                self.send_error(404)
+            elif answer is None:
+                over.wait(LONG_WAIT)
+            else:
+                self.wfile.write(answer)
+                self.close_connection = True
+
+    Scripted.answers["GET /v1/models"] = (200, '{"data": [{"id": "m"}]}')
+    for missing in ("GET /readyz", "GET /metrics"):
+        Scripted.answers[missing] = (404, "")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}", said
+        over.set()
+        httpd.shutdown()
+        thread.join()
+    Scripted.answers.clear()
+
+
+def test_a_broken_answer_is_an_error_of_its_request(run: Run, broken: tuple[str, str]) -> None:
+    url, said = broken
+    args = ["--streams", "1", "--requests", "2", "--warmup", "0", "--timeout", "0.2"]
+    result = run("bench", url, *SHORT, *args, "-o", "json")
+    assert result.exit_code == 1
+    (errors,) = [level["errors"] for level in figures(result.stdout)]
+    ((error, times),) = errors.items()
+    assert (said in error, times) == (True, 2)
