@@ -1,5 +1,5 @@
-"""Runs as a picture: tokens/s, time to the first token, gaps between tokens and requests/s over the
-levels of load; drawn once, as shapes, and written as SVG or PNG.
+"""Runs as a picture of four diagrams over the levels of load: drawn as shapes, written as SVG or
+PNG.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ LATE_MS = 20.0  # after this, an open loop was not the one that was asked for
 
 
 @attrs.frozen
-class Row:
+class Compared:
     """A figure that runs are compared by: its name, where it is, and whether less is better."""
 
     name: str
@@ -23,14 +23,14 @@ class Row:
 
 
 ROWS = (
-    Row("tokens/s", lambda level: level.output_tokens_per_second, less=False),
-    Row("requests/s", lambda level: level.requests_per_second, less=False),
-    Row("TTFT p50 ms", lambda level: level.ttft_ms.p50),
-    Row("TTFT p99 ms", lambda level: level.ttft_ms.p99),
-    Row("ITL p50 ms", lambda level: level.itl_ms.p50),
-    Row("ITL p99 ms", lambda level: level.itl_ms.p99),
-    Row("TPOT p50 ms", lambda level: level.tpot_ms.p50),
-    Row("goodput/s", lambda level: level.goodput, less=False),
+    Compared("tokens/s", lambda level: level.output_tokens_per_second, less=False),
+    Compared("requests/s", lambda level: level.requests_per_second, less=False),
+    Compared("TTFT p50 ms", lambda level: level.ttft_ms.p50),
+    Compared("TTFT p99 ms", lambda level: level.ttft_ms.p99),
+    Compared("ITL p50 ms", lambda level: level.itl_ms.p50),
+    Compared("ITL p99 ms", lambda level: level.itl_ms.p99),
+    Compared("TPOT p50 ms", lambda level: level.tpot_ms.p50),
+    Compared("goodput/s", lambda level: level.goodput, less=False),
 )
 
 
