@@ -20,7 +20,7 @@ from openllm.weights.aliases import tag_of
 from openllm.weights.checkpoint import architecture
 from openllm.weights.labels import task_of
 from openllm.weights.origin import DEMO, named_directory
-from openllm.weights.store import find_tag
+from openllm.weights.store import find_model, find_tag
 
 ModelId = str | os.PathLike[str]  # as callers may write it
 
@@ -105,6 +105,8 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
     family = family or _recognise(located["model_id"], settings)
     weakest = {**family.spec_layer()} if family else {}
     weakest |= {**_alias_name(str(model_id), home), **_task_of_files(located["model_id"], settings)}
+    if family and _is_chosen({**layers.environment, **said}, layers.recipe, located["model_id"]):
+        weakest |= _defaults_of(family, located["model_id"], settings)
     spec = resolve_spec({**said, **located}, layers.environment, layers.recipe, weakest)
     if family is not None and spec.backend is not None:
         family.require_backend(spec.backend)
@@ -169,6 +171,36 @@ def _is_word(model: str) -> bool:
     except UnknownFamily:
         return named_directory(model) is None
     return True
+
+
+def _is_chosen(said: Mapping[str, Any], recipe: Mapping[str, Any], model_id: str) -> bool:
+    """Whether somebody chose the family: in a Bento, whose weights have tags, it was found."""
+    return said.get("family") is not None or (
+        recipe.get("family") is not None and not is_tag(model_id)
+    )
+
+
+def _defaults_of(family: type[LLMConfig], model_id: str, settings: Settings) -> dict[str, bool]:
+    """What makes the defaults of a chosen family apply: {} where the id says so itself."""
+    own = family.name == models.GENERIC or family_of_id(model_id, settings) is family
+    return {} if own else {"family_defaults": True}
+
+
+def family_of_id(model_id: str, settings: Settings) -> type[LLMConfig] | None:
+    """The family that a model's id says by itself, of a stored model also the Hub id that it came
+    from; None: it says none. A directory's path never does.
+    """
+    if named_directory(model_id) is not None:
+        return None
+    if family := models.named(model_id):
+        return family
+    if not is_tag(model_id):
+        return None
+    try:
+        source = find_model(model_id, settings.bentoml_home).metadata.get("hub_id")
+    except WeightsError:  # loading explains it
+        return None
+    return models.named(str(source)) if source else None
 
 
 def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:

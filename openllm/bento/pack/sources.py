@@ -20,6 +20,7 @@ from openllm.bento.pack.store import Stored, store_directory, workshop
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
+from openllm.llm.resolve import family_of_id
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.archive import extract_archive
 from openllm.weights.checkpoint import ADAPTER_CONFIG, directory_size, file_digests
@@ -60,13 +61,15 @@ def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) 
     if spec.speculative_model:
         draft = _store_weights(_draft(spec), fetch_weights(_draft(spec), home))
     adapters = tuple(_store_adapter(adapter, home) for adapter in spec.adapters)
+    family = spec.family or models.resolve(spec.model_id, architecture(directory)).name
     packed = attrs.evolve(
         spec,
         model_id=weights.tag if weights else spec.model_id,
         name=spec.served_name,
         revision=pinned.commit if pinned else None,
         backend=spec.backend or backend.facts.name,
-        family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
+        family=family,
+        family_defaults=_family_defaults(spec, family, weights, settings),
         speculative_model=draft.tag if draft else None,
         adapters=tuple(
             AdapterSpec(item.name, kept.tag)
@@ -74,6 +77,18 @@ def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) 
         ),
     )
     return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
+
+
+def _family_defaults(
+    spec: LLMSpec, family: str, weights: Stored | None, settings: Settings
+) -> bool | None:
+    """What the spec says of them; True where its model's id shows the family, and the tag that
+    takes its place does not.
+    """
+    named = family_of_id(spec.model_id, settings)
+    if spec.family_defaults is not None or named is None or named.name != family:
+        return spec.family_defaults
+    return True if weights and models.named(weights.tag) is not named else None
 
 
 def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> Path:
