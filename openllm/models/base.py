@@ -194,7 +194,7 @@ def _backend(word: str) -> str:
     return canonical_name(word)
 
 
-def _backends(value: object) -> bool:
+def _backends(value: Any) -> bool:
     return _texts(value) and set(map(_backend, value)) <= set(variants("openllm.backends"))
 
 
