@@ -20,6 +20,7 @@ from openllm.backends.select import find_backend
 from openllm.bento.contents.check import built_of, is_intact
 from openllm.bento.contents.description import complete_bento
 from openllm.bento.contents.scan import scan_bento
+from openllm.bento.contents.signature import Signer
 from openllm.bento.contents.version import UNKNOWN
 from openllm.bento.lock.hashes import fetch_hashes, write_hashes
 from openllm.bento.lock.image import HASHES, LockedImage
@@ -49,6 +50,7 @@ class BuildOptions:
     resources: Resources = attrs.field(factory=Resources)
     by_reference: bool = False  # the weights stay on the Hub, named by their commit
     hashes: bool = False  # the lock gets the hash of every package, asked of pip's index
+    signer: Signer | None = None
 
     def __attrs_post_init__(self) -> None:
         for key, value in self.labels.items():
@@ -110,6 +112,8 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
         plan = BentoPlan(name, project, tuple(packed), options, inputs)
         with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
             path, new = _assemble(plan, (Path(folder), *local_source_paths(wanted))), True
+    if options.signer is not None:
+        options.signer.sign(path)
     models = {stored.tag: stored for item in packed for stored in item.stored}
     size = size_on_disk(path, *(stored.path for stored in models.values()))
     return BuildResult(f"{name}:{path.name}", path, size, tuple(models.values()), ready, new)

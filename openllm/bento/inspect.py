@@ -5,6 +5,7 @@ it is unchanged.
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import attrs
 from openllm.bento.contents.check import Verification, check_bento
 from openllm.bento.contents.description import LICENCES, REQUIREMENTS
 from openllm.bento.contents.manifest import Manifest, ModelEntry
+from openllm.bento.contents.signature import check_signature
 from openllm.bento.contents.version import SBOM
 from openllm.bento.pack.document import bento_document, read_document, read_resources
 from openllm.bento.pack.store import find_bento, find_model
 from openllm.config.names import is_tag
 from openllm.errors import BuildError
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -71,13 +75,29 @@ def inspect_bento(tag: str) -> Inspection:
     )
 
 
-def verify_bento(target: str) -> Verification:
+def verify_bento(target: str, key: Path | None = None) -> Verification:
     """Read every path of a Bento and of the models it carries, and compare it with its manifest;
-    `target` is a tag, or the directory of a Bento as it lies in an image. Errors: ServeError,
-    BuildError as `inspect_bento`.
+    `target` is a tag, or the directory of a Bento as it lies in an image. With `key`, a public one,
+    its owner must have signed it. Errors: ServeError, BuildError as `inspect_bento`.
     """
     place = Path(target).expanduser()
-    if not is_tag(target) and place.is_dir():
-        return check_bento(place.resolve(), find_model)
-    full, path = find_bento(target)
-    return check_bento(path, find_model, full)
+    full = None
+    if is_tag(target) or not place.is_dir():
+        full, place = find_bento(target)
+    if key is not None:
+        check_signature(place.resolve(), key)
+    return check_bento(place.resolve(), find_model, full)
+
+
+def require_intact(path: Path, key: Path | None = None) -> None:
+    """Refuse a Bento that is not as it was built, or not signed by the owner of `key`. Errors:
+    BuildError.
+    """
+    logger.info("Checking %s ...", path.name)
+    found = verify_bento(str(path), key)
+    if found.problems:
+        more = f" {len(found.problems) - 1} more." if len(found.problems) > 1 else ""
+        raise BuildError(
+            f"{found.tag} is not as it was built: {found.problems[0]}{more}",
+            hint=f"All of it: openllm verify {path}.",
+        )

@@ -12,6 +12,10 @@ _DRIVE = re.compile(r"[A-Za-z]:/")  # of Windows; with a backslash it is a path 
 _PART = r"[a-z0-9](?:[-._a-z0-9]{0,61}[a-z0-9])?"  # BentoML's rule for a tag's name and version
 _TAG = re.compile(rf"({_PART}):({_PART})")
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
+_HUB_SCHEME = "hf://"
+# A model's page on the Hub, as it stands in a browser's line.
+_HUB_PAGE = re.compile(r"https://(?:huggingface\.co|hf\.co)/([^/]+/[^/]+?)/?(?:/tree/(.+?)/?)?")
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,127}")
 
 
 def is_path(name: str) -> bool:
@@ -40,3 +44,23 @@ def is_tag(name: str) -> bool:
 def is_hub_id(name: str) -> bool:
     """Whether `name` is written like a repository on the Hub: `name` or `owner/name`."""
     return _HUB_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
+
+
+def is_alias(name: str) -> bool:
+    """Whether `name` may be an alias: a tag's name without a version."""
+    return re.fullmatch(_PART, name) is not None
+
+
+def split_hub_name(name: str) -> tuple[str, str | None] | None:
+    """Repository and revision of what can be nothing but a model on the Hub: `hf://owner/name`,
+    `owner/name@revision`, or the address of its page there; None for anything else, a plain
+    `owner/name` too.
+    """
+    if page := _HUB_PAGE.fullmatch(name):
+        repo, revision = page[1], page[2]
+    else:
+        repo, mark, revision = name.removeprefix(_HUB_SCHEME).partition("@")
+        if not (mark or name.startswith(_HUB_SCHEME)) or (mark and not revision):
+            return None
+    known = is_hub_id(repo) and (not revision or _REVISION.fullmatch(revision) is not None)
+    return (repo, revision or None) if known else None

@@ -139,6 +139,9 @@ class Settings:
     verify_key: Path | None = _setting(  # noqa: RUF009  a field descriptor
         None, "path", "Public key that a Bento must be signed for when it is checked."
     )
+    sign_password: str | None = _setting(
+        None, "text", "Password of the private key that Bentos are signed by.", secret=True
+    )
     bentoml_home: Path = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         Path("~/bentoml"), "path", "Where BentoML keeps its stores.", name="BENTOML_HOME"
     )

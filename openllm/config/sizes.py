@@ -1,4 +1,4 @@
-"""Sizes in bytes, as people read them, write them and have them read back."""
+"""Sizes in bytes, as people read them, write them and have them read back; and large counts."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ def readable_size(size: float) -> str:
     # 1023.95 and more would be written 1024.0
     unit = next((letter for letter in _LETTERS if size < 1023.95 * UNITS[f"{letter}iB"]), "T")
     return f"{size / UNITS[f'{unit}iB']:.1f} {unit}iB"
+
+
+def readable_count(count: float) -> str:
+    """A count as the names of models have it, to three digits: 7.6B, 135M; "" for 0."""
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= 0.9995 * size:  # less would be written 1e+03 of the smaller unit
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}" if count else ""
 
 
 def write_size(size: int) -> str:

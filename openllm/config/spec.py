@@ -50,6 +50,7 @@ class AdapterSpec:
         head, colon, tail = text.rpartition(":")
         if colon and tail == last_part(tail):
             source, name = head, tail
+        source = source.removeprefix("hf://")
         source, _, revision = source.partition("@") if not is_path(source) else (source, "", "")
         name = name or last_part(source)
         if not source or not name:
@@ -168,6 +169,8 @@ class LLMSpec:
 
     model_id: str  # a directory, a Hub id, a model-store tag, or "demo"
     family: str | None = None  # a name from openllm.models
+    # Whether requests get its sampling and formats; None: those of its own models do.
+    family_defaults: bool | None = None
     revision: str | None = None  # of a Hub id
     name: str | None = None  # what requests call it; default: derived from model_id
     aliases: tuple[str, ...] = attrs.field(default=(), converter=_names)  # and further names

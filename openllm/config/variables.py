@@ -127,6 +127,12 @@ def _spec(field: str, kind: str, meaning: str, *words: str) -> Variable:
 SPEC_VARIABLES: tuple[Variable, ...] = (
     _spec("model_id", "text", "The model: a directory, a Hub id, a model-store tag or demo."),
     _spec("family", "text", "The family whose defaults apply, when the model does not say it."),
+    _spec(
+        "family_defaults",
+        "switch",
+        "Take the family's sampling and formats; by default where its id, or its chat template and"
+        " tokenizer, show that the model is the family's own.",
+    ),
     _spec("revision", "text", "Branch, tag or commit of a Hub id."),
     _spec(
         "name",

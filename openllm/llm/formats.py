@@ -73,10 +73,12 @@ def reasoning_of(model: Templated, *, tools: bool) -> str | None:
 
 def formats_of(model: Model, *, tools: bool) -> Reading:
     """The formats that the model's spec says, else those that its chat template and special tokens
-    show, else that of its family where the template shows tools and no format that is known.
+    show, else that of its family where the template shows tools and no format that is known, and
+    the model is one of the family's own.
     """
-    form, family = model.spec.tool_format or _shown_by(model, tools).tools, model.family.tool_format
-    if form is None and family in variants("openllm.tools"):
+    form = model.spec.tool_format or _shown_by(model, tools).tools
+    family = model.own_family.tool_format if form is None else None
+    if family in variants("openllm.tools"):
         form = family
     return Reading(reasoning_of(model, tools=tools), form)
 

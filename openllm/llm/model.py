@@ -16,6 +16,7 @@ from openllm.config.sampling import build_params, model_defaults
 from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import ConfigurationError
+from openllm.llm.resolve import family_of_id
 from openllm.models.base import LLMConfig
 from openllm.prompt.plain import SlowTokenizer
 from openllm.prompt.renderer import ChatRenderer
@@ -58,7 +59,7 @@ class Model:
         """Read what an engine and its requests need, so that nothing waits for the disk on an event
         loop. May download. Errors: WeightsError, ConfigurationError.
         """
-        _ = self.renderer, self.family, self.own_sampling, self.adapter_dirs
+        _ = self.renderer, self.own_family, self.own_sampling, self.adapter_dirs
         if self.spec.task == "classify":
             _ = self.labels
 
@@ -113,6 +114,26 @@ class Model:
         return models.resolve(self.spec.model_id, architecture(self.weights_dir))
 
     @cached_property
+    def own_family(self) -> type[LLMConfig]:
+        """The family whose sampling and formats apply: `family` where the spec says that they do,
+        or where the model is one of its own, as its id or its chat template and tokenizer show;
+        else `generic`, which has none. Errors: WeightsError.
+        """
+        own = self.spec.family_defaults
+        if own is None:
+            own = self._is_own()
+        return self.family if own else models.get(models.GENERIC)
+
+    def _is_own(self) -> bool:
+        family = self.family
+        if family_of_id(self.spec.model_id, self.settings) is family:
+            return True
+        if not family.marks:
+            return False
+        template = self.renderer.source(tools=False)
+        return family.is_shown_by(template, self.token_table.special_tokens)
+
+    @cached_property
     def tokenizer(self) -> Any:
         """The transformers tokenizer. Errors: WeightsError."""
         found = load_tokenizer(self.weights_dir, trust_remote_code=self.spec.trust_remote_code)
@@ -165,15 +186,16 @@ class Model:
         return model_defaults(self.weights_dir)
 
     def sampling_params(self, overrides: Mapping[str, Any]) -> SamplingParams:
-        """Overrides, then the spec's defaults, the model's own (generation_config.json), and the
-        family's.
+        """Overrides, then the spec's defaults, the model's own (generation_config.json), and those
+        of the family, where the model is one of its own.
 
         Errors: InvalidRequest that names the parameter.
         """
-        return build_params(overrides, self.spec.sampling, self.own_sampling, self.family.sampling)
+        weakest = self.own_family.sampling
+        return build_params(overrides, self.spec.sampling, self.own_sampling, weakest)
 
     @property
     def default_max_tokens(self) -> int | None:
         """The length of an answer whose request says none; None: up to the context's end."""
-        defaults = {**self.family.sampling, **self.spec.sampling}
+        defaults = {**self.own_family.sampling, **self.spec.sampling}
         return defaults.get("max_new_tokens", defaults.get("max_tokens"))

@@ -11,15 +11,16 @@ import attrs
 
 from openllm import models
 from openllm.config.hf_options import translate_options
-from openllm.config.names import is_path, is_tag
+from openllm.config.names import is_path, is_tag, split_hub_name
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, OpenLLMError, UnknownFamily, WeightsError, option
 from openllm.models.base import LLMConfig
+from openllm.weights.aliases import tag_of
 from openllm.weights.checkpoint import architecture
 from openllm.weights.labels import task_of
 from openllm.weights.origin import DEMO, named_directory
-from openllm.weights.store import find_tag
+from openllm.weights.store import find_model, find_tag
 
 ModelId = str | os.PathLike[str]  # as callers may write it
 
@@ -83,15 +84,16 @@ class Layers:
 
 
 def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMSpec:
-    """The spec of `model`: a family's name, a directory, a Hub id, a model-store tag, or None for
-    what the layers say.
+    """The spec of `model`: a family's name, a directory, a Hub id (also `hf://owner/name` and
+    `owner/name@revision`), a model-store tag, an alias of one, or None for what the layers say.
 
     A family's name brings its default model, which OPENLLM_MODEL_ID and --model-id replace;
     anything else is the model id itself. With nothing said at all it is the demo. Errors:
     ConfigurationError, UnknownFamily, UnsupportedCombination for a backend that the family does not
     run on.
     """
-    said = {**_named(model, layers.explicit), **_given(layers.explicit)}
+    home = settings.bentoml_home
+    said = {**_named(model, layers.explicit, home), **_given(layers.explicit)}
     known = {**_given(layers.recipe), **_given(layers.environment), **said}
     family = models.get(str(known["family"])) if "family" in known else None
     model_id = known.get("model_id", family.default_id if family else DEMO)
@@ -99,10 +101,13 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
         raise ConfigurationError(
             f"The family {known['family']} has no default model.", hint=f"Add {option('model_id')}."
         )
-    family = family or _recognise(str(model_id), settings)
+    located = _located(str(model_id), known.get("revision"), home)
+    family = family or _recognise(located["model_id"], settings)
     weakest = {**family.spec_layer()} if family else {}
-    weakest |= {"model_id": model_id, **_task_of_files(str(model_id), settings)}
-    spec = resolve_spec(said, layers.environment, layers.recipe, weakest)
+    weakest |= {**_alias_name(str(model_id), home), **_task_of_files(located["model_id"], settings)}
+    if family and _is_chosen({**layers.environment, **said}, layers.recipe, located["model_id"]):
+        weakest |= _defaults_of(family, located["model_id"], settings)
+    spec = resolve_spec({**said, **located}, layers.environment, layers.recipe, weakest)
     if family is not None and spec.backend is not None:
         family.require_backend(spec.backend)
     return spec
@@ -112,14 +117,40 @@ def _given(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in layer.items() if value is not None}
 
 
-def _named(model: str | None, explicit: Mapping[str, Any]) -> dict[str, Any]:
+def _located(model_id: str, revision: str | None, home: Path) -> dict[str, str]:
+    """The fields of a spec that a name stands for: an alias for its tag, and what can only be a
+    model on the Hub for its repository and revision. Errors: ConfigurationError for two revisions.
+    """
+    if (tag := tag_of(model_id, home)) is not None:
+        return {"model_id": tag}
+    named = None if is_path(model_id) or named_directory(model_id) else split_hub_name(model_id)
+    if named is None:
+        return {"model_id": model_id}
+    repo, written = named
+    if written is None:
+        return {"model_id": repo}
+    if revision not in (None, written):
+        raise ConfigurationError(
+            f"{model_id} names the revision {written}, and {option('revision')} is {revision}.",
+            hint="Name one of them.",
+            param="revision",
+        )
+    return {"model_id": repo, "revision": written}
+
+
+def _alias_name(model_id: str, home: Path) -> dict[str, str]:
+    """What requests call a model that an alias names: the alias."""
+    return {"name": model_id} if tag_of(model_id, home) is not None else {}
+
+
+def _named(model: str | None, explicit: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """What MODEL says: a family, or a model id."""
     if model is None:
         return {}
     both = explicit.get("model_id") is not None
     if not model.strip():
         raise ConfigurationError("MODEL is empty.", hint="Name a directory, a Hub id or a family.")
-    if not both and not _is_word(model):
+    if not both and (tag_of(model, home) is not None or not _is_word(model)):
         return {"model_id": model}
     family = models.get(model)  # with --model-id, MODEL can be nothing but a family
     return (
@@ -140,6 +171,36 @@ def _is_word(model: str) -> bool:
     except UnknownFamily:
         return named_directory(model) is None
     return True
+
+
+def _is_chosen(said: Mapping[str, Any], recipe: Mapping[str, Any], model_id: str) -> bool:
+    """Whether somebody chose the family: in a Bento, whose weights have tags, it was found."""
+    return said.get("family") is not None or (
+        recipe.get("family") is not None and not is_tag(model_id)
+    )
+
+
+def _defaults_of(family: type[LLMConfig], model_id: str, settings: Settings) -> dict[str, bool]:
+    """What makes the defaults of a chosen family apply: {} where the id says so itself."""
+    own = family.name == models.GENERIC or family_of_id(model_id, settings) is family
+    return {} if own else {"family_defaults": True}
+
+
+def family_of_id(model_id: str, settings: Settings) -> type[LLMConfig] | None:
+    """The family that a model's id says by itself, of a stored model also the Hub id that it came
+    from; None: it says none. A directory's path never does.
+    """
+    if named_directory(model_id) is not None:
+        return None
+    if family := models.named(model_id):
+        return family
+    if not is_tag(model_id):
+        return None
+    try:
+        source = find_model(model_id, settings.bentoml_home).metadata.get("hub_id")
+    except WeightsError:  # loading explains it
+        return None
+    return models.named(str(source)) if source else None
 
 
 def _recognise(model_id: str, settings: Settings) -> type[LLMConfig] | None:

@@ -10,8 +10,9 @@ from openllm.models.registry import (
     find,
     get,
     is_ours,
+    named,
     names,
     resolve,
 )
 
-__all__ = ["GENERIC", "all_families", "find", "get", "is_ours", "names", "resolve"]
+__all__ = ["GENERIC", "all_families", "find", "get", "is_ours", "named", "names", "resolve"]

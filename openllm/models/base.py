@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from openllm.discovery import did_you_mean, variants
 from openllm.errors import ConfigurationError, UnsupportedCombination
@@ -23,12 +23,37 @@ SAMPLING = (
 )
 
 
+class ModelCard(NamedTuple):
+    """One model of a family, as its card and config.json on the Hub say."""
+
+    parameters: float  # all of them: 1.24e9
+    context: int  # tokens, as config.json has them; of an encoder, of one text
+    active: float | None = None  # parameters that a token passes, where not all do
+    license: str = ""  # SPDX name, or the vendor's own; "": the family's
+
+
+class FamilyMarks(NamedTuple):
+    """What a family's own models can be told by: texts that all stand in the chat template, and
+    special tokens that the tokenizer all has.
+    """
+
+    template: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+
+    def fit(self, template: str, tokens: Collection[str]) -> bool:
+        """Whether a model with this chat template ("": none) and these special tokens has them."""
+        shown = all(text in template for text in self.template)
+        return shown and all(token in tokens for token in self.tokens)
+
+
 class LLMConfig:
     """Base of the families. A subclass sets constants only; a wrong one raises ConfigurationError
     at import.
 
     `patterns` are shell globs over the lower-cased Hub id. A family that is `by_id_only` shares an
-    architecture with another and is never found through it.
+    architecture with another and is never found through it. Another vendor's model may have a
+    family's architecture too: `sampling` and the formats are those of the family's own models,
+    which are known by their id or by one of the `marks`.
     """
 
     name: ClassVar[str] = ""
@@ -36,8 +61,11 @@ class LLMConfig:
     aliases: ClassVar[tuple[str, ...]] = ()
     architectures: ClassVar[tuple[str, ...]] = ()  # as in config.json, the default id's first
     by_id_only: ClassVar[bool] = False
-    model_ids: ClassVar[tuple[str, ...]] = ()  # Hub ids that are known to belong here
+    models: ClassVar[Mapping[str, ModelCard]] = {}  # what is known of each, by Hub id
+    # Hub ids that are known to belong here: those of `models`, and others
+    model_ids: ClassVar[tuple[str, ...]] = ()
     patterns: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[FamilyMarks, ...]] = ()  # each alone is enough
     default_id: ClassVar[str | None] = None  # one of model_ids: what `openllm start NAME` loads
     task: ClassVar[str] = "generate"
     sampling: ClassVar[
@@ -52,6 +80,7 @@ class LLMConfig:
         "vllm",
         "pytorch",
     )  # engines it goes together with, beside those that name it themselves
+    one_at_a_time: ClassVar[tuple[str, ...]] = ()  # those of them that run it unbatched
     requirements: ClassVar[tuple[str, ...]] = ()  # distributions needed beyond the backend's
     license: ClassVar[str] = ""  # SPDX name, or the vendor's own, of the default id
 
@@ -65,15 +94,51 @@ class LLMConfig:
                 _fail(cls, f"has a wrong {key}: {value!r}")
         if not cls.name:
             _fail(cls, "has no name")
+        if twice := set(cls.models) & set(vars(cls).get("model_ids", ())):
+            _fail(cls, f"has {min(twice)!r} in its models and in its model_ids")
+        cls.models = MappingProxyType(dict(cls.models))
+        cls.model_ids = (*cls.models, *cls.model_ids)
         if cls.default_id is not None and cls.default_id not in cls.model_ids:
             _fail(cls, f"has a default_id that is not in its model_ids: {cls.default_id!r}")
         cls.sampling = MappingProxyType(dict(cls.sampling))
         cls.backends = tuple(_backend(word) for word in cls.backends)
+        cls.one_at_a_time = tuple(_backend(word) for word in cls.one_at_a_time)
 
     @classmethod
     def matches(cls, model_id: str) -> bool:
         """Whether one of the patterns fits the Hub id."""
         return any(fnmatch.fnmatchcase(model_id.lower(), pattern) for pattern in cls.patterns)
+
+    @classmethod
+    def is_shown_by(cls, template: str, tokens: Collection[str]) -> bool:
+        """Whether a chat template ("": none) and a tokenizer's special tokens are those of the
+        family's own models.
+        """
+        return any(marks.fit(template, tokens) for marks in cls.marks)
+
+    @classmethod
+    def cards(cls) -> dict[str, dict[str, Any]]:
+        """What is known of its models by Hub id, as JSON types: whole parameters, tokens."""
+        return {
+            model_id: {
+                "parameters": round(card.parameters),
+                "active": None if card.active is None else round(card.active),
+                "context": card.context,
+                "license": cls.license_of(model_id),
+            }
+            for model_id, card in cls.models.items()
+        }
+
+    @classmethod
+    def license_of(cls, model_id: str) -> str:
+        """The licence of one of the family's models; that of the default one for an unknown id."""
+        card = cls.models.get(model_id)
+        return (card.license if card else "") or cls.license
+
+    @classmethod
+    def batched_on(cls) -> tuple[str, ...]:
+        """The engines that run several requests in one forward pass."""
+        return tuple(name for name in cls.all_backends() if name not in cls.one_at_a_time)
 
     @classmethod
     def all_backends(cls) -> tuple[str, ...]:
@@ -129,6 +194,34 @@ def _backend(word: str) -> str:
     return canonical_name(word)
 
 
+def _backends(value: Any) -> bool:
+    return _texts(value) and set(map(_backend, value)) <= set(variants("openllm.backends"))
+
+
+def _models(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        _text(model_id) and isinstance(card, ModelCard) and _card(card)
+        for model_id, card in value.items()
+    )
+
+
+def _card(card: ModelCard) -> bool:
+    """At least one parameter and one token; what a token passes is less than all of them."""
+    counts = card.parameters >= 1 and isinstance(card.context, int) and card.context >= 1
+    fewer = card.active is None or 1 <= card.active < card.parameters
+    return counts and fewer and isinstance(card.license, str)
+
+
+def _marks(value: object) -> bool:
+    """Each has a text or a token: one without any would fit every model."""
+    return isinstance(value, tuple) and all(
+        isinstance(marks, FamilyMarks)
+        and (_texts(marks.template) and _texts(marks.tokens))
+        and any(marks)
+        for marks in value
+    )
+
+
 def _name(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9_]*", value) is not None
 
@@ -143,17 +236,18 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "aliases": _texts,
     "architectures": _texts,
     "by_id_only": lambda value: isinstance(value, bool),
+    "models": _models,
     "model_ids": _texts,
     "patterns": lambda value: _texts(value) and all(item == item.lower() for item in value),
+    "marks": _marks,
     "default_id": _optional,
     "task": lambda value: value in TASKS,
     "sampling": lambda value: isinstance(value, Mapping) and set(value) <= set(SAMPLING),
     "lora_targets": _texts,
     "tool_format": lambda value: value is None or value in variants("openllm.tools"),
     "reasoning_format": lambda value: value is None or value in variants("openllm.reasoning"),
-    "backends": lambda value: (
-        _texts(value) and set(map(_backend, value)) <= set(variants("openllm.backends"))
-    ),
+    "backends": _backends,
+    "one_at_a_time": _backends,
     "requirements": _texts,
     "license": _text,
 }

@@ -71,17 +71,24 @@ def resolve(model_id: str, architecture: str | None = None) -> type[LLMConfig]:
     directory's path decides nothing: what people call their folders says little. Errors:
     ConfigurationError when two families claim the model.
     """
+    found = named(model_id) or (find(architecture) if architecture else None)
+    return found or _load(GENERIC)
+
+
+def named(model_id: str) -> type[LLMConfig] | None:
+    """The family that a model's id alone says, as `resolve` reads it; None where it says none.
+    Errors: ConfigurationError when two families claim it.
+    """
     hub_id = _hub_id(model_id)
-    if hub_id is not None:
-        known = [
-            family
-            for family in all_families()
-            if hub_id in (known.lower() for known in family.model_ids)
-        ]
-        matching = known or [family for family in all_families() if family.matches(hub_id)]
-        if found := _only(matching, f"model id {model_id}"):
-            return found
-    return (find(architecture) if architecture else None) or _load(GENERIC)
+    if hub_id is None:
+        return None
+    known = [
+        family
+        for family in all_families()
+        if hub_id in (known.lower() for known in family.model_ids)
+    ]
+    matching = known or [family for family in all_families() if family.matches(hub_id)]
+    return _only(matching, f"model id {model_id}")
 
 
 def _load(name: str) -> type[LLMConfig]:

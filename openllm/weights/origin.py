@@ -28,7 +28,8 @@ def origin(source: str) -> Origin:
         return Origin.DEMO
     if "://" in source:
         raise ConfigurationError(
-            f"{source!r} is a URL.", hint="Name a Hub id (owner/name) or a directory."
+            f"{source!r} is a URL that names no model.",
+            hint="Write hf://owner/name, owner/name@revision, or ./directory.",
         )
     if is_path(source) or named_directory(source) is not None:
         return Origin.DIRECTORY
@@ -38,7 +39,10 @@ def origin(source: str) -> Origin:
         return Origin.HUB
     raise ConfigurationError(
         f"{source!r} is no directory here, no model-store tag and no Hub id.",
-        hint="Write ./directory, name:version, owner/name, or a family's name (`openllm models`).",
+        hint=(
+            "Write ./directory, name:version, owner/name, owner/name@revision, or a family's name"
+            " (`openllm models`)."
+        ),
     )
 
 

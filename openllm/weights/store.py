@@ -5,7 +5,7 @@ who needs it, remove it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import attrs
 
 from openllm.config.names import split_tag
 from openllm.errors import WeightsError
+from openllm.weights.aliases import aliases_of, drop_alias, tag_of, write_whole
 from openllm.weights.checkpoint import (
     directory_size,
     file_digests,
@@ -21,7 +22,6 @@ from openllm.weights.checkpoint import (
     model_files,
     read_json,
 )
-from openllm.weights.digests import Digests
 from openllm.weights.listing import paths_below
 from openllm.weights.scratch import HIDDEN, PREFIX, abandoned, scratch
 
@@ -52,19 +52,19 @@ class StoredModel:
 
 
 def find_tag(tag: str, home: Path) -> Path:
-    """The directory of `name:version` in the store under `home`; the version "latest" is the one
-    stored last.
+    """The directory of `name:version`, or of an alias, in the store under `home`; the version
+    "latest" is the one stored last.
 
     Errors: WeightsError when the store has no such tag.
     """
-    name, version = split_tag(tag) or ("", "")
+    name, version = split_tag(tag_of(tag, home) or tag) or ("", "")
     versions = home / MODELS / name
     if version == _LATEST and (versions / _LATEST).is_file():
         version = (versions / _LATEST).read_text(encoding="utf-8").strip()
     path = versions / version
     if not name or not (path / _MODEL_FILE).is_file():
         raise WeightsError(
-            f"The model store has no {tag}.", hint="`openllm models` lists what it has."
+            f"The model store has no {tag}.", hint="`openllm list` shows what it has."
         )
     return path
 
@@ -117,6 +117,16 @@ def own_bytes(model: StoredModel) -> int:
     return sum(stat.st_size for stat in found if stat.st_nlink == 1)
 
 
+def freed_bytes(models: Iterable[StoredModel]) -> int:
+    """Bytes that removing all of `models` would free: files that only they link to count once."""
+    links: dict[tuple[int, int], list[int]] = {}
+    for model in models:
+        for inner in model_files(model.path):
+            stat = (model.path / inner).stat()
+            links.setdefault((stat.st_dev, stat.st_ino), [0, stat.st_nlink, stat.st_size])[0] += 1
+    return sum(size for found, all_links, size in links.values() if found == all_links)
+
+
 def needed_by(home: Path) -> Mapping[str, list[str]]:
     """The Bentos of the store that need a model, by the model's tag. Errors: WeightsError for a
     Bento that cannot be read: what it needs is then not known.
@@ -159,9 +169,8 @@ def remember_stored(tag: str, digests: Mapping[str, str], home: Path) -> None:
 
 
 def _remember(path: Path, digests: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():  # what was there first tells what was stored
-        path.write_text(json.dumps(dict(digests), indent=1), encoding="utf-8")
+        write_whole(path, json.dumps(dict(digests), indent=1))
 
 
 def kept_digests(tag: str, home: Path) -> dict[str, Any] | None:
@@ -183,6 +192,8 @@ def remove_model(model: StoredModel, home: Path) -> None:
         model.path.rename(grave / "model")
         for kept in (PULLED, STORED):
             (home / kept / model.tag).unlink(missing_ok=True)
+        for name in aliases_of(model.tag, home):
+            drop_alias(name, home)
         _mend_latest(versions)
 
 
@@ -191,13 +202,15 @@ def leftovers(home: Path) -> list[Path]:
     return abandoned(home / TEMPORARY, PREFIX) + abandoned(home / MODELS, HIDDEN)
 
 
-def damaged_files(model: StoredModel, home: Path, digests: Digests | None = None) -> list[str]:
+def damaged_files(
+    model: StoredModel, home: Path, found: Mapping[str, str] | None = None
+) -> list[str]:
     """Names of paths that are not as they were stored, sorted; the empty string where only the
-    whole is known to differ. `digests` may know files that were read before; without it everything
-    is read. Errors: WeightsError where nothing is known of it, OSError.
+    whole is known to differ. `found` are the digests that the files have now, where somebody has
+    read them already. Errors: WeightsError where nothing is known of it, OSError.
     """
     own = {inner.as_posix() for inner in model_files(model.path)}
-    found = digests.of_directory(model.path) if digests else file_digests(model.path)
+    found = file_digests(model.path) if found is None else found
     # openllm stores files alone: a link, or what Python and others leave beside them, is foreign
     foreign = [path for path in paths_below(model.path) if not _belongs(path, model.path, own)]
     damaged = {path.relative_to(model.path).as_posix() for path in foreign}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.config.sizes import parse_size, readable_size, write_size
+from openllm.config.sizes import parse_size, readable_count, readable_size, write_size
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,18 @@ def test_what_is_written_is_read_back_and_never_less(size: int) -> None:
 def test_what_is_no_size_is_told_how_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match="write 1048576, 64MiB or 2GB"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, ""),
+        (7, "7"),
+        (134_515_008, "135M"),
+        (999_700_000, "1B"),
+        (7_615_616_512, "7.62B"),
+        (1.04e12, "1.04T"),
+    ],
+)
+def test_a_count_is_written_as_the_names_of_models_have_it(count: float, text: str) -> None:
+    assert readable_count(count) == text

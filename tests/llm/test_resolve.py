@@ -15,6 +15,7 @@ from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, UnknownFamily
 from openllm.llm.resolve import Layers, resolve_model
+from openllm.weights.aliases import set_alias
 
 
 @pytest.fixture
@@ -65,6 +66,35 @@ def test_a_hub_id_is_recognised(settings: Settings) -> None:
     assert _resolve("Qwen/Qwen3-Embedding-0.6B", settings) == LLMSpec(
         model_id="Qwen/Qwen3-Embedding-0.6B", family="qwen3_embedding", task="embed"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "repo", "revision"),
+    [
+        ("hf://org/name", "org/name", None),
+        ("hf://org/name@v1", "org/name", "v1"),
+        ("org/name@refs/pr/3", "org/name", "refs/pr/3"),
+        ("https://huggingface.co/org/name", "org/name", None),
+        ("https://huggingface.co/org/name/tree/main", "org/name", "main"),
+    ],
+)
+def test_what_can_only_be_on_the_hub_is_a_repository_and_a_revision(
+    settings: Settings, written: str, repo: str, revision: str | None
+) -> None:
+    spec = resolve_model(written, Layers(), settings)
+    assert (spec.model_id, spec.revision, spec.served_name) == (repo, revision, repo)
+    assert resolve_model(None, Layers({}, {"model_id": written}), settings).revision == revision
+    if revision is not None:
+        with pytest.raises(ConfigurationError, match="Name one of them"):
+            resolve_model(written, Layers({"revision": "other"}), settings)
+
+
+def test_an_alias_is_its_tag_and_the_name_of_the_model(settings: Settings) -> None:
+    set_alias("llama", "mine:1", settings.bentoml_home)
+    spec = resolve_model("llama", Layers(), settings)
+    assert (spec.model_id, spec.name, spec.family) == ("mine:1", "llama", None)
+    assert resolve_model("llama", Layers({"name": "x"}), settings).name == "x"
+    assert resolve_model(None, Layers({"model_id": "llama"}), settings).model_id == "mine:1"
 
 
 def test_a_directory_is_recognised_by_its_architecture_and_not_by_its_path(

@@ -12,7 +12,7 @@ from openllm.config.sampling import build_params
 from openllm.config.spec import TASKS, LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, UnsupportedCombination
 from openllm.models import base as config
-from openllm.models.base import LLMConfig
+from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
 from openllm.types import SamplingParams
 
 
@@ -39,6 +39,17 @@ def test_its_lists_are_those_of_spec_and_types() -> None:
         ({"patterns": ("Llama*",)}, "has a wrong patterns"),
         ({"tool_format": ""}, "has a wrong tool_format"),
         ({"by_id_only": 1}, "has a wrong by_id_only"),
+        ({"models": {"a/b": (1e9, 2048)}}, "has a wrong models"),
+        ({"models": {"a/b": ModelCard(0, 2048)}}, "has a wrong models"),
+        ({"models": {"a/b": ModelCard(1e9, 0)}}, "has a wrong models"),
+        ({"models": {"a/b": ModelCard(1e9, 2048, active=2e9)}}, "has a wrong models"),
+        (
+            {"models": {"a/b": ModelCard(1e9, 2048)}, "model_ids": ("a/b",)},
+            "has 'a/b' in its models and in its model_ids",
+        ),
+        ({"marks": (FamilyMarks(),)}, "has a wrong marks"),
+        ({"marks": (("<s>",),)}, "has a wrong marks"),
+        ({"one_at_a_time": ("pytroch",)}, "has a wrong one_at_a_time"),
         ({"licence": "mit"}, "sets 'licence', which no family has. Did you mean license?"),
     ],
 )
@@ -50,6 +61,39 @@ def test_a_wrong_family_is_refused_when_it_is_defined(constants: dict[str, Any],
 def test_a_nameless_family_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="FakeConfig has no name"):
         type("FakeConfig", (LLMConfig,), {})
+
+
+def test_what_is_known_of_a_model_is_found_by_its_id() -> None:
+    mixture = ModelCard(8e9, 4096, active=1e9, license="acme-1")
+    family = _define(
+        models={"a/b": ModelCard(1.5e9, 2048), "a/mix": mixture},
+        model_ids=("a/c",),
+        default_id="a/b",
+        license="mit",
+        one_at_a_time=("pt",),
+    )
+    assert family.model_ids == ("a/b", "a/mix", "a/c")
+    licences = [family.license_of(each) for each in ("a/b", "a/mix", "a/c", "x/y")]
+    assert licences == ["mit", "acme-1", "mit", "mit"]
+    assert family.cards()["a/mix"] == {
+        "parameters": 8_000_000_000,
+        "active": 1_000_000_000,
+        "context": 4096,
+        "license": "acme-1",
+    }
+    assert "vllm" in family.batched_on()
+    assert "pytorch" not in family.batched_on()
+
+
+def test_marks_fit_where_all_of_one_are_there() -> None:
+    family = _define(
+        marks=(FamilyMarks(("<turn>",), ("<turn>", "<end>")), FamilyMarks(tokens=("<only>",)))
+    )
+    assert family.is_shown_by("a <turn> b", ("<turn>", "<end>", "<s>"))
+    assert not family.is_shown_by("a <turn> b", ("<turn>",))
+    assert not family.is_shown_by("", ("<turn>", "<end>"))
+    assert family.is_shown_by("", ("<only>",))
+    assert not _define().is_shown_by("a <turn> b", ("<turn>", "<end>"))
 
 
 def test_defaults_cannot_be_changed_by_a_reader() -> None:

@@ -15,7 +15,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
 
 from openllm.bento.contents.manifest import MANIFEST, SIGNATURE, Manifest
 from openllm.errors import BuildError, MissingDependency
@@ -32,16 +34,42 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _BROKEN = "is no signature of OpenSSF's model signing"
 
 
-def sign_bento(path: Path, key: Path, password: str | None = None) -> None:
-    """Write the signature of a finished Bento by the private `key` beside its manifest; one that is
-    there is replaced. Errors: BuildError, MissingDependency, OSError.
-    """
-    private = _private_key(key, password)
-    files = signed_files(path)
+@attrs.frozen
+class Signer:
+    """A private key that was read, and can sign."""
+
+    key: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, path: Path, password: str | None = None) -> Self:
+        """The key in the file `path`, PEM. Errors: BuildError, MissingDependency."""
+        return cls(_private_key(path, password))
+
+    def sign(self, path: Path) -> None:
+        """Write the signature of a finished Bento beside its manifest; one that is there is
+        replaced. Errors: BuildError, OSError.
+        """
+        payload = json.dumps(_statement(path.name, signed_files(path))).encode()
+        public = self.key.public_key()
+        signature = self.key.sign(_encoded(payload), _ecdsa(public))
+        bundle = {
+            "mediaType": BUNDLE,
+            "verificationMaterial": {"publicKey": {"hint": _hint(public)}, "tlogEntries": []},
+            "dsseEnvelope": {
+                "payload": base64.b64encode(payload).decode(),
+                "payloadType": PAYLOAD,
+                "signatures": [{"sig": base64.b64encode(signature).decode()}],
+            },
+        }
+        _write(path / SIGNATURE, json.dumps(bundle) + "\n")
+
+
+def _statement(name: str, files: Mapping[str, str]) -> dict[str, object]:
+    """The in-toto statement of model signing: one subject, whose digest is that of all digests."""
     whole = hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in files.values()))
-    statement = {
+    return {
         "_type": STATEMENT,
-        "subject": [{"name": path.name, "digest": {"sha256": whole.hexdigest()}}],
+        "subject": [{"name": name, "digest": {"sha256": whole.hexdigest()}}],
         "predicateType": PREDICATE,
         "predicate": {
             "serialization": {
@@ -56,19 +84,6 @@ def sign_bento(path: Path, key: Path, password: str | None = None) -> None:
             ],
         },
     }
-    payload = json.dumps(statement).encode()
-    public = private.public_key()
-    signature = private.sign(_encoded(payload), _ecdsa(public))
-    bundle = {
-        "mediaType": BUNDLE,
-        "verificationMaterial": {"publicKey": {"hint": _hint(public)}, "tlogEntries": []},
-        "dsseEnvelope": {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": PAYLOAD,
-            "signatures": [{"sig": base64.b64encode(signature).decode()}],
-        },
-    }
-    _write(path / SIGNATURE, json.dumps(bundle) + "\n")
 
 
 def signed_files(path: Path) -> dict[str, str]:

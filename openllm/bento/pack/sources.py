@@ -7,22 +7,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import attrs
 
 from openllm import models
 from openllm.backends.base import Backend
 from openllm.backends.select import select_packed
+from openllm.bento.pack.files import explain
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
-from openllm.bento.pack.store import Stored, check_stored, store_directory
+from openllm.bento.pack.store import Stored, check_stored, store_directory, workshop
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
+from openllm.llm.resolve import family_of_id
 from openllm.weights.adapters import check_adapter, resolve_adapter
-from openllm.weights.checkpoint import directory_size
+from openllm.weights.archive import extract_archive
+from openllm.weights.checkpoint import ADAPTER_CONFIG, directory_size, file_digests
 from openllm.weights.digests import Digests
 from openllm.weights.origin import Origin, named_directory, origin
-from openllm.weights.resolve import architecture, fetch_weights
+from openllm.weights.resolve import architecture, fetch_weights, resolve_weights
 from openllm.weights.store import remember_pulled
 
 logger = logging.getLogger(__name__)
@@ -58,13 +62,15 @@ def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) 
     if spec.speculative_model:
         draft = _store_weights(_draft(spec), fetch_weights(_draft(spec), home), home)
     adapters = tuple(_store_adapter(adapter, home) for adapter in spec.adapters)
+    family = spec.family or models.resolve(spec.model_id, architecture(directory)).name
     packed = attrs.evolve(
         spec,
         model_id=weights.tag if weights else spec.model_id,
         name=spec.served_name,
         revision=pinned.commit if pinned else None,
         backend=spec.backend or backend.facts.name,
-        family=spec.family or models.resolve(spec.model_id, architecture(directory)).name,
+        family=family,
+        family_defaults=_family_defaults(spec, family, weights, settings),
         speculative_model=draft.tag if draft else None,
         adapters=tuple(
             AdapterSpec(item.name, kept.tag)
@@ -72,6 +78,18 @@ def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) 
         ),
     )
     return Packed(packed, tuple(item for item in (weights, draft, *adapters) if item), pinned)
+
+
+def _family_defaults(
+    spec: LLMSpec, family: str, weights: Stored | None, settings: Settings
+) -> bool | None:
+    """What the spec says of them; True where its model's id shows the family, and the tag that
+    takes its place does not.
+    """
+    named = family_of_id(spec.model_id, settings)
+    if spec.family_defaults is not None or named is None or named.name != family:
+        return spec.family_defaults
+    return True if weights and models.named(weights.tag) is not named else None
 
 
 def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> Path:
@@ -139,6 +157,37 @@ def pull_model(spec: LLMSpec, name: str | None, settings: Settings) -> Stored:
         stored = store_directory(directory, own, _digests(directory, own, home), provenance)
     remember_pulled(stored.tag, stored.digests, home)
     return stored
+
+
+def import_archive(
+    source: IO[bytes], name: str | None, spec: LLMSpec, settings: Settings
+) -> Stored:
+    """Bring the model or adapter in an archive into the store, under `name` or its own, and
+    remember that it is wanted there; `spec` says whether its code is trusted. Errors: WeightsError,
+    BuildError.
+    """
+    home = settings.bentoml_home
+    with workshop() as bench:
+        try:
+            found = extract_archive(source, bench)
+        except OSError as error:
+            raise explain(error, "Importing") from error
+        directory = _model_inside(bench)
+        if (directory / ADAPTER_CONFIG).is_file():
+            check_adapter(directory, None)
+        else:
+            resolve_weights(attrs.evolve(spec, model_id=str(directory)), home)
+        digests = file_digests(directory) if directory != bench else found.digests
+        own = name or found.name or attrs.evolve(spec, name=None).served_name
+        stored = store_directory(directory, own, digests, found.metadata)
+    remember_pulled(stored.tag, stored.digests, home)
+    return stored
+
+
+def _model_inside(bench: Path) -> Path:
+    """The directory of the model: a plain tar may hold that of its parent."""
+    inner = list(bench.iterdir())
+    return inner[0] if len(inner) == 1 and inner[0].is_dir() else bench
 
 
 def store_source(source: str, spec: LLMSpec, settings: Settings) -> str:

@@ -216,7 +216,9 @@ def _damage(path: Path, tag: str, known: Digests) -> str:
     model = stored_model(path)
     if not (model.ours or kept_digests(tag, home)):
         return ""  # of somebody else's making
-    damaged = [name or "its content" for name in damaged_files(model, home, known)]
+    damaged = [
+        name or "its content" for name in damaged_files(model, home, known.of_directory(path))
+    ]
     more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
     return ", ".join(damaged[:3]) + more
 

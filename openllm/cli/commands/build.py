@@ -51,6 +51,15 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Lock every package with its SHA-256, asked of pip's package index.",
 )
+@click.option(
+    "--sign",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="KEY",
+    help=(
+        "Sign the Bento by this private key (elliptic, PEM), in the form of OpenSSF's model signing;"
+        " OPENLLM_SIGN_PASSWORD may have its password."
+    ),
+)
 @container_options
 @click.option(
     "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
@@ -79,24 +88,30 @@ def command(
     openllm build demo --containerize -t my/demo:1
     openllm build demo --k8s manifests/ -t my/demo:1
     openllm build demo --push
+    openllm build demo --sign sign.key
     """
     artefacts = given_artefacts(options)
-    hashes = options.pop("hashes")
+    hashes, key = options.pop("hashes"), options.pop("sign")
     labels = {key: str(value) for key, value in (options.pop("labels") or {}).items()}
-    named = (model, recipe, given_spec(options), Settings.from_env())
+    settings = Settings.from_env()
+    named = (model, recipe, given_spec(options), settings)
     specs = read_specs(*named)
     if print_spec:
         print_specs(specs)
         return
     note(f"Building a Bento for {', '.join(spec.served_name for spec in specs)} ...")
     from openllm.bento.build import BuildOptions, build
+    from openllm.bento.contents.signature import Signer
     from openllm.bento.serving.logs import configure_logging
 
+    signer = Signer.of(key, settings.sign_password) if key else None
     # What is fetched, and how much room the disk needs, is said before it happens.
     configure_logging("info")
     result = build(
         specs,
-        BuildOptions(bento_name, labels, read_resources(*named), weights == "reference", hashes),
+        BuildOptions(
+            bento_name, labels, read_resources(*named), weights == "reference", hashes, signer
+        ),
     )
     _print(result, output)
     _make_artefacts(result.tag, artefacts)

@@ -8,6 +8,7 @@ from openllm.cli.given.options import FORMATS, format_option
 from openllm.cli.output import print_json, print_table
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
+from openllm.weights.aliases import aliases_of
 from openllm.weights.store import list_store, needed_by, own_bytes
 
 
@@ -15,13 +16,14 @@ from openllm.weights.store import list_store, needed_by, own_bytes
 @click.option("--size", is_flag=True, help="Tell what removing each would free.")
 @format_option(*FORMATS)
 def command(size: bool, output: str) -> None:
-    """List the models and adapters in the local store, and the Bentos that need them.
+    """List the models and adapters in the local store, the Bentos that need them and their aliases.
 
     With --size: OWN is what removing it would free, the rest is linked from elsewhere, such as the
     Hub's cache. `bentoml models list` shows the same store.
     """
     home = Settings.from_env().bentoml_home
     stored, users = list_store(home), needed_by(home)
+    names = {item.tag: aliases_of(item.tag, home) for item in stored}
     if output == "json":
         print_json(
             [
@@ -32,6 +34,7 @@ def command(size: bool, output: str) -> None:
                     "created": item.created.isoformat() if item.created else None,
                     "hub_id": item.metadata.get("hub_id"),
                     "bentos": users.get(item.tag, []),
+                    "aliases": names[item.tag],
                 }
                 for item in stored
             ]
@@ -40,11 +43,12 @@ def command(size: bool, output: str) -> None:
     if not stored:
         click.echo("The local store holds no models yet: `openllm pull` puts them there.")
         return
-    head = ["MODEL", "SIZE", *(["OWN"] if size else []), "STORED", "BENTOS"]
+    head = ["MODEL", "SIZE", *(["OWN"] if size else []), "STORED", "BENTOS", "ALIASES"]
     rows = []
     for item in stored:
         own = [readable_size(own_bytes(item))] if size else []
         day = item.created.date().isoformat() if item.created else "-"
         bentos = ", ".join(users.get(item.tag, [])) or "-"
-        rows.append([item.tag, readable_size(item.size), *own, day, bentos])
+        aliases = ", ".join(names[item.tag]) or "-"
+        rows.append([item.tag, readable_size(item.size), *own, day, bentos, aliases])
     print_table(head, rows)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from openllm import models
 from openllm.cli.given.options import FORMATS, format_option
 from openllm.cli.output import print_json, print_table
 from openllm.config.settings import Settings
-from openllm.config.sizes import readable_size
+from openllm.config.sizes import readable_count, readable_size
 from openllm.errors import WeightsError
+from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
 from openllm.weights.store import StoredModel, list_store
 
@@ -21,6 +24,7 @@ FAMILY_FIELDS = (
     "model_ids",
     "architectures",
     "task",
+    "lora_targets",
     "backends",
     "license",
     "requirements",
@@ -42,8 +46,7 @@ def command(output: str) -> None:
         print_json(
             {
                 "families": [
-                    {key: getattr(family, key) for key in FAMILY_FIELDS}
-                    | {"backends": family.all_backends()}
+                    {key: getattr(family, key) for key in FAMILY_FIELDS} | _facts(family)
                     for family in families
                 ],
                 "stored": [
@@ -59,11 +62,12 @@ def command(output: str) -> None:
             }
         )
         return
-    head = ("FAMILY", "DEFAULT MODEL", "TASK", "BACKENDS", "ARCHITECTURES")
+    head = ("FAMILY", "DEFAULT MODEL", "SIZE", "CONTEXT", "TASK", "BACKENDS", "ARCHITECTURES")
     cells = [
         (
             family.name,
             family.default_id or "-",
+            *_size(family),
             family.task,
             ", ".join(family.all_backends()),
             ", ".join(family.architectures) or "any other",
@@ -77,6 +81,22 @@ def command(output: str) -> None:
         print_table(("STORED MODEL", "FAMILY", "SIZE"), rows)
     else:
         click.echo("The local store holds no models yet: `openllm build` puts them there.")
+
+
+def _facts(family: type[LLMConfig]) -> dict[str, Any]:
+    """What JSON has of it beside the constants as they are."""
+    return {
+        "backends": family.all_backends(),
+        "batched_on": family.batched_on(),
+        "sampling": dict(family.sampling),
+        "cards": family.cards(),
+    }
+
+
+def _size(family: type[LLMConfig]) -> tuple[str, str]:
+    """The parameters and the context of its default model."""
+    card = family.models.get(family.default_id or "")
+    return (readable_count(card.parameters), str(card.context)) if card else ("-", "-")
 
 
 def _family_of(item: StoredModel) -> str | None:

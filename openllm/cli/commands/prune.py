@@ -16,8 +16,10 @@ from openllm.cli.given.options import FORMATS, format_option
 from openllm.cli.output import print_json, print_table
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
+from openllm.weights.aliases import read_aliases
 from openllm.weights.store import (
     StoredModel,
+    freed_bytes,
     is_pulled,
     leftovers,
     list_store,
@@ -64,14 +66,15 @@ def command(older_than: timedelta | None, unused: bool, dry_run: bool, output: s
 
     That is: what a store or build left behind when it was cut off, and models that openllm stored
     for Bentos which are gone. What was pulled, and what others than openllm stored, stays; --unused
-    takes what was pulled, too, unless a Bento needs it.
+    takes what was pulled, too, unless a Bento needs it or an alias stands for it.
     """
     home = Settings.from_env().bentoml_home
-    found = _unneeded_models(home, older_than, unused) + _cut_off(home)
+    unneeded, cut_off = _unneeded_models(home, older_than, unused), _cut_off(home)
+    total = freed_bytes(unneeded) + sum(item.size for item in cut_off)
+    found = [_removable(model, home) for model in unneeded] + cut_off
     if not dry_run:
         for item in found:
             item.remove()
-    total = sum(item.size for item in found)
     if output == "json":
         removed = [{"name": item.name, "size": item.size, "why": item.why} for item in found]
         print_json({"removed": removed, "bytes": total, "dry_run": dry_run})
@@ -83,23 +86,23 @@ def command(older_than: timedelta | None, unused: bool, dry_run: bool, output: s
     click.echo(f"{readable_size(total)} {would}.")
 
 
-def _unneeded_models(home: Path, age: timedelta | None, unused: bool) -> list[Unneeded]:
-    users = needed_by(home)
+def _unneeded_models(home: Path, age: timedelta | None, unused: bool) -> list[StoredModel]:
+    users, named = needed_by(home), set(read_aliases(home).values())
     latest = datetime.now(UTC) - age if age else None
 
     def can_go(model: StoredModel) -> bool:
-        wanted = model.tag in users or (is_pulled(model.tag, home) and not unused)
+        wanted = model.tag in users or model.tag in named
+        wanted = wanted or (is_pulled(model.tag, home) and not unused)
         return model.ours and not wanted and (latest is None or _before(model, latest))
 
-    return [
-        Unneeded(model.tag, own_bytes(model), "no Bento needs it", _remover(model, home))
-        for model in list_store(home)
-        if can_go(model)
-    ]
+    return [model for model in list_store(home) if can_go(model)]
 
 
-def _remover(model: StoredModel, home: Path) -> Callable[[], None]:
-    return lambda: remove_model(model, home)
+def _removable(model: StoredModel, home: Path) -> Unneeded:
+    def remove() -> None:
+        remove_model(model, home)
+
+    return Unneeded(model.tag, own_bytes(model), "no Bento needs it", remove)
 
 
 def _before(model: StoredModel, latest: datetime) -> bool:

@@ -8,12 +8,17 @@ from openllm.cli.given.words import offer_tags
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.errors import Conflict
+from openllm.weights.aliases import aliases_of
 from openllm.weights.store import find_model, needed_by, own_bytes, remove_model
 
 
 @click.command()
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...", shell_complete=offer_tags)
-@click.option("--force", is_flag=True, help="Also what Bentos need, which then cannot be served.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also what Bentos need, which then cannot be served, and what aliases stand for.",
+)
 def command(tags: tuple[str, ...], force: bool) -> None:
     """Remove models from the local store.
 
@@ -28,6 +33,11 @@ def command(tags: tuple[str, ...], force: bool) -> None:
             raise Conflict(
                 f"{tag} is needed by {', '.join(users[tag])}.",
                 hint="Remove those first (bentoml delete), or add --force.",
+            )
+        if not force and (names := aliases_of(tag, home)):
+            raise Conflict(
+                f"The alias {names[0]} stands for {tag}.",
+                hint=f"Drop it (openllm alias --remove {names[0]}), or add --force.",
             )
     for tag, model in found.items():
         freed = own_bytes(model)

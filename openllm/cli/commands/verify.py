@@ -16,26 +16,42 @@ from openllm.weights.store import damaged_files, find_model, is_stored
 
 
 @click.command()
-@click.argument("tag", shell_complete=offer_models)
+@click.argument("tag", metavar="TAG|PATH", shell_complete=offer_models)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A public key (PEM), whose owner must have signed the Bento.",
+)
 @format_option(*FORMATS)
-def command(tag: str, output: str) -> None:
-    """Check every file of a built Bento, its models included, or of a stored model, against the
-    digests written when it was built or stored.
+def command(tag: str, key: Path | None, output: str) -> None:
+    """Check every path of a built Bento, its models included, or of a stored model, against what
+    was written when it was built or stored. PATH is the directory of a Bento, as in an image.
 
-    What was changed, removed or added is named, and the exit code is 1.
+    What was changed, removed or added is named, and the exit code is 1. Nothing of it is run.
 
     \b
     openllm verify demo:latest
+    openllm verify demo:latest --key sign.pub
+    openllm verify /home/bentoml/bento
     """
     home = Settings.from_env().bentoml_home
     if is_stored(tag, home) and not is_bento(tag, home):
+        if key is not None:
+            raise click.UsageError("--key is for Bentos; a stored model has no signature.")
         _verify_model(tag, home, output)
         return
     from openllm.bento.inspect import verify_bento
 
-    found = verify_bento(tag)
+    found = verify_bento(tag, key)
     if output == "json":
-        print_json({"tag": found.tag, "checked": found.checked, "problems": found.problems})
+        print_json(
+            {
+                "tag": found.tag,
+                "checked": found.checked,
+                "problems": found.problems,
+                "signed_by": str(key) if key else None,
+            }
+        )
     else:
         for problem in found.problems:
             click.echo(problem)
@@ -49,7 +65,8 @@ def command(tag: str, output: str) -> None:
             f"{found.tag} is not as it was built: {many} different.", hint="Build it again."
         )
     if output == "table":
-        click.echo(f"{found.tag} is as it was built: {found.checked} files checked.")
+        signed = f", signed by {key.name}" if key else ""
+        click.echo(f"{found.tag} is as it was built{signed}: {found.checked} paths checked.")
 
 
 def _verify_model(tag: str, home: Path, output: str) -> None:

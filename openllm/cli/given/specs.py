@@ -20,6 +20,7 @@ from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, identity_in, refuse_identity
 from openllm.errors import ConfigurationError, UnknownFamily
 from openllm.llm.resolve import Layers, resolve_model
+from openllm.weights.aliases import tag_of
 
 if TYPE_CHECKING:
     from openllm.bento.pack.resources import Resources
@@ -95,9 +96,15 @@ def _document(
     """The file of a recipe or Bento; None when MODEL names neither."""
     if recipe is not None or model is None or explicit.get("model_id") is not None:
         return recipe
+    if tag_of(model, settings.bentoml_home) is not None:
+        return None
     if is_bento(model, settings.bentoml_home):
+        from openllm.bento.inspect import require_intact
         from openllm.bento.pack.document import bento_document
+        from openllm.bento.pack.store import find_bento
 
+        if settings.verify:
+            require_intact(find_bento(model)[1], settings.verify_key)
         return bento_document(model)
     try:
         models.get(model)

@@ -45,9 +45,11 @@ def _families(home: Path) -> Iterable[str]:
 
 
 def _tags(home: Path) -> Iterator[str]:
-    from openllm.weights.store import list_store
+    from openllm.weights.aliases import read_aliases
 
-    return (model.tag for model in list_store(home))
+    yield from read_aliases(home)
+    for path in sorted((home / "models").glob("*/*/model.yaml")):  # sizes are measured elsewhere
+        yield f"{path.parent.parent.name}:{path.parent.name}"
 
 
 def _addresses(home: Path) -> Iterator[str]:

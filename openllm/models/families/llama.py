@@ -1,6 +1,6 @@
 """Llama 2 and 3, by Meta."""
 
-from openllm.models.base import LLMConfig
+from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
 
 
 class LlamaConfig(LLMConfig):
@@ -8,24 +8,28 @@ class LlamaConfig(LLMConfig):
     title = "Llama"
     aliases = ("llama2", "llama3")
     architectures = ("LlamaForCausalLM",)
-    model_ids = (
-        "meta-llama/Llama-3.2-1B-Instruct",
-        "meta-llama/Llama-3.2-3B-Instruct",
-        "meta-llama/Llama-3.2-1B",
-        "meta-llama/Llama-3.2-3B",
-        "meta-llama/Llama-3.1-8B-Instruct",
-        "meta-llama/Llama-3.1-70B-Instruct",
-        "meta-llama/Llama-3.1-405B-Instruct",
-        "meta-llama/Llama-3.1-8B",
-        "meta-llama/Llama-3.1-70B",
-        "meta-llama/Llama-3.3-70B-Instruct",
-        "meta-llama/Meta-Llama-3-8B-Instruct",
-        "meta-llama/Meta-Llama-3-70B-Instruct",
-        "meta-llama/Llama-2-7b-chat-hf",
-        "meta-llama/Llama-2-13b-chat-hf",
-        "meta-llama/Llama-2-70b-chat-hf",
-    )
+    models = {
+        "meta-llama/Llama-3.2-1B-Instruct": ModelCard(1.24e9, 131_072),
+        "meta-llama/Llama-3.2-3B-Instruct": ModelCard(3.21e9, 131_072),
+        "meta-llama/Llama-3.2-1B": ModelCard(1.24e9, 131_072),
+        "meta-llama/Llama-3.2-3B": ModelCard(3.21e9, 131_072),
+        "meta-llama/Llama-3.1-8B-Instruct": ModelCard(8.03e9, 131_072, license="llama3.1"),
+        "meta-llama/Llama-3.1-70B-Instruct": ModelCard(70.6e9, 131_072, license="llama3.1"),
+        "meta-llama/Llama-3.1-405B-Instruct": ModelCard(406e9, 131_072, license="llama3.1"),
+        "meta-llama/Llama-3.1-8B": ModelCard(8.03e9, 131_072, license="llama3.1"),
+        "meta-llama/Llama-3.1-70B": ModelCard(70.6e9, 131_072, license="llama3.1"),
+        "meta-llama/Llama-3.3-70B-Instruct": ModelCard(70.6e9, 131_072, license="llama3.3"),
+        "meta-llama/Meta-Llama-3-8B-Instruct": ModelCard(8.03e9, 8192, license="llama3"),
+        "meta-llama/Meta-Llama-3-70B-Instruct": ModelCard(70.6e9, 8192, license="llama3"),
+        "meta-llama/Llama-2-7b-chat-hf": ModelCard(6.74e9, 4096, license="llama2"),
+        "meta-llama/Llama-2-13b-chat-hf": ModelCard(13.0e9, 4096, license="llama2"),
+        "meta-llama/Llama-2-70b-chat-hf": ModelCard(69.0e9, 4096, license="llama2"),
+    }
     patterns = ("meta-llama/llama-2-*", "*/llama-3.[13]-*", "*/llama-3.2-[13]b*", "*/meta-llama-3*")
+    marks = (
+        FamilyMarks(("<|start_header_id|>", "<|eot_id|>"), ("<|begin_of_text|>", "<|eot_id|>")),
+        FamilyMarks(("[INST]", "<<SYS>>")),  # Llama 2
+    )
     default_id = "meta-llama/Llama-3.2-1B-Instruct"
     sampling = {"temperature": 0.6, "top_p": 0.9}
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

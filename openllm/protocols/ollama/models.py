@@ -14,6 +14,7 @@ from typing import Any
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
+from openllm.config.sizes import readable_count
 from openllm.errors import InvalidRequest, UnsupportedFeature, WeightsError, call
 from openllm.hardware.shape import hidden_size
 from openllm.http.body.fields import Fields
@@ -160,7 +161,7 @@ def _details(target: Target) -> dict[str, Any]:
         "format": "safetensors",
         "family": family,
         "families": [family],
-        "parameter_size": _short(_parameters(llm.weights_dir)) if llm.started else "",
+        "parameter_size": readable_count(_parameters(llm.weights_dir)) if llm.started else "",
         "quantization_level": (llm.spec.quantization or _LEVELS.get(dtype, dtype)).upper(),
     }
 
@@ -172,11 +173,3 @@ def _parameters(directory: Path) -> int:
         return sum(prod(shape) for shape in tensor_shapes(directory).values())
     except (OSError, WeightsError):
         return 0
-
-
-def _short(count: int) -> str:
-    """A count as the names of models have it: 7.6B, 135M."""
-    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count) if count else ""

@@ -66,6 +66,7 @@ def test_options_are_typed(run: Run, tmp_path: Path) -> None:
     assert _spec(run, *args) == {
         "model_id": "./mine",
         "family": "llama",
+        "family_defaults": True,
         "max_model_len": 4096,
         "kv_cache_memory": 64 * 2**20,
         "enforce_eager": True,
