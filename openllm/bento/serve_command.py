@@ -1,5 +1,5 @@
-"""`bentoml serve` wherever openllm is installed: a Bento of ours is checked before anything of it is
-run, if OPENLLM_VERIFY says so, and Python leaves no compiled code in it.
+"""`bentoml serve` where openllm is installed: a Bento is checked before anything of it is run, if
+OPENLLM_VERIFY says so, and Python leaves no compiled code in it.
 
 BentoML's command line takes commands of other distributions (the entry points `bentoml.commands`),
 and the one of this name takes the place of its own.
@@ -11,6 +11,7 @@ import copy
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def _serve(*args: Any, **options: Any) -> Any:
     except OpenLLMError as error:
         sys.stderr.write(f"Error: {error.said(VARIABLES)}\n")
         sys.exit(1)
-    return _theirs.callback(*args, **options)
+    return _theirs(*args, **options)
 
 
 def _bento(target: str, working_dir: str | None) -> Path | None:
@@ -65,6 +66,6 @@ def _checked(target: str, place: Path | None, key: Path | None) -> Path:
     return place
 
 
-_theirs = serve_command.commands["serve"]
-command = copy.copy(_theirs)
-command.callback = functools.update_wrapper(_serve, _theirs.callback)
+command = copy.copy(serve_command.commands["serve"])
+_theirs: Callable[..., Any] = command.callback
+command.callback = functools.wraps(_theirs)(_serve)

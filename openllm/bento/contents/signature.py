@@ -1,10 +1,9 @@
-"""Signatures of Bentos in the form of OpenSSF's model signing, version 1.0: a Sigstore bundle around
-a DSSE envelope around an in-toto statement that lists every file with its digest.
+"""Signatures of Bentos in the form of OpenSSF's model signing, version 1.0: a Sigstore bundle of a
+DSSE envelope of an in-toto statement that lists every file with its digest.
 
 The list has the manifest in it, and that has everything else. Keys are elliptic (P-256, P-384,
-P-521), in PEM; cryptography does the arithmetic. The library of that name, `model-signing`, writes
-and reads the same files, but brings thirty packages with it that an image would have to carry to
-check a key; so only signing without a key, by an identity that Sigstore knows, asks for it.
+P-521), in PEM. The library `model-signing` writes and reads the same files, but brings twenty
+packages that an image would have to carry, to check what takes one of them: cryptography.
 Specification: github.com/sigstore/model-transparency, github.com/secure-systems-lab/dsse.
 """
 

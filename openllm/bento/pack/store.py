@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -77,7 +78,8 @@ def store_directory(
         with workshop() as bench:
             placement = _place_all(directory, bench, digests, known, what)
             _write_info(bench, tag, {**metadata, "digest": digest})
-            kept = publish(bench, _store_path(), tag, lambda path: _is_same(path, str(tag), known))
+            same = partial(_is_same, str(tag), known)
+            kept = publish(bench, _store_path(), tag, same)
             remember_stored(str(tag), digests, _store_path().parent)
             logger.info(
                 "Stored %s: %s linked, %s copied.",
@@ -204,7 +206,7 @@ def _intact(tag: str, known: Digests) -> Path | None:
     return found
 
 
-def _is_same(path: Path, tag: str, known: Digests) -> bool:
+def _is_same(tag: str, known: Digests, path: Path) -> bool:
     return find_model(tag) == path and not _damage(path, tag, known)
 
 

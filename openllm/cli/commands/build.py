@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="KEY",
     help=(
-        "Sign the Bento by this private key (elliptic, PEM), in the form of OpenSSF's model signing;"
-        " OPENLLM_SIGN_PASSWORD may have its password."
+        "Sign the Bento by this private key (elliptic, PEM), in the form of OpenSSF's model"
+        " signing; OPENLLM_SIGN_PASSWORD may have its password."
     ),
 )
 @container_options
