@@ -29,6 +29,7 @@ from openllm.facts import backend_names
 
 # What is called from outside, or begins a process, beside the commands.
 DOORS = {
+    "bento/serve_command.py",
     "http/app.py",  # create_app
     "llm/llm.py",  # LLM(...)
     "llm/auto.py",  # AutoLLM.from_pretrained
