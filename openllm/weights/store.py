@@ -167,6 +167,16 @@ def damaged_files(
     return [] if join_digests(found) == model.metadata["digest"] else [""]
 
 
+def damaged_model(model: StoredModel, damaged: Iterable[str]) -> WeightsError:
+    """What is said of a model whose files are not as they were stored."""
+    what = ", ".join(name for name in damaged if name) or "its content"
+    again = f"Fetch that again: openllm pull {model.tag}"
+    return WeightsError(
+        f"{model.tag} is not as it was stored: {what}.",
+        hint=again if model.metadata.get("commit") else "Remove it (openllm rm) and pull it again.",
+    )
+
+
 def _models_of(bento: Path) -> Iterator[str]:
     import yaml
 

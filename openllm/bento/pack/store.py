@@ -25,7 +25,8 @@ from openllm.bento.pack.files import (
 from openllm.bento.pack.names import tag_name
 from openllm.config.sizes import readable_size
 from openllm.errors import ServeError
-from openllm.weights.checkpoint import join_digests, model_files
+from openllm.weights.aliases import write_whole
+from openllm.weights.checkpoint import file_digest, join_digests, model_files
 from openllm.weights.links import check_links
 from openllm.weights.scratch import HIDDEN, PREFIX, scratch
 from openllm.weights.store import TEMPORARY
@@ -33,6 +34,7 @@ from openllm.weights.store import TEMPORARY
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.yaml"
+LATEST = "latest"
 VERSION_LENGTH = 20  # hexadecimal digits of the content digest, 80 bits
 
 
@@ -63,6 +65,7 @@ def store_directory(
     what = f"Storing {tag.name}"
     try:
         if (found := find_model(str(tag))) is not None:
+            _point_latest(found.parent, str(tag.version))
             return Stored(str(tag), found, digests=digests)
         with workshop() as bench:
             needed = bytes_to_copy((directory / inner for inner in files), bench)
@@ -162,8 +165,48 @@ def publish(finished: Path, store: Path, tag: bentoml.Tag, marker: str) -> Path:
         if not any(home.iterdir()):
             home.rmdir()
         raise
-    (home / "latest").write_text(str(tag.version), encoding="utf-8")
+    write_whole(home / LATEST, str(tag.version))
     return target
+
+
+def _point_latest(versions: Path, version: str) -> None:
+    """What a process that was killed between two steps has left undone."""
+    if not (versions / LATEST).is_file():
+        write_whole(versions / LATEST, version)
+
+
+def mend(stored: Stored, directory: Path) -> None:
+    """Bring what is not as it was stored back from `directory`, which holds the same model, and
+    take out what does not belong to it; of a model that was stored just now nothing is read.
+    Errors: BuildError when the disk has no room or refuses.
+    """
+    if stored.new or stored.digests is None:
+        return
+    try:
+        damaged = [
+            inner
+            for inner, digest in stored.digests.items()
+            if not _is_good(stored.path / inner, directory / inner, digest)
+        ]
+        for foreign in set(model_files(stored.path)) - {Path(name) for name in stored.digests}:
+            (stored.path / foreign).unlink()
+        if not damaged:
+            return
+        with workshop() as bench:
+            for inner in damaged:
+                place(directory / inner, bench / inner)
+                (stored.path / inner).parent.mkdir(parents=True, exist_ok=True)
+                (bench / inner).replace(stored.path / inner)
+    except OSError as error:
+        raise explain(error, f"Mending {stored.tag}") from error
+    logger.warning("%s was damaged in %s, and is whole again.", ", ".join(damaged), stored.tag)
+
+
+def _is_good(kept: Path, source: Path, digest: str) -> bool:
+    """Whether a stored file has its digest; one that is the source itself is not read again."""
+    if not kept.is_file():
+        return False
+    return kept.samefile(source) or file_digest(kept) == digest
 
 
 def _store_path() -> Path:
