@@ -59,6 +59,7 @@ class FakeHub:
         self.cut_where = ""  # where the path has this
         self.fault: Callable[[str, str], Answer | None] = lambda method, path: None
         self.sent: Counter[str] = Counter()  # bytes of bodies, by path
+        self.asked = 0  # bytes of bodies that were asked for
         self.shown: list[tuple[str, str]] = []  # host and path of requests with a token
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(
@@ -158,6 +159,7 @@ class FakeHub:
 
     def _write(self, target: Any, path: str, body: bytes) -> bool:
         """Send a body; whether the connection is to end with it."""
+        self.asked += len(body)
         cut = self.cuts > 0 and len(body) > 1 and self.cut_where in path
         if cut:
             self.cuts -= 1

@@ -143,10 +143,10 @@ def _explained_network(error: BaseException, status: int, repo: str) -> WeightsE
         )
     answer = f"answered {status}" if status else "cannot be reached"
     usual = constants.ENDPOINT == constants._HF_DEFAULT_ENDPOINT
-    where = "" if usual else f" at {_host(constants.ENDPOINT)}"
+    where = "" if usual else f", look at HF_ENDPOINT ({_host(constants.ENDPOINT)})"
     return WeightsError(
-        f"The Hub{where} {answer}, and this machine has no whole copy of {repo}.",
-        hint="Try again later, or name a local directory.",
+        f"The Hub {answer}, and this machine has no whole copy of {repo}.",
+        hint=f"Try again later{where}, or name a local directory.",
     )
 
 

@@ -1,8 +1,8 @@
 """Large files in parts: several at a time, each once, and what is here outlives the process.
 
 A file's bytes lie in `NAME.openllm-data` from the start, as large as it will be; beside it
-`NAME.openllm-parts` has a byte for each part, written after the part. So whoever comes next fetches
-what is missing, whenever the one before was killed, and the SHA-256 of the whole decides.
+`NAME.openllm-parts` has a byte for each block of it, written after the block. So whoever comes next
+fetches what is missing, whenever the one before was killed, and the SHA-256 of the whole decides.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,9 +23,13 @@ DATA, PARTS = ".openllm-data", ".openllm-parts"
 CONNECTIONS = 8
 _SMALLEST, _LARGEST = 2 * 2**20, 32 * 2**20  # bytes of a part
 _SHARE = 256  # parts of a file, where that gives neither smaller nor larger ones
-_HERE = 1  # a part's mark
+_BLOCK = 256 * 1024  # bytes that one mark stands for; parts are whole blocks
+_HERE = 1  # a block's mark
 _TRIES = 5  # of a part that brings nothing
 _POLL = 0.1  # seconds between two looks at the threads: Ctrl+C is heard in between
+
+
+Span = tuple[int, int]  # the first and the last byte
 
 
 class NoRanges(Exception):
@@ -59,16 +63,14 @@ class _File:
     """One file on its way."""
 
     source: Source
-    part: int = attrs.field(init=False)
     descriptor: int = attrs.field(init=False)
     marks: int = attrs.field(init=False)
-    missing: list[int] = attrs.field(init=False)
-    left: int = attrs.field(init=False)  # parts that nobody has finished
+    missing: list[Span] = attrs.field(init=False)  # at most one in each part
+    left: int = attrs.field(init=False)  # of those, what nobody has finished
 
     def __attrs_post_init__(self) -> None:
         source = self.source
-        self.part = part_bytes(source.size)
-        count = -(-source.size // self.part)
+        count = -(-source.size // _BLOCK)
         self.descriptor = os.open(_beside(source, DATA), os.O_RDWR | os.O_CREAT, 0o644)
         self.marks = os.open(_beside(source, PARTS), os.O_RDWR | os.O_CREAT, 0o644)
         known = os.pread(self.marks, count + 1, 0)
@@ -77,22 +79,36 @@ class _File:
             os.ftruncate(self.descriptor, source.size)
             os.ftruncate(self.marks, 0)
             os.pwrite(self.marks, known, 0)
-        self.missing = [at for at in range(count) if known[at] != _HERE]
+        self.missing = list(_missing(known, source.size))
         self.left = len(self.missing)
 
     @property
     def here(self) -> int:
-        """Bytes of the parts that are here already."""
-        missing = sum(last - first + 1 for first, last in map(self.span, self.missing))
-        return self.source.size - missing
+        """Bytes that are here already."""
+        return self.source.size - sum(last - first + 1 for first, last in self.missing)
 
-    def span(self, at: int) -> tuple[int, int]:
-        """The first and the last byte of a part."""
-        return at * self.part, min((at + 1) * self.part, self.source.size) - 1
+    def keep(self, chunk: bytes, at: int) -> None:
+        """Write bytes from `at` on, then the marks of the blocks that they complete: within a part
+        bytes come in order, from the beginning of a block.
+        """
+        os.pwrite(self.descriptor, chunk, at)
+        end = at + len(chunk)
+        blocks = -(-end // _BLOCK) if end == self.source.size else end // _BLOCK
+        os.pwrite(self.marks, bytes([_HERE]) * (blocks - at // _BLOCK), at // _BLOCK)
 
     def close(self) -> None:
         os.close(self.descriptor)
         os.close(self.marks)
+
+
+def _missing(known: bytes, size: int) -> Iterator[Span]:
+    """What is missing of each part, from its first block without a mark."""
+    part = part_bytes(size) // _BLOCK
+    for begin in range(0, len(known), part):
+        marks = known[begin : begin + part]
+        here = len(marks) - len(marks.lstrip(bytes([_HERE])))
+        if here < len(marks):
+            yield (begin + here) * _BLOCK, min((begin + part) * _BLOCK, size) - 1
 
 
 def part_bytes(size: int) -> int:
@@ -119,7 +135,7 @@ class _Work:
     def __init__(self, files: list[_File], transfer: Transfer) -> None:
         self._files = files
         self._transfer = transfer
-        self._queue = iter([(file, at) for file in files for at in file.missing])
+        self._queue = iter([(file, span) for file in files for span in file.missing])
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._began = threading.Event()  # the first bytes came
@@ -151,10 +167,9 @@ class _Work:
     def _loop(self) -> None:
         try:
             while (taken := self._take()) is not None:
-                file, at = taken
-                if not self._fetch(file, at):
+                file, span = taken
+                if not self._fetch(file, span):
                     return
-                os.pwrite(file.marks, bytes([_HERE]), at)
                 with self._lock:
                     file.left -= 1
                     last = not file.left
@@ -164,22 +179,25 @@ class _Work:
             self._failed.append(error)
             self._stopped.set()
 
-    def _take(self) -> tuple[_File, int] | None:
+    def _take(self) -> tuple[_File, Span] | None:
         with self._lock:
             return None if self._stopped.is_set() else next(self._queue, None)
 
-    def _fetch(self, file: _File, at: int) -> bool:
+    def _fetch(self, file: _File, span: Span) -> bool:
         """One part, tried again from where it broke off; whether it is whole. Errors: `broken` of
         the transfer, NoRanges for a server that sends nothing.
         """
-        first, last = file.span(at)
+        first, last = span
         tries = 0
         while first <= last and not self._stopped.is_set():
             begun, pause = first, 0.0
             try:
                 with closing(self._transfer.read(file.source, first, last)) as chunks:
                     for chunk in chunks:
-                        first += self._keep(file, chunk, first)
+                        file.keep(chunk, first)
+                        first += len(chunk)
+                        self._transfer.count(len(chunk))
+                        self._began.set()
             except self._transfer.broken as error:
                 said = self._transfer.patience(error, tries)
                 if said is None or tries + 1 >= _TRIES:
@@ -190,12 +208,6 @@ class _Work:
                 raise NoRanges
             self._stopped.wait(pause)
         return first > last
-
-    def _keep(self, file: _File, chunk: bytes, at: int) -> int:
-        os.pwrite(file.descriptor, chunk, at)
-        self._transfer.count(len(chunk))
-        self._began.set()
-        return len(chunk)
 
 
 def _finish(file: _File) -> None:

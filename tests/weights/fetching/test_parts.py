@@ -108,7 +108,7 @@ def test_content_of_another_digest_is_refused_and_forgotten(server: Server, sour
 @pytest.mark.parametrize("ending", [DATA, PARTS])
 def test_notes_that_do_not_fit_are_begun_anew(server: Server, source: Source, ending: str) -> None:
     source.target.parent.mkdir()
-    source.target.with_name(source.target.name + ending).write_bytes(b"\1\1\1")
+    source.target.with_name(source.target.name + ending).write_bytes(b"\1" * 21)
     fetch_files([source], transfer(server, []))
     assert source.target.read_bytes() == BODY
 
@@ -116,7 +116,7 @@ def test_notes_that_do_not_fit_are_begun_anew(server: Server, source: Source, en
 def test_killed_between_the_last_part_and_the_end(server: Server, source: Source) -> None:
     source.target.parent.mkdir()
     source.target.with_name(source.target.name + DATA).write_bytes(BODY)
-    source.target.with_name(source.target.name + PARTS).write_bytes(b"\1\1\1")
+    source.target.with_name(source.target.name + PARTS).write_bytes(b"\1" * 21)
     fetch_files([source], transfer(server, []))
     assert (source.target.read_bytes(), server.sent) == (BODY, 0)
 
