@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,15 +36,31 @@ class Repository:
     token: str | None = None  # private: only with this one
 
 
+Answer = tuple[int, dict[str, str], bytes]
+PACE = 64 * 1024  # bytes written at once where there is a rate
+
+
 class FakeHub:
     """Serves on a free port of 127.0.0.1 while the context is open. `requests` is the log: (method,
     path).
+
+    Files of `large` bytes and more are what the Hub keeps in LFS: their ETag is their SHA-256, and
+    their bytes come from another host, in ranges if `ranges`.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.requests: list[tuple[str, str]] = []
         self.stumbles = 0  # answers of 503 still to give
+        self.large = 10**12
+        self.ranges = True
+        self.rate = 0.0  # bytes per second of one connection; 0: as fast as it goes
+        self.cuts = 0  # bodies still to be cut off in the middle,
+        self.cut_where = ""  # where the path has this
+        self.fault: Callable[[str, str], Answer | None] = lambda method, path: None
+        self.sent: Counter[str] = Counter()  # bytes of bodies, by path
+        self.asked = 0  # bytes of bodies that were asked for
+        self.shown: list[tuple[str, str]] = []  # host and path of requests with a token
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
@@ -104,6 +124,8 @@ class FakeHub:
         if self.stumbles > 0:
             self.stumbles -= 1
             return 503, {}, b"busy"
+        if path.startswith("/cdn/"):
+            return self._blob(path.removeprefix("/cdn/"))
         api, _, rest = path.removeprefix("/").partition("api/models/")
         name, _, action = ("", "", "") if rest else api.partition("/resolve/")
         if rest:
@@ -115,22 +137,62 @@ class FakeHub:
             return 401, {"X-Error-Code": "RepoNotFound"}, b'{"error": "Repository not found"}'
         if repository.refuses:
             return 403, {"X-Error-Code": repository.refuses}, b'{"error": "refused"}'
-        return (
-            _resolve(repository, name, action) if not rest else _describe(repository, name, action)
+        if rest:
+            return _describe(repository, name, action, self.large)
+        status, headers, body = _resolve(repository, name, action)
+        if status == 200 and len(body) >= self.large:
+            digest = hashlib.sha256(body).hexdigest()
+            there = self.url.replace("127.0.0.1", "localhost") + f"/cdn/{digest}"
+            linked = {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(body))}
+            return 302, {**headers, **linked, "Location": there}, b""
+        return status, headers, body
+
+    def _blob(self, digest: str) -> Answer:
+        every = (
+            data
+            for repository in self.repositories.values()
+            for files in repository.commits.values()
+            for data in files.values()
         )
+        found = next((data for data in every if hashlib.sha256(data).hexdigest() == digest), None)
+        return (404, {}, b"") if found is None else (200, {"ETag": f'"{digest}"'}, found)
+
+    def _write(self, target: Any, path: str, body: bytes) -> bool:
+        """Send a body; whether the connection is to end with it."""
+        self.asked += len(body)
+        cut = self.cuts > 0 and len(body) > 1 and self.cut_where in path
+        if cut:
+            self.cuts -= 1
+            body = body[: len(body) // 2]
+        for at in range(0, len(body), PACE):
+            piece = body[at : at + PACE]
+            try:
+                target.write(piece)
+            except OSError:  # whoever asked is gone
+                return True
+            self.sent[path] += len(piece)
+            if self.rate:
+                time.sleep(len(piece) / self.rate)
+        return cut
 
     def _handler(hub) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 path = unquote(urlsplit(self.path).path)
                 hub.requests.append((self.command, path))
-                status, headers, body = hub.answer(path, self.headers.get("Authorization"))
+                host, token = self.headers.get("Host", ""), self.headers.get("Authorization")
+                if token:
+                    hub.shown.append((host, path))
+                answer = hub.fault(self.command, path)
+                status, headers, body = answer or hub.answer(path, token)
+                if status == 200 and hub.ranges and (asked := self.headers.get("Range")):
+                    status, headers, body = _part(asked, headers, body)
                 self.send_response(status)
                 for key, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(key, value)
                 self.end_headers()
                 if self.command == "GET":
-                    self.wfile.write(body)
+                    self.close_connection |= hub._write(self.wfile, path, body)
 
             do_HEAD = do_GET  # noqa: N815
 
@@ -156,7 +218,16 @@ def _commit(repository: Repository, revision: str) -> str | None:
 _NO_REVISION = (404, {"X-Error-Code": "RevisionNotFound"}, b'{"error": "Invalid rev id"}')
 
 
-def _describe(repository: Repository, name: str, action: str) -> tuple[int, dict[str, str], bytes]:
+def _part(asked: str, headers: dict[str, str], body: bytes) -> Answer:
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked)
+    if match is None:
+        return 200, headers, body
+    first, last = int(match[1]), int(match[2] or len(body) - 1)
+    said = {"Content-Range": f"bytes {first}-{min(last, len(body) - 1)}/{len(body)}"}
+    return 206, {**headers, **said}, body[first : last + 1]
+
+
+def _describe(repository: Repository, name: str, action: str, large: int) -> Answer:
     kind, _, revision = action.partition(" ")
     commit = _commit(repository, revision)
     if commit is None:
@@ -164,7 +235,8 @@ def _describe(repository: Repository, name: str, action: str) -> tuple[int, dict
     files = repository.commits[commit]
     if kind == "tree":
         listing: Any = [
-            {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+            {"type": "file", "path": path, "size": len(data), "oid": _oid(data)}
+            | ({"lfs": _lfs(data)} if len(data) >= large else {})
             for path, data in files.items()
         ]
     else:
@@ -177,7 +249,16 @@ def _describe(repository: Repository, name: str, action: str) -> tuple[int, dict
     return 200, {"Content-Type": "application/json"}, json.dumps(listing).encode()
 
 
-def _resolve(repository: Repository, name: str, action: str) -> tuple[int, dict[str, str], bytes]:
+def _oid(data: bytes) -> str:
+    """What git calls a file of this content, as the Hub does."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _lfs(data: bytes) -> dict[str, Any]:
+    return {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+
+
+def _resolve(repository: Repository, name: str, action: str) -> Answer:
     revision, _, path = action.partition("/")
     commit = _commit(repository, revision)
     if commit is None:
@@ -185,4 +266,4 @@ def _resolve(repository: Repository, name: str, action: str) -> tuple[int, dict[
     data = repository.commits[commit].get(path)
     if data is None:
         return 404, {"X-Error-Code": "EntryNotFound"}, b"{}"
-    return 200, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit}, data
+    return 200, {"ETag": f'"{_oid(data)}"', "X-Repo-Commit": commit}, data

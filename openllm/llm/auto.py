@@ -20,7 +20,7 @@ from openllm.llm.llm import LLM
 from openllm.llm.resolve import ModelId, spec_for
 from openllm.models.base import LLMConfig
 from openllm.weights.checkpoint import architecture
-from openllm.weights.resolve import can_be_fetched, fetch_weights, weights_present
+from openllm.weights.resolve import can_be_fetched, resolve_weights, weights_present
 
 
 class FamilyLLM(LLM):
@@ -122,7 +122,7 @@ class AutoClass:
                     hint="Pass ensure_available=True to fetch them.",
                 )
             # says what is wrong with what cannot be fetched
-            fetch_weights(llm.spec, llm.settings.bentoml_home, options.get("token"))
+            resolve_weights(llm.spec, llm.settings.bentoml_home, options.get("token"))
         return llm
 
     @classmethod

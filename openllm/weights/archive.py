@@ -22,7 +22,7 @@ import yaml
 from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError
 from openllm.weights.checkpoint import file_digests
-from openllm.weights.store import StoredModel, damaged_files
+from openllm.weights.store import StoredModel, damaged_files, damaged_model
 
 CONTENTS = ".openllm.json"  # the first member of an archive of ours: tag, metadata, files' digests
 MODEL_FILE = "model.yaml"  # BentoML's, so that `bentoml models import` reads the archive, too
@@ -53,10 +53,7 @@ def write_archive(model: StoredModel, home: Path, target: IO[bytes], name: str) 
     """
     digests = file_digests(model.path)
     if model.ours and (damaged := damaged_files(model, home, digests)):
-        raise WeightsError(
-            f"{model.tag} is not as it was stored: {damaged[0] or 'its content'}.",
-            hint=f"Mend it first: openllm verify {model.tag}",
-        )
+        raise damaged_model(model, damaged)
     files = {
         inner: {"size": (model.path / inner).stat().st_size, "sha256": digest}
         for inner, digest in digests.items()

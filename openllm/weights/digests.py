@@ -33,9 +33,10 @@ class Digests:
     asked to be sure (`openllm verify`) reads everything.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, sure: bool = False) -> None:
+        """`sure` reads every file once more, whatever is known of it from before."""
         self._path = home / KEPT
-        self._known = _read(self._path)
+        self._known: _Known = {} if sure else _read(self._path)
         self._changed = False
 
     def of(self, path: Path) -> str:
@@ -73,7 +74,7 @@ class Digests:
         """Write them down for the next process; where that fails, it reads the files again."""
         if not self._changed:
             return
-        last = dict(list(self._known.items())[-_MOST:])
+        last = dict(list({**_read(self._path), **self._known}.items())[-_MOST:])
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{KEPT}")

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -24,25 +25,46 @@ _ERASE = "\r\x1b[2K"
 class Download:
     """The bytes of one repository, as they come from several threads."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, share: Callable[[int, int], None] | None = None) -> None:
         self._name = name
+        self._share = share  # is told each time, too
+        self._lock = threading.Lock()
+        self._all = self._parts = 0  # bytes that are to come, and those that came in parts
         self._terminal = sys.stderr.isatty()
         self._begun = self._said = time.monotonic()
         self._found: int | None = None  # bytes that were here before
         self._shown = False
         self.done = self.total = 0
 
-    def count(self, done: int, total: int) -> None:
+    def begin(self, total: int) -> None:
+        """`total` bytes are to come; counted anew when a download is tried again."""
+        self._all, self._parts, self.done = total, 0, 0
+
+    def add(self, size: int) -> None:
+        """`size` more bytes of parts are here, of this attempt or, first, of an earlier one."""
+        with self._lock:
+            self._parts += size
+            parts = self._parts
+        self.count(0, 0, parts)
+
+    def count(self, done: int, total: int, parts: int | None = None) -> None:
         """`done` of `total` bytes are here, as one of the client's bars has it: some count what the
-        network brought, some what is on the disk.
+        network brought, some what is on the disk. Those in `parts` come first.
         """
+        done += self._parts if parts is None else parts
+        total = max(total + self._parts, self._all)
         if self._found is None:
             self._found = done
         self.done, self.total = max(self.done, done), max(self.total, total)
-        now = time.monotonic()
-        if now - self._said >= (ANEW_SECONDS if self._terminal else LINES_SECONDS):
-            self._said = now
-            self._say(self.line(now - self._begun))
+        if self._share is not None:
+            self._share(self.done, self.total)
+        if time.monotonic() - self._said >= (ANEW_SECONDS if self._terminal else LINES_SECONDS):
+            self.tell()
+
+    def tell(self) -> None:
+        """Say at once how far it is."""
+        now = self._said = time.monotonic()
+        self._say(self.line(now - self._begun))
 
     def line(self, seconds: float) -> str:
         """What is said after `seconds`."""
@@ -69,11 +91,15 @@ class Download:
 
 
 @contextmanager
-def downloading(name: str) -> Iterator[type[Any]]:
-    """What the Hub's client takes for its `tqdm_class` while it fetches `name`."""
+def downloading(
+    name: str, share: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[Download, type[Any]]]:
+    """The counter of a download, and what the Hub's client takes for its `tqdm_class` while it
+    fetches `name`; `share` is told of bytes that are here and of all.
+    """
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-    download = Download(name)
+    download = Download(name, share)
 
     class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
         """Counts, and shows nothing itself."""
@@ -92,7 +118,7 @@ def downloading(name: str) -> Iterator[type[Any]]:
                 download.count(int(self.n), int(self.total or 0))
 
     try:
-        yield Bar
+        yield download, Bar
     finally:
         download.end()
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
 import os
+import re
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from openllm.config.sizes import readable_size
-from openllm.errors import WeightsError, option
-from openllm.weights.downloads import downloading
+from openllm.errors import WeightsError
+from openllm.weights.downloads import Download, downloading
+from openllm.weights.fetching.addresses import Addresses
+from openllm.weights.fetching.faults import patience, retried
+from openllm.weights.fetching.leftovers import sweep
+from openllm.weights.fetching.parts import (
+    DATA,
+    LEAST,
+    NoRanges,
+    Source,
+    Transfer,
+    fetch_files,
+)
+from openllm.weights.fetching.turns import turn
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from huggingface_hub import DryRunFileInfo
+
 logger = logging.getLogger(__name__)
 
 # What is fetched of a model: weights that run no code, configuration, tokenizer, template, licence.
@@ -44,8 +58,7 @@ _SECOND_COPIES = (
 # What a download may be given: a token, whether to use the stored one (as transformers takes it),
 # or nothing.
 Token = str | bool | None
-_ATTEMPTS = 3
-_FIRST_PAUSE = 0.5  # seconds; doubles
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def config_errors() -> tuple[type[Exception], ...]:
@@ -78,7 +91,8 @@ def cached_snapshot(
 def snapshot(
     repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES, token: Token = None
 ) -> Path:
-    """The directory of a repository's commit in the Hub's cache, downloaded where needed.
+    """The directory of a repository's commit in the Hub's cache, downloaded where needed: by one
+    process at a time, large files in parts that outlive it.
 
     Without a `token` it is the Hub client's own (HF_TOKEN, or a login). With HF_HUB_OFFLINE, or
     when the Hub cannot be reached, the cache has to do. Errors: WeightsError, one for each thing
@@ -86,15 +100,86 @@ def snapshot(
     """
     from huggingface_hub import snapshot_download
 
-    with downloading(repo) as bar:
+    def whole(bar: type[Any] | None = None) -> Path:
+        chosen = _selection(files)
+        return Path(
+            snapshot_download(repo, revision=revision, token=token, tqdm_class=bar, **chosen)
+        )
 
-        def download() -> Path:
-            found = snapshot_download(
-                repo, revision=revision, token=token, tqdm_class=bar, **_selection(files)
-            )
-            return Path(found)
+    with _quiet():
+        if is_offline():
+            return retried(whole, repo, revision)
+        with turn(_lock_file(repo), repo) as mine, downloading(repo, mine.share) as (counted, bar):
 
-        return _retried(download, repo, revision)
+            def download() -> Path:
+                sweep(_storage(repo))
+                missing = _missing(repo, revision, files, token)
+                counted.begin(sum(file.file_size for file in missing))
+                _fetch_large(repo, missing, token, counted)
+                return whole(bar)
+
+            return retried(download, repo, revision)
+
+
+def _missing(
+    repo: str, revision: str | None, files: Sequence[str], token: Token
+) -> Sequence[DryRunFileInfo]:
+    """What is to be fetched, with room for it on the disk; nothing where the Hub does not say.
+    Errors: WeightsError where there is no room, and the Hub client's.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        planned: Any = snapshot_download(
+            repo, revision=revision, token=token, dry_run=True, **_selection(files)
+        )
+    except DryRunError:  # what the cache has must do; without it, that error says more
+        return ()
+    missing = [file for file in planned if file.will_download]
+    if size := sum(int(file.file_size) for file in missing):
+        require_room(repo, size - _left_by_others(repo))
+        logger.info("Fetching %s from the Hub: %s.", repo, readable_size(size))
+    return missing
+
+
+def _fetch_large(
+    repo: str, missing: Sequence[DryRunFileInfo], token: Token, counted: Download
+) -> None:
+    """Those of `missing` that are large and whose SHA-256 the Hub names, in parts; what is not
+    fetched here is left to the Hub's client. Errors: those of `fetch_files`.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HTTPError
+
+    large = [file for file in missing if file.file_size >= LEAST]
+    sources, addresses = {}, Addresses(token)
+    for file in large:
+        url = hf_hub_url(repo, file.filename, revision=file.commit_hash)
+        found = get_hf_file_metadata(url, token=token)
+        if found.etag and _SHA256.fullmatch(found.etag) and found.size == file.file_size:
+            target = _storage(repo) / "blobs" / found.etag
+            addresses.know(url, found.location)
+            sources[found.etag] = Source(url, file.file_size, found.etag, target)
+    transfer = Transfer(addresses.read, (HTTPError,), patience, counted.add)
+    with contextlib.suppress(NoRanges):
+        fetch_files([each for each in sources.values() if not each.target.exists()], transfer)
+
+
+def _storage(repo: str) -> Path:
+    """The directory of a repository in the Hub's cache."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    return hub_cache() / str(repo_folder_name(repo_id=repo, repo_type="model"))
+
+
+def _lock_file(repo: str) -> Path:
+    return hub_cache() / ".locks" / _storage(repo).name / "openllm.lock"
+
+
+def _left_by_others(repo: str) -> int:
+    """Bytes of parts that are here already."""
+    return sum(path.stat().st_blocks * 512 for path in (_storage(repo) / "blobs").glob(f"*{DATA}"))
 
 
 def remote_files(repo: str, revision: str | None = None, token: Token = None) -> list[str]:
@@ -106,22 +191,6 @@ def remote_files(repo: str, revision: str | None = None, token: Token = None) ->
         return sorted(HfApi().list_repo_files(repo, revision=revision, token=token))
     except (HTTPError, OfflineModeIsEnabled, OSError):
         return []
-
-
-def download_size(
-    repo: str, revision: str | None = None, files: Sequence[str] = SAFE_FILES, token: Token = None
-) -> int:
-    """Bytes that `snapshot` would have to download. Errors: those of `snapshot`."""
-    from huggingface_hub import snapshot_download
-
-    def plan() -> int:
-        planned: Any = snapshot_download(
-            repo, revision=revision, token=token, dry_run=True, **_selection(files)
-        )
-        return sum(int(file.file_size) for file in planned if file.will_download)
-
-    with _quiet():
-        return _retried(plan, repo, revision)
 
 
 def hub_cache() -> Path:
@@ -170,81 +239,11 @@ def _selection(files: Sequence[str]) -> dict[str, Any]:
     return {"allow_patterns": list(files), "ignore_patterns": list(_SECOND_COPIES)}
 
 
-def _retried(work: Callable[[], T], repo: str, revision: str | None) -> T:
-    """`work()`, tried again when the Hub stumbles; what still fails becomes one clear line."""
-    from huggingface_hub.errors import HTTPError
-
-    for attempt in range(_ATTEMPTS):
-        try:
-            return work()
-        except (HTTPError, OSError, ValueError) as error:
-            if attempt + 1 == _ATTEMPTS or not _passing(error):
-                raise _explained(error, repo, revision) from error
-            logger.info("The Hub stumbled over %s; trying again.", repo)
-            time.sleep(_FIRST_PAUSE * 2**attempt)
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _status(error: BaseException) -> int:
-    """The HTTP status behind an error of the Hub client; 0 when there was no answer."""
-    seen: BaseException | None = error
-    while seen is not None:
-        status = getattr(getattr(seen, "response", None), "status_code", 0)
-        if status:
-            return int(status)
-        seen = seen.__cause__
-    return 0
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether the same request may well succeed in a moment."""
-    return _status(error) in (408, 429, 500, 502, 503, 504)
-
-
-def _explained(error: BaseException, repo: str, revision: str | None) -> WeightsError:
-    from huggingface_hub import constants, errors
-
-    status = _status(error)
-    if isinstance(error, errors.GatedRepoError):
-        return WeightsError(
-            f"{repo} is gated on the Hub.",
-            hint="Accept its terms on its page there, then set HF_TOKEN to your token.",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return WeightsError(
-            f"{repo} has no revision {revision!r} on the Hub.", hint=f"Check {option('revision')}."
-        )
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403, 404):
-        return WeightsError(
-            f"The Hub has no model {repo}, or does not show it to you.",
-            hint=(
-                "Check the name; for a private one set HF_TOKEN. A local directory is written"
-                " ./name."
-            ),
-        )
-    if constants.HF_HUB_OFFLINE:
-        return WeightsError(
-            f"{repo} is not in the Hub's local cache, and HF_HUB_OFFLINE forbids to fetch it.",
-            hint="Unset HF_HUB_OFFLINE once, or copy the model here and name its directory.",
-        )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return WeightsError(
-            f"The disk is full while fetching {repo}.", hint="Make room, or set HF_HOME."
-        )
-    if isinstance(error, errors.HFValidationError):
-        return WeightsError(
-            f"{repo!r} is no name of a model on the Hub.", hint="Write owner/name, or a directory."
-        )
-    answer = f"answered {status}" if status else "cannot be reached"
-    return WeightsError(
-        f"The Hub {answer}, and this machine has no whole copy of {repo}.",
-        hint="Try again later, or name a local directory.",
-    )
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of the Hub's client."""
+    """No progress bars of the Hub's client, and none of its own lines about what it tries again:
+    what stays wrong is said in one line of ours.
+    """
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -252,10 +251,14 @@ def _quiet() -> Iterator[None]:
     )
 
     silent = are_progress_bars_disabled()
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
     if not silent:
         disable_progress_bars()
+    client.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        client.setLevel(level)
         if not silent:
             enable_progress_bars()

@@ -8,7 +8,6 @@ import importlib.resources
 import logging
 from pathlib import Path
 
-from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError, option
 from openllm.weights.checkpoint import (
@@ -28,9 +27,7 @@ from openllm.weights.hub import (
     SAFE_FILES,
     Token,
     cached_snapshot,
-    download_size,
     remote_files,
-    require_room,
     snapshot,
 )
 from openllm.weights.modules import model_directory
@@ -43,7 +40,6 @@ __all__ = [
     "architecture",
     "content_digest",
     "directory_size",
-    "fetch_weights",
     "iter_weight_files",
     "list_store",
     "origin",
@@ -91,17 +87,6 @@ def weights_present(spec: LLMSpec, home: Path) -> bool:
 def can_be_fetched(spec: LLMSpec) -> bool:
     """Whether the weights have a place on the network. Errors: ConfigurationError."""
     return origin(spec.model_id) is Origin.HUB
-
-
-def fetch_weights(spec: LLMSpec, home: Path, token: Token = None) -> Path:
-    """`resolve_weights` for someone who waits: says what is fetched and how much, and whether the
-    disk has room.
-    """
-    if can_be_fetched(spec) and not weights_present(spec, home):
-        size = download_size(spec.model_id, spec.revision, _wanted(spec), token)
-        require_room(spec.model_id, size)
-        logger.info("Fetching %s from the Hub: %s.", spec.model_id, readable_size(size))
-    return resolve_weights(spec, home, token)
 
 
 def _local(spec: LLMSpec, kind: Origin, home: Path) -> Path:

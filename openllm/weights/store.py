@@ -236,6 +236,16 @@ def _belongs(path: Path, root: Path, own: set[str]) -> bool:
     return name in own or name == _MODEL_FILE
 
 
+def damaged_model(model: StoredModel, damaged: Iterable[str]) -> WeightsError:
+    """What is said of a model whose files are not as they were stored."""
+    what = ", ".join(name for name in damaged if name) or "its content"
+    again = f"Fetch that again: openllm pull {model.tag}"
+    return WeightsError(
+        f"{model.tag} is not as it was stored: {what}.",
+        hint=again if model.metadata.get("commit") else "Remove it (openllm rm) and pull it again.",
+    )
+
+
 def _mend_latest(versions: Path) -> None:
     """Let `latest` point at what was stored last of what is left."""
     latest = versions / _LATEST

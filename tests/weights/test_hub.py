@@ -13,7 +13,7 @@ import pytest
 
 import openllm
 from openllm.errors import WeightsError
-from openllm.weights.resolve import fetch_weights, read_config, resolve_weights, weights_present
+from openllm.weights.resolve import read_config, resolve_weights, weights_present
 from tests.checkpoints import CONFIG, FILES, HOME, spec
 from tests.hub import FakeHub
 from tests.tiny import write_adapter, write_llama
@@ -23,7 +23,7 @@ from tests.tiny import write_adapter, write_llama
 def hub(monkeypatch, tmp_path):
     with FakeHub() as hub:
         hub.connect(monkeypatch, tmp_path / "hf")
-        monkeypatch.setattr("openllm.weights.hub._FIRST_PAUSE", 0.0)
+        monkeypatch.setattr("openllm.weights.fetching.faults._FIRST_PAUSE", 0.0)
         yield hub
 
 
@@ -41,7 +41,7 @@ MORE = {
 def test_a_hub_id_is_fetched_once_and_only_what_is_safe(hub, tmp_path):
     commit = hub.add("org/model", {**FILES, **MORE})
     assert not weights_present(spec("org/model"), HOME)
-    directory = fetch_weights(spec("org/model"), HOME)
+    directory = resolve_weights(spec("org/model"), HOME)
     assert directory.name == commit
     names = {path.name for path in directory.rglob("*") if path.is_file()}
     assert names == {*FILES, "README.md", "chat_template.jinja"}
@@ -152,7 +152,7 @@ def test_no_room_is_said_before_anything_is_fetched(hub, monkeypatch):
     hub.add("org/model", FILES)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(WeightsError, match="has 10 B left"):
-        fetch_weights(spec("org/model"), HOME)
+        resolve_weights(spec("org/model"), HOME)
     assert not [path for method, path in hub.requests if method == "GET" and "/resolve/" in path]
 
 
@@ -161,7 +161,7 @@ def test_a_process_of_its_own_says_nothing_on_stderr(hub, tmp_path):
     hub.add("org/model", FILES)
     code = (
         "from openllm.weights.resolve import *; from openllm.config.spec import LLMSpec\n"
-        "print(fetch_weights(LLMSpec(model_id='org/model'), None).name)"
+        "print(resolve_weights(LLMSpec(model_id='org/model'), None).name)"
     )
     environ = {**os.environ, **hub.environ(tmp_path / "fresh")}
     done = subprocess.run(

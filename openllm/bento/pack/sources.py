@@ -16,18 +16,32 @@ from openllm.backends.base import Backend
 from openllm.backends.select import select_packed
 from openllm.bento.pack.files import explain
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
-from openllm.bento.pack.store import Stored, check_stored, store_directory, workshop
+from openllm.bento.pack.store import Stored, check_stored, hub_source, store_directory, workshop
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
+from openllm.errors import WeightsError
 from openllm.llm.resolve import family_of_id
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.archive import extract_archive
-from openllm.weights.checkpoint import ADAPTER_CONFIG, directory_size, file_digests
+from openllm.weights.checkpoint import (
+    ADAPTER_CONFIG,
+    directory_size,
+    file_digest,
+    file_digests,
+)
 from openllm.weights.digests import Digests
+from openllm.weights.fetching.blobs import damaged_blobs, forget_blobs, named_otherwise
 from openllm.weights.origin import Origin, named_directory, origin
-from openllm.weights.resolve import architecture, fetch_weights, resolve_weights
-from openllm.weights.store import remember_pulled
+from openllm.weights.resolve import architecture, resolve_weights
+from openllm.weights.store import (
+    StoredModel,
+    damaged_files,
+    damaged_model,
+    find_model,
+    is_pulled,
+    remember_pulled,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +68,13 @@ def pack_spec(spec: LLMSpec, settings: Settings, *, by_reference: bool = False) 
     """
     backend, home = select_packed(spec, settings), settings.bentoml_home
     pinned = pin_weights(spec) if by_reference else None
-    directory = pinned.directory if pinned else fetch_weights(spec, home)
+    directory = pinned.directory if pinned else resolve_weights(spec, home)
     # all of them before anything is written; what stays on the Hub is not here to be compared with
     _check_adapters(spec, None if pinned else directory, backend, home)
     weights = None if pinned else _store_weights(spec, directory, home)
     draft = None
     if spec.speculative_model:
-        draft = _store_weights(_draft(spec), fetch_weights(_draft(spec), home), home)
+        draft = _store_weights(_draft(spec), resolve_weights(_draft(spec), home), home)
     adapters = tuple(_store_adapter(adapter, home) for adapter in spec.adapters)
     family = spec.family or models.resolve(spec.model_id, architecture(directory)).name
     packed = attrs.evolve(
@@ -96,10 +110,10 @@ def check_sources(spec: LLMSpec, backend: type[Backend], home: Path) -> Path:
     """Everything `spec` names is here (or gets fetched), is safe to load and can be served by
     `backend`; where the weights are. Errors: WeightsError.
     """
-    directory = fetch_weights(spec, home)
+    directory = resolve_weights(spec, home)
     _check_adapters(spec, directory, backend, home)
     if spec.speculative_model:
-        fetch_weights(_draft(spec), home)
+        resolve_weights(_draft(spec), home)
     return directory
 
 
@@ -145,17 +159,62 @@ def local_source_paths(specs: Sequence[LLMSpec]) -> tuple[Path, ...]:
 
 def pull_model(spec: LLMSpec, name: str | None, settings: Settings) -> Stored:
     """Bring the weights of `spec` into the store, under `name` or the model's own, and remember
-    that they are wanted there. Errors: WeightsError, BuildError, ConfigurationError.
+    that they are wanted there. What is damaged there or in the Hub's cache is fetched again.
+    Errors: WeightsError, BuildError, ConfigurationError.
     """
     home = settings.bentoml_home
-    directory = fetch_weights(spec, home)
     if origin(spec.model_id) is Origin.STORE:
-        stored = _stored_already(directory, home)
+        stored = _whole_again(find_model(spec.model_id, home), spec, settings)
     else:
-        provenance = _provenance(spec.model_id, directory)
         own = name or attrs.evolve(spec, name=None).served_name
-        stored = store_directory(directory, own, _digests(directory, own, home), provenance)
+        directory, digests = _checked(spec, own, home)
+        provenance = _provenance(spec.model_id, directory)
+        stored = store_directory(directory, own, digests, provenance, sure=True)
     remember_pulled(stored.tag, stored.digests, home)
+    return stored
+
+
+def _checked(spec: LLMSpec, name: str, home: Path) -> tuple[Path, Mapping[str, str]]:
+    """Where the weights of `spec` are, and the digests of their files: of a snapshot of the Hub
+    those that the Hub names, else they are fetched again, once. Errors: WeightsError.
+    """
+    directory = resolve_weights(spec, home)
+    _say_reading(directory, name)
+    digests = file_digests(directory)
+    if not (damaged := damaged_blobs(directory, digests)):
+        return directory, digests
+    logger.warning("%s is damaged in the Hub's cache: fetching it again.", ", ".join(damaged))
+    forget_blobs(directory, damaged)
+    directory = resolve_weights(spec, home)
+    digests = {**digests, **{inner: file_digest(directory / inner) for inner in damaged}}
+    still = damaged_blobs(directory, digests)
+    if still and not named_otherwise(directory, still):
+        raise WeightsError(
+            f"{still[0]} of {spec.model_id} has not the SHA-256 that the Hub names, also when it is"
+            " fetched again.",
+            hint="Look at the disk, and at what HF_ENDPOINT names.",
+        )
+    return directory, digests
+
+
+def _whole_again(model: StoredModel, spec: LLMSpec, settings: Settings) -> Stored:
+    """A stored model, with what is damaged of it fetched again from where it came. Errors:
+    WeightsError.
+    """
+    home = settings.bentoml_home
+    known = model.ours or is_pulled(model.tag, home)
+    if not known or not (damaged := damaged_files(model, home)):
+        return _stored_already(model.path, home)
+    source = hub_source(model.path)
+    if "commit" not in source:
+        raise damaged_model(model, damaged)
+    fetched = attrs.evolve(spec, model_id=source["hub_id"], revision=source["commit"], name=None)
+    stored = pull_model(fetched, model.tag.partition(":")[0], settings)
+    if stored.tag != model.tag:
+        raise WeightsError(
+            f"{source['hub_id']} at {source['commit'][:12]} makes {stored.tag}, not {model.tag}.",
+            hint=f"Use {stored.tag}, and remove the other: openllm rm {model.tag}",
+        )
     return stored
 
 
@@ -198,10 +257,10 @@ def store_source(source: str, spec: LLMSpec, settings: Settings) -> str:
     for adapter in spec.adapters:
         if adapter.source == source:
             alone = attrs.evolve(spec, adapters=(adapter,))
-            _check_adapters(alone, fetch_weights(spec, home), select_packed(spec, settings), home)
+            _check_adapters(alone, resolve_weights(spec, home), select_packed(spec, settings), home)
             return _store_adapter(adapter, home).tag
     named = spec if source == spec.model_id else _draft(spec)
-    return _store_weights(named, fetch_weights(named, home), home).tag
+    return _store_weights(named, resolve_weights(named, home), home).tag
 
 
 def localise(spec: LLMSpec, find: Callable[[str], Path | None]) -> tuple[LLMSpec, Path | None]:
@@ -236,12 +295,17 @@ def _store_weights(spec: LLMSpec, directory: Path, home: Path) -> Stored:
 
 
 def _digests(directory: Path, name: str, home: Path) -> dict[str, str]:
-    """Those of all the model's files; said, because reading gigabytes takes a while."""
-    logger.info("Reading %s (%s) for its digest.", name, readable_size(directory_size(directory)))
+    """Those of all the model's files; large ones that nobody has touched are not read again."""
+    _say_reading(directory, name)
     digests = Digests(home)
     found = digests.of_directory(directory)
     digests.keep()
     return found
+
+
+def _say_reading(directory: Path, name: str) -> None:
+    """Reading gigabytes takes a while."""
+    logger.info("Reading %s (%s) for its digest.", name, readable_size(directory_size(directory)))
 
 
 def _store_adapter(adapter: AdapterSpec, home: Path) -> Stored:

@@ -26,6 +26,7 @@ from openllm.bento.pack.files import (
 from openllm.bento.pack.names import tag_name
 from openllm.config.sizes import readable_size
 from openllm.errors import BuildError, ServeError
+from openllm.weights.aliases import write_whole
 from openllm.weights.checkpoint import join_digests
 from openllm.weights.digests import Digests
 from openllm.weights.links import check_links
@@ -41,6 +42,7 @@ from openllm.weights.store import (
 logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.yaml"
+LATEST = "latest"
 VERSION_LENGTH = 20  # hexadecimal digits of the content digest, 80 bits
 
 
@@ -56,13 +58,19 @@ class Stored:
 
 
 def store_directory(
-    directory: Path, name: str, digests: Mapping[str, str], metadata: Mapping[str, str]
+    directory: Path,
+    name: str,
+    digests: Mapping[str, str],
+    metadata: Mapping[str, str],
+    *,
+    sure: bool = False,
 ) -> Stored:
     """Bring `directory` into the store as `name:digest`; a second time nothing is written, unless
     what is there is damaged: then it is replaced.
 
     `digests` are those of its files (`checkpoint.file_digests`). Links in the directory (a Hub
-    cache) are followed to the real files. `metadata` goes into model.yaml. Errors: BuildError when
+    cache) are followed to the real files. `metadata` goes into model.yaml. `sure` reads all
+    that the store has, also what nobody has touched. Errors: BuildError when
     the disk has no room or refuses, or the directory is written to meanwhile; WeightsError for
     links out of the directory.
     """
@@ -70,9 +78,10 @@ def store_directory(
     digest = join_digests(digests)
     tag = bentoml.Tag(tag_name(name), digest[:VERSION_LENGTH])
     what = f"Storing {tag.name}"
-    known = Digests(_store_path().parent)
+    known = Digests(_store_path().parent, sure=sure)
     try:
         if (found := _intact(str(tag), known)) is not None:
+            _point_latest(found.parent, str(tag.version))
             return Stored(str(tag), found, digests)
         _warn_of_shared(directory, tag, digests)
         with workshop() as bench:
@@ -191,8 +200,14 @@ def publish(finished: Path, store: Path, tag: bentoml.Tag, is_same: Callable[[Pa
         with scratch(store, HIDDEN) as grave:
             target.rename(grave / "damaged")
             finished.rename(target)
-    (home / "latest").write_text(str(tag.version), encoding="utf-8")
+    write_whole(home / LATEST, str(tag.version))
     return target
+
+
+def _point_latest(versions: Path, version: str) -> None:
+    """What a process that was killed between two steps has left undone."""
+    if not (versions / LATEST).is_file():
+        write_whole(versions / LATEST, version)
 
 
 def _intact(tag: str, known: Digests) -> Path | None:

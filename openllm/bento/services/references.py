@@ -16,7 +16,7 @@ from openllm.bento.pack.sources import inside_sources, store_source
 from openllm.config.names import is_tag
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
-from openllm.weights.resolve import fetch_weights
+from openllm.weights.resolve import resolve_weights
 
 # The base of BentoML's model references has no public name.
 Reference: type[Any] = BentoModel.__mro__[1]
@@ -80,7 +80,7 @@ class SourceModel(Reference):  # type: ignore[misc]  # bentoml has no types
         """
         if self.source != self.spec.model_id:
             return None
-        return fetch_weights(self.spec, self.settings.bentoml_home)
+        return resolve_weights(self.spec, self.settings.bentoml_home)
 
     def _stored(self) -> BentoModel:
         return BentoModel(store_source(self.source, self.spec, self.settings))

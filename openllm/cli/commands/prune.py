@@ -17,6 +17,8 @@ from openllm.cli.output import print_json, print_table
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.weights.aliases import read_aliases
+from openllm.weights.fetching.leftovers import parted
+from openllm.weights.hub import hub_cache
 from openllm.weights.store import (
     StoredModel,
     freed_bytes,
@@ -28,6 +30,7 @@ from openllm.weights.store import (
     remove_model,
 )
 
+_BLOCK = 512  # bytes, of st_blocks
 CUT_OFF_SECONDS = 86400.0  # unfinished work that nobody has touched for so long is not going on
 _AGE = re.compile(r"(\d+)([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -64,9 +67,9 @@ class Unneeded:
 def command(older_than: timedelta | None, unused: bool, dry_run: bool, output: str) -> None:
     """Remove what nothing needs from the local store, and say what that frees.
 
-    That is: what a store or build left behind when it was cut off, and models that openllm stored
-    for Bentos which are gone. What was pulled, and what others than openllm stored, stays; --unused
-    takes what was pulled, too, unless a Bento needs it or an alias stands for it.
+    That is: what a download, store or build left behind when it was cut off, and models that
+    openllm stored for Bentos which are gone. What was pulled, and what others than openllm stored,
+    stays; --unused takes what was pulled, too, unless a Bento needs it or an alias stands for it.
     """
     home = Settings.from_env().bentoml_home
     unneeded, cut_off = _unneeded_models(home, older_than, unused), _cut_off(home)
@@ -113,13 +116,24 @@ def _before(model: StoredModel, latest: datetime) -> bool:
 
 def _cut_off(home: Path) -> list[Unneeded]:
     found = []
-    for path in leftovers(home):
+    for path in (*leftovers(home), *parted(hub_cache())):
         stats = [file.stat() for file in (path, *path.rglob("*"))]
         if time.time() - max(stat.st_mtime for stat in stats) > CUT_OFF_SECONDS:
-            size = sum(stat.st_size for stat in stats[1:] if stat.st_nlink == 1)
+            files = stats[1:] if path.is_dir() else stats
+            # parts of a file lie in one as long as it will be
+            sizes = [
+                min(stat.st_size, stat.st_blocks * _BLOCK) for stat in files if stat.st_nlink == 1
+            ]
+            size = sum(sizes)
             found.append(Unneeded(path.name, size, "it was cut off", _deleter(path)))
     return found
 
 
 def _deleter(path: Path) -> Callable[[], None]:
-    return lambda: shutil.rmtree(path, ignore_errors=True)
+    def remove() -> None:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    return remove

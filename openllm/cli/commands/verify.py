@@ -11,8 +11,8 @@ from openllm.cli.given.specs import is_bento
 from openllm.cli.given.words import offer_models
 from openllm.cli.output import print_json
 from openllm.config.settings import Settings
-from openllm.errors import BuildError, WeightsError
-from openllm.weights.store import damaged_files, find_model, is_stored
+from openllm.errors import BuildError
+from openllm.weights.store import damaged_files, damaged_model, find_model, is_stored
 
 
 @click.command()
@@ -75,10 +75,6 @@ def _verify_model(tag: str, home: Path, output: str) -> None:
     if output == "json":
         print_json({"tag": model.tag, "problems": damaged})
     if damaged:
-        what = ", ".join(name for name in damaged if name) or "its content"
-        raise WeightsError(
-            f"{model.tag} is not as it was stored: {what}.",
-            hint="Remove it (openllm rm) and pull it again.",
-        )
+        raise damaged_model(model, damaged)
     if output == "table":
         click.echo(f"{model.tag} is as it was stored.")
