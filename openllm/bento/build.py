@@ -23,7 +23,7 @@ from openllm.bento.contents.scan import scan_bento
 from openllm.bento.contents.signature import Signer
 from openllm.bento.contents.version import UNKNOWN
 from openllm.bento.lock.hashes import fetch_hashes, write_hashes
-from openllm.bento.lock.image import HASHES, LockedImage
+from openllm.bento.lock.image import HASHES, LockedImage, one_environment
 from openllm.bento.lock.wheel import wheel_record
 from openllm.bento.pack.document import DOCUMENT, merge_document, write_document
 from openllm.bento.pack.files import explain, size_on_disk
@@ -88,8 +88,13 @@ def build(specs: LLMSpec | Sequence[LLMSpec], options: BuildOptions | None = Non
     rest (no room on the disk, a package that is missing here, something secret that would go into
     the Bento). Nothing is kept by halves.
     """
-    options, settings = options or BuildOptions(), Settings.from_env()
     wanted = (specs,) if isinstance(specs, LLMSpec) else tuple(specs)
+    with one_environment():
+        return _build(wanted, options or BuildOptions(), Settings.from_env())
+
+
+def _build(wanted: Sequence[LLMSpec], options: BuildOptions, settings: Settings) -> BuildResult:
+    """What `build` says."""
     merged = merge_document([spec.to_dict() for spec in wanted], {})
     check_specs(merged)
     _check_gpus(merged, options.resources)

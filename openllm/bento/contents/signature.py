@@ -1,10 +1,11 @@
-"""Signatures of Bentos in the form of OpenSSF's model signing, version 1.0: a Sigstore bundle of a
-DSSE envelope of an in-toto statement that lists every file with its digest.
+"""Signatures of Bentos, as OpenSSF's model signing 1.0 has them: a bundle of an envelope of a list of
+all files with their digests.
 
-The list has the manifest in it, and that has everything else. Keys are elliptic (P-256, P-384,
-P-521), in PEM. The library `model-signing` writes and reads the same files, but brings twenty
-packages that an image would have to carry, to check what takes one of them: cryptography.
-Specification: github.com/sigstore/model-transparency, github.com/secure-systems-lab/dsse.
+The bundle is Sigstore's, the envelope DSSE, the list an in-toto statement; it has the manifest in
+it, and that has everything else. Keys are elliptic (P-256, P-384, P-521), in PEM. The library
+`model-signing` writes and reads the same files, but brings twenty packages that an image would have
+to carry, to check what takes one of them, and 1.1.1 does not start without another that it does not
+ask for. Specification: github.com/sigstore/model-transparency, github.com/secure-systems-lab/dsse.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from openllm.bento.contents.manifest import MANIFEST, SIGNATURE, Manifest
-from openllm.errors import BuildError, MissingDependency
+from openllm.errors import BuildError, MissingDependency, option
 from openllm.weights.checkpoint import file_digest
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _envelope(path: Path) -> tuple[bytes, bytes]:
     except FileNotFoundError:
         raise BuildError(
             f"{path.parent.parent.name}:{path.parent.name} is not signed.",
-            hint="Sign it: openllm build --sign KEY.",
+            hint=f"Build it with {option('sign', 'KEY')}.",
         ) from None
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         raise BuildError(f"{SIGNATURE} {_BROKEN}.", hint="Sign it again.") from None

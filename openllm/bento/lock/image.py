@@ -5,7 +5,9 @@ asked or named.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,21 @@ from openllm.facts import facts_of
 WHEELS = "wheels"  # below the Bento's src/
 HASHES = "hashes.json"  # lies there while a Bento is built, if hashes were fetched for its lock
 INSTALL = "apt-get update && apt-get install -q -y --no-install-recommends"
+# Locks of the build that is going on, by backends and other requirements.
+_LOCKS: ContextVar[dict[tuple[tuple[str, ...], tuple[str, ...]], Lock] | None] = ContextVar(
+    "locks", default=None
+)
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@contextmanager
+def one_environment() -> Iterator[None]:
+    """Until it is left nothing is installed: the same packages are looked for once."""
+    token = _LOCKS.set({})
+    try:
+        yield
+    finally:
+        _LOCKS.reset(token)
 
 
 @attrs.define
@@ -93,7 +109,13 @@ class LockedImage(Image):  # type: ignore[misc]  # bentoml has no types
         """The packages the image installs. Errors: BuildError."""
         families = [models.get(spec.family) for spec in self.specs if spec.family]
         needed = {text for family in families for text in family.requirements}
-        return lock_requirements(self.backends(), sorted(needed | self.extensions()))
+        asked = (tuple(self.backends()), tuple(sorted(needed | self.extensions())))
+        known = _LOCKS.get()
+        if known is None:
+            return lock_requirements(*asked)
+        if asked not in known:
+            known[asked] = lock_requirements(*asked)
+        return known[asked]
 
     def extensions(self) -> set[str]:
         """The distributions that these models are served with, beside openllm and their engines':
