@@ -1,5 +1,5 @@
-"""Signatures of Bentos, as OpenSSF's model signing 1.0 has them: a bundle of an envelope of a list of
-all files with their digests.
+"""Signatures of Bentos, as OpenSSF's model signing 1.0 has them: a bundle of an envelope of a list
+of all files with their digests.
 
 The bundle is Sigstore's, the envelope DSSE, the list an in-toto statement; it has the manifest in
 it, and that has everything else. Keys are elliptic (P-256, P-384, P-521), in PEM. The library
