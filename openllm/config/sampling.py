@@ -14,7 +14,9 @@ from typing import Any
 
 import attrs
 
-from openllm.errors import InvalidRequest, field
+from openllm.config.spec import LLMSpec
+from openllm.discovery import did_you_mean
+from openllm.errors import InvalidRequest, field, option
 from openllm.types import SamplingParams, Structure
 
 logger = logging.getLogger(__name__)
@@ -130,12 +132,16 @@ def _checked(name: str, value: Any) -> Any:
         return _flag(name, value)
     special = _SPECIAL.get(name)
     if special is None:
-        raise InvalidRequest(f"Unknown sampling parameter {name!r}.", hint=_known(), param=name)
+        raise InvalidRequest(f"Unknown sampling parameter {name!r}.", hint=_meant(name), param=name)
     return special(name, value)
 
 
-def _known() -> str:
-    return f"Known are {', '.join(sorted(attrs.fields_dict(SamplingParams)))}."
+def _meant(name: str) -> str:
+    """What may have been meant: an option of a deployment, a near miss, or all that there are."""
+    if name in attrs.fields_dict(LLMSpec):
+        return f"It is an option of the model: {option(name)}."
+    known = sorted(attrs.fields_dict(SamplingParams))
+    return did_you_mean(name, [*known, *_ALIASES]) or f"Known are {', '.join(known)}."
 
 
 def _bad(name: str, why: str) -> InvalidRequest:

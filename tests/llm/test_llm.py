@@ -77,9 +77,10 @@ def test_a_text_called_like_a_function_is_one_turn_of_a_chat(weights: Path) -> N
         assert llm(rendered).prompt_token_ids == rendered
 
 
-async def test_calling_it_inside_a_loop_says_what_to_do(weights: Path) -> None:
-    with pytest.raises(InvalidRequest, match="await"):
-        echo(weights)(TEXT)
+async def test_calling_it_inside_the_engines_loop_says_what_to_do(weights: Path) -> None:
+    async with echo(weights) as llm:
+        with pytest.raises(InvalidRequest, match="await"):
+            llm(TEXT)
 
 
 def test_it_serves_one_event_loop_after_another(weights: Path) -> None:
