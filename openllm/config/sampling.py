@@ -14,9 +14,8 @@ from typing import Any
 
 import attrs
 
-from openllm.config.spec import LLMSpec
 from openllm.discovery import did_you_mean
-from openllm.errors import InvalidRequest, field, option
+from openllm.errors import InvalidRequest, field
 from openllm.types import SamplingParams, Structure
 
 logger = logging.getLogger(__name__)
@@ -137,9 +136,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _meant(name: str) -> str:
-    """What may have been meant: an option of a deployment, a near miss, or all that there are."""
-    if name in attrs.fields_dict(LLMSpec):
-        return f"It is an option of the model: {option(name)}."
+    """What may have been meant: a near miss, or all that there are."""
     known = sorted(attrs.fields_dict(SamplingParams))
     return did_you_mean(name, [*known, *_ALIASES]) or f"Known are {', '.join(known)}."
 

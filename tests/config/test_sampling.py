@@ -150,7 +150,6 @@ def test_what_a_model_says_of_generating_is_followed_or_named(
     [
         ("temprature", "Did you mean temperature"),
         ("max_new_token", "Did you mean max_new_tokens"),
-        ("max_model_len", "It is an option of the model: max_model_len."),
         ("zzz", "Known are allowed_token_ids, "),
     ],
 )

@@ -279,3 +279,8 @@ def test_a_models_own_defaults_stand_between_the_spec_and_the_family(
     params = llm.sampling_params(min_p=0.1)
     assert (params.temperature, params.top_k, params.top_p, params.min_p) == (0.3, 3, 0.9, 0.1)
     assert llm.sampling_params(temperature=1.0).temperature == 1.0
+
+
+def test_an_option_of_the_model_is_none_of_a_request(weights: Path) -> None:
+    with echo(weights) as llm, pytest.raises(InvalidRequest, match="where the model is made"):
+        llm("hello", max_model_len=64)
