@@ -12,18 +12,20 @@ from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.protocols.native.dialect import NATIVE
 from openllm.protocols.native.earlier import describe_earlier
-from openllm.protocols.native.endpoints import CHAT, metadata_of
+from openllm.protocols.native.endpoints import CHAT, describe, metadata_of
 
 TEXT = b"text/plain; charset=utf-8"
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     async def metadata(exchange: Exchange) -> None:
-        (await exchange.fields()).close()
-        first = next(catalog.targets())
-        await exchange.answer_json(
-            {**metadata_of(catalog), **describe_earlier(first.llm, settings)}
-        )
+        """Of the model that is named; that client names none, and means the first."""
+        fields = await exchange.fields()
+        name = fields.text("model")
+        fields.close()
+        told = catalog.find(name) if name else catalog.first
+        found = {**metadata_of(catalog), **describe(told), **describe_earlier(told.llm, settings)}
+        await exchange.answer_json(found)
 
     async def render(exchange: Exchange) -> None:
         """The prompt that messages become, as text."""
