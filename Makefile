@@ -69,6 +69,7 @@ check: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typed_sample.py
 	$(BIN)/lint-imports
 
 format: install  ## rewrite the code the way `check` wants it, and what is made from the code

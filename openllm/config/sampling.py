@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from openllm.discovery import did_you_mean
 from openllm.errors import InvalidRequest, field
 from openllm.types import SamplingParams, Structure
 
@@ -130,12 +131,14 @@ def _checked(name: str, value: Any) -> Any:
         return _flag(name, value)
     special = _SPECIAL.get(name)
     if special is None:
-        raise InvalidRequest(f"Unknown sampling parameter {name!r}.", hint=_known(), param=name)
+        raise InvalidRequest(f"Unknown sampling parameter {name!r}.", hint=_meant(name), param=name)
     return special(name, value)
 
 
-def _known() -> str:
-    return f"Known are {', '.join(sorted(attrs.fields_dict(SamplingParams)))}."
+def _meant(name: str) -> str:
+    """What may have been meant: a near miss, or all that there are."""
+    known = sorted(attrs.fields_dict(SamplingParams))
+    return did_you_mean(name, [*known, *_ALIASES]) or f"Known are {', '.join(known)}."
 
 
 def _bad(name: str, why: str) -> InvalidRequest:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,14 @@ from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
 from openllm.errors import EngineDead, InvalidRequest
-from openllm.llm.loops import LoopThread, at_shutdown, in_event_loop, lends_threads, run_on
+from openllm.llm.loops import (
+    LoopThread,
+    at_shutdown,
+    in_event_loop,
+    lends_threads,
+    run_on,
+    together,
+)
 from openllm.llm.model import Model
 from openllm.weights.checkpoint import weights_size
 
@@ -103,6 +110,15 @@ class Host:
         return (
             task is not None and task.done() and not task.cancelled() and task.exception() is None
         )
+
+    @property
+    def state(self) -> str | None:
+        """In a word: starting, started or failed and why; None where nothing has begun."""
+        if self._starting is None:
+            return None
+        if not self.started:
+            return "starting"
+        return f"failed: {failure}" if (failure := self.failure) else "started"
 
     # Beginning and end.
 
@@ -189,36 +205,54 @@ class Host:
     # For callers without a loop.
 
     def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
-        """Run a coroutine to its end, or give a generator's items as they come. Errors:
-        InvalidRequest inside a running event loop.
+        """Run a coroutine to its end, or give a generator's items as they come, on a loop of their
+        own: also where another one runs, as in a notebook. Errors: InvalidRequest inside the
+        engine's own event loop, which would wait for itself.
         """
-        if in_event_loop():
-            if isinstance(work, Coroutine):
+        thread = self._own_loop(*([work] if isinstance(work, Coroutine) else []))
+        return thread.iterate(work) if isinstance(work, AsyncGenerator) else thread.run(work)
+
+    def run_together(self, works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """As `run`, for several at once; their results, in their order."""
+        return self._own_loop(*works).run(together(works))
+
+    def _own_loop(self, *works: Coroutine[Any, Any, T]) -> LoopThread:
+        """The thread that runs `works`. Errors: InvalidRequest, after they are closed."""
+        if self._is_here():
+            for work in works:
                 work.close()
             raise InvalidRequest(
-                "An event loop is running here.", hint="Use `await llm.generate(...)` instead."
+                "The engine lives on the event loop that is running here.",
+                hint="Use `await llm.generate(...)` instead.",
             )
         with self._lock:
             if self._thread is None:
                 self._thread = LoopThread()
-            thread = self._thread
-        return thread.iterate(work) if isinstance(work, AsyncGenerator) else thread.run(work)
+            return self._thread
+
+    def _is_here(self) -> bool:
+        """Whether the caller is on the engine's event loop, or on that of `run`."""
+        if not in_event_loop():
+            return False
+        here = asyncio.get_running_loop()
+        return here is self._loop or (self._thread is not None and here is self._thread.loop)
 
     def close(self) -> None:
         """Close the engine and end the thread. Errors: InvalidRequest inside the engine's own event
         loop.
         """
+        if self._is_here():
+            raise InvalidRequest(
+                "The engine lives on the event loop that is running here.",
+                hint="Use `await llm.aclose()` instead.",
+            )
         with self._lock:
             thread, self._thread = self._thread, None
+        if thread is None and self._backend is not None:
+            thread = LoopThread()
         if thread is not None:
             thread.run(self.aclose())
             thread.stop()
-        elif self._backend is not None:
-            if in_event_loop():
-                raise InvalidRequest(
-                    "An event loop is running here.", hint="Use `await llm.aclose()` instead."
-                )
-            asyncio.run(self.aclose())
 
     # For an owner that closes nothing.
 

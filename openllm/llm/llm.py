@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import Any, Self, Unpack
 
 from openllm.answer.generation import Generation
 from openllm.answer.tokens import TokenTable
@@ -16,10 +16,11 @@ from openllm.backends.base import Backend, BackendInfo, EngineStats
 from openllm.backends.residency import Residency
 from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
-from openllm.errors import InvalidRequest
 from openllm.llm.admission import admit, encode, prompt_ids
+from openllm.llm.blocking import BlockingCalls
+from openllm.llm.earlier import EarlierMethods
 from openllm.llm.host import Host, MakeEngine
-from openllm.llm.loops import bridge, in_event_loop, run_on
+from openllm.llm.loops import bridge, run_on
 from openllm.llm.model import Model
 from openllm.llm.outputs import Admit, pieces, whole
 from openllm.llm.pooled import PooledCalls
@@ -32,10 +33,8 @@ from openllm.prompt.renderer import ChatRenderer
 from openllm.types import GenerationOutput, GenerationRequest, Message, Prompt, SamplingParams
 from openllm.weights.hub import Token
 
-T = TypeVar("T")
 
-
-class LLM(PooledCalls):
+class LLM(PooledCalls, BlockingCalls, EarlierMethods):
     """One model, ready to generate. Nothing is loaded before it is needed; the same on every
     backend.
 
@@ -110,7 +109,12 @@ class LLM(PooledCalls):
         return partial(type(self).from_spec, **self._given), (self.spec,)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.spec.model_id!r}, backend={self.spec.backend!r})"
+        """What it is, and once there is an engine its state."""
+        said = f"{self.spec.model_id!r}, backend={self.spec.backend!r}"
+        if (state := self._host.state) is not None:
+            said = f"{self.spec.model_id!r}, backend={self.backend.name!r}, state={state!r}"
+        mounted = self.adapters if self.started else ()
+        return f"{type(self).__name__}({said}{f', adapters={mounted!r}' if mounted else ''})"
 
     # The model.
 
@@ -224,35 +228,6 @@ class LLM(PooledCalls):
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    # The same for callers without an event loop.
-
-    @overload
-    def run(self, work: Coroutine[Any, Any, T]) -> T: ...
-
-    @overload
-    def run(self, work: AsyncGenerator[T, None]) -> Iterator[T]: ...
-
-    def run(self, work: Coroutine[Any, Any, T] | AsyncGenerator[T, None]) -> T | Iterator[T]:
-        """Run a coroutine of this LLM to its end; or give the items of a stream,
-        `llm.generate_iterator`, as they come.
-
-        Errors: InvalidRequest inside a running event loop.
-        """
-        return self._host.run(work)
-
-    def close(self) -> None:
-        """The synchronous `aclose`. Errors: InvalidRequest inside the engine's own event loop."""
-        self._host.close()
-
-    def __enter__(self) -> Self:
-        """Errors: InvalidRequest inside a running event loop: it could not be left again."""
-        if in_event_loop():
-            raise InvalidRequest("An event loop is running here.", hint="Use `async with` instead.")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     # LoRA adapters.
 
     @property
@@ -350,20 +325,6 @@ class LLM(PooledCalls):
     ) -> GenerationOutput:
         """The answer to a conversation: messages as `Message` or {"role": ..., "content": ...}."""
         return await self.generate(conversation(messages), adapter_name=adapter_name, **params)
-
-    def __call__(self, prompt: Prompt, **params: Any) -> GenerationOutput:
-        """The answer, synchronously; for scripts and notebooks' plain cells.
-
-        A text is one turn of a chat when the model has a chat template, else it is continued.
-        Inside a running event loop use `await llm.generate(...)`.
-        """
-        return self.run(self._ask(prompt, params))
-
-    async def _ask(self, prompt: Prompt, params: Mapping[str, Any]) -> GenerationOutput:
-        await self.start()
-        if isinstance(prompt, str) and self.renderer.has_template:
-            prompt = conversation([Message("user", prompt)])
-        return await self.generate(prompt, **params)
 
     # Views of it for others.
 

@@ -7,7 +7,7 @@ import concurrent.futures.thread
 import contextlib
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from openllm.errors import EngineDead
@@ -65,6 +65,16 @@ class LoopThread:
             self._thread.join(timeout=5)
             if not self._thread.is_alive():
                 self.loop.close()
+
+
+async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results, in order. Errors: the first one; the others are cancelled then."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def in_event_loop() -> bool:

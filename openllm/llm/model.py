@@ -9,13 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from openllm import models
 from openllm.answer.tokens import TokenTable
 from openllm.backends.select import select_backend
 from openllm.config.sampling import build_params, model_defaults
 from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, InvalidRequest, option
 from openllm.llm.resolve import family_of_id
 from openllm.models.base import LLMConfig
 from openllm.prompt.plain import SlowTokenizer
@@ -31,6 +33,9 @@ from openllm.weights.pooling import pools_prompt
 from openllm.weights.resolve import resolve_weights
 
 CheckWeights = Callable[[LLMSpec, Path], None]  # raises WeightsError
+
+# Options of a deployment that are not sampling parameters too, as `seed` is.
+_DEPLOYMENT = attrs.fields_dict(LLMSpec).keys() - attrs.fields_dict(SamplingParams).keys()
 
 
 class Model:
@@ -191,6 +196,12 @@ class Model:
 
         Errors: InvalidRequest that names the parameter.
         """
+        for name in overrides.keys() & _DEPLOYMENT:
+            raise InvalidRequest(
+                f"{name!r} is an option of the model, and not of what it is asked.",
+                hint=f"Give it where the model is made: {option(name)}.",
+                param=name,
+            )
         weakest = self.own_family.sampling
         return build_params(overrides, self.spec.sampling, self.own_sampling, weakest)
 

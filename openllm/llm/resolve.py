@@ -14,7 +14,15 @@ from openllm.config.hf_options import translate_options
 from openllm.config.names import is_path, is_tag, split_hub_name
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, resolve_spec
-from openllm.errors import ConfigurationError, OpenLLMError, UnknownFamily, WeightsError, option
+from openllm.discovery import did_you_mean
+from openllm.errors import (
+    ConfigurationError,
+    OpenLLMError,
+    UnknownFamily,
+    WeightsError,
+    call,
+    option,
+)
 from openllm.models.base import LLMConfig
 from openllm.weights.aliases import tag_of
 from openllm.weights.checkpoint import architecture
@@ -22,6 +30,7 @@ from openllm.weights.labels import task_of
 from openllm.weights.origin import DEMO, named_directory
 from openllm.weights.store import find_model, find_tag
 
+_OWN = frozenset(("make_engine", "settings", "token", "weights_dir"))  # beside those of a spec
 ModelId = str | os.PathLike[str]  # as callers may write it
 
 
@@ -53,11 +62,21 @@ def spec_for(
         key: _text(value) if key == "model_id" else value
         for key, value in translate_options(options).items()
     }
+    _check_names(options, named)
     explicit = {key: value for key, value in options.items() if key not in named}
     sampling = {key: value for key, value in options.items() if key in named}
     if sampling:
         explicit["sampling"] = {**explicit.get("sampling", {}), **sampling}
     return resolve_model(_text(name), Layers(explicit, spec_layer()), settings)
+
+
+def _check_names(options: Mapping[str, Any], sampling: set[str]) -> None:
+    """Errors: ConfigurationError for a name that an LLM does not take."""
+    taken = {*attrs.fields_dict(LLMSpec), *sampling}
+    for key in options:
+        if key not in taken:
+            hint = did_you_mean(key, sorted(taken | _OWN)) or f"See {call('LLMSpec')}."
+            raise ConfigurationError(f"An LLM has no option {key!r}.", hint=hint, param=key)
 
 
 def _text(model: ModelId | None) -> str | None:

@@ -143,3 +143,17 @@ def test_what_a_model_says_of_generating_is_followed_or_named(
     assert model_defaults(tmp_path) == {"temperature": 0.0}
     named = "bad_words_ids [[7]], forced_eos_token_id 2, no_repeat_ngram_size 3."
     assert [record.message.partition(": ")[2] for record in caplog.records] == [named]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("temprature", "Did you mean temperature"),
+        ("max_new_token", "Did you mean max_new_tokens"),
+        ("zzz", "Known are allowed_token_ids, "),
+    ],
+)
+def test_an_unknown_name_gets_what_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        build_params({name: 1})
+    assert f"Unknown sampling parameter {name!r}. {meant}" in str(caught.value)

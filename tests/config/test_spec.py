@@ -183,7 +183,7 @@ def test_any_json_object_is_a_spec_or_one_clear_line(data: dict[str, Any]) -> No
         ),
         (
             {"model_id": "a", "sampling": {"temprature": 1}},
-            "sampling: Unknown sampling parameter 'temprature'. Known are",
+            "sampling: Unknown sampling parameter 'temprature'. Did you mean temperature",
         ),
         ({"model_id": "a", "adapters": {"name": "b"}}, "adapters must be a list"),
         ({"model_id": "a", "adapters": "./a:b"}, "adapters must be a list"),

@@ -89,6 +89,20 @@ def test_a_family_class_generates(weights: Path) -> None:
         assert llm("hello", ignore_eos=True).usage.completion_tokens == 3
 
 
+def test_a_vllm_class_shows_transformers_model_as_a_second_copy(
+    weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """vLLM's own is in another process, and is not started for it."""
+    pytest.importorskip("vllm", reason="needs `make install-vllm`")
+    llm = openllm.VLLMLlama.from_pretrained(str(weights))
+    assert not caplog.records
+    model = llm.model
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert "second copy" in caplog.text
+    assert llm.model is model
+    assert not llm.started
+
+
 def test_an_auto_class_takes_any_id(weights: Path) -> None:
     assert openllm.AutoVLLM.from_pretrained(str(weights)).spec.backend == "vllm"
     with pytest.raises(TypeError, match="for_model"):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -144,13 +145,54 @@ def test_a_stream_in_a_script(weights: Path) -> None:
         assert wait_for(lambda: not llm.stats().running)
 
 
-async def test_what_is_synchronous_says_so_inside_a_loop(weights: Path) -> None:
+async def test_a_notebooks_cell_can_ask_without_await(weights: Path) -> None:
+    """Inside a running loop the work is done on another one, where the engine then lives."""
+    llm = torch_llm(weights)
+    asked: Any = {"temperature": 0, "max_tokens": 4, "ignore_eos": True}
+    ids = [5, 6, 7]
+    whole = llm(ids, **asked)
+    pieces = llm.run(llm.generate_iterator(ids, **asked))
+    assert "".join(piece.outputs[0].text for piece in pieces) == whole.text
+    assert (await llm.generate(ids, **asked)).text == whole.text
+    assert llm.loop is not asyncio.get_running_loop()
+    llm.close()
+    assert not llm.started
+
+
+def test_a_list_is_asked_at_once(weights: Path) -> None:
+    asked: Any = {"temperature": 0, "max_tokens": 3, "ignore_eos": True}
+    with torch_llm(weights) as llm:
+        texts = ["one", "two", TEXT]
+        answers = llm(texts, **asked)
+        assert [answer.text for answer in answers] == [llm(text, **asked).text for text in texts]
+        ids = [[5, 6, 7], [8, 9]]
+        both = llm.run([llm.generate(each, **asked) for each in ids])
+        assert [answer.prompt_token_ids for answer in both] == ids
+        assert [answer.text for answer in llm(ids, **asked)] == [each.text for each in both]
+        assert llm(ids[0], **asked).text == both[0].text  # one prompt of token ids
+        assert llm([]) == []
+        with pytest.raises(InvalidRequest, match="temperature"):
+            llm(["a", "b"], temperature=9)
+        assert wait_for(lambda: not llm.stats().running)
+
+
+def test_what_it_shows_tells_its_state(weights: Path) -> None:
+    llm = torch_llm(weights)
+    assert repr(llm) == f"LLM({str(weights)!r}, backend='pytorch')"
+    llm.run(llm.start())
+    assert repr(llm) == f"LLM({str(weights)!r}, backend='pytorch', state='started')"
+    llm.close()
+    assert "state" not in repr(llm)
+
+
+async def test_what_is_synchronous_says_so_inside_the_engines_loop(weights: Path) -> None:
     llm = torch_llm(weights)
     with pytest.raises(InvalidRequest, match="async with"), llm:
         pass
-    with pytest.raises(InvalidRequest, match=r"await llm\.generate"):
-        llm.run(llm.generate_iterator(TEXT))
     await llm.start()
+    for work in (llm.generate_iterator(TEXT), llm.generate(TEXT), [llm.generate(TEXT)]):
+        with pytest.raises(InvalidRequest, match=r"await llm\.generate"):
+            llm.run(work)  # type: ignore[arg-type]  # each by an overload of its own
     with pytest.raises(InvalidRequest, match="aclose"):
         llm.close()
     await llm.aclose()

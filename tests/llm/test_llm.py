@@ -77,9 +77,10 @@ def test_a_text_called_like_a_function_is_one_turn_of_a_chat(weights: Path) -> N
         assert llm(rendered).prompt_token_ids == rendered
 
 
-async def test_calling_it_inside_a_loop_says_what_to_do(weights: Path) -> None:
-    with pytest.raises(InvalidRequest, match="await"):
-        echo(weights)(TEXT)
+async def test_calling_it_inside_the_engines_loop_says_what_to_do(weights: Path) -> None:
+    async with echo(weights) as llm:
+        with pytest.raises(InvalidRequest, match="await"):
+            llm(TEXT)
 
 
 def test_it_serves_one_event_loop_after_another(weights: Path) -> None:
@@ -278,3 +279,8 @@ def test_a_models_own_defaults_stand_between_the_spec_and_the_family(
     params = llm.sampling_params(min_p=0.1)
     assert (params.temperature, params.top_k, params.top_p, params.min_p) == (0.3, 3, 0.9, 0.1)
     assert llm.sampling_params(temperature=1.0).temperature == 1.0
+
+
+def test_an_option_of_the_model_is_none_of_a_request(weights: Path) -> None:
+    with echo(weights) as llm, pytest.raises(InvalidRequest, match="where the model is made"):
+        llm("hello", max_model_len=64)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import openllm
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, UnknownFamily
@@ -181,3 +182,21 @@ def test_a_task_that_is_named_needs_no_showing_by_the_files(
     head = [{"idx": 0, "path": "", "type": "custom_st.Head"}]
     (tmp_path / "mine" / "modules.json").write_text(json.dumps(head))
     assert _resolve(str(tmp_path / "mine"), settings, explicit={"task": "embed"}).task == "embed"
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("bakend", "Did you mean backend?"),
+        ("max_model_length", "Did you mean max_model_len"),
+        ("temprature", "Did you mean temperature"),
+        ("tokn", "Did you mean token"),
+        ("zzz", "See LLMSpec."),
+    ],
+)
+def test_a_misspelt_option_gets_the_nearest_of_all_that_an_llm_takes(
+    option: str, meant: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        openllm.LLM("demo", **{option: 1})
+    assert f"An LLM has no option {option!r}. {meant}" in str(caught.value)

@@ -75,6 +75,68 @@ def test_metadata_tells_of_the_model_and_nothing_of_the_disk(client: httpx.Clien
     assert "/" not in client.get("/v1/metadata").text
 
 
+EARLIER = {"x-openllm-client-package-version": "0.5.7"}
+# A part of what that client sends of a configuration that nobody has touched.
+UNTOUCHED = {"num_beams": 1, "use_beam_search": False, "length_penalty": 1.0, "typical_p": 1.0}
+
+
+def test_an_earlier_client_gets_what_it_reads(strict_client: httpx.Client) -> None:
+    """Every field of PyPI's openllm-client 0.5.7; the client itself is tried in tests/clients."""
+    body = {"prompt": TEXT, "llm_config": {"max_tokens": 6, **UNTOUCHED}, "adapter_name": None}
+    native = strict_client.post("/v1/generate", json=body).json()
+    answer = strict_client.post("/v1/generate", json=body, headers=EARLIER).json()
+    [output], [expected] = answer["outputs"], native["outputs"]
+    assert (answer["prompt"], answer["finished"]) == (TEXT, True)
+    assert (output["text"], output["logprobs"]) == (expected["text"], None)
+    assert isinstance(output["cumulative_logprob"], float)
+    *pieces, last = events(
+        strict_client.post("/v1/generate_stream", json=body, headers=EARLIER).text
+    )
+    outputs = [piece["outputs"][0] for piece in (*pieces, last)]
+    assert "".join(item["text"] for item in outputs) == output["text"]
+    assert all(item["token_ids"] for item in outputs)
+    assert [piece["finished"] for piece in pieces] == [False] * len(pieces)
+    assert (last["finished"], outputs[-1]["finish_reason"]) == (True, "length")
+    asked = {**body, "logprobs": 1}
+    [shown] = strict_client.post("/v1/generate", json=asked, headers=EARLIER).json()["outputs"]
+    tables = [next(iter(table)) for table in shown["logprobs"]]
+    assert tables == [str(token) for token in shown["token_ids"]]
+
+
+def test_what_an_earlier_client_has_set_and_nobody_does_is_refused(
+    strict_client: httpx.Client,
+) -> None:
+    body = {"prompt": TEXT, "llm_config": {"num_beams": 4}}
+    answer = strict_client.post("/v1/generate", json=body, headers=EARLIER)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "llm_config.num_beams"
+
+
+def test_an_earlier_client_asks_for_the_metadata_by_post(client: httpx.Client) -> None:
+    found = client.post("/v1/metadata", json={}).json()
+    assert (found["model_id"], found["model_name"]) == ("echo", "llama")
+    assert (found["serialisation"], found["quantise"], found["trust_remote_code"]) == (
+        "safetensors",
+        None,
+        False,
+    )
+    assert found["timeout"] > 0
+    assert found["configuration"]["max_tokens"] == 512
+    assert found["configuration"]["temperature"] <= 1.0
+    assert client.post("/v1/metadata", json=[]).status_code == 400
+
+
+def test_messages_are_rendered_as_text(client: httpx.Client) -> None:
+    turns = {"messages": [{"role": "user", "content": TEXT}]}
+    plain = client.post("/v1/helpers/messages", json=turns)
+    prompted = client.post("/v1/helpers/messages", json={**turns, "add_generation_prompt": True})
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert TEXT in plain.text
+    assert prompted.text.startswith(plain.text)
+    assert len(prompted.text) > len(plain.text)
+    assert client.post("/v1/helpers/messages", json={}).json()["error"]["param"] == "messages"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "param"),
     [

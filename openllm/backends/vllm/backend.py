@@ -8,6 +8,7 @@ per request into its sink (openllm.backends.vllm.stream). Nothing is detokenised
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ DEVICES = ("auto", "cpu", "cuda", "rocm", "xpu", "tpu")
 # Engine arguments that put something in the place of what config.json says of positions.
 STRETCHING = frozenset({"hf_overrides", "hf_config_path", "rope_scaling", "rope_parameters"})
 
+logger = logging.getLogger("openllm")
+
 
 class VLLMBackend(Backend):
     """vLLM 0.26 to 0.33 on CUDA, ROCm or the CPU."""
@@ -53,6 +56,25 @@ class VLLMBackend(Backend):
         super().__init__(spec, weights_dir, settings)
         self._launched: Launched | None = None
         self._board = StatsBoard()
+        self._copy: Any = None  # of the weights, as transformers' model
+
+    def load_model(self) -> Any:
+        """transformers' model of the same weights: vLLM's own lives in another process. Loaded on
+        the CPU the first time, and kept. Errors: WeightsError, MissingDependency.
+        """
+        if self._copy is None:
+            from openllm.backends.pytorch.loading.loader import load_model
+
+            logger.warning(
+                "%s: this is a second copy of the weights, transformers' on the CPU; vLLM's engine"
+                " does not see what is done to it.",
+                self.spec.served_name,
+            )
+            plain = attrs.evolve(
+                self.spec, backend="pytorch", device="cpu", quantization=None, engine_args={}
+            )
+            self._copy = load_model(plain, self.weights_dir).model
+        return self._copy
 
     @classmethod
     def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:

@@ -6,9 +6,10 @@ from starlette.routing import Route
 
 from openllm.config.settings import Settings
 from openllm.http.catalog import Catalog
-from openllm.protocols.native import endpoints, schema
+from openllm.protocols.native import earlier_endpoints, endpoints, schema
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     """All routes of this format."""
-    return [*endpoints.routes(catalog, settings), *schema.routes(catalog, settings)]
+    rooms = (endpoints, earlier_endpoints, schema)
+    return [route for room in rooms for route in room.routes(catalog, settings)]

@@ -15,6 +15,7 @@ from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
 from openllm.protocols.native.dialect import NATIVE
+from openllm.protocols.native.earlier import HEADER, EarlierWire
 from openllm.protocols.native.encode import NativeWire
 from openllm.protocols.native.parse import NativeRequest, read_native
 from openllm.types import Conversation
@@ -29,15 +30,18 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
             exchange.dialect = CHAT
         target = _target(catalog, request)
         exchange.rename(request.request_id)
+        overrides, wire = request.overrides, _wire(exchange, request, target)
+        if isinstance(wire, EarlierWire):
+            overrides = {"logprobs": 0, **overrides}  # of which it wants the sum
         work = Work(
             target,
             [request.prompt],
-            request.overrides,
+            overrides,
             stream,
             request.add_special_tokens,
             options=request.options,
         )
-        await respond(exchange, work, NativeWire(exchange.request_id, target))
+        await respond(exchange, work, wire)
 
     async def generate(exchange: Exchange) -> None:
         await run(exchange, stream=False)
@@ -55,11 +59,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await exchange.answer_json({"id": request_id, "status": "cancelled"})
 
     async def metadata(exchange: Exchange) -> None:
-        named = [target for target in catalog.targets() if target.name == target.llm.name]
-        models = list(map(describe, named))
-        await exchange.answer_json(
-            {"openllm_version": openllm.__version__, **models[0], "models": models}
-        )
+        await exchange.answer_json(metadata_of(catalog))
 
     handlers = (
         ("POST", "/v1/generate", generate),
@@ -73,6 +73,13 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     ]
 
 
+def _wire(exchange: Exchange, request: NativeRequest, target: Target) -> NativeWire | EarlierWire:
+    if HEADER not in exchange.headers:
+        return NativeWire(exchange.request_id, target)
+    asked = request.overrides.get("logprobs") is not None
+    return EarlierWire(exchange.request_id, request.prompt, asked)
+
+
 def _target(catalog: Catalog, request: NativeRequest) -> Target:
     target = catalog.running(request.model, "generate")
     if request.adapter is None:
@@ -84,6 +91,13 @@ def _target(catalog: Catalog, request: NativeRequest) -> Target:
             param="adapter",
         )
     return attrs.evolve(target, adapter=request.adapter)
+
+
+def metadata_of(catalog: Catalog) -> dict[str, Any]:
+    """What is served, to whom this request comes from."""
+    named = [target for target in catalog.targets() if target.name == target.llm.name]
+    models = list(map(describe, named))
+    return {"openllm_version": openllm.__version__, **models[0], "models": models}
 
 
 def describe(target: Target) -> dict[str, Any]:

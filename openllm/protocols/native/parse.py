@@ -17,6 +17,7 @@ from openllm.http.body.fields import Fields
 from openllm.http.body.prompts import read_prompts
 from openllm.http.body.sampling import add_limit, read_options, read_sampling
 from openllm.http.body.structure import read_structure
+from openllm.protocols.native.earlier import drop_unset
 from openllm.types import Conversation, Prompt, RequestOptions
 
 
@@ -42,6 +43,7 @@ def read_native(fields: Fields, settings: Settings) -> NativeRequest:
     overrides = _sampling(fields, settings)
     nested = fields.object("llm_config")
     if nested is not None:
+        drop_unset(nested)
         overrides = {**_sampling(nested, settings), **overrides}
         nested.close()
     add_special_tokens = fields.flag("add_special_tokens", default=True)

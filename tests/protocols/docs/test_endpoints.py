@@ -35,6 +35,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "/api/embed": {"input": "hi"},
     "/api/show": {},
     "/v1/conversations": {},
+    "/v1/metadata": {},
     "/v1/batches": {
         "input_file_id": "file-0",
         "endpoint": "/v1/embeddings",
