@@ -120,10 +120,12 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
         raise ConfigurationError(
             f"The family {known['family']} has no default model.", hint=f"Add {option('model_id')}."
         )
-    located = _located(str(model_id), known.get("revision"), home)
+    if not isinstance(model_id, str):
+        raise ConfigurationError(f"model_id must be a text, got {model_id!r}.", param="model_id")
+    located = _located(model_id, known.get("revision"), home)
     family = family or _recognise(located["model_id"], settings)
     weakest = {**family.spec_layer()} if family else {}
-    weakest |= {**_alias_name(str(model_id), home), **_task_of_files(located["model_id"], settings)}
+    weakest |= {**_alias_name(model_id, home), **_task_of_files(located["model_id"], settings)}
     if family and _is_chosen({**layers.environment, **said}, layers.recipe, located["model_id"]):
         weakest |= _defaults_of(family, located["model_id"], settings)
     spec = resolve_spec({**said, **located}, layers.environment, layers.recipe, weakest)

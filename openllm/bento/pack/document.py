@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
+from openllm.bento.pack.places import MANY, where
 from openllm.bento.pack.resources import Resources
 from openllm.config.spec import LLMSpec, refuse_identity, resolve_spec
 from openllm.errors import ConfigurationError, ServeError
 
 DOCUMENT = "spec.json"  # beside the service.py of a Bento
-MANY = "llms"
 RESOURCES = "resources"
 
 
@@ -49,14 +49,24 @@ def _load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigurationError(f"There is no {path.name} beside the service.") from None
     except (yaml.YAMLError, ValueError) as error:
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        said = str(error).splitlines()[0].rstrip(".")
-        raise ConfigurationError(f"{path.name} is not {kind}: {said}.") from None
+        raise _unreadable(path, error) from None
     if not isinstance(data, dict):
         raise ConfigurationError(
             f"{path.name} must hold a mapping: one LLMSpec, or several under {MANY}."
         )
     return data
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigurationError:
+    """With the line and column, where the parser knows them."""
+    kind = "JSON" if path.suffix == ".json" else "YAML"
+    said = str(error).splitlines()[0].rstrip(".")
+    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, json.JSONDecodeError):
+        said = f"line {error.lineno}, column {error.colno}: {error.msg}"
+    elif mark is not None:
+        said = f"{where(mark)}: {getattr(error, 'problem', None) or said}"
+    return ConfigurationError(f"{path.name} is not {kind}: {said}.")
 
 
 def write_document(specs: Sequence[LLMSpec], resources: Resources | None = None) -> str:

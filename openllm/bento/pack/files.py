@@ -73,7 +73,9 @@ def explain(error: OSError, what: str) -> BuildError:
         hint = "Free some space, or point BENTOML_HOME at another disk."
         return BuildError(f"{what}: the disk is full; nothing was kept.", hint=hint)
     reason = error.strerror or type(error).__name__
-    return BuildError(f"{what}: {reason}.", hint="Check the permissions of BENTOML_HOME.")
+    place = f"{error.filename} cannot be made or written: " if error.filename else ""
+    hint = "Point BENTOML_HOME at a directory that can be written."
+    return BuildError(f"{what}: {place}{reason}.", hint=hint)
 
 
 def size_on_disk(*parts: Path) -> int:

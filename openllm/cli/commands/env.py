@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 import openllm
-from openllm.cli.given.options import format_option
+from openllm.cli.given.options import format_option, written_default
 from openllm.cli.output import print_json, print_table
 from openllm.cli.words import FLAGS
-from openllm.config.settings import Settings, all_variables, process_environment, setting_variables
-from openllm.config.sizes import readable_size, write_size
+from openllm.config.settings import Settings, all_variables, process_environment
+from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import Variable
 from openllm.discovery import variants
@@ -121,27 +119,15 @@ def _plain(row: Variable) -> dict[str, Any]:
     return {
         "name": row.name,
         "value": shown,
-        "default": _default(row),
+        "default": written_default(row),
         "kind": row.kind,
         "meaning": row.meaning,
     }
-
-
-def _default(row: Variable) -> str:
-    """The default as one would write it."""
-    default = (
-        row.default if row in setting_variables() else attrs.fields_dict(LLMSpec)[row.field].default
-    )
-    if isinstance(default, bool):
-        return "true" if default else "false"
-    if row.kind == "size" and isinstance(default, int):
-        return write_size(default)
-    return str(default) if isinstance(default, str | int | float | Path) else "unset"
 
 
 def _markdown() -> str:
     lines = ["| variable | kind | default | meaning |", "|---|---|---|---|"]
     for row in all_variables():
         kind = ", ".join(row.choices) or row.kind
-        lines.append(f"| `{row.name}` | {kind} | {_default(row)} | {row.meaning} |")
+        lines.append(f"| `{row.name}` | {kind} | {written_default(row)} | {row.meaning} |")
     return "\n".join(lines)

@@ -14,10 +14,14 @@ import click
 
 from openllm.cli.given.words import Offer, offer_addresses, offer_families
 from openllm.config.settings import Settings, setting_variables
+from openllm.config.sizes import write_size
+from openllm.config.spec import LLMSpec
 from openllm.config.variables import PARSERS, PREFIX, SPEC_VARIABLES, Variable
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "json")
+UNSET = "unset"
+_SWITCH = {"true": "on", "false": "off"}
 MODEL_FIELDS = ("model_id", "family", "revision", "trust_remote_code", "chat_template")
 _NAMES = {
     "adapters": "--adapter-id",
@@ -170,6 +174,18 @@ def format_option(*formats: str) -> Callable[[F], F]:
     )
 
 
+def written_default(row: Variable) -> str:
+    """The default of a row as one would write it; `unset` where nothing is said."""
+    default = (
+        row.default if row in setting_variables() else attrs.fields_dict(LLMSpec)[row.field].default
+    )
+    if isinstance(default, bool):
+        return "true" if default else "false"
+    if row.kind == "size" and isinstance(default, int):
+        return write_size(default)
+    return str(default) if isinstance(default, str | int | float | Path) else UNSET
+
+
 def given_spec(options: Mapping[str, Any]) -> dict[str, Any]:
     """The strongest layer of an LLMSpec: what the command line says."""
     return _given(options, SPEC_VARIABLES)
@@ -199,8 +215,8 @@ def _options(rows: Sequence[Variable]) -> Callable[[F], F]:
 def _option(row: Variable) -> Callable[[F], F]:
     names = flags(row.field)
     about: dict[str, Any] = {
-        "default": None,
-        "help": _HELP.get(row.field, row.meaning),
+        "default": None,  # what is not given is told from what is
+        "help": _HELP.get(row.field, row.meaning) + _default_in_help(row),
         "metavar": _METAVARS.get(row.field),
     }
     if row.kind == "switch":
@@ -224,6 +240,14 @@ def _option(row: Variable) -> Callable[[F], F]:
     return click.option(
         *names, row.field, type=TemplateFile() if row.field == "chat_template" else kind, **about
     )
+
+
+def _default_in_help(row: Variable) -> str:
+    """As click would show it, had the option one."""
+    default = written_default(row)
+    if row.kind == "switch":
+        default = _SWITCH.get(default, default)
+    return "" if default in ("", UNSET) else f"  [default: {default}]"
 
 
 def parse_pairs(

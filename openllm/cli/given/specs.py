@@ -58,6 +58,7 @@ def read_specs(
     if path is None:
         return (resolve_model(model, Layers(explicit, environment), settings),)
     from openllm.bento.pack.document import merge_document, read_document
+    from openllm.bento.pack.places import placed
 
     written = read_document(path)
     if len(written) > 1:
@@ -67,7 +68,11 @@ def read_specs(
                 hint="Write it into the recipe.",
             )
         refuse_identity(environment, len(written))
-    specs = [resolve_model(None, Layers(explicit, environment, item), settings) for item in written]
+    stronger = {name for layer in (explicit, environment) for name in layer if layer[name]}
+    specs = []
+    for number, item in enumerate(written):
+        with placed(path, number, stronger):
+            specs.append(resolve_model(None, Layers(explicit, environment, item), settings))
     return merge_document([spec.to_dict() for spec in specs], {})
 
 

@@ -40,8 +40,9 @@ def test_yaml_serves_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("spec.json", "{", "spec.json is not JSON"),
-        ("spec.yaml", "a: [", "spec.yaml is not YAML"),
+        ("spec.json", "{", "spec.json is not JSON: line 1, column 2: Expecting"),
+        ("spec.yaml", "a: b\nc: [", "spec.yaml is not YAML: line 2, column 5: expected"),
+        ("spec.yaml", "a: b\n\tc: d", "spec.yaml is not YAML: line 2, column 1: found"),
         ("spec.json", "[]", "must hold a mapping"),
         ("spec.json", '{"llms": []}', "must be a list of specs"),
         ("spec.json", '{"llms": ["demo"]}', "must be a list of specs"),

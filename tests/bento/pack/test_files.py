@@ -102,3 +102,11 @@ def test_a_disk_that_refuses_is_explained_in_one_line(number: int, said: str) ->
     line = str(explain(OSError(number, os.strerror(number)), "Storing x"))
     assert said in line
     assert "\n" not in line
+
+
+def test_a_home_that_cannot_be_made_is_named() -> None:
+    error = NotADirectoryError(errno.ENOTDIR, "Not a directory", "/dev/null/home")
+    assert str(explain(error, "Storing demo")) == (
+        "Storing demo: /dev/null/home cannot be made or written: Not a directory."
+        " Point BENTOML_HOME at a directory that can be written."
+    )

@@ -73,6 +73,8 @@ def test_the_readme_names_model_and_adapters() -> None:
     assert '"model": "demo"' in text
     assert "pirate" in text
     assert "bentoml serve demo:latest" in text
+    assert "on every interface, and asks for a key only where `OPENLLM_API_KEY` is set" in text
+    assert "bentoml serve demo:latest --host 127.0.0.1" in text
 
 
 def test_the_readme_shows_how_to_embed() -> None:

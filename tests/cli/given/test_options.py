@@ -32,6 +32,14 @@ def test_every_field_of_a_spec_has_an_option(run: Run, command: str) -> None:
         assert OPTIONS.get(row.field, f"--{row.field.replace('_', '-')}") in text
 
 
+def test_help_shows_the_defaults(run: Run) -> None:
+    text = " ".join(run("start", "--help").output.split())
+    assert "TCP port of the API. [default: 3000]" in text
+    assert "[default: 127.0.0.1]" in text
+    assert "Answer requests for metrics without a key. [default: off]" in text
+    assert "unset" not in text
+
+
 def test_options_are_typed(run: Run, tmp_path: Path) -> None:
     template = tmp_path / "chat.jinja"
     template.write_text("{{ messages }}")

@@ -159,6 +159,29 @@ def test_a_recipe_that_cannot_work_is_one_line(
     assert says in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "args", "says"),
+    [
+        ("model_id: demo\nbackendd: echo\n", [], "r.yaml, line 2, column 1: Unknown spec key 'ba"),
+        (
+            "llms:\n- model_id: demo\n- {model_id: a/b, max_model_len: many}\n",
+            [],
+            "r.yaml, line 3, column 19: max_model_len must be a whole number, got 'many'.",
+        ),
+        ("model_id: demo\ndtype: 5\n", [], "r.yaml, line 2, column 1: dtype must be a text"),
+        ("model_id: demo\nname: x\n", ["--task", "talk"], "'talk' is not one of"),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_is_said_with_its_place(
+    run: Run, tmp_path: Path, text: str, args: list[str], says: str
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    result = run("start", "-f", str(path), *args, "--print-spec")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert says in result.stderr
+
+
 @pytest.mark.parametrize("field", IDENTITY)
 def test_what_one_model_is_no_variable_says_for_two_whichever_way_they_are_served(
     run: Run, tmp_path: Path, field: str
