@@ -43,7 +43,7 @@ class Fleet:
         return self.folder / f"{number}.sock"
 
     async def begin(self, number: int) -> EngineServer:
-        (engine,) = set(map(lambda one: one.to_json(), self.spec.engines()))
+        (engine,) = {one.to_json() for one in self.spec.engines()}
         llm = LLM.from_spec(LLMSpec.from_json(engine), self.weights)
         server = self.servers[number] = EngineServer(llm, self.address(number))
         await server.listen()

@@ -4,6 +4,8 @@ together.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import re
 import signal
 import threading
@@ -11,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import httpx
@@ -31,7 +34,11 @@ STREAMS = 8
 
 def engines_of(server: ServerProcess) -> list[psutil.Process]:
     """The replicas' processes, in their order."""
-    found = [one for one in server.family() if "openllm.remote" in one.cmdline()]
+    found = []
+    for one in server.family():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie's error, too
+            if "openllm.remote" in one.cmdline():
+                found.append(one)
     return sorted(found, key=lambda one: one.pid)
 
 
@@ -59,7 +66,7 @@ class Load:
     threads: list[threading.Thread] = attrs.field(factory=list)
 
     def begin(self) -> None:
-        self.threads = [threading.Thread(target=self._run) for _ in range(STREAMS)]
+        self.threads = [threading.Thread(target=self._run, daemon=True) for _ in range(STREAMS)]
         for thread in self.threads:
             thread.start()
 
@@ -74,15 +81,19 @@ class Load:
         body = {"prompt": "hello", "max_tokens": 40, "ignore_eos": True, "stream": True}
         with httpx.Client(base_url=self.url, timeout=STOP_WAIT) as client:
             while not self.over.is_set():
-                with client.stream("POST", "/v1/completions", json=body) as answer:
-                    lines = [line for line in answer.iter_lines() if line]
-                    again = answer.headers.get("retry-after")
-                if answer.status_code != 200:
-                    self.ends.append(f"{answer.status_code} after {again}")
-                elif '"replica_lost"' in lines[-1]:
-                    self.ends.append("lost")
-                else:
-                    self.ends.append(lines[-1])
+                try:
+                    self.ends.append(self._end(client, body))
+                except httpx.TransportError:
+                    self.ends.append("cut off")
+
+    def _end(self, client: httpx.Client, body: dict[str, Any]) -> str:
+        """How one stream ended."""
+        with client.stream("POST", "/v1/completions", json=body) as answer:
+            lines = [line for line in answer.iter_lines() if line]
+            again = answer.headers.get("retry-after")
+        if answer.status_code != 200:
+            return f"{answer.status_code} after {again}"
+        return "lost" if '"replica_lost"' in lines[-1] else lines[-1]
 
 
 @pytest.fixture
@@ -140,8 +151,6 @@ def ends_when_its_streams_have(server: ServerProcess) -> None:
 
 
 def test_replicas_that_all_end_at_their_start_are_given_up(tmp_path: Path) -> None:
-    import queue
-
     events: queue.SimpleQueue[object] = queue.SimpleQueue()
     spec = LLMSpec(model_id="./parrot", backend="echo", replicas=2)
     engines = Engines([spec], [["a", "b"]], Settings(), events)
@@ -149,7 +158,7 @@ def test_replicas_that_all_end_at_their_start_are_given_up(tmp_path: Path) -> No
         for engine in engines.all:
             assert end(engines, engine)
     assert end(engines, engines.all[0])
-    with pytest.raises(ServeError, match="Replica 2 of 2 of parrot .* as all replicas do"):
+    with pytest.raises(ServeError, match=r"Replica 2 of 2 of parrot .* as all replicas do"):
         end(engines, engines.all[1])
     assert not engines.ended(Ended("An API worker", Dead(), 1))
 
@@ -163,8 +172,6 @@ def end(engines: Engines, engine: Engine) -> bool:
 def test_the_plan_is_said_where_there_are_replicas() -> None:
     one, two = LLMSpec(model_id="./a"), LLMSpec(model_id="./b", replicas=2, routing="cache-aware")
     settings = Settings(visible_devices="3,5,7")
-    import queue
-
     engines = Engines([one, two], [["x"], ["y", "z"]], settings, queue.SimpleQueue())
     said = "b: 2 replicas, each in a process of its own, cache-aware: GPU 5; GPU 7."
     assert plan_lines(engines.all) == [said]
