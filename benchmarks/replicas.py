@@ -165,7 +165,7 @@ def main() -> None:
     one = 0.0
     print("| | tokens/s | beside one | TTFT p50, p99 in ms | lost |\n|---|---|---|---|---|")
     for row in ROWS:
-        if args.cpu and "data" in row.title:
+        if (args.cpu and "data" in row.title) or (args.only or "") not in row.title:
             continue
         server = Server(args, model, row)
         try:
