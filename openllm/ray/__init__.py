@@ -1,6 +1,6 @@
 """A recipe as an application of Ray Serve: its replicas on a cluster, as many as are asked for.
 
-To add an option of the application: a field of `plan.Plan` with how its text is read, and what
+To add an option of the application: a field of `plan.Autoscaling` with how its text is read, and what
 `application` makes of it.
 """
 

@@ -33,7 +33,7 @@ def build(args: Mapping[str, Any]) -> Application:
 
         return make_server(spec)
 
-    class Replica:
+    class Deployed:
         """What Serve makes an actor of; the HTTP application beside it is made where it runs."""
 
         def check_health(self) -> None:
@@ -42,7 +42,7 @@ def build(args: Mapping[str, Any]) -> Application:
 
             require_alive()
 
-    ingress = serve.ingress(make)(Replica)
+    ingress = serve.ingress(make)(Deployed)
     deployment = serve.deployment(name=_name(plan.spec.served_name), **plan.options())(ingress)
     found: Application = deployment.bind()
     return found

@@ -1,5 +1,5 @@
 """What the arguments of a Serve application come to: a spec for each replica, how many there are,
-and where they are put. Nothing here imports Ray.
+and where they are put.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from typing import Any
 import attrs
 
 from openllm import models
-from openllm.bento.pack.document import read_document
+from openllm.bento.pack.document import read_document, read_resources
 from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import PARSERS, SPEC_VARIABLES
 from openllm.discovery import did_you_mean
 from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.facts import facts_of
 from openllm.hardware.gpus import gpus_needed
 from openllm.llm.resolve import Layers, resolve_model
 
-MODEL, FILE = "model", "file"
+MODEL, FILE, GPUS = "model", "file", "gpus"
 TARGET = 64  # answers under way in a replica at which another one is worth its start
 ANSWERS = 256  # that an engine runs at once, where nothing is said
 
@@ -31,7 +32,7 @@ def _scaling(kind: str, default: Any = None) -> Any:
 
 
 @attrs.frozen(kw_only=True)
-class Scaling:
+class Autoscaling:
     """How many replicas there are. With `max_replicas` as many as the answers under way need."""
 
     min_replicas: int | None = _scaling("integer")
@@ -51,20 +52,26 @@ class Scaling:
 
 
 @attrs.frozen
-class Plan:
+class ClusterPlan:
     """What runs on the cluster: `replicas` of them, or as `scaling` says."""
 
     spec: LLMSpec  # of one replica
     replicas: int
-    scaling: Scaling
+    scaling: Autoscaling
     settings: Settings
+    gpu: int | None = None  # of one replica; None: as its spec shows
 
     @property
     def gpus(self) -> int:
-        """Of one replica; those that do without none."""
-        named = self.spec.tensor_parallel_size or self.spec.data_parallel_size
-        wanted = self.spec.backend == "vllm" or named or self.spec.device == "cuda"
-        return gpus_needed(self.spec) if wanted and self.spec.device != "cpu" else 0
+        """Of one replica: as said, else one set where its engine, its device or its parallel sizes
+        say that it wants any.
+        """
+        if self.gpu is not None:
+            return self.gpu
+        spec = self.spec
+        named = spec.tensor_parallel_size or spec.data_parallel_size or spec.device == "cuda"
+        engine = spec.backend is not None and facts_of(spec.backend).wants_gpu
+        return gpus_needed(spec) if named or engine else 0
 
     def placement(self) -> dict[str, Any]:
         """Where a replica is put: on a node with its GPUs; where vLLM starts its workers on Ray,
@@ -99,29 +106,36 @@ class Plan:
         }
 
 
-def make_plan(args: Mapping[str, Any]) -> Plan:
+def make_plan(args: Mapping[str, Any]) -> ClusterPlan:
     """The plan for `args`: `model` (a recipe, family, directory, Hub id or tag) or `file` (a recipe
-    of one's own), the fields of a spec and those of `Scaling`, as texts or values. Errors:
+    of one's own), the fields of a spec, `gpus` of a replica and the fields of `Autoscaling`, as texts or
+    values. Errors:
     ConfigurationError for what is none of these.
     """
     rows = {row.field: row for row in SPEC_VARIABLES}
-    counts = {field.name: field.metadata["kind"] for field in attrs.fields(Scaling)}
+    counts = {field.name: field.metadata["kind"] for field in attrs.fields(Autoscaling)}
     explicit: dict[str, Any] = {}
     scaling: dict[str, Any] = {}
+    gpu: int | None = None
     for key, value in args.items():
         if key in rows:
             explicit[key] = rows[key].read(value) if isinstance(value, str) else value
+        elif key == GPUS:
+            gpu = _read(key, "integer", value)
         elif key in counts:
             scaling[key] = _read(key, counts[key], value)
         elif key not in (MODEL, FILE):
-            known = (MODEL, FILE, *rows, *counts)
+            known = (MODEL, FILE, GPUS, *rows, *counts)
             raise ConfigurationError(
                 f"There is no argument {key!r}.",
                 hint=did_you_mean(key, known) or "See the fields of a recipe.",
             )
     settings = Settings.from_env()
-    spec = _spec(args.get(MODEL), args.get(FILE), explicit, settings)
-    return Plan(spec.engines()[0], spec.replicas, Scaling(**scaling), settings)
+    path = Path(args[FILE]) if FILE in args else _recipe(args.get(MODEL))
+    spec = _spec(args.get(MODEL), path, explicit, settings)
+    if gpu is None and path is not None:
+        gpu = read_resources(path).gpu
+    return ClusterPlan(spec.engines()[0], spec.replicas, Autoscaling(**scaling), settings, gpu)
 
 
 def _read(key: str, kind: str, value: Any) -> Any:
@@ -134,9 +148,8 @@ def _read(key: str, kind: str, value: Any) -> Any:
 
 
 def _spec(
-    model: str | None, file: str | None, explicit: Mapping[str, Any], settings: Settings
+    model: str | None, path: Path | None, explicit: Mapping[str, Any], settings: Settings
 ) -> LLMSpec:
-    path = Path(file) if file is not None else _recipe(model)
     if path is None:
         return resolve_model(model, Layers(explicit, spec_layer()), settings)
     written = read_document(path)

@@ -14,7 +14,7 @@ from tests.serving import write_echo_model
 
 def test_a_recipe_says_what_a_replica_is_and_how_many_there_are() -> None:
     plan = make_plan({"model": "demo", "replicas": "3"})
-    assert (plan.spec.model_id, plan.spec.backend, plan.spec.replicas) == ("demo", "pytorch", 1)
+    assert (plan.spec.model_id, plan.spec.family, plan.spec.replicas) == ("demo", "demo", 1)
     options = plan.options()
     assert options["num_replicas"] == 3
     assert options["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 0}
@@ -33,7 +33,9 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("model_id: demo\nname: mine\nreplicas: 2\n")
     plan = make_plan({"file": str(recipe), "name": "ours"})
-    assert (plan.spec.served_name, plan.replicas) == ("ours", 2)
+    assert (plan.spec.served_name, plan.replicas, plan.gpus) == ("ours", 2, 0)
+    assert make_plan({"file": str(recipe), "gpus": "2"}).gpus == 2
+    assert make_plan({"model": "llama-3.3-70b-instruct"}).gpus == 4
 
 
 def test_with_a_most_there_are_as_many_as_needed() -> None:

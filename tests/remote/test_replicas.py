@@ -140,7 +140,7 @@ async def test_one_that_is_killed_takes_only_its_own_along_and_comes_back(
     assert llm.failure is None
     assert llm.backend.ready
     await fleet.begin(1)
-    await until(lambda: up(llm) == [True] * 3)
+    await until(lambda: up(llm) == [True] * 3 and not sum(running(llm)))
     await endless(llm, 3)
     assert running(llm) == [1, 1, 1]
 

@@ -1,5 +1,5 @@
-"""The engines' processes that the supervisor starts: one for each replica of each model. A replica
-that has ended is started again, and they can be drained and started anew one by one.
+"""The engines' processes that the supervisor starts, one for each replica of each model, and starts
+again, those that have ended or all of them one by one.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ UP_SECONDS = 3600.0  # for a replica to load before the next one is drained
 class Due:
     """An event: a replica is to be started again."""
 
-    engine: Engine
+    engine: EnginePlace
 
 
 @attrs.frozen
 class RolledOn:
     """An event: a replica that was drained is up again, or has had its time; now the next one."""
 
-    engine: Engine
+    engine: EnginePlace
 
 
 @attrs.define(eq=False)
-class Engine:
+class EnginePlace:
     """One replica of a model: its process, and those that were there before."""
 
     spec: LLMSpec  # of one engine
@@ -81,14 +81,14 @@ class Engines:
         """Errors: ConfigurationError where there are too few GPUs."""
         shares = share_replicas(specs, visible_devices(settings.visible_devices))
         self.all = [
-            Engine(engine, number, spec.replicas, Path(places[number]), devices[number])
+            EnginePlace(engine, number, spec.replicas, Path(places[number]), devices[number])
             for spec, places, devices in zip(specs, addresses, shares, strict=True)
             for number, engine in enumerate(spec.engines())
         ]
         self.stopping = False
         self._settings = settings
         self._events = events
-        self._rolling: list[Engine] = []  # that are still to be drained
+        self._rolling: list[EnginePlace] = []  # that are still to be drained
 
     @property
     def children(self) -> list[Child]:
@@ -101,7 +101,7 @@ class Engines:
         for line in plan_lines(self.all):
             logger.info("%s", line)
 
-    def _begin(self, engine: Engine) -> None:
+    def _begin(self, engine: EnginePlace) -> None:
         settings = self._settings
         plan = EnginePlan(
             engine.spec.to_json(),
@@ -146,7 +146,7 @@ class Engines:
         if event.engine in self._rolling[:1]:
             threading.Thread(target=self._await_up, args=(event.engine,), daemon=True).start()
 
-    def _await_up(self, engine: Engine) -> None:
+    def _await_up(self, engine: EnginePlace) -> None:
         why = wait_up(engine.address, UP_SECONDS)
         if why is not None:
             logger.warning("%s has not come up: %s.", engine.name, why)
@@ -179,7 +179,7 @@ class Engines:
             engine.child.terminate()
 
 
-def plan_lines(engines: Sequence[Engine]) -> list[str]:
+def plan_lines(engines: Sequence[EnginePlace]) -> list[str]:
     """One line for each model that has replicas: how many, and where each one is."""
     found = []
     for first in engines:

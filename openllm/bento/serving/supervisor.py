@@ -1,5 +1,5 @@
-"""Several processes behind one port: one per engine, one per API worker; a worker that is killed is
-started again, and so is a replica; when the only engine of a model dies, all of them end.
+"""Several processes behind one port: one per engine, one per API worker; a worker or a replica that
+is killed is started again, and when a model's only engine dies, all of them end.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import httpx
 import psutil
 import pytest
 
-from openllm.bento.serving.engines import Engine, Engines, plan_lines
+from openllm.bento.serving.engines import EnginePlace, Engines, plan_lines
 from openllm.bento.serving.processes import Ended
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -163,7 +163,7 @@ def test_replicas_that_all_end_at_their_start_are_given_up(tmp_path: Path) -> No
     assert not engines.ended(Ended("An API worker", Dead(), 1))
 
 
-def end(engines: Engines, engine: Engine) -> bool:
+def end(engines: Engines, engine: EnginePlace) -> bool:
     """Let `engine` have just begun and ended."""
     engine.child, engine.begun = Dead(), time.monotonic()
     return engines.ended(Ended(engine.name, engine.child, 1))
