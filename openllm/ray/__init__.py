@@ -1,7 +1,7 @@
 """A recipe as an application of Ray Serve: its replicas on a cluster, as many as are asked for.
 
-To add an option of the application: a field of `plan.Autoscaling` with how its text is read, and what
-`application` makes of it.
+To add an option of the application: a field of `plan.Autoscaling` with how its text is read, by
+the name that Serve has for it.
 """
 
 from __future__ import annotations

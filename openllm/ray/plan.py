@@ -108,9 +108,8 @@ class ClusterPlan:
 
 def make_plan(args: Mapping[str, Any]) -> ClusterPlan:
     """The plan for `args`: `model` (a recipe, family, directory, Hub id or tag) or `file` (a recipe
-    of one's own), the fields of a spec, `gpus` of a replica and the fields of `Autoscaling`, as texts or
-    values. Errors:
-    ConfigurationError for what is none of these.
+    of one's own), the fields of a spec, `gpus` of a replica and the fields of `Autoscaling`, as
+    texts or values. Errors: ConfigurationError for what is none of these.
     """
     rows = {row.field: row for row in SPEC_VARIABLES}
     counts = {field.name: field.metadata["kind"] for field in attrs.fields(Autoscaling)}
