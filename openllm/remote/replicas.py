@@ -94,9 +94,7 @@ class ReplicatedBackend(SharedBackend):
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
         for replica in self._replicas:
-            if (runner := replica.runner) is not None:
-                self._leave(replica, runner)
-                await runner.close()
+            replica.trouble, replica.attempts = None, 0
 
     # One engine after the other at each address.
 
@@ -106,13 +104,12 @@ class ReplicatedBackend(SharedBackend):
             runner.report, runner.noticed = self._tell, replica.news.set
             try:
                 await self._join(replica, runner)
+                await self._stay(replica, runner)
             except OpenLLMError as error:
                 await self._not_up(replica, runner, error)
-            except BaseException:
+            finally:
+                self._leave(replica)
                 await runner.close()
-                raise
-            else:
-                await self._stay(replica, runner)
 
     def _tell(self) -> bytes:
         return self.report()
@@ -149,7 +146,7 @@ class ReplicatedBackend(SharedBackend):
             self._look(runner)
             replica.news.clear()
             await replica.news.wait()
-        self._leave(replica, runner)
+        self._leave(replica)
         why = runner.failure or "it was asked to end"
         logger.warning("%s takes no requests for now: %s.", self._called(replica), why)
         while runner.failure is None and runner.unfinished:  # noqa: ASYNC110  has no event
@@ -161,7 +158,7 @@ class ReplicatedBackend(SharedBackend):
         self._known = runner.adapters
         self._most_users = max(self._most_users, runner.users)
 
-    def _leave(self, replica: Replica, runner: RunnerBackend) -> None:
+    def _leave(self, replica: Replica) -> None:
         ended = replica.stats
         replica.runner = None
         replica.before = attrs.evolve(
