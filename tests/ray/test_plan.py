@@ -75,7 +75,7 @@ def test_a_replica_is_put_where_its_gpus_are(
     [
         ({"model": "demo", "max_replica": "2"}, "max_replicas"),
         ({"model": "demo", "max_replicas": "two"}, "max_replicas: 'two' is not a whole number"),
-        ({"model": "demo", "routing": "random"}, "routing"),
+        ({"model": "demo", "routing": "random"}, "ROUTING: 'random' is not one of"),
         ({"model": "chat-and-embedding"}, "2 models, and an application serves one"),
     ],
 )

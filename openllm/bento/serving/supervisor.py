@@ -1,5 +1,5 @@
 """Several processes behind one port: one per engine, one per API worker; a worker or a replica that
-is killed is started again, and when a model's only engine dies, all of them end.
+is killed is started again, and all end with a model's only engine.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ async def _ask_servers(
     left: int,
 ) -> None:
     """`servers`: their endpoints, their key, and the model that is named for every line."""
-    from openllm.client.spread import Spread
+    from openllm.client.pool import ServerPool
     from openllm.protocols.openai.batch.lines import read_lines
     from openllm.protocols.openai.batch.work import ServersAsker, answer_all
 
@@ -171,8 +171,8 @@ async def _ask_servers(
     )
     at_once = min(concurrency or AT_EACH * len(endpoints), left)
     with click.progressbar(length=left, label="Answering", file=sys.stderr) as bar:
-        async with Spread(endpoints, key) as spread:
-            await answer_all(ServersAsker(spread), lines, results, at_once, lambda: bar.update(1))
+        async with ServerPool(endpoints, key) as pool:
+            await answer_all(ServersAsker(pool), lines, results, at_once, lambda: bar.update(1))
 
 
 def _addressed(line: BatchLine, spec: LLMSpec) -> BatchLine:

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 from starlette.types import ASGIApp
 
-from openllm.client.spread import Spread
+from openllm.client.pool import ServerPool
 from openllm.errors import EngineDead
 from openllm.http.inside import Answer, Sender, post
 from openllm.protocols.openai.batch.lines import BatchLine, Results
@@ -60,10 +60,10 @@ class Asks(Protocol):
 class ServersAsker:
     """Asks servers elsewhere, any of them."""
 
-    servers: Spread
+    servers: ServerPool
 
     async def ask(self, line: BatchLine) -> Answer:
-        """The answer to a line. Errors: those of `Spread.post`."""
+        """The answer to a line. Errors: those of `ServerPool.post`."""
         reply = await self.servers.post(line.url, msgspec.json.encode(line.body))
         named = {name.encode(): value.encode() for name, value in reply.headers.items()}
         body = reply.body

@@ -8,14 +8,14 @@ from collections import Counter
 import httpx
 import pytest
 
-from openllm.client import spread
-from openllm.client.spread import Spread
+from openllm.client import pool
+from openllm.client.pool import ServerPool
 from openllm.errors import ConfigurationError, Unauthorized, Unreachable
 
 BOTH = ("http://a:1", "http://b:1/v1", "http://a:1")
 
 
-class Servers:
+class StandIns:
     """What stands behind the names."""
 
     def __init__(self) -> None:
@@ -40,16 +40,16 @@ class Servers:
 
 
 @pytest.fixture
-def servers(monkeypatch: pytest.MonkeyPatch) -> Servers:
-    monkeypatch.setattr(spread, "FIRST_REST", 0.02)
-    return Servers()
+def servers(monkeypatch: pytest.MonkeyPatch) -> StandIns:
+    monkeypatch.setattr(pool, "FIRST_REST", 0.02)
+    return StandIns()
 
 
-def over(servers: Servers, key: str | None = None) -> Spread:
-    return Spread(BOTH, key, httpx.MockTransport(servers))
+def over(servers: StandIns, key: str | None = None) -> ServerPool:
+    return ServerPool(BOTH, key, httpx.MockTransport(servers))
 
 
-async def test_each_gets_its_share(servers: Servers) -> None:
+async def test_each_gets_its_share(servers: StandIns) -> None:
     async with over(servers, "sesame") as found:
         replies = await asyncio.gather(*(found.post("/v1/completions", b"{}") for _ in range(20)))
     assert servers.asked == {"a": 10, "b": 10}
@@ -58,7 +58,7 @@ async def test_each_gets_its_share(servers: Servers) -> None:
     assert b"Bearer sesame" in replies[0].body
 
 
-async def test_one_that_is_gone_is_nobodys_loss(servers: Servers) -> None:
+async def test_one_that_is_gone_is_nobodys_loss(servers: StandIns) -> None:
     servers.down = {"a"}
     async with over(servers) as found:
         replies = await asyncio.gather(*(found.post("/", b"{}") for _ in range(20)))
@@ -67,14 +67,14 @@ async def test_one_that_is_gone_is_nobodys_loss(servers: Servers) -> None:
         assert b'"a"' in (await found.post("/", b"{}")).body
 
 
-async def test_one_that_has_no_room_is_asked_later(servers: Servers) -> None:
+async def test_one_that_has_no_room_is_asked_later(servers: StandIns) -> None:
     busy = [httpx.Response(503, headers={"retry-after": "0"}), httpx.Response(429)]
     servers.answers = {"a": list(busy), "b": list(busy)}
     async with over(servers) as found:
         assert (await found.post("/", b"{}")).status == 200
 
 
-async def test_an_error_of_the_request_is_its_answer(servers: Servers) -> None:
+async def test_an_error_of_the_request_is_its_answer(servers: StandIns) -> None:
     servers.answers = {name: [httpx.Response(code)] for name, code in (("a", 400), ("b", 500))}
     async with over(servers) as found:
         replies = [await found.post("/", b"{}"), await found.post("/", b"{}")]
@@ -82,16 +82,16 @@ async def test_an_error_of_the_request_is_its_answer(servers: Servers) -> None:
 
 
 async def test_what_no_waiting_helps_is_raised(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
+    servers: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers.answers = {"a": [httpx.Response(401)]}
     async with over(servers) as found:
         with pytest.raises(Unauthorized, match="a:1 does not take the key"):
             await found.post("/", b"{}")
-    monkeypatch.setattr(spread, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.05)
     servers.down = {"a", "b"}
     async with over(servers) as found:
         with pytest.raises(Unreachable, match=r"http://a:1 \(cut off\), http://b:1 \(cut off\)"):
             await found.post("/", b"{}")
     with pytest.raises(ConfigurationError, match="no endpoint"):
-        Spread(["nowhere"])
+        ServerPool(["nowhere"])

@@ -32,7 +32,7 @@ class Reply:
 
 
 @attrs.define(eq=False)
-class Place:
+class PooledServer:
     """One of the servers."""
 
     access: Access
@@ -51,7 +51,7 @@ class Place:
         self.why = why
 
 
-class Spread:
+class ServerPool:
     """POST requests to any of the servers at `endpoints`. An `async with` block."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Spread:
             headers["authorization"] = f"Bearer {key}"
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         self._places = [
-            Place(
+            PooledServer(
                 access,
                 httpx.AsyncClient(
                     base_url=access.endpoint,
@@ -118,7 +118,7 @@ class Spread:
             place.failed, self._answered = 0, time.monotonic()
             return Reply(answer.status_code, answer.headers, answer.content)
 
-    async def _free(self) -> Place:
+    async def _free(self) -> PooledServer:
         """The server with the fewest under way of those that are not left alone, once there is
         one. Errors: Unreachable.
         """
