@@ -65,9 +65,7 @@ class Server:
         command += ["--api-workers", str(args.workers)]
         if args.cpu:
             command += ["--engine-arg", "delay=0.01"]
-        command += [
-            part for part in row.options if not args.cpu or part != "--tensor-parallel-size"
-        ]
+        command += row.options
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command,
