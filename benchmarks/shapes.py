@@ -43,7 +43,14 @@ TINY: dict[str, Any] = {
     "max_position_embeddings": 1024,
     "dtype": "float32",
 }
-SHAPES = {"llama-1b": LLAMA_1B, "tiny": TINY}
+LLAMA_8B: dict[str, Any] = {
+    **LLAMA_1B,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "head_dim": 128,
+}
+SHAPES = {"llama-1b": LLAMA_1B, "llama-8b": LLAMA_8B, "tiny": TINY}
 
 
 def ensure_model(path: Path, shape: str) -> Path:

@@ -18,6 +18,7 @@ OpenLLMError
 ├── UnsupportedMediaType      415  a body in an encoding that is not read
 ├── RateLimited               429  this caller sends too much
 ├── Overloaded                503  the queue is full; try again
+├── ReplicaLost               503  one of several engines has ended; another takes the next request
 ├── EngineError               500  the engine failed on this request
 │   └── EngineDead            503  the engine is gone; nothing can be served any more
 ├── ConfigurationError             an option, variable, recipe or spec that cannot be (exit code 2)
@@ -233,6 +234,11 @@ class Overloaded(Retryable):
     status = 503
     kind = "overloaded_error"
     default_code = "overloaded"
+
+
+class ReplicaLost(Retryable):
+    status = 503
+    default_code = "replica_lost"
 
 
 class EngineError(OpenLLMError):

@@ -47,6 +47,14 @@ class EngineStats:
 
 
 @attrs.frozen
+class ReplicaFigures:
+    """One reading of one of several engines that share the requests; `up`: it takes some now."""
+
+    up: bool
+    stats: EngineStats
+
+
+@attrs.frozen
 class Embeddings:
     """One vector per input, and how many tokens the inputs had."""
 
@@ -218,6 +226,18 @@ class Backend(abc.ABC):
 
     def stats(self) -> EngineStats:
         return EngineStats()
+
+    @property
+    def replicas(self) -> Sequence[ReplicaFigures]:
+        """The engines that share the requests, where there are several; `stats` are their sum."""
+        return ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a started engine takes requests now; one that comes back by itself does not for a
+        while, and is well. Feeds /readyz.
+        """
+        return self.failure is None
 
     @property
     def failure(self) -> str | None:

@@ -11,7 +11,7 @@ from openllm.bento.services.dependency import LLMDependency
 from openllm.bento.services.engine import make_engine_service
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError
+from openllm.errors import ConfigurationError, option
 from openllm.llm.llm import LLM
 from openllm.llm.runner import LLMRunner
 
@@ -33,7 +33,7 @@ def depends(model: ModelLike, *, name: str | None = None, **config: Any) -> LLM:
     starts no processes (development mode, tests), the engine runs in the service's own.
     """
     settings = Settings.from_env()
-    spec = _spec(model, settings)
+    spec = _one_engine(_spec(model, settings))
     engine = make_engine_service(name or _service_name(spec), (spec,), 0, settings, **config)
     descriptor: Any = LLMDependency(engine)
     llm: LLM = descriptor  # which is what it gives to whoever reads the attribute
@@ -57,7 +57,7 @@ def service(*models: ModelLike, **config: Any) -> Callable[[type[Any]], OwnServi
     from openllm.bento.services.own import make_own_service
 
     settings = Settings.from_env()
-    specs = tuple(_spec(model, settings) for model in models)
+    specs = tuple(_one_engine(_spec(model, settings)) for model in models)
     names = [spec.served_name for spec in specs]
     if not names:
         raise ConfigurationError("There is no model to serve.", hint="Name at least one.")
@@ -75,6 +75,18 @@ def service(*models: ModelLike, **config: Any) -> Callable[[type[Any]], OwnServi
 def _service_name(spec: LLMSpec) -> str:
     letters = (letter if letter.isalnum() else "_" for letter in spec.served_name.lower())
     return "".join(letters) + "_engine"
+
+
+def _one_engine(spec: LLMSpec) -> LLMSpec:
+    """Errors: ConfigurationError for one of several engines."""
+    if spec.replicas > 1:
+        raise ConfigurationError(
+            f"{spec.served_name} has {spec.replicas} replicas, and in a service of your own each"
+            " model has one engine.",
+            hint=f"Leave {option('replicas')} out, or serve the model by itself.",
+            param="replicas",
+        )
+    return spec
 
 
 def _spec(model: ModelLike, settings: Settings) -> LLMSpec:

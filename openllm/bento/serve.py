@@ -1,7 +1,7 @@
 """`openllm start`: renders the service.py a Bento would have and runs it on one port.
 
-One model and one API worker need one process: this one. Else every engine and every API worker gets
-its own, and this one watches them.
+One model and one API worker need one process: this one. Else every engine, every replica of one and
+every API worker gets its own, and this one watches them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from openllm.config.servers import address, listed
 from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, ServeError, option
+from openllm.hardware.gpus import share_replicas, visible_devices
 from openllm.http.auth import check_files
 from openllm.http.tracing.provider import check_exporters
 from openllm.llm.options import check_options
@@ -55,7 +56,9 @@ def serve(
         closing(_bind(settings.host, settings.port)) as listener,
         TemporaryDirectory(prefix="openllm-") as folder,
     ):
-        alone = len(wanted) == 1 and settings.api_workers == 1
+        engines = sum(spec.replicas for spec in wanted)
+        alone = engines == 1 and settings.api_workers == 1
+        share_replicas(wanted, visible_devices(settings.visible_devices))  # while nothing is loaded
         for spec in wanted:
             backend = select_backend(spec, settings)[0]
             directory = check_sources(spec, backend, settings.bentoml_home)

@@ -15,6 +15,8 @@ from openllm.facts import canonical_name, facts_of
 
 TASKS = ("generate", "embed", "classify")
 EXECUTORS = ("mp", "ray")
+MOST_REPLICAS = 64  # on one machine
+ROUTINGS = ("least-loaded", "cache-aware")  # how requests are spread over replicas
 UNREAD = "none"  # the reasoning_format of a model whose thoughts are text
 # What a chat template is given of every conversation, so that no argument can have the name.
 TEMPLATE_RESERVED = frozenset(("messages", "tools", "add_generation_prompt"))
@@ -72,6 +74,13 @@ def _share(spec: LLMSpec, attribute: attrs.Attribute[Any], value: float | None) 
     if value is not None and not 0 < value <= 1:
         raise ConfigurationError(
             f"{attribute.name} must be in (0, 1], got {value}.", param=attribute.name
+        )
+
+
+def _replicas(spec: LLMSpec, attribute: attrs.Attribute[Any], value: int) -> None:
+    if not 1 <= value <= MOST_REPLICAS:
+        raise ConfigurationError(
+            f"replicas must be from 1 to {MOST_REPLICAS}, got {value}.", param=attribute.name
         )
 
 
@@ -191,8 +200,12 @@ class LLMSpec:
     kv_cache_memory: int | None = attrs.field(default=None, validator=_positive)  # bytes
     kv_cache_dtype: str | None = None
     enable_prefix_caching: bool | None = None
+    replicas: int = attrs.field(default=1, validator=_replicas)  # engines that share the requests
+    routing: str = ROUTINGS[0]
     tensor_parallel_size: int | None = attrs.field(default=None, validator=_positive)
     pipeline_parallel_size: int | None = attrs.field(default=None, validator=_positive)
+    data_parallel_size: int | None = attrs.field(default=None, validator=_positive)
+    enable_expert_parallel: bool | None = None
     distributed_executor: str | None = None  # one of EXECUTORS
     speculative_model: str | None = None
     enforce_eager: bool | None = None
@@ -232,6 +245,7 @@ class LLMSpec:
             )
         facts = facts_of(self.backend) if self.backend is not None else None
         _one_of("task", self.task, TASKS)
+        _one_of("routing", self.routing, ROUTINGS)
         _one_of("distributed_executor", self.distributed_executor, EXECUTORS)
         if self.adapters and self.task != "generate":
             kind = "An embedding model" if self.task == "embed" else "A classifier"
@@ -247,6 +261,10 @@ class LLMSpec:
             raise UnsupportedCombination(
                 f"The {self.backend} backend cannot do {self.quantization!r}. {can}"
             )
+
+    def engines(self) -> tuple[LLMSpec, ...]:
+        """What each of the replicas runs: this spec, for one engine."""
+        return (attrs.evolve(self, replicas=1),) * self.replicas
 
     @property
     def served_names(self) -> tuple[str, ...]:

@@ -164,11 +164,31 @@ SPEC_VARIABLES: tuple[Variable, ...] = (
     _spec("kv_cache_dtype", "text", "Number format of the KV cache, such as fp8."),
     _spec("enable_prefix_caching", "switch", "Keep the KV cache of shared prompt beginnings."),
     _spec(
+        "replicas",
+        "integer",
+        "Engines that share the requests, each in a process and on GPUs of its own.",
+    ),
+    _spec(
+        "routing",
+        "text",
+        "Which replica answers: the least loaded, or the one that has the prompt's beginning.",
+        "least-loaded",
+        "cache-aware",
+    ),
+    _spec(
         "tensor_parallel_size",
         "integer",
         "GPUs that share each layer; by default from the visible GPUs and the heads.",
     ),
     _spec("pipeline_parallel_size", "integer", "Groups of GPUs that take the layers in turn."),
+    _spec(
+        "data_parallel_size", "integer", "Copies of the model that one vLLM engine spreads over."
+    ),
+    _spec(
+        "enable_expert_parallel",
+        "switch",
+        "Keep a model's experts whole, each on one GPU, in place of a part of every one (vLLM).",
+    ),
     _spec("distributed_executor", "text", "How vLLM starts its workers.", "mp", "ray"),
     _spec("speculative_model", "text", "A smaller model that drafts tokens for this one (vLLM)."),
     _spec(

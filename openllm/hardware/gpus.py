@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ from typing import Any
 import attrs
 
 from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError, option
 from openllm.facts import facts_of
 
 logger = logging.getLogger("openllm")
@@ -67,15 +70,16 @@ def gpus_needed(spec: LLMSpec) -> int:
     without = spec.backend is not None and not facts_of(spec.backend).uses_gpu
     if without or spec.device == "cpu":
         return 0
-    return (spec.tensor_parallel_size or 1) * (spec.pipeline_parallel_size or 1)
+    sizes = (spec.tensor_parallel_size, spec.pipeline_parallel_size, spec.data_parallel_size)
+    return math.prod(size or 1 for size in sizes)
 
 
 def replica_gpus(specs: Sequence[LLMSpec]) -> int:
-    """GPUs of one replica of a deployment: one set for each engine that wants them, or says how
-    many share the model.
+    """GPUs of one copy of a deployment: one set for each engine that wants them, or says how many
+    share the model, and for each of its replicas.
     """
     return sum(
-        gpus_needed(spec)
+        gpus_needed(spec) * spec.replicas
         for spec in specs
         if spec.tensor_parallel_size or (spec.backend and facts_of(spec.backend).wants_gpu)
     )
@@ -120,6 +124,49 @@ def share_devices(specs: Sequence[LLMSpec], devices: Sequence[str]) -> tuple[str
     for need in needs:
         shares.append(",".join(devices[begin : begin + need]) if need else "-1")
         begin += need
+    return tuple(shares)
+
+
+def share_replicas(
+    specs: Sequence[LLMSpec], devices: Sequence[str]
+) -> tuple[tuple[str | None, ...], ...]:
+    """CUDA_VISIBLE_DEVICES for each replica of each spec, as `share_devices` gives them to engines.
+
+    Replicas of one GPU each that are more than the GPUs take these in turn, where all that one of
+    them holds is said to fit. Errors: ConfigurationError where it is not, or where replicas of
+    several GPUs each are too many.
+    """
+    engines = [engine for spec in specs for engine in spec.engines()]
+    needs = [gpus_needed(engine) for engine in engines]
+    if len(engines) > len(specs) and devices and sum(needs) > len(devices):
+        shares = _in_turn(engines, needs, devices)
+    else:
+        shares = share_devices(engines, devices)
+    left = iter(shares)
+    return tuple(tuple(next(left) for _ in range(spec.replicas)) for spec in specs)
+
+
+def _in_turn(
+    engines: Sequence[LLMSpec], needs: Sequence[int], devices: Sequence[str]
+) -> tuple[str | None, ...]:
+    """Errors: ConfigurationError."""
+    turns, shares = itertools.cycle(devices), list[str | None]()
+    held = dict.fromkeys(devices, 0.0)
+    for engine, need in zip(engines, needs, strict=True):
+        device = next(turns) if need else "-1"
+        if need:
+            reserves = engine.backend is not None and facts_of(engine.backend).wants_gpu
+            held[device] += engine.gpu_memory_utilization or (1.0 if reserves else 0.0)
+        shares.append(device)
+    if max(needs) > 1 or max(held.values()) > 1:
+        fits = f"{1 / -(-len(engines) // len(devices)) - 0.05:.2f}"
+        alike = option("gpu_memory_utilization", fits)
+        raise ConfigurationError(
+            f"{len(engines)} replicas want {sum(needs)} GPUs, and there are {len(devices)}.",
+            hint=f"Give fewer {option('replicas')}"
+            + (f", or {alike} for those that share one." if max(needs) == 1 else "."),
+            param="replicas",
+        )
     return tuple(shares)
 
 

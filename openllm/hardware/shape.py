@@ -14,6 +14,11 @@ _LENGTHS = (
     *("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length"),
     *("seq_length", "max_target_positions", "model_max_length"),
 )
+# And the experts of a layer: Mixtral and gpt-oss, Qwen, DeepSeek, DBRX, ERNIE.
+_EXPERTS = (
+    *("num_local_experts", "num_experts", "n_routed_experts"),
+    *("moe_num_experts", "num_routed_experts"),
+)
 
 
 @attrs.frozen
@@ -27,6 +32,7 @@ class ModelShape:
     vocab: int = 0
     intermediate: int = 0
     longest: int = 0  # tokens
+    experts: int = 0  # of one layer; 0: none
     dtype: str = ""
 
     def kv_bytes_per_token(self, dtype: str) -> int:
@@ -47,6 +53,7 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
         vocab=_first(fields, "vocab_size"),
         intermediate=_first(fields, "intermediate_size", "n_inner", "ffn_dim"),
         longest=_first(fields, "max_position_embeddings", "n_positions", "max_seq_len"),
+        experts=_first(fields, *_EXPERTS),
         dtype=str(fields.get("dtype") or fields.get("torch_dtype") or ""),
     )
 

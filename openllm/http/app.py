@@ -150,7 +150,7 @@ class Server:
         """Whether every engine is up, and was for every process behind this port, and new requests
         are taken.
         """
-        up = all(llm.started for llm in self.catalog.llms) and (
+        up = all(llm.started and llm.backend.ready for llm in self.catalog.llms) and (
             self.peers is None or self.peers.ready
         )
         return self.alive and not self.limits.draining and up

@@ -48,12 +48,37 @@ class EngineFigures(Collector):
             for model, stats in readings:
                 family.add_metric([model], float(getattr(stats, field)))
             yield family
+        yield from _replicas(up)
         yield from _about(up)
         yield from _adapters(up)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering must not read the engines."""
         return iter(())
+
+
+def _replicas(llms: Sequence[LLM]) -> Iterator[Metric]:
+    """The same of each replica, where a model has several, and whether it is there."""
+    found = [
+        (llm.name, str(number), one)
+        for llm in llms
+        for number, one in enumerate(llm.backend.replicas)
+    ]
+    if not found:
+        return
+    labels = ["model", "replica"]
+    up = GaugeMetricFamily(
+        "openllm_replica_up", "1 while the replica takes requests, else 0.", labels=labels
+    )
+    for model, number, one in found:
+        up.add_metric([model, number], float(one.up))
+    yield up
+    for name, field, meaning, grows in _ENGINE:
+        kind = CounterMetricFamily if grows else GaugeMetricFamily
+        family = kind(name.replace("openllm_", "openllm_replica_", 1), meaning, labels=labels)
+        for model, number, one in found:
+            family.add_metric([model, number], float(getattr(one.stats, field)))
+        yield family
 
 
 def _about(llms: Sequence[LLM]) -> Iterator[Metric]:

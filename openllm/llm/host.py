@@ -22,7 +22,7 @@ from openllm.backends.select import select_backend
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
-from openllm.errors import EngineDead, InvalidRequest
+from openllm.errors import ConfigurationError, EngineDead, InvalidRequest, option
 from openllm.llm.loops import (
     LoopThread,
     at_shutdown,
@@ -41,7 +41,15 @@ MakeEngine = Callable[[LLMSpec, Path], tuple[Backend, str]]  # what gives a mode
 
 
 def choose_engine(spec: LLMSpec, weights_dir: Path, settings: Settings) -> tuple[Backend, str]:
-    """The engine for `spec` in this process, not started, and one line that says why that one."""
+    """The engine for `spec` in this process, not started, and one line that says why that one.
+    Errors: those of `select_backend`; ConfigurationError for a spec of several engines.
+    """
+    if spec.replicas > 1:
+        raise ConfigurationError(
+            f"{spec.replicas} replicas need a process each, which a server starts; here is one.",
+            hint=f"Leave {option('replicas')} out, or run: openllm start.",
+            param="replicas",
+        )
     kind, reason = select_backend(spec, settings, sure=True)
     return kind(spec, weights_dir, settings), reason
 

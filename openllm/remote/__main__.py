@@ -62,6 +62,7 @@ async def _serve(plan: EnginePlan) -> int:
     try:
         code = await _live(server, stop)
         if code == 0:
+            server.leave_off()
             await server.wait_unused(plan.drain_seconds)
         return code
     except OpenLLMError as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
-from openllm.errors import AdapterNotFound, EngineDead, Overloaded, call
+from openllm.errors import AdapterNotFound, EngineDead, OpenLLMError, Overloaded, call
 from openllm.facts import Facts, facts_of
 from openllm.remote.client import Connection
 from openllm.remote.frames import Ask, Cancel, Classify, Embed, Mount, Unmount
@@ -22,8 +23,10 @@ MOST_WAITING = 64 * 1024**2  # bytes of requests that the engine's process has n
 RESTART = "Restart the service."
 
 
-class RunnerBackend(Backend):
-    """Talks to the engine that listens at `address`. Closing it leaves that engine alone."""
+class SharedBackend(Backend):
+    """What is in processes of its own and used by several others, which tell each other what they
+    have counted, and share its adapters.
+    """
 
     facts = Facts(
         name="runner",
@@ -32,19 +35,65 @@ class RunnerBackend(Backend):
         adapters=True,
     )
 
+    def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
+        super().__init__(spec, weights_dir, settings)
+        # What this process tells another one that collects reports.
+        self.report: Callable[[], bytes] = bytes
+
+    @classmethod
+    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
+        return None
+
+    @property
+    @abc.abstractmethod
+    def engine(self) -> str:
+        """The name of the backend in the other process."""
+
+    @property
+    def follows_structures(self) -> bool:
+        return facts_of(self.engine).structures
+
+    @property
+    @abc.abstractmethod
+    def users(self) -> int:
+        """Processes that use the engine, this one among them."""
+
+    @property
+    @abc.abstractmethod
+    def most_users(self) -> int:
+        """The most that there have been at once, since this process is one of them."""
+
+    @abc.abstractmethod
+    async def reports(self) -> list[bytes]:
+        """What `report` says in each other process that uses this engine. Errors: Overloaded when
+        one is too slow.
+        """
+
+    # Adapters: the engine's process decides which are resident, for all its users.
+
+    def make_residency(self) -> SharedResidency:
+        return SharedResidency(self)
+
+    @property
+    @abc.abstractmethod
+    def adapters(self) -> Mapping[str, Path]:
+        """Where the files of each adapter are that requests can name."""
+
+    @abc.abstractmethod
+    async def unmount_adapter(self, name: str, *, wait: bool = True) -> None: ...
+
+
+class RunnerBackend(SharedBackend):
+    """Talks to the engine that listens at `address`. Closing it leaves that engine alone."""
+
     def __init__(
         self, spec: LLMSpec, weights_dir: Path, address: Path, settings: Settings | None = None
     ) -> None:
         super().__init__(spec, weights_dir, settings)
         self.address = address
-        self.report: Callable[[], bytes] = (
-            bytes  # what this process tells another one that collects reports
-        )
+        # Called when the engine tells how it is, and when it is gone.
+        self.noticed: Callable[[], None] = lambda: None
         self._link: Connection | None = None
-
-    @classmethod
-    def unusable(cls, spec: LLMSpec, settings: Settings) -> str | None:
-        return None
 
     async def start(self) -> None:
         """Connect, and wait until the engine is up. Errors: EngineDead, and what kept the engine
@@ -61,7 +110,7 @@ class RunnerBackend(Backend):
         while True:
             try:
                 _, link = await loop.create_unix_connection(
-                    lambda: Connection(self._tell), str(self.address)
+                    lambda: Connection(self._tell, self._notice), str(self.address)
                 )
             except (FileNotFoundError, ConnectionRefusedError):
                 self._still_coming(time.monotonic() < end)
@@ -71,6 +120,9 @@ class RunnerBackend(Backend):
 
     def _tell(self) -> bytes:
         return self.report()
+
+    def _notice(self) -> None:
+        self.noticed()
 
     def _still_coming(self, in_time: bool) -> None:
         """Errors: EngineDead when there is nothing to wait for any more."""
@@ -96,12 +148,7 @@ class RunnerBackend(Backend):
 
     @property
     def engine(self) -> str:
-        """The name of the backend in the other process."""
         return self._running().engine
-
-    @property
-    def follows_structures(self) -> bool:
-        return facts_of(self.engine).structures
 
     @property
     def reason(self) -> str | None:
@@ -129,14 +176,14 @@ class RunnerBackend(Backend):
         found = await _vectors(link, number, Classify(number, list(inputs)))
         return Logits(found.vectors, found.prompt_tokens)
 
-    # Adapters: the engine's process decides which are resident, for all its users.
-
-    def make_residency(self) -> SharedResidency:
-        return SharedResidency(self)
-
     @property
-    def adapters(self) -> tuple[str, ...]:
-        return self._link.status.adapters if self._link is not None else ()
+    def adapters(self) -> Mapping[str, Path]:
+        found = self._link.status.adapters if self._link is not None else {}
+        return {name: Path(path) for name, path in found.items()}
+
+    def has(self, adapter: str) -> bool:
+        """Whether requests can name it."""
+        return self._link is not None and adapter in self._link.status.adapters
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         link = self._running()
@@ -154,13 +201,26 @@ class RunnerBackend(Backend):
         return self._link.status.stats if self._link is not None else EngineStats()
 
     @property
+    def load(self) -> int:
+        """Choices that the engine has, of all its users."""
+        return self._link.load if self._link is not None else 0
+
+    @property
+    def unfinished(self) -> int:
+        """Requests of this process that the engine has."""
+        return len(self._link.requests) if self._link is not None else 0
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the engine ends once its requests are over."""
+        return self._link is not None and self._link.status.leaving
+
+    @property
     def users(self) -> int:
-        """Processes that use the engine, this one among them."""
         return self._link.status.users if self._link is not None else 0
 
     @property
     def most_users(self) -> int:
-        """The most that there have been at once, since this process is one of them."""
         return self._link.most_users if self._link is not None else 0
 
     @property
@@ -168,13 +228,16 @@ class RunnerBackend(Backend):
         return self._link.failure if self._link is not None else None
 
     async def reports(self) -> list[bytes]:
-        """What `report` says in each other process that uses this engine. Errors: Overloaded when
-        one is too slow.
-        """
         link = self._running()
         number = link.numbers.new()
         found: list[bytes] = await link.call(number, Ask(number))
         return found
+
+    def abandon(self, error: OpenLLMError) -> None:
+        """Close it at once; what it has of this process fails with `error`."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.abandon(error)
 
     async def close(self) -> None:
         link, self._link = self._link, None
@@ -197,12 +260,19 @@ class SharedResidency:
     word.
     """
 
-    def __init__(self, backend: RunnerBackend) -> None:
+    def __init__(self, backend: SharedBackend) -> None:
         self._backend = backend
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self._backend.adapters
+        return tuple(self._backend.adapters)
+
+    def path(self, name: str) -> Path:
+        """Where the adapter's files are. Errors: AdapterNotFound."""
+        found = self._backend.adapters.get(name)
+        if found is None:
+            raise _missing(name)
+        return found
 
     async def add(self, name: str, path: Path) -> None:
         """Errors: Conflict when the name is taken; the engine's own."""
@@ -215,9 +285,13 @@ class SharedResidency:
     async def remove(self, name: str, *, wait: bool = True) -> None:
         """Errors: AdapterNotFound; Conflict when it is in use and `wait` is false."""
         if name not in self.names:
-            raise AdapterNotFound(
-                f"There is no adapter {name!r}.",
-                hint=f"{call('LLM.adapters')} lists them.",
-                param="adapter",
-            )
+            raise _missing(name)
         await self._backend.unmount_adapter(name, wait=wait)
+
+
+def _missing(name: str) -> AdapterNotFound:
+    return AdapterNotFound(
+        f"There is no adapter {name!r}.",
+        hint=f"{call('LLM.adapters')} lists them.",
+        param="adapter",
+    )

@@ -47,17 +47,26 @@ class Asking:
         self._number = number
         self._sink = sink
         self._open = set(range(request.params.n))  # choices
+        connection.choices += len(self._open)
 
     def put(self, delta: TokenDelta) -> None:
         if delta.finish_reason is not None:
-            self._open.discard(delta.index)
+            if delta.index in self._open:
+                self._open.discard(delta.index)
+                self._connection.choices -= 1
             if not self._open:
                 del self._connection.requests[self._number]
         self._sink.put(delta)
 
     def fail(self, error: OpenLLMError) -> None:
         del self._connection.requests[self._number]
+        self.leave()
         self._sink.fail(error)
+
+    def leave(self) -> None:
+        """Its choices count no more."""
+        self._connection.choices -= len(self._open)
+        self._open.clear()
 
     def end_cancelled(self) -> None:
         """The engine will not be asked any more."""
@@ -66,6 +75,7 @@ class Asking:
 
     def cancel(self) -> None:
         if self._connection.requests.pop(self._number, None) is not None:
+            self.leave()
             self._connection.send(Cancel(self._number))
 
     def stop(self, index: int) -> None:
@@ -75,9 +85,13 @@ class Asking:
 class Connection(Link):
     """Valid once `greeted` has returned. `failure` says why nothing can be asked any more."""
 
-    def __init__(self, report: Callable[[], bytes]) -> None:
+    def __init__(
+        self, report: Callable[[], bytes], changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`changed` is called when there is another `status`, and when the connection is lost."""
         super().__init__()
         self.requests: dict[int, Asking] = {}  # by number
+        self.choices = 0  # of those requests, that have not ended
         self.numbers = Numbers()
         self.status = Status(EngineStats())
         self.most_users = 0  # at once, so far
@@ -85,6 +99,8 @@ class Connection(Link):
         self.reason = ""
         self._info: BackendInfo | None = None
         self._report = report
+        self._changed = changed
+        self._others = 0  # choices of other processes that the engine had when it last said so
         self._greeting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone = False
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -103,6 +119,11 @@ class Connection(Link):
         if self._info is None:
             raise EngineDead("The engine is not up yet.")
         return self._info
+
+    @property
+    def load(self) -> int:
+        """Choices that the engine has, of this process and of others."""
+        return self.choices + self._others
 
     @property
     def failure(self) -> str | None:
@@ -126,6 +147,7 @@ class Connection(Link):
             self.send(Submit(number, request))
         except InvalidRequest:
             del self.requests[number]
+            asking.leave()
             raise
         return asking
 
@@ -139,6 +161,10 @@ class Connection(Link):
         """Hang up; requests end as cancelled, calls get `error`."""
         for asking in tuple(self.requests.values()):
             asking.end_cancelled()
+        self.abandon(error)
+
+    def abandon(self, error: OpenLLMError) -> None:
+        """Hang up; requests and calls fail with `error`."""
         self._fail(error)
         self.hang_up()
 
@@ -149,6 +175,7 @@ class Connection(Link):
     def lost(self) -> None:
         self._gone = True
         self._fail(EngineDead(f"The engine has stopped: {GONE}.", hint="Restart the service."))
+        self._changed()
 
     def _fail(self, error: OpenLLMError) -> None:
         if not self._greeting.done():
@@ -182,6 +209,8 @@ class Connection(Link):
     def _take_status(self, status: Status) -> None:
         self.status = status
         self.most_users = max(self.most_users, status.users)
+        self._others = max(status.stats.running + status.stats.waiting - self.choices, 0)
+        self._changed()
 
     def _done(self, frame: Done) -> None:
         error = None if frame.trouble is None else from_trouble(frame.trouble)

@@ -18,7 +18,7 @@ from openllm.backends.framing import framed
 from openllm.errors import EngineError, OpenLLMError, Retryable
 from openllm.types import EncodedText, TokenDelta, TokenRequest
 
-VERSION = 4
+VERSION = 5
 
 
 class Frame(msgspec.Struct, array_like=True, gc=False):
@@ -129,8 +129,9 @@ class Status(Frame, tag=22):
 
     stats: EngineStats
     failure: str | None = None
-    adapters: tuple[str, ...] = ()
+    adapters: dict[str, str] = {}  # where each one's files are, by its name
     users: int = 0  # processes that use it
+    leaving: bool = False  # it ends once its requests are over, and wants no more of them
 
 
 class Done(Frame, tag=23):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from openllm.remote.backend import RunnerBackend
+from openllm.remote.backend import SharedBackend
 
 if TYPE_CHECKING:
     from openllm.llm.llm import LLM
@@ -47,18 +47,19 @@ class Peers:
             backend.most_users >= self._count for backend in here
         )
 
-    def _backends(self) -> list[RunnerBackend]:
+    def _backends(self) -> list[SharedBackend]:
         started = [llm.backend for llm in self._llms if llm.started]
-        return [backend for backend in started if isinstance(backend, RunnerBackend)]
+        return [backend for backend in started if isinstance(backend, SharedBackend)]
 
     async def reports(self) -> list[bytes]:
         """What the other workers report. Errors: EngineDead, Overloaded when one does not answer in
         time.
         """
-        return await self._meeting().reports() if self._llms[0].started else []
+        alone = self._count == 1 or not self._llms[0].started
+        return [] if alone else await self._meeting().reports()
 
-    def _meeting(self) -> RunnerBackend:
+    def _meeting(self) -> SharedBackend:
         backend = self._llms[0].backend
-        if not isinstance(backend, RunnerBackend):
+        if not isinstance(backend, SharedBackend):
             raise TypeError(f"{type(backend).__name__} is not shared between processes")
         return backend

@@ -35,6 +35,7 @@ class EngineServer:
         self.dead: asyncio.Future[str] | None = (
             None  # set when the engine stops by itself, to the reason
         )
+        self.leaving = False  # it ends once its users are gone
         self._unused = asyncio.Event()
         self._hello: Hello | None = None
         self._status: Status | None = None
@@ -93,6 +94,17 @@ class EngineServer:
         if not self.users:
             self._unused.set()
 
+    def leave_off(self) -> None:
+        """Take no further connection, and tell everybody that it ends: whoever has other engines
+        sends it nothing more, and leaves once its requests are over.
+        """
+        self.leaving = True
+        if self._server is not None:
+            self._server.close()
+        self.address.unlink(missing_ok=True)
+        if self._status is not None:
+            self.announce()
+
     async def wait_unused(self, seconds: float) -> None:
         """Return once nobody is connected any more, or after `seconds`."""
         self._unused.clear()
@@ -102,7 +114,9 @@ class EngineServer:
 
     def announce(self) -> None:
         """Tell everybody how the engine is, if that has changed."""
-        status = Status(self.llm.stats(), self.llm.failure, self.llm.adapters, len(self.users))
+        llm = self.llm
+        adapters = {name: str(llm.residency.path(name)) for name in llm.adapters}
+        status = Status(llm.stats(), llm.failure, adapters, len(self.users), self.leaving)
         if status == self._status:
             return
         self._status = status

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openllm.config.spec import TASKS, UNREAD, AdapterSpec, LLMSpec, resolve_spec
+from openllm.config.spec import ROUTINGS, TASKS, UNREAD, AdapterSpec, LLMSpec, resolve_spec
 from openllm.errors import ConfigurationError, OpenLLMError, UnsupportedCombination
 from openllm.facts import backend_names
 
@@ -33,6 +33,8 @@ _ADAPTER = st.fixed_dictionaries({"name": _WORD, "source": _WORD}, optional={"re
 _BY_FIELD: Mapping[str, st.SearchStrategy[Any]] = {
     "backend": st.sampled_from(["vllm", None]),
     "task": st.just("generate"),
+    "replicas": st.integers(1, 8),
+    "routing": st.sampled_from(ROUTINGS),
     "distributed_executor": st.sampled_from(["mp", "ray"]),
     "gpu_memory_utilization": st.floats(0.01, 1),
     "adapters": st.lists(_ADAPTER, max_size=2, unique_by=lambda item: item["name"]),

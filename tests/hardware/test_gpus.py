@@ -8,9 +8,11 @@ import pytest
 
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError
 from openllm.hardware.gpus import (
     replica_gpus,
     share_devices,
+    share_replicas,
     used_gpus,
     visible_devices,
     visible_gpus,
@@ -104,6 +106,47 @@ def test_sharing(specs: list[dict[str, Any]], devices: str, expected: list[str |
 
 
 @pytest.mark.parametrize(
+    ("specs", "devices", "expected"),
+    [
+        ([{"replicas": 2}], "ab", [["a", "b"]]),
+        ([{"replicas": 2}], "abcd", [["a,b", "c,d"]]),
+        ([{"replicas": 2, "tensor_parallel_size": 1}], "abc", [["a", "b"]]),
+        ([{"replicas": 2, "data_parallel_size": 2}], "abcd", [["a,b", "c,d"]]),
+        ([{}, {"replicas": 2}], "abc", [["a"], ["b", "c"]]),
+        ([{"replicas": 2}], "", [[None, None]]),  # no GPU: processes that share the CPU
+        ([{"replicas": 2, "backend": "echo"}], "a", [[None, None]]),
+        ([{"replicas": 3, "backend": "pytorch"}], "ab", [["a", "b", "a"]]),
+        (
+            [{"replicas": 4, "backend": "vllm", "gpu_memory_utilization": 0.45}],
+            "ab",
+            [["a", "b", "a", "b"]],
+        ),
+    ],
+)
+def test_each_replica_has_its_own(
+    specs: list[dict[str, Any]], devices: str, expected: list[list[str | None]]
+) -> None:
+    found = share_replicas([LLMSpec(model_id="./m", **spec) for spec in specs], list(devices))
+    assert [list(shares) for shares in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"replicas": 4, "backend": "vllm"}, "4 replicas want 4 GPUs, and there are 2.*0.45"),
+        ({"replicas": 2, "tensor_parallel_size": 2}, "2 replicas want 4 GPUs"),
+        (
+            {"replicas": 4, "backend": "vllm", "gpu_memory_utilization": 0.6},
+            "4 replicas want 4 GPUs",
+        ),
+    ],
+)
+def test_too_many_replicas_are_refused(spec: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        share_replicas([LLMSpec(model_id="./m", **spec)], ["a", "b"])
+
+
+@pytest.mark.parametrize(
     ("fields", "used"),
     [
         ({}, "ABC"),
@@ -126,3 +169,4 @@ def test_a_replica_gets_a_set_for_each_engine_that_needs_one() -> None:
     engines = [{"backend": "vllm"}, {"backend": "pytorch"}, {"tensor_parallel_size": 2}]
     engines += [{"backend": "vllm", "device": "cpu"}, {"backend": "echo"}]
     assert replica_gpus([LLMSpec(model_id="./m", **fields) for fields in engines]) == 3
+    assert replica_gpus([LLMSpec(model_id="./m", backend="vllm", replicas=3)]) == 3

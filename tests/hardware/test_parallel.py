@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from openllm.errors import ConfigurationError
 from openllm.hardware.parallel import plan_parallel
 from openllm.hardware.shape import ModelShape, model_shape
 
@@ -47,6 +48,17 @@ def test_what_was_said_wins() -> None:
     two_hosts = plan_parallel(LLAMA_70B, 8, tensor=8, pipeline=2)
     assert (two_hosts.tensor, two_hosts.pipeline) == (8, 2)
     assert "pipeline_parallel_size=2" in two_hosts.line
+
+
+def test_copies_and_experts_are_in_the_plan() -> None:
+    plan = plan_parallel(LLAMA_70B, 8, data=2)
+    assert (plan.tensor, plan.pipeline, plan.data) == (4, 1, 2)
+    assert "data_parallel_size=2 (8 GPUs in all)" in plan.line
+    mixtral = model_shape({"num_local_experts": 8, "num_attention_heads": 8, "vocab_size": 64})
+    spread = plan_parallel(mixtral, 2, tensor=1, data=2, experts=True)
+    assert "8 experts spread over 2" in spread.line
+    with pytest.raises(ConfigurationError, match="this model has none"):
+        plan_parallel(LLAMA_70B, 8, experts=True)
 
 
 def test_the_line_says_what_was_seen() -> None:

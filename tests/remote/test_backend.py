@@ -241,7 +241,7 @@ async def test_who_is_greeted_knows_the_adapters(
         : 1 + next(at for at, x in enumerate(listener.heard) if isinstance(x, frames.Hello))
     ]
     assert hello.trouble is None
-    assert [status.adapters for status in before][-1:] == [("pirate",)]
+    assert [tuple(status.adapters) for status in before][-1:] == [("pirate",)]
     await server.close()
 
 

@@ -43,6 +43,8 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "enable_prefix_caching": (None, False),
     "tensor_parallel_size": (None, 1),
     "pipeline_parallel_size": (None, 1),
+    "data_parallel_size": (None, 1),
+    "enable_expert_parallel": (None, False),
     "distributed_executor": (None,),
     "speculative_model": (None,),
     "enforce_eager": (None, False),

@@ -27,6 +27,7 @@ def refuse_unsupported(spec: LLMSpec) -> None:
     single = {
         "tensor_parallel_size": spec.tensor_parallel_size,
         "pipeline_parallel_size": spec.pipeline_parallel_size,
+        "data_parallel_size": spec.data_parallel_size,
     }
     for name, size in single.items():
         if size is not None and size > 1:
@@ -35,8 +36,9 @@ def refuse_unsupported(spec: LLMSpec) -> None:
                 hint=f"Leave it out, or take {option('backend', 'vllm')}.",
                 param=name,
             )
-    for name in ("speculative_model", "kv_cache_dtype", "distributed_executor"):
-        if getattr(spec, name) not in (None, "auto"):
+    others = ("speculative_model", "kv_cache_dtype", "distributed_executor")
+    for name in (*others, "enable_expert_parallel"):
+        if getattr(spec, name) not in (None, "auto", False):
             raise UnsupportedCombination(
                 f"The pytorch backend has no {option(name)}.",
                 hint=f"Leave it out, or take {option('backend', 'vllm')}.",

@@ -29,6 +29,8 @@ NAMES: Mapping[str, str] = {
     "enable_prefix_caching": "enable_prefix_caching",
     "tensor_parallel_size": "tensor_parallel_size",
     "pipeline_parallel_size": "pipeline_parallel_size",
+    "data_parallel_size": "data_parallel_size",
+    "enable_expert_parallel": "enable_expert_parallel",
     "distributed_executor": "distributed_executor_backend",
     "enforce_eager": "enforce_eager",
     "seed": "seed",
@@ -81,6 +83,8 @@ def engine_arguments(
         machine.gpus if machine.platform != "cpu" else 1,
         said.get("tensor_parallel_size"),
         said.get("pipeline_parallel_size"),
+        data=said.get("data_parallel_size"),
+        experts=bool(said.get("enable_expert_parallel")),
     )
     values: dict[str, Any] = {
         **said,

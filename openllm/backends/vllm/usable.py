@@ -161,6 +161,10 @@ def _misfit(installation: Installation, spec: LLMSpec, gpus: tuple[Gpu, ...]) ->
                 else f"there is a GPU ({gpus[0].name})"
             )
             return f"{built}, and {there}. {INSTALL['cuda']} or say {option('device', 'cpu')}."
+        if spec.distributed_executor == "ray":
+            return (
+                f"{built}, which does not run on Ray. Leave {option('distributed_executor')} out."
+            )
         return None
     if device == "cpu":
         return f"{built}, and {option('device', 'cpu')} was given. {INSTALL['cpu']}."

@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import bentoml
 
 from openllm.backends.base import Backend
-from openllm.bento.services.engine import EngineService, address_of
+from openllm.bento.services.engine import EngineService, addresses_of
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.llm.llm import LLM
 from openllm.remote.backend import RunnerBackend
+from openllm.remote.replicas import ReplicatedBackend
 
 # The base of BentoML's dependencies; `bentoml.depends` is a function around it.
 Dependency: type[Any] = bentoml.Dependency
@@ -50,18 +52,27 @@ class LLMDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
 
 def remote_llm(service: EngineService) -> LLM:
     """An LLM over the engine that `service` stands for."""
-    return connect(*service.localised(), address_of(service.name), service.settings)
+    return connect(*service.localised(), addresses_of([service.name]), service.settings)
 
 
 def connect(
-    spec: LLMSpec, weights_dir: Path | None, address: Path | None, settings: Settings
+    spec: LLMSpec,
+    weights_dir: Path | None,
+    addresses: Sequence[Path],
+    settings: Settings,
+    *,
+    patient: bool = True,
 ) -> LLM:
-    """An LLM whose engine listens at `address`; None: with an engine of its own in this process."""
-    if address is None:
+    """An LLM whose engine listens at the one of `addresses`, or whose replicas do, for all of which
+    it waits if it is `patient`; without any, with an engine of its own in this process.
+    """
+    if not addresses:
         return LLM.from_spec(spec, weights_dir, settings=settings)
     reason = f"Backend {spec.backend or 'chosen there'}: in a process of its own."
 
     def make_engine(spec: LLMSpec, place: Path) -> tuple[Backend, str]:
-        return RunnerBackend(spec, place, address, settings), reason
+        if len(addresses) == 1:
+            return RunnerBackend(spec, place, addresses[0], settings), reason
+        return ReplicatedBackend(spec, place, addresses, settings, patient=patient), reason
 
     return LLM.from_spec(spec, weights_dir, make_engine, settings)

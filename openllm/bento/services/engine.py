@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,12 +31,13 @@ from openllm.bento.supervision import keep_commands_private
 from openllm.config.settings import Settings, restrict_devices
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, OpenLLMError
-from openllm.hardware.gpus import share_devices, visible_devices
+from openllm.hardware.gpus import share_replicas, visible_devices
 from openllm.llm.llm import LLM
 from openllm.remote.server import EngineServer
 
 logger = logging.getLogger("openllm")
 
+LAST_WORDS_SECONDS = 0.5  # for users to hear that the engine is dead
 USERS_SECONDS = 5.0  # that users get beyond the time to drain
 
 
@@ -66,6 +69,8 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
     choose: Callable[[], tuple[LLMSpec, str | None]] = attrs.field(init=False, default=None)
     settings: Settings = attrs.field(init=False, factory=Settings)
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
+    ends_when_dead: bool = attrs.field(init=False, default=False)  # to be started again
+    _ending: asyncio.Task[None] | None = attrs.field(init=False, default=None)
     _server: EngineServer | None = attrs.field(init=False, default=None)
     _starting: asyncio.Task[None] | None = attrs.field(init=False, default=None)
     _served: LLM | None = attrs.field(init=False, default=None)
@@ -108,6 +113,16 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
         await self._server.listen()
         self._starting = asyncio.create_task(self._server.start())
         self._starting.add_done_callback(self._started)
+        if self.ends_when_dead:
+            self._ending = asyncio.create_task(self._end_when_dead(self._starting, self._server))
+
+    async def _end_when_dead(self, starting: asyncio.Task[None], server: EngineServer) -> None:
+        """End this process once its engine is dead, or could not start: another one follows."""
+        await asyncio.wait((starting,))
+        if not starting.cancelled() and starting.exception() is None and server.dead is not None:
+            logger.error("The engine of %s has stopped: %s.", server.llm.name, await server.dead)
+        await asyncio.sleep(LAST_WORDS_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _started(self, task: asyncio.Task[None]) -> None:
         """An engine that cannot start has told its users why; BentoML's supervisor decides what
@@ -120,24 +135,58 @@ class EngineService(bentoml.Service):  # type: ignore[misc]  # bentoml has no ty
         """Wait for the users to drain and leave, then stop."""
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
         if self._server is not None:
+            self._server.leave_off()
             await self._server.wait_unused(self.settings.drain_seconds + USERS_SECONDS)
             await self._server.close()
 
 
 def make_engine_service(
-    name: str, specs: Sequence[LLMSpec], at: int, settings: Settings, **config: Any
+    name: str,
+    specs: Sequence[LLMSpec],
+    at: int,
+    settings: Settings,
+    *,
+    number: int = 0,
+    **config: Any,
 ) -> EngineService:
-    """The service of `specs[at]`, one of those that are served together; `config` is BentoML's."""
+    """The service of `specs[at]`, one of those that are served together, or of its replica
+    `number`; `config` is BentoML's.
+    """
     keep_commands_private()
     service: EngineService = bentoml.service(
         name=name, service_class=EngineService, **{**SHARED_CONFIG, **config}
     )(type("EngineOf" + name, (EngineWorker,), {}))
     mask = settings.visible_devices
-    service.choose = lambda: (specs[at], share_devices(specs, visible_devices(mask))[at])
+    engine = specs[at].engines()[number]
+    service.choose = lambda: (engine, share_replicas(specs, visible_devices(mask))[at][number])
     service.settings = settings
     carry_sources(service, specs[at : at + 1], settings)
     return service
+
+
+def make_replica_services(
+    name: str, specs: Sequence[LLMSpec], at: int, settings: Settings
+) -> tuple[EngineService, ...]:
+    """The services of the replicas of `specs[at]`; of one engine, where there are none."""
+    spec = specs[at]
+    if spec.replicas == 1:
+        return (make_engine_service(name, specs, at, settings),)
+    found = []
+    for number in range(spec.replicas):
+        service = make_engine_service(f"{name}_{number}", specs, at, settings, number=number)
+        service.ends_when_dead = True
+        found.append(service)
+    return tuple(found)
+
+
+def addresses_of(names: Sequence[str]) -> tuple[Path, ...]:
+    """Where the engines of these services listen; nowhere, where BentoML has started none. Errors:
+    those of `address_of`.
+    """
+    return tuple(place for name in names if (place := address_of(name)) is not None)
 
 
 def address_of(name: str) -> Path | None:

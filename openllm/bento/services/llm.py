@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from openllm.bento.pack.document import merge_document, read_document
 from openllm.bento.pack.render import render_readme
 from openllm.bento.pack.sources import localise
 from openllm.bento.services.dependency import EngineDependency, connect
-from openllm.bento.services.engine import address_of, make_engine_service
+from openllm.bento.services.engine import addresses_of, make_replica_services
 from openllm.bento.services.front import Front
 from openllm.bento.services.references import carry_sources, find_source
 from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
@@ -58,13 +59,13 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
             service.check()
 
     engines = []
-    if len(specs) > 1 or workers > 1:
-        in_force = merge_document(baked, environment)
+    in_force = merge_document(baked, environment)
+    if len(specs) > 1 or workers > 1 or in_force[0].replicas > 1:
         engines = [
-            make_engine_service(f"{identifier}_engine_{at}", in_force, at, settings)
+            make_replica_services(f"{identifier}_engine_{at}", in_force, at, settings)
             for at in range(len(in_force))
         ]
-        for engine in engines:
+        for engine in chain.from_iterable(engines):
             setattr(CheckedWorker, engine.name, EngineDependency(engine))
     service: LLMService = bentoml.service(
         name=identifier,
@@ -75,7 +76,7 @@ def _make_service(name: str, file: str, document: str) -> LLMService:
         **{**SHARED_CONFIG, "workers": workers},
     )(CheckedWorker)
     service.baked, service.environment, service.settings = baked, environment, settings
-    service.engines = tuple(engine.name for engine in engines)
+    service.engines = tuple(tuple(one.name for one in replicas) for replicas in engines)
     carry_sources(service, specs, settings)
     return service
 
@@ -88,7 +89,9 @@ class ServicePlan:
 
     specs: tuple[LLMSpec, ...]
     settings: Settings
-    engines: tuple[Path, ...] = ()  # sockets of engines that have processes of their own
+    # Sockets of engines that have processes of their own: for each spec those of its replicas.
+    engines: tuple[tuple[Path, ...], ...] = ()
+    replaces: bool = False  # a process that has ended: of the replicas one will do at first
 
 
 @attrs.define(eq=False, slots=False)
@@ -96,13 +99,13 @@ class LLMService(HTTPService):
     """A BentoML service whose HTTP application is openllm's own.
 
     `baked` are the specs as the Bento has them, `environment` is what variables say over them,
-    `engines` are the services of engines that have processes of their own. `plan` is what `openllm
-    start` decided; without it, the environment rules.
+    `engines` are the services of engines that have processes of their own, for each spec. `plan` is
+    what `openllm start` decided; without it, the environment rules.
     """
 
     baked: tuple[Mapping[str, Any], ...] = attrs.field(init=False, default=())
     environment: Mapping[str, Any] = attrs.field(init=False, factory=dict)
-    engines: tuple[str, ...] = attrs.field(init=False, default=())
+    engines: tuple[tuple[str, ...], ...] = attrs.field(init=False, default=())
     sources: tuple[tuple[str, Any], ...] = attrs.field(init=False, default=())
     plan: ServicePlan | None = attrs.field(init=False, default=None)
 
@@ -130,12 +133,12 @@ class LLMService(HTTPService):
         """The application of one worker; BentoML's own keeps the lifespan and its hooks."""
         host = super().to_asgi(is_main)  # first: it reads BentoML's configuration
         plan = self.plan_in_force()
-        addresses: tuple[Path | None, ...] = (None,) * len(plan.specs)
-        if plan.engines or self.engines:
-            addresses = plan.engines or tuple(address_of(name) for name in self.engines)
+        places = plan.engines or tuple(addresses_of(names) for names in self.engines)
+        addresses = places or ((),) * len(plan.specs)
+        link = partial(connect, settings=plan.settings, patient=not plan.replaces)
         llms = [
-            connect(*localise(spec, partial(find_source, self)), address, plan.settings)
-            for spec, address in zip(plan.specs, addresses, strict=True)
+            link(*localise(spec, partial(find_source, self)), addresses=found)
+            for spec, found in zip(plan.specs, addresses, strict=True)
         ]
         life = self.begin_life(
             llms,

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openllm.bento.lock.image import LockedImage
 from openllm.bento.services.dependency import EngineDependency, connect
-from openllm.bento.services.engine import EngineService, address_of
+from openllm.bento.services.engine import EngineService, addresses_of
 from openllm.bento.services.worker import LABELS, SHARED_CONFIG, HTTPService, Worker
 from openllm.config.settings import Settings
 from openllm.config.words import VARIABLES
@@ -52,10 +52,10 @@ class OwnService(HTTPService):
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of one worker."""
         host = super().to_asgi(is_main)  # first: it reads BentoML's configuration
-        addresses = [address_of(engine.name) for engine in self.engines]
+        addresses = [addresses_of([engine.name]) for engine in self.engines]
         self.served = tuple(
-            connect(*engine.localised(), address, self.settings)
-            for engine, address in zip(self.engines, addresses, strict=True)
+            connect(*engine.localised(), found, self.settings)
+            for engine, found in zip(self.engines, addresses, strict=True)
         )
         life = self.begin_life(
             self.served,

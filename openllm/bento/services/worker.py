@@ -53,10 +53,10 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         settings: Settings,
         *,
         workers: int,
-        addresses: Sequence[Path | None],
+        addresses: Sequence[Sequence[Path]],
     ) -> WorkerLife:
-        """The life of one of `workers` workers that serve `llms`; `addresses`: where the engines
-        listen that have processes of their own, which all workers share.
+        """The life of one of `workers` workers that serve `llms`; `addresses`: for each of
+        them where the engines listen that have processes of their own, which all workers share.
         """
         from openllm.http.app import create_app
         from openllm.http.connections import limit_connections
@@ -64,12 +64,12 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
 
         log_in(settings)
         settings = attrs.evolve(settings, api_workers=workers)
-        if workers > 1 and settings.files_root is None and addresses and addresses[0] is not None:
+        if workers > 1 and settings.files_root is None and addresses and addresses[0]:
             # The next request may come to another worker: what is kept stands beside the engines'
             # sockets, where all workers find it, and goes with the server.
-            settings = attrs.evolve(settings, files_root=addresses[0].parent / KEPT)
+            settings = attrs.evolve(settings, files_root=addresses[0][0].parent / KEPT)
         server = create_app(llms, settings, tracing_in_force())
-        if None not in addresses:
+        if all(addresses):
             server.peers = Peers(llms, workers, server.metrics.report)
         self.life = WorkerLife(server)
         limit_connections(settings)

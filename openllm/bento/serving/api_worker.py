@@ -33,7 +33,8 @@ def main() -> int:
     configure_logging(settings.log_level, settings.log_format)
     folder = Path(plan.folder)
     specs = merge_document(read_document(folder / DOCUMENT), {})
-    served = ServicePlan(specs, settings, tuple(map(Path, plan.engines)))
+    engines = tuple(tuple(map(Path, places)) for places in plan.engines)
+    served = ServicePlan(specs, settings, engines, replaces=plan.replaces)
     threading.Thread(target=_wait_orphaned, daemon=True).start()
     try:
         service = load_project(folder, served)

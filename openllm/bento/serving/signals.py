@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -11,11 +11,13 @@ ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def answering(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """`handler` answers SIGTERM and Ctrl+C inside; afterwards who did before. In the main thread
+def answering(
+    handler: Callable[[int, FrameType | None], object], numbers: Sequence[int] = ENDINGS
+) -> Iterator[None]:
+    """`handler` answers the signals `numbers` inside; afterwards who did before. In the main thread
     only.
     """
-    before = {number: signal.signal(number, handler) for number in ENDINGS}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
-"""Several processes behind one port: one per engine, one per API worker; a worker that is killed is
-started again, and when an engine dies, all of them end.
+"""Several processes behind one port: one per engine, one per API worker; a worker or a replica that
+is killed is started again, and all end with a model's only engine.
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 import msgspec
 
-from openllm.bento.serving.signals import answering
+from openllm.bento.serving.engines import Due, Engines, RolledOn
+from openllm.bento.serving.processes import Child, Ended, watched
+from openllm.bento.serving.signals import ENDINGS, answering
 from openllm.bento.stand_in import StandIn
-from openllm.config.settings import Settings, foreign_environment, process_environment
+from openllm.config.settings import Settings, foreign_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
-from openllm.hardware.gpus import share_devices, visible_devices
-from openllm.remote.child import EnginePlan, EngineProcess
 
 logger = logging.getLogger("openllm")
 
 # Exit codes of a worker that was asked to end; the second: while it was starting.
 _ASKED_TO = (0, -signal.SIGTERM)
+# Signals that drain the replicas and start them anew.
+ROLLING = (signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()
 LAST_WORDS_SECONDS = 15.0  # for API workers to end by themselves once an engine has died
 MOST_KILLED = 5  # workers that may be killed within KILLED_SECONDS before all is given up
 KILLED_SECONDS = 60.0
@@ -48,9 +47,12 @@ class Fleet:
     settings: Settings
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """The sockets of the specs' engines."""
-        return tuple(str(self.folder / f"{at}.engine") for at in range(len(self.specs)))
+    def addresses(self) -> tuple[tuple[str, ...], ...]:
+        """The sockets of the specs' engines, one for each replica."""
+        return tuple(
+            tuple(str(self.folder / f"{at}-{number}.engine") for number in range(spec.replicas))
+            for at, spec in enumerate(self.specs)
+        )
 
 
 @attrs.frozen
@@ -59,21 +61,8 @@ class WorkerPlan:
 
     folder: str
     listener: int  # file descriptor of the listening socket
-    engines: tuple[str, ...]
+    engines: tuple[tuple[str, ...], ...]  # sockets, for each model
     replaces: bool = False  # one that was killed: it takes no connection before it can answer
-
-
-class Child(Protocol):
-    """A process as the supervisor needs it."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def wait(self) -> int: ...
-
-    def terminate(self) -> None: ...
-
-    def stop(self, seconds: float = ...) -> int: ...
 
 
 class WorkerProcess:
@@ -113,60 +102,34 @@ class WorkerProcess:
             return self._child.wait()
 
 
-@attrs.frozen
-class _Ended:
-    name: str
-    child: Child
-    code: int
-
-
 def supervise(fleet: Fleet, listener: socket.socket) -> None:
-    """Run until SIGTERM or Ctrl+C, and then until all requests are answered. Errors: ServeError
-    when a process died that is not started again.
+    """Run until SIGTERM or Ctrl+C, and then until all requests are answered; SIGUSR1 drains the
+    replicas and starts them anew, one by one. Errors: ServeError when a process died that is not
+    started again.
     """
-    events: queue.SimpleQueue[_Ended | int] = queue.SimpleQueue()
-    engines: list[Child] = []
+    events: queue.SimpleQueue[object] = queue.SimpleQueue()
+    engines = Engines(fleet.specs, fleet.addresses, fleet.settings, events)
     workers = _Workers(fleet, listener, events)
-    with answering(lambda number, frame: events.put(number)):
+    with answering(lambda number, frame: events.put(number), (*ENDINGS, *ROLLING)):
         try:
-            for at, (plan, devices) in enumerate(_engine_plans(fleet)):
-                name = f"The engine of {fleet.specs[at].served_name}"
-                engines.append(
-                    _watched(name, EngineProcess(plan, process_environment(), devices), events)
-                )
+            engines.start()
             for _ in range(fleet.settings.api_workers):
                 workers.start()
-            _wait(events, workers)
+            _wait(events, workers, engines)
         finally:
+            engines.stopping = True
             workers.close()
-            for child in (*workers.all, *engines):
+            for child in (*workers.all, *engines.children):
                 child.terminate()
-            for child in (*workers.all, *engines):
+            for child in (*workers.all, *engines.children):
                 child.stop()
-
-
-def _engine_plans(fleet: Fleet) -> Iterator[tuple[EnginePlan, str | None]]:
-    shares = share_devices(fleet.specs, visible_devices(fleet.settings.visible_devices))
-    for spec, address, devices in zip(fleet.specs, fleet.addresses, shares, strict=True):
-        settings = fleet.settings
-        yield (
-            EnginePlan(
-                spec.to_json(),
-                address,
-                None,
-                settings.log_level,
-                settings.log_format,
-                settings.drain_seconds,
-            ),
-            devices,
-        )
 
 
 class _Workers:
     """The API workers, and the socket that they take connections from."""
 
     def __init__(
-        self, fleet: Fleet, listener: socket.socket, events: queue.SimpleQueue[_Ended | int]
+        self, fleet: Fleet, listener: socket.socket, events: queue.SimpleQueue[object]
     ) -> None:
         self.all: list[Child] = []
         self.draining = False
@@ -179,7 +142,7 @@ class _Workers:
     def start(self, *, replaces: bool = False) -> None:
         """Start one more."""
         worker = WorkerProcess(self._fleet, self._listener, replaces=replaces)
-        self.all.append(_watched("An API worker", worker, self._events))
+        self.all.append(watched("An API worker", worker, self._events))
 
     def drain(self) -> None:
         """Let all of them end once they have answered; again: do not wait for what still runs."""
@@ -193,7 +156,7 @@ class _Workers:
         self._stand_in.close()
         self._listener.close()
 
-    def ended(self, event: _Ended) -> None:
+    def ended(self, event: Ended) -> None:
         """Forget a worker, and start another one where it was killed or asked to end by somebody
         else. Errors: ServeError for what is no worker or has given up, and for too many.
         """
@@ -222,23 +185,21 @@ class _Workers:
         self.start(replaces=True)
 
 
-def _wait(events: queue.SimpleQueue[_Ended | int], workers: _Workers) -> None:
+def _wait(events: queue.SimpleQueue[object], workers: _Workers, engines: Engines) -> None:
     """Return once a signal has come and every worker has drained. Errors: ServeError when a process
     ended that is not started again.
     """
     while workers.all:
-        event = events.get()
-        if isinstance(event, int):
-            workers.drain()
-        else:
-            workers.ended(event)
-
-
-def _watched(name: str, child: Child, events: queue.SimpleQueue[_Ended | int]) -> Child:
-    """Report the end of `child` to `events`."""
-
-    def watch() -> None:
-        events.put(_Ended(name, child, child.wait()))
-
-    threading.Thread(target=watch, daemon=True).start()
-    return child
+        match events.get():
+            case Ended() as event:
+                if not engines.ended(event):
+                    workers.ended(event)
+            case Due() as due:
+                engines.again(due)
+            case RolledOn() as up:
+                engines.rolled_on(up)
+            case number if number in ROLLING:
+                engines.roll()
+            case _:
+                engines.stopping = True
+                workers.drain()

@@ -1,8 +1,9 @@
-"""Answer a file of requests, without a server."""
+"""Answer a file of requests, with an engine here or with running servers."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from openllm.errors import InvalidRequest, option
 if TYPE_CHECKING:
     from openllm.protocols.openai.batch.lines import BatchLine, Results, Survey
 
+AT_EACH = 64  # requests at a time of each server
+
 
 @click.command(cls=SectionedCommand)
 @click.argument("requests", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -31,9 +34,19 @@ if TYPE_CHECKING:
 )
 @click.option("--model", help="What answers: as MODEL of `openllm start`, whatever lines name.")
 @click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    metavar="URL",
+    help="A running server that answers, in place of an engine here; may be repeated.",
+)
+@click.option("--api-key", help="The servers' key. Better set OPENLLM_API_KEY.")
+@click.option(
     "--concurrency",
     type=click.IntRange(min=1),
-    help="Requests at a time; by default as many as the engine runs.",
+    help=(
+        f"Requests at a time; by default as many as the engine runs, or {AT_EACH} for each server."
+    ),
 )
 @spec_options()
 @click.pass_context
@@ -43,17 +56,22 @@ def command(
     requests: Path,
     output: Path,
     model: str | None,
+    endpoints: tuple[str, ...],
+    api_key: str | None,
     concurrency: int | None,
     **options: Any,
 ) -> None:
-    """Answer a file of requests in OpenAI's batch format, one JSON object a line, without a server.
+    """Answer a file of requests in OpenAI's batch format, one JSON object a line, with an engine
+    here or with running servers.
 
     The answers come in the order in which they are ready, each with its request's custom_id. A run
-    that was cut off goes on where it was when the command is given again.
+    that was cut off goes on where it was when the command is given again. With several servers a
+    request goes to the one with the fewest, and to another where one has no room or is gone.
 
     \b
     openllm batch requests.jsonl -o answers.jsonl
     openllm batch requests.jsonl -o answers.jsonl --model ./my-model --backend vllm
+    openllm batch requests.jsonl -o answers.jsonl --endpoint http://a:3000 --endpoint http://b:3000
     """
     import asyncio
 
@@ -67,14 +85,22 @@ def command(
         )
     asked = survey(requests)
     settings = Settings.from_env()
-    (spec,) = read_specs(model or _named(asked), None, given_spec(options), settings)
+    if not endpoints:
+        (spec,) = read_specs(model or _named(asked), None, given_spec(options), settings)
+    elif said := given_spec(options):
+        raise click.UsageError(f"--endpoint leaves no engine here for {min(said)}.", ctx)
     results = Results.resume(output, asked.ids)
     left = len(asked.ids) - len(results.done)
     if results.done:
         note(f"{len(results.done)} of {len(asked.ids)} requests have their answers.")
     try:
         if left:
-            asyncio.run(_run(spec, settings, requests, results, concurrency, left))
+            if endpoints:
+                servers = (endpoints, api_key or settings.api_key, model)
+                work = _ask_servers(servers, requests, results, concurrency, left)
+            else:
+                work = _run(spec, settings, requests, results, concurrency, left)
+            asyncio.run(work)
     finally:
         note(
             f"{len(results.done)} of {len(asked.ids)} requests are answered in {output},"
@@ -123,6 +149,30 @@ async def _run(
             await answer_all(asker, lines, results, at_once, lambda: bar.update(1))
     finally:
         await server.close()
+
+
+async def _ask_servers(
+    servers: tuple[Sequence[str], str | None, str | None],
+    requests: Path,
+    results: Results,
+    concurrency: int | None,
+    left: int,
+) -> None:
+    """`servers`: their endpoints, their key, and the model that is named for every line."""
+    from openllm.client.pool import ServerPool
+    from openllm.protocols.openai.batch.lines import read_lines
+    from openllm.protocols.openai.batch.work import ServersAsker, answer_all
+
+    endpoints, key, model = servers
+    named = {"model": model} if model is not None else {}
+    lines = (
+        attrs.evolve(line, body={**line.body, **named}) if named else line
+        for line in read_lines(requests)
+    )
+    at_once = min(concurrency or AT_EACH * len(endpoints), left)
+    with click.progressbar(length=left, label="Answering", file=sys.stderr) as bar:
+        async with ServerPool(endpoints, key) as pool:
+            await answer_all(ServersAsker(pool), lines, results, at_once, lambda: bar.update(1))
 
 
 def _addressed(line: BatchLine, spec: LLMSpec) -> BatchLine:

@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from openllm.bento.serving import supervisor
-from openllm.bento.serving.supervisor import Fleet, _Ended
+from openllm.bento.serving.processes import Ended
+from openllm.bento.serving.supervisor import Fleet
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
@@ -213,9 +214,9 @@ def test_what_is_killed_again_and_again_is_given_up(echo_model: Path, tmp_path: 
         workers.start = lambda *, replaces=False: workers.all.append(Dead())  # type: ignore[method-assign, misc]  # no process
         workers.start()
         for _ in range(supervisor.MOST_KILLED):
-            workers.ended(_Ended("An API worker", workers.all[0], -signal.SIGKILL))
+            workers.ended(Ended("An API worker", workers.all[0], -signal.SIGKILL))
         with pytest.raises(ServeError, match="has ended with -9"):
-            workers.ended(_Ended("An API worker", workers.all[0], -signal.SIGKILL))
+            workers.ended(Ended("An API worker", workers.all[0], -signal.SIGKILL))
         workers.close()
 
 
@@ -225,7 +226,7 @@ def test_a_worker_that_gives_up_ends_all(echo_model: Path, tmp_path: Path) -> No
         workers = supervisor._Workers(fleet, listener, queue.SimpleQueue())
         workers.all.append(Dead())
         with pytest.raises(ServeError, match="has ended with 1"):
-            workers.ended(_Ended("An API worker", workers.all[0], 1))
+            workers.ended(Ended("An API worker", workers.all[0], 1))
         workers.close()
 
 

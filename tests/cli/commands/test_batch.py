@@ -1,15 +1,22 @@
-"""A file of requests, answered without a server."""
+"""A file of requests, answered without a server, or by several."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from openllm.config.spec import LLMSpec
+from openllm.llm.llm import LLM
 from tests.bento.models import write_echo_weights
 from tests.cli.conftest import Run
+from tests.serving import LONG_WAIT, Running, serve
 
 CHAT = "/v1/chat/completions"
 
@@ -135,3 +142,62 @@ def test_an_output_of_another_file_is_left_alone(
     result = run("batch", str(asked), "-o", str(asked), *options)
     assert "The answers would go into the file of requests." in result.stderr
     assert answers(output)["z"]
+
+
+@pytest.fixture(scope="module")
+def servers(weights: Path) -> Iterator[list[Running]]:
+    """Two, the first of which is slow."""
+    specs = [
+        LLMSpec(model_id=str(weights), backend="echo", engine_args={"delay": delay})
+        for delay in (0.01, 0.001)
+    ]
+    with serve(LLM.from_spec(specs[0])) as slow, serve(LLM.from_spec(specs[1])) as quick:
+        yield [slow, quick]
+
+
+def to_both(servers: list[Running]) -> list[str]:
+    return [part for server in servers for part in ("--endpoint", server.url)]
+
+
+def test_several_servers_answer(
+    run: Run, servers: list[Running], tmp_path: Path, output: Path
+) -> None:
+    asked = write(tmp_path / "in.jsonl", *(request(f"chat-{at}") for at in range(60)))
+    options = ["--model", "echo-model", "--concurrency", "16"]
+    result = run("batch", str(asked), "-o", str(output), *options, *to_both(servers))
+    assert result.exit_code == 0, result.stderr
+    assert len(answers(output)) == 60
+    for server in servers:
+        page = server.client().get("/metrics").text
+        assert 'route="/v1/chat/completions",status="200"} 0' not in page
+        assert "/v1/chat/completions" in page
+
+
+def test_options_of_an_engine_are_none_of_a_servers(run: Run, tmp_path: Path, output: Path) -> None:
+    asked = write(tmp_path / "in.jsonl", request("a"))
+    result = run(
+        "batch", str(asked), "-o", str(output), "--endpoint", "http://a:1", "--backend", "echo"
+    )
+    assert result.exit_code == 2
+    assert "leaves no engine here for backend" in result.stderr
+
+
+def test_killed_at_any_line_it_goes_on(servers: list[Running], tmp_path: Path) -> None:
+    """kill -9 again and again; each line is answered once in the end."""
+    asked = write(tmp_path / "in.jsonl", *(request(f"chat-{at}") for at in range(120)))
+    output = tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "openllm", "batch", str(asked), "-o", str(output)]
+    command += ["--model", "echo-model", "--concurrency", "3", *to_both(servers)]
+    for wanted in (1, 40, 80):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            end = time.monotonic() + LONG_WAIT * 3
+            while not output.exists() or output.read_bytes().count(b"\n") < wanted:
+                assert process.poll() is None, "it is over"
+                assert time.monotonic() < end
+                time.sleep(0.002)
+            process.kill()
+        left = output.read_bytes()
+        output.write_bytes(left + left.splitlines()[0][: wanted * 3])  # a line cut off at any place
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(answers(output)) == 120

@@ -1,14 +1,18 @@
-"""Answers the requests of a batch, several at once, by an application in this process."""
+"""Answers the requests of a batch, several at once, by an application in this process or by
+servers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import attrs
 import msgspec
 from starlette.types import ASGIApp
 
+from openllm.client.pool import ServerPool
 from openllm.errors import EngineDead
 from openllm.http.inside import Answer, Sender, post
 from openllm.protocols.openai.batch.lines import BatchLine, Results
@@ -46,8 +50,38 @@ class Asker:
             await asyncio.sleep(min(float(after), LONGEST_WAIT))
 
 
+class Asks(Protocol):
+    """What the answers to lines come from."""
+
+    async def ask(self, line: BatchLine) -> Answer: ...
+
+
+@attrs.frozen
+class ServersAsker:
+    """Asks servers elsewhere, any of them."""
+
+    servers: ServerPool
+
+    async def ask(self, line: BatchLine) -> Answer:
+        """The answer to a line. Errors: those of `ServerPool.post`."""
+        reply = await self.servers.post(line.url, msgspec.json.encode(line.body))
+        named = {name.encode(): value.encode() for name, value in reply.headers.items()}
+        body = reply.body
+        if not _is_json(body):  # a proxy's page
+            body = msgspec.json.encode({"error": {"message": body.decode(errors="replace")[:1000]}})
+        return Answer(reply.status, named, body)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
 async def answer_all(
-    asker: Asker,
+    asker: Asks,
     lines: Iterable[BatchLine],
     results: Results,
     at_once: int,

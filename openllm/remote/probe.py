@@ -1,0 +1,36 @@
+"""Whether an engine's process is up, for one that has no event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from openllm.errors import OpenLLMError
+from openllm.remote.backend import RETRY_SECONDS
+from openllm.remote.client import Connection
+
+
+def wait_up(address: Path, seconds: float) -> str | None:
+    """Block until the engine that listens at `address`, or will, is up; else why it is not."""
+    return asyncio.run(_wait_up(address, seconds))
+
+
+async def _wait_up(address: Path, seconds: float) -> str | None:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    _, link = await loop.create_unix_connection(
+                        lambda: Connection(bytes), str(address)
+                    )
+                    break
+                except (FileNotFoundError, ConnectionRefusedError):
+                    await asyncio.sleep(RETRY_SECONDS)
+            await link.greeted()
+            link.hang_up()
+            return None
+    except TimeoutError:
+        return f"not within {seconds:g} s"
+    except OpenLLMError as error:
+        return str(error)
