@@ -72,6 +72,12 @@ class Settings:
     max_stop: int = _setting(16, "integer", "Most stop strings of one request.")
     max_logprobs: int = _setting(20, "integer", "Most alternatives per token in logprobs.")
     max_prompts: int = _setting(1024, "integer", "Most prompts or embedding inputs of one request.")
+    max_images: int = _setting(16, "integer", "Most images of one request.")
+    max_image_bytes: int = _setting(20 * 1024**2, "size", "Largest file of an image.")
+    max_image_pixels: int = _setting(32 * 1024**2, "integer", "Most pixels of an image.")
+    image_urls: bool = _setting(
+        False, "switch", "Fetch images that requests name by http(s) URLs, from public addresses."
+    )
     max_requests_per_key: int = _setting(
         0, "integer", "Requests one key may have in flight before 429; 0: no limit."
     )
