@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import yaml
 
-from openllm.bento.image.dockerfile import USER, check_image
+from openllm.bento.image.dockerfile import USER, check_reference
 from openllm.bento.inspect import inspect_bento
 from openllm.bento.pack.names import dns_label
 from openllm.bento.pack.resources import Resources
@@ -74,7 +74,7 @@ def write_manifests(
 def make_manifests(tag: str, image: str, replicas: Replicas) -> dict[str, dict[str, Any]]:
     """The objects by kind, in lower case. Errors: BuildError, ServeError."""
     found = inspect_bento(tag)
-    check_image(image, "an image's name")
+    check_reference(image)
     specs = [LLMSpec.from_dict(spec) for spec in found.specs]
     resources = Resources.read(found.resources)
     name = dns_label(found.tag.partition(":")[0])

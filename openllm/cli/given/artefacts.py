@@ -1,5 +1,5 @@
-"""The options that make something of a built Bento: an image, manifests for Kubernetes, a copy on
-BentoCloud.
+"""The options that make something of a built Bento: an image, in a registry, too; manifests for
+Kubernetes; a copy on BentoCloud.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _FLAGS = {
     "engine": "--engine",
     "base_image": "--base-image",
     "system_packages": "--system-packages",
+    "platform": "--platform",
+    "attest": "--attest",
     "dockerfile_parts": "--dockerfile-part",
 }
 
@@ -51,6 +53,17 @@ def container_options(function: F) -> F:
             help="Debian packages to install, separated by commas.",
         ),
         click.option(
+            "--platform",
+            metavar="OS/ARCH",
+            help="The image's platform; by default the engine's own.",
+        ),
+        click.option(
+            "--attest",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write the image's SLSA provenance and its bill of materials there.",
+        ),
+        click.option(
             "--k8s",
             type=click.Path(file_okay=False, path_type=Path),
             metavar="DIRECTORY",
@@ -63,7 +76,14 @@ def container_options(function: F) -> F:
             metavar="BLOCK=FILE",
             help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
         ),
-        click.option("--push", is_flag=True, help="Send the Bento and its models to BentoCloud."),
+        click.option(
+            "--push",
+            is_flag=True,
+            help=(
+                "With --containerize, send the image to its registry and print its digest; without,"
+                " send the Bento and its models to BentoCloud."
+            ),
+        ),
     )
 
 
@@ -97,15 +117,20 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
         from openllm.bento.image.dockerfile import check_image
 
         check_image(image, "an image's name")
-    container = _container(values) if wanted else None
-    if push:
+    if wanted and push and image is None:
+        raise ConfigurationError(
+            "--push needs the name of the image in a registry.",
+            hint="Add -t REGISTRY/NAME:TAG.",
+        )
+    container = _container(values, push) if wanted else None
+    if push and not wanted:
         from openllm.bento.cloud.account import connect
 
         return Artefacts(container, folder, image, connect())
     return Artefacts(container, folder, image)
 
 
-def _container(values: dict[str, Any]) -> ContainerOptions:
+def _container(values: dict[str, Any], push: bool) -> ContainerOptions:
     from openllm.bento.image.container import find_engine
     from openllm.bento.image.dockerfile import ContainerOptions, read_part
 
@@ -115,6 +140,9 @@ def _container(values: dict[str, Any]) -> ContainerOptions:
         name=values["image_name"],
         engine=values["engine"],
         system_packages=tuple(packages.split(",")) if packages is not None else (),
+        platform=values["platform"],
+        push=push,
+        attest=values["attest"],
         parts=dict(read_part(text) for text in values["dockerfile_parts"]),
         **said,
     )

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.image.dockerfile import ContainerOptions, render_dockerfile
+from openllm.bento.image.dockerfile import ContainerOptions, Contents, render_dockerfile
 from openllm.bento.image.kubernetes import METRIC, Replicas, write_manifests
 from openllm.bento.pack.resources import Resources
 from openllm.config.settings import Settings
@@ -64,7 +64,7 @@ def test_the_pod_gets_its_gpus_and_nothing_it_need_not_have(
     }
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
-    dockerfile = render_dockerfile(built.tag, built.specs, ContainerOptions())
+    dockerfile = render_dockerfile(Contents(built.tag, built.specs), ContainerOptions())
     assert f"USER {pod['securityContext']['runAsUser']}:" in dockerfile
     assert f"EXPOSE {container['ports'][0]['containerPort']}" in dockerfile
 
