@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import attrs
 
+from openllm.config.links import without_links
 from openllm.config.variables import PREFIX, SPEC_VARIABLES, Variable
 from openllm.discovery import did_you_mean, near, variants
 from openllm.errors import ConfigurationError, option
@@ -201,14 +202,14 @@ class Settings:
         unset.
 
         Errors: ConfigurationError that names the variable. OPENLLM_* names nobody knows are logged
-        as warnings.
+        as warnings, and so is what Kubernetes has set for a Service of that name.
         """
-        environ = os.environ if environ is None else environ
-        if unknown := unknown_variables(environ):
+        environ, links = without_links(os.environ if environ is None else environ)
+        if lines := [*links, *unknown_variables(environ)]:
             import logging  # as slow to load as the rest of this module, and rarely needed
 
-            for line in unknown:
-                logging.getLogger(__name__).warning(line)
+            for line in lines:
+                logging.getLogger(__name__).warning("%s", line)
         return cls(**_read(setting_variables(), environ))
 
     def to_env(self) -> dict[str, str]:
@@ -267,7 +268,7 @@ def spec_layer(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """One warning line per OPENLLM_* variable that is in no table, naming the nearest known one."""
-    environ = os.environ if environ is None else environ
+    environ, _ = without_links(os.environ if environ is None else environ)
     known = [row.name for row in all_variables()]
     return [
         _unknown(name, known)

@@ -131,8 +131,8 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
 
 
 def _container(values: dict[str, Any], push: bool) -> ContainerOptions:
-    from openllm.bento.image.container import find_engine
     from openllm.bento.image.dockerfile import ContainerOptions, read_part
+    from openllm.bento.image.engine import find_engine
 
     said = {"base_image": values["base_image"]} if values["base_image"] is not None else {}
     packages = values["system_packages"]
