@@ -80,7 +80,8 @@ def command(
     openllm build -f recipe.yaml
     openllm build demo --containerize -t my/demo:1
     openllm build demo --containerize -t registry.example/demo:1 --push
-    openllm build demo --k8s manifests/ -t my/demo:1
+    openllm build demo --k8s manifests/ -t my/demo:1 --k8s-set scaler=keda
+    openllm build demo --helm chart/ -t my/demo:1
     openllm build demo --push
     """
     artefacts = given_artefacts(options)
@@ -138,16 +139,24 @@ def _make_artefacts(tag: str, artefacts: Artefacts, tell: Callable[[str], None])
         note(f"Made the image {made.name}.")
         _tell_image(made, tell)
         image = made.reference
-    if artefacts.folder is not None:
-        from openllm.bento.image.kubernetes import write_manifests
-
-        for path in write_manifests(tag, image, artefacts.folder):
-            note(f"Wrote {path}.")
+    if artefacts.folders:
+        _write_manifests(tag, image, artefacts)
     if artefacts.account is not None:
         from openllm.bento.cloud.push import push
 
         push(artefacts.account, tag, note)
         note(f"Pushed {tag} to {artefacts.account.endpoint}.")
+
+
+def _write_manifests(tag: str, image: str, artefacts: Artefacts) -> None:
+    """In each form that is wanted. Errors: BuildError."""
+    from openllm.bento.kubernetes.helm import write_chart
+    from openllm.bento.kubernetes.manifests import write_kserve, write_manifests
+
+    forms = {"k8s": write_manifests, "helm": write_chart, "kserve": write_kserve}
+    for form, folder in artefacts.folders.items():
+        for path in forms[form](tag, image, folder, artefacts.kubernetes):
+            note(f"Wrote {path}.")
 
 
 def _tell_image(made: ContainerImage, tell: Callable[[str], None]) -> None:

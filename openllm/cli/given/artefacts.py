@@ -4,6 +4,7 @@ Kubernetes; a copy on BentoCloud.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,10 @@ from openllm.errors import ConfigurationError
 if TYPE_CHECKING:
     from openllm.bento.cloud.account import Account
     from openllm.bento.image.dockerfile import ContainerOptions
+    from openllm.bento.kubernetes.options import KubernetesOptions
 
+# Forms of manifests, by the names of their options.
+_FORMS = ("k8s", "helm", "kserve")
 # Parameter names and flags; each goes with --containerize only.
 _FLAGS = {
     "image_name": "--image-tag",
@@ -70,6 +74,30 @@ def container_options(function: F) -> F:
             help="Write Kubernetes manifests for the image of this Bento there.",
         ),
         click.option(
+            "--helm",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write a Helm chart of them there.",
+        ),
+        click.option(
+            "--kserve",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write KServe's ServingRuntime and InferenceService there.",
+        ),
+        click.option(
+            "--k8s-set",
+            "k8s_set",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help=(
+                "How it is run there: replicas=1..3, scaler=hpa|keda|none, prometheus=URL,"
+                " monitor=true, picker=SERVICE, hosts=2, any-user=true, api-key=SECRET[:KEY],"
+                " hf-token=SECRET[:KEY], storage-class=NAME, node=LABEL=VALUE,"
+                " toleration=KEY[=VALUE][:EFFECT]; repeatable."
+            ),
+        ),
+        click.option(
             "--dockerfile-part",
             "dockerfile_parts",
             multiple=True,
@@ -90,12 +118,13 @@ def container_options(function: F) -> F:
 @attrs.frozen
 class Artefacts:
     """What is to be made of a Bento once it is built: an image, manifests that name one, a copy for
-    an account.
+    an account. `folders`: where manifests go, by the name of their form.
     """
 
     container: ContainerOptions | None
-    folder: Path | None
+    folders: Mapping[str, Path]
     image: str | None
+    kubernetes: KubernetesOptions | None = None
     account: Account | None = None
 
 
@@ -106,9 +135,10 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
     Errors: ConfigurationError, BuildError, DeployError.
     """
     values = {name: options.pop(name) for name in _FLAGS}
-    wanted, folder, image = options.pop("containerize"), options.pop("k8s"), values["image_name"]
-    push = options.pop("push")
-    alone = {"image_name"} if folder is not None else set()
+    wanted, image, push = options.pop("containerize"), values["image_name"], options.pop("push")
+    folders = {form: path for form in _FORMS if (path := options.pop(form)) is not None}
+    kubernetes = _kubernetes(options.pop("k8s_set"), folders)
+    alone = {"image_name"} if folders else set()
     if not wanted and (
         stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]
     ):
@@ -123,11 +153,25 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
             hint="Add -t REGISTRY/NAME:TAG.",
         )
     container = _container(values, push) if wanted else None
+    account = None
     if push and not wanted:
         from openllm.bento.cloud.account import connect
 
-        return Artefacts(container, folder, image, connect())
-    return Artefacts(container, folder, image)
+        account = connect()
+    return Artefacts(container, folders, image, kubernetes, account)
+
+
+def _kubernetes(texts: tuple[str, ...], folders: Mapping[str, Path]) -> KubernetesOptions | None:
+    """None where no manifests are wanted. Errors: ConfigurationError, BuildError."""
+    if not folders:
+        if texts:
+            raise ConfigurationError(
+                "--k8s-set goes with --k8s, --helm or --kserve.", hint="Add one of them."
+            )
+        return None
+    from openllm.bento.kubernetes.options import KubernetesOptions
+
+    return KubernetesOptions.read(texts)
 
 
 def _container(values: dict[str, Any], push: bool) -> ContainerOptions:

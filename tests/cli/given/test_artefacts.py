@@ -69,6 +69,8 @@ def test_manifests_are_written_without_an_engine(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "autoscaler.yaml",
         "deployment.yaml",
+        "disruption-budget.yaml",
+        "network-policy.yaml",
         "service.yaml",
     ]
     assert "image: my/parrot:1" in (tmp_path / "out/deployment.yaml").read_text()
