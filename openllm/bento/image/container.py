@@ -21,7 +21,7 @@ from openllm.bento.contents.description import REQUIREMENTS
 from openllm.bento.image.context import BentoParts, build_context
 from openllm.bento.image.dockerfile import ContainerOptions, Contents, render_dockerfile
 from openllm.bento.image.engine import (
-    Engine,
+    ContainerEngine,
     build_image,
     find_engine,
     image_root,
@@ -103,7 +103,7 @@ def creation_time(bento: Path, environ: Mapping[str, str]) -> int:
     return int(built.timestamp())
 
 
-def _require_room(engine: Engine, parts: BentoParts) -> None:
+def _require_room(engine: ContainerEngine, parts: BentoParts) -> None:
     """Refuse to begin what the engine's disk cannot hold: the packages twice, and the Bento.
     Errors: BuildError.
     """

@@ -1,5 +1,7 @@
 """Container engines by their command lines: build an image, push it, say how large it is and where
-images are kept. One line tells what failed.
+images are kept.
+
+One line tells what failed.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ _PIP: Mapping[str, str] = {
 
 
 @attrs.frozen
-class Engine:
+class ContainerEngine:
     """One engine: what its `build` takes beyond what all take, and how it says a few things."""
 
     name: str
@@ -66,22 +68,22 @@ class Engine:
 
 
 # Podman and Buildah leave a HEALTHCHECK out of their own format; Buildah keeps no layers unasked.
-ENGINES: Mapping[str, Engine] = {
+ENGINES: Mapping[str, ContainerEngine] = {
     engine.name: engine
     for engine in (
-        Engine(
+        ContainerEngine(
             "docker",
             timestamp="--build-arg=SOURCE_DATE_EPOCH={}",
             root="{{.DockerRootDir}}",
             digest_file=False,
         ),
-        Engine("podman", ("--format", "docker", "--layers")),
-        Engine("buildah", ("--format", "docker", "--layers")),
+        ContainerEngine("podman", ("--format", "docker", "--layers")),
+        ContainerEngine("buildah", ("--format", "docker", "--layers")),
     )
 }
 
 
-def find_engine(wanted: str | None = None) -> Engine:
+def find_engine(wanted: str | None = None) -> ContainerEngine:
     """The container engine to use: `wanted`, or the first that is installed. Errors: BuildError."""
     if wanted is not None and wanted not in ENGINES:
         raise BuildError(
@@ -98,7 +100,7 @@ def find_engine(wanted: str | None = None) -> Engine:
 
 
 def build_image(
-    engine: Engine, work: Path, name: str, created: int, platform: str | None = None
+    engine: ContainerEngine, work: Path, name: str, created: int, platform: str | None = None
 ) -> None:
     """Build the context below `work` (`context.build_context`) as the image `name`. What the engine
     says is logged. Errors: BuildError; nothing is called `name` then that was not before.
@@ -114,7 +116,7 @@ def build_image(
         raise _failed(engine, f"build {name}", said)
 
 
-def push_image(engine: Engine, name: str) -> str:
+def push_image(engine: ContainerEngine, name: str) -> str:
     """Send the image `name` to the registry in its name; its digest there (`sha256:...`). Errors:
     BuildError.
     """
@@ -131,7 +133,7 @@ def push_image(engine: Engine, name: str) -> str:
     return str(found[-1])
 
 
-def image_size(engine: Engine, name: str) -> int | None:
+def image_size(engine: ContainerEngine, name: str) -> int | None:
     """Bytes, as the engine says; None where it does not. Buildah has it for people only
     (`249 MB`).
     """
@@ -147,7 +149,7 @@ def image_size(engine: Engine, name: str) -> int | None:
     return round(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
-def image_id(engine: Engine, name: str) -> str | None:
+def image_id(engine: ContainerEngine, name: str) -> str | None:
     """The digest of the image's configuration (`sha256:...`), which names all of its layers; None
     where the engine does not tell.
     """
@@ -157,7 +159,7 @@ def image_id(engine: Engine, name: str) -> str | None:
     return f"sha256:{said}" if re.fullmatch(r"[0-9a-f]{64}", said) else None
 
 
-def image_root(engine: Engine) -> Path | None:
+def image_root(engine: ContainerEngine) -> Path | None:
     """The directory where the engine keeps images; None where it does not tell, or is another
     machine's.
     """
@@ -200,7 +202,7 @@ def _run(command: list[str], environ: Mapping[str, str]) -> tuple[int, list[str]
     return process.returncode, list(said)
 
 
-def _failed(engine: Engine, what: str, said: Iterable[str]) -> BuildError:
+def _failed(engine: ContainerEngine, what: str, said: Iterable[str]) -> BuildError:
     """One line: a full disk, else pip's first complaint, else the last line that was written."""
     lines = list(said)
     if any(sign in line.lower() for line in lines for sign in _FULL):

@@ -20,7 +20,7 @@ from openllm.bento.contents.manifest import MANIFEST, Manifest
 from openllm.bento.contents.sbom import SBOM
 from openllm.bento.image.context import BentoParts
 from openllm.bento.image.dockerfile import ContainerOptions
-from openllm.bento.image.engine import Engine, image_id
+from openllm.bento.image.engine import ContainerEngine, image_id
 from openllm.errors import BuildError
 from openllm.weights.checkpoint import file_digest, join_digests
 
@@ -43,7 +43,7 @@ class ImageFacts:
     dockerfile: str
 
 
-def write_attestations(facts: ImageFacts, engine: Engine) -> tuple[Path, ...]:
+def write_attestations(facts: ImageFacts, engine: ContainerEngine) -> tuple[Path, ...]:
     """Write PROVENANCE and SBOM into `facts.options.attest`, which is made; their paths. Errors:
     BuildError.
     """
@@ -61,7 +61,7 @@ def write_attestations(facts: ImageFacts, engine: Engine) -> tuple[Path, ...]:
     return paths
 
 
-def provenance(facts: ImageFacts, engine: Engine) -> dict[str, Any]:
+def provenance(facts: ImageFacts, engine: ContainerEngine) -> dict[str, Any]:
     """The statement. Its subject is the image by its digest in the registry, or by that of its
     configuration where it was not pushed. Errors: BuildError when the engine tells neither.
     """
@@ -101,7 +101,7 @@ def provenance(facts: ImageFacts, engine: Engine) -> dict[str, Any]:
     }
 
 
-def _dependencies(facts: ImageFacts, engine: Engine) -> Iterator[dict[str, Any]]:
+def _dependencies(facts: ImageFacts, engine: ContainerEngine) -> Iterator[dict[str, Any]]:
     """The base image, the Bento by its manifest, its lock, and each model by its digest."""
     bento = facts.parts.path
     base = {"uri": f"docker://{facts.options.base_image}"}

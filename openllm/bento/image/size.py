@@ -12,7 +12,7 @@ import attrs
 
 from openllm.bento.contents.description import REQUIREMENTS
 from openllm.bento.image.context import BentoParts
-from openllm.bento.image.engine import Engine, image_size
+from openllm.bento.image.engine import ContainerEngine, image_size
 from openllm.bento.lock.completion import installed
 from openllm.bento.pack.files import size_on_disk
 
@@ -62,7 +62,9 @@ class ImageSize:
         return [*own, ("total", self.total)]
 
 
-def measure_image(name: str, parts: BentoParts, engine: Engine, base: str) -> ImageSize | None:
+def measure_image(
+    name: str, parts: BentoParts, engine: ContainerEngine, base: str
+) -> ImageSize | None:
     """The parts of the image `name` of a Bento; None when the engine does not say how large images
     are.
     """

@@ -1,5 +1,7 @@
-"""A Helm chart of the same objects as the plain manifests: what differs from one installation to
-the next is a value, and every value has what this Bento needs for its default.
+"""A Helm chart of the same objects as the plain manifests, with what differs between
+installations as values.
+
+Each value has for its default what this Bento needs.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ _TEXT = re.compile(r"@@([^@]+)@@")
 _RELEASE = "@@.Release.Name@@"
 _NOTES = """\
 Once its pods are ready, {{ .Release.Name }} serves at
-http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc/v1
+http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc:{{ .Values.service.port }}
 
-  kubectl --namespace {{ .Release.Namespace }} rollout status deployment/{{ .Release.Name }}
+  kubectl rollout status -n {{ .Release.Namespace }} deployment/{{ .Release.Name }}
 """
 
 

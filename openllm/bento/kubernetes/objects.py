@@ -9,9 +9,9 @@ from typing import Any
 from openllm.bento.kubernetes.pod import (
     HTTP,
     LOADING_SECONDS,
-    annotations,
     claim_name,
     pod_spec,
+    scraping,
 )
 from openllm.bento.kubernetes.workload import PORT, Workload
 
@@ -48,7 +48,7 @@ def deployment(workload: Workload) -> dict[str, Any]:
 def template(workload: Workload) -> dict[str, Any]:
     """Of the pods that serve."""
     metadata: dict[str, Any] = {"labels": workload.labels()}
-    if found := annotations(workload):
+    if found := scraping(workload):
         metadata["annotations"] = found
     return {"metadata": metadata, "spec": pod_spec(workload)}
 

@@ -115,10 +115,10 @@ def leader_worker_set(workload: Workload) -> dict[str, Any]:
     options = workload.options
     leader = template(workload)
     head = leader["spec"]["containers"][0]
-    begin = f"{_RAY} start --head --port={RAY_PORT}"
-    serve = f"exec /app/.venv/bin/python -m bentoml serve {BENTO}"
+    begin = " ".join([_RAY, "start", "--head", f"--port={RAY_PORT}"])
+    kept = " ".join(["--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)])
     head["command"] = ["sh", "-c"]
-    head["args"] = [f"{begin} && {serve} --timeout-keep-alive {KEEP_ALIVE_SECONDS}"]
+    head["args"] = [f"{begin} && exec /app/.venv/bin/python -m bentoml serve {BENTO} {kept}"]
     head["env"].append({"name": "OPENLLM_DISTRIBUTED_EXECUTOR", "value": "ray"})
     worker = copy.deepcopy(template(workload))
     # Services and figures are the leader's.
@@ -129,7 +129,8 @@ def leader_worker_set(workload: Workload) -> dict[str, Any]:
         joins.pop(part)
     joins["command"] = ["sh", "-c"]
     # LeaderWorkerSet sets the variable in each of its pods.
-    joins["args"] = [f"exec {_RAY} start --address=$(LWS_LEADER_ADDRESS):{RAY_PORT} --block"]
+    address = f"--address=$(LWS_LEADER_ADDRESS):{RAY_PORT}"
+    joins["args"] = [" ".join(["exec", _RAY, "start", address, "--block"])]
     return {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",

@@ -51,7 +51,7 @@ def pod_spec(workload: Workload) -> dict[str, Any]:
     return found
 
 
-def annotations(workload: Workload) -> dict[str, str]:
+def scraping(workload: Workload) -> dict[str, str]:
     """Of a pod: where Prometheus finds its figures, unless a PodMonitor says so."""
     if workload.options.monitor:
         return {}

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openllm.cli.given.artefacts import Artefacts, container_options, given_artefacts
+from openllm.cli.given.artefacts import (
+    Artefacts,
+    container_options,
+    given_artefacts,
+    kubernetes_options,
+)
 from openllm.cli.given.options import (
     SectionedCommand,
     format_option,
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     help="Lock every package with its SHA-256, asked of pip's package index.",
 )
 @container_options
+@kubernetes_options
 @click.option(
     "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
 )

@@ -68,6 +68,28 @@ def container_options(function: F) -> F:
             help="Write the image's SLSA provenance and its bill of materials there.",
         ),
         click.option(
+            "--dockerfile-part",
+            "dockerfile_parts",
+            multiple=True,
+            metavar="BLOCK=FILE",
+            help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
+        ),
+        click.option(
+            "--push",
+            is_flag=True,
+            help=(
+                "With --containerize, send the image to its registry and print its digest; without,"
+                " send the Bento and its models to BentoCloud."
+            ),
+        ),
+    )
+
+
+def kubernetes_options(function: F) -> F:
+    """--k8s, --helm, --kserve, and --k8s-set for all three."""
+    return with_options(
+        function,
+        click.option(
             "--k8s",
             type=click.Path(file_okay=False, path_type=Path),
             metavar="DIRECTORY",
@@ -95,21 +117,6 @@ def container_options(function: F) -> F:
                 " monitor=true, picker=SERVICE, hosts=2, any-user=true, api-key=SECRET[:KEY],"
                 " hf-token=SECRET[:KEY], storage-class=NAME, node=LABEL=VALUE,"
                 " toleration=KEY[=VALUE][:EFFECT]; repeatable."
-            ),
-        ),
-        click.option(
-            "--dockerfile-part",
-            "dockerfile_parts",
-            multiple=True,
-            metavar="BLOCK=FILE",
-            help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
-        ),
-        click.option(
-            "--push",
-            is_flag=True,
-            help=(
-                "With --containerize, send the image to its registry and print its digest; without,"
-                " send the Bento and its models to BentoCloud."
             ),
         ),
     )
