@@ -56,6 +56,19 @@ def cloud_options(function: F) -> F:
             help="Most replicas.  [default: the least, or 1]",
         ),
         click.option(
+            "--access-token/--no-access-token",
+            default=True,
+            show_default=True,
+            help="Whether requests must carry a token of BentoCloud.",
+        ),
+    )
+
+
+def rollout_options(function: F) -> F:
+    """How replicas are replaced, how long a first request waits, and labels."""
+    return with_options(
+        function,
+        click.option(
             "--strategy",
             metavar="NAME",
             help=(
@@ -77,12 +90,6 @@ def cloud_options(function: F) -> F:
             callback=parse_pairs,
             metavar="KEY=VALUE",
             help="A label of the deployment; repeatable.",
-        ),
-        click.option(
-            "--access-token/--no-access-token",
-            default=True,
-            show_default=True,
-            help="Whether requests must carry a token of BentoCloud.",
         ),
     )
 
