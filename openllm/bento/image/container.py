@@ -38,6 +38,9 @@ from openllm.errors import BuildError
 logger = logging.getLogger("openllm")
 
 EPOCH = "SOURCE_DATE_EPOCH"  # reproducible-builds.org/specs/source-date-epoch
+# Of all files where nothing is said: layers of one content are then the same, whichever Bento they
+# were first made for. Nothing that packs files knows an earlier year.
+_FILE_TIME = int(datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC).timestamp())
 _STAGES = 2  # packages are in the stage that installs them, and in the image
 
 
@@ -75,8 +78,9 @@ def containerize(tag: str, options: ContainerOptions | None = None) -> Container
     name = options.name or parts.tag
     dockerfile = render_dockerfile(contents, options)
     _require_room(engine, parts)
+    of_files = created if process_environment().get(EPOCH, "").strip() else _FILE_TIME
     with build_context(parts, dockerfile) as work:
-        build_image(engine, work, name, created, options.platform)
+        build_image(engine, work, name, of_files, options.platform)
     made = ContainerImage(name, engine.name, measure_image(name, parts, engine, options.base_image))
     if options.push:
         made = attrs.evolve(made, digest=push_image(engine, name))

@@ -102,8 +102,9 @@ def find_engine(wanted: str | None = None) -> ContainerEngine:
 def build_image(
     engine: ContainerEngine, work: Path, name: str, created: int, platform: str | None = None
 ) -> None:
-    """Build the context below `work` (`context.build_context`) as the image `name`. What the engine
-    says is logged. Errors: BuildError; nothing is called `name` then that was not before.
+    """Build the context below `work` (`context.build_context`) as the image `name`, `created` being
+    the time of its files. What the engine says is logged. Errors: BuildError; nothing is called
+    `name` then that was not before.
     """
     secret = work / PIP_SECRET
     secret.touch(0o600)

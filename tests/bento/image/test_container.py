@@ -63,6 +63,17 @@ def test_the_engine_builds_our_dockerfile_with_the_models(
     assert Path((record / "temporary").read_text().strip()).parent == Path(arguments[-1]).parent
 
 
+def test_files_have_one_time_in_the_images_of_all_bentos(
+    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(record, monkeypatch)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    containerize(built.tag)
+    assert "--timestamp=315532800" in (record / "arguments").read_text().splitlines()
+    assert "image.created=" in (record / "work/Dockerfile").read_text()
+    assert "1980-01-01" not in (record / "work/Dockerfile").read_text()
+
+
 def test_where_packages_are_is_a_secret_of_the_build(
     built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
