@@ -65,7 +65,7 @@ def test_only_what_was_said_is_configured_and_access_needs_a_token() -> None:
 
 def test_everything_that_can_be_said_is_in_bentoml_s_own_schema() -> None:
     from bentoml._internal.cloud.schemas.schemasv2 import CreateDeploymentSchema
-    from bentoml._internal.utils import bentoml_cattr
+    from bentoml._internal.utils.cattr import bentoml_cattr
 
     options = DeployOptions(
         instance_type="gpu.l4.1",
