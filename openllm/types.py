@@ -69,6 +69,21 @@ class SamplingParams:
 
 
 @attrs.frozen
+class Image:
+    """An image in a message, not looked at yet: a `data:` URI with its file, or the http(s) URL of
+    one. It stands in `Message.content` as `{"type": "image", "image": Image(...)}`.
+    """
+
+    url: str = attrs.field(repr=lambda url: repr(url[:32]))
+    param: str | None = None  # what its sender calls it
+
+    @property
+    def name(self) -> str:
+        """What an error calls it."""
+        return f"{self.param}:" if self.param is not None else "An image"
+
+
+@attrs.frozen
 class Message:
     """One turn of a conversation as the chat template sees it."""
 
@@ -160,6 +175,23 @@ class GenerationRequest:
 
 
 @attrs.frozen
+class PromptImages:
+    """The images of one prompt, in its order. `text` is the prompt in which each is one mark, and
+    `marked_ids` its tokens; in `TokenRequest.prompt_token_ids` each has as many tokens as the model
+    takes for it.
+    """
+
+    files: tuple[bytes, ...]  # as they came, decoded once and found good
+    key: str  # tells them from all others
+    text: str
+    marked_ids: list[int]
+    end: int  # tokens of the prompt up to the end of the last image
+    tokens: int  # of the prompt
+    # What the model's own processor made of them, for an engine in this process; never sent.
+    features: Mapping[str, Any] | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.frozen
 class TokenRequest:
     """What an `LLM` asks of a backend: token ids in, `TokenDelta`s out. `params.stop` is not the
     backend's to match.
@@ -175,6 +207,7 @@ class TokenRequest:
     bad_token_ids: tuple[tuple[int, ...], ...] = ()  # none of these runs may be completed
     priority: int = 0
     cache_salt: str | None = None
+    images: PromptImages | None = None
 
 
 @attrs.frozen

@@ -32,6 +32,7 @@ class BackendInfo:
     adapter_slots: int | None = None  # adapters that can be mounted at once; None: any number
     adapter_rank: int | None = None  # the highest rank that can be mounted; None: any
     priorities: bool = False  # whether requests are served by `TokenRequest.priority`
+    images: bool = False  # whether it takes `TokenRequest.images`
 
 
 @attrs.frozen

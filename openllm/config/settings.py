@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import attrs
 
+from openllm.config.links import without_links
 from openllm.config.variables import PREFIX, SPEC_VARIABLES, Variable
 from openllm.discovery import did_you_mean, near, variants
 from openllm.errors import ConfigurationError, option
@@ -72,6 +73,12 @@ class Settings:
     max_stop: int = _setting(16, "integer", "Most stop strings of one request.")
     max_logprobs: int = _setting(20, "integer", "Most alternatives per token in logprobs.")
     max_prompts: int = _setting(1024, "integer", "Most prompts or embedding inputs of one request.")
+    max_images: int = _setting(16, "integer", "Most images of one request.")
+    max_image_bytes: int = _setting(20 * 1024**2, "size", "Largest file of an image.")
+    max_image_pixels: int = _setting(32 * 1024**2, "integer", "Most pixels of an image.")
+    image_urls: bool = _setting(
+        False, "switch", "Fetch images that requests name by http(s) URLs, from public addresses."
+    )
     max_requests_per_key: int = _setting(
         0, "integer", "Requests one key may have in flight before 429; 0: no limit."
     )
@@ -202,14 +209,14 @@ class Settings:
         unset.
 
         Errors: ConfigurationError that names the variable. OPENLLM_* names nobody knows are logged
-        as warnings.
+        as warnings, and so is what Kubernetes has set for a Service of that name.
         """
-        environ = os.environ if environ is None else environ
-        if unknown := unknown_variables(environ):
+        environ, links = without_links(os.environ if environ is None else environ)
+        if lines := [*links, *unknown_variables(environ)]:
             import logging  # as slow to load as the rest of this module, and rarely needed
 
-            for line in unknown:
-                logging.getLogger(__name__).warning(line)
+            for line in lines:
+                logging.getLogger(__name__).warning("%s", line)
         return cls(**_read(setting_variables(), environ))
 
     def to_env(self) -> dict[str, str]:
@@ -268,7 +275,7 @@ def spec_layer(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """One warning line per OPENLLM_* variable that is in no table, naming the nearest known one."""
-    environ = os.environ if environ is None else environ
+    environ, _ = without_links(os.environ if environ is None else environ)
     known = [row.name for row in all_variables()]
     return [
         _unknown(name, known)

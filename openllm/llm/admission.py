@@ -12,11 +12,13 @@ import attrs
 from openllm.answer.assembler import ChoiceAssembler
 from openllm.answer.formats import parsers_of
 from openllm.answer.generation import Generation, Submit
+from openllm.backends.base import Backend
 from openllm.errors import (
     AdapterNotFound,
     ContextLengthExceeded,
     EngineDead,
     InvalidRequest,
+    UnsupportedFeature,
     call,
     field,
 )
@@ -25,10 +27,15 @@ from openllm.llm.formats import in_own_formats, kept_to
 from openllm.llm.host import Host
 from openllm.llm.model import Model
 from openllm.llm.tasks import require
+from openllm.media.looking import look
+from openllm.media.processor import Processor
+from openllm.prompt.messages import images_of
 from openllm.types import (
     Conversation,
     GenerationRequest,
+    Image,
     Prompt,
+    PromptImages,
     Reading,
     SamplingParams,
     TokenRequest,
@@ -48,7 +55,7 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
     told = in_own_formats(model, backend, request)
     reading = told.reading or Reading()
     limit = info.max_model_len
-    token_ids = await _prompt_ids(model, told, limit)
+    token_ids, images = await _prompt_ids(model, backend, told, limit)
     thought = thought_limit(model, request, reading)
     read = reading.reasoning or reading.tools or thought
     end = prompt_end(model, token_ids) if read else ""
@@ -69,6 +76,7 @@ async def admit(model: Model, host: Host, request: GenerationRequest) -> Generat
         bad_token_ids=_spelled(model, params.bad_words),
         priority=request.options.priority,
         cache_salt=request.options.cache_salt,
+        images=images,
     )
     backend.check(engine_request)
     one_call = isinstance(request.prompt, Conversation) and not request.prompt.tool_use.several
@@ -100,11 +108,47 @@ async def prompt_ids(model: Model, host: Host, request: GenerationRequest) -> li
     its context. Errors: those of `encode`, InvalidRequest, UnsupportedFeature.
     """
     told = in_own_formats(model, host.backend, request)
-    return await _prompt_ids(model, told, host.backend.info.max_model_len)
+    found, _ = await _prompt_ids(model, host.backend, told, host.backend.info.max_model_len)
+    return found
 
 
-async def _prompt_ids(model: Model, request: GenerationRequest, limit: int) -> list[int]:
-    """The prompt of a request, cut to its last tokens where its options say so."""
+async def _prompt_ids(
+    model: Model, backend: Backend, request: GenerationRequest, limit: int
+) -> tuple[list[int], PromptImages | None]:
+    """The prompt of a request, cut to its last tokens where its options say so; and its images."""
+    prompt, images = request.prompt, images_of(request.prompt)
+    if images and isinstance(prompt, Conversation):
+        found, seen = await _with_images(model, backend, prompt, images)
+        most = request.options.truncate_prompt_tokens
+        if most is not None and -1 < most < len(found):
+            raise InvalidRequest(
+                f"A prompt with images is not cut; this one has {len(found)} tokens.",
+                param="prompt",
+            )
+        return found, seen
+    return await _text_ids(model, request, limit), None
+
+
+async def _with_images(
+    model: Model, backend: Backend, conversation: Conversation, images: list[Image]
+) -> tuple[list[int], PromptImages]:
+    """Errors: UnsupportedFeature for a model that does not look at images, or cannot here;
+    InvalidRequest.
+    """
+    processor, first = model.processor, images[0]
+    if not isinstance(processor, Processor) or not backend.info.images:
+        why = processor if isinstance(processor, str) else "it takes text only."
+        raise UnsupportedFeature(
+            f"{first.name} the model {model.spec.served_name} cannot look at images here: {why}",
+            hint="Leave it out, or ask a model that sees.",
+            param=first.param,
+        )
+    text = await asyncio.to_thread(model.renderer.render, conversation)
+    marked_ids = await asyncio.to_thread(model.renderer.encode, text, False)
+    return await look(processor, text, marked_ids, images, model.settings)
+
+
+async def _text_ids(model: Model, request: GenerationRequest, limit: int) -> list[int]:
     prompt, most = request.prompt, request.options.truncate_prompt_tokens
     if most is None:
         return await encode(model, prompt, request.add_special_tokens, limit)
@@ -136,8 +180,13 @@ async def encode(
     model: Model, prompt: Prompt, add_special_tokens: bool, max_model_len: int
 ) -> list[int]:
     """The token ids of a text, a conversation, or ids as they are. Errors: InvalidRequest,
-    ContextLengthExceeded for a text that is too long to be worth tokenizing.
+    ContextLengthExceeded for a text that is too long to be worth tokenizing; UnsupportedFeature for
+    images.
     """
+    if images := images_of(prompt):
+        raise UnsupportedFeature(
+            f"{images[0].name} images are not looked at here.", param=images[0].param
+        )
     if isinstance(prompt, str) and model.renderer.too_long(prompt, max_model_len):
         raise ContextLengthExceeded(
             f"{_context(max_model_len)}, and the prompt is too long: the prompt has {len(prompt)}"

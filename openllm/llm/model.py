@@ -17,12 +17,19 @@ from openllm.backends.select import select_backend
 from openllm.config.sampling import build_params, model_defaults
 from openllm.config.settings import Settings
 from openllm.config.spec import AdapterSpec, LLMSpec
-from openllm.errors import ConfigurationError, InvalidRequest, option
+from openllm.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    MissingDependency,
+    WeightsError,
+    option,
+)
 from openllm.llm.resolve import family_of_id
+from openllm.media.processor import Processor, chat_template, load_processor, looks_at_images
 from openllm.models.base import LLMConfig
 from openllm.prompt.plain import SlowTokenizer
 from openllm.prompt.renderer import ChatRenderer
-from openllm.prompt.tokenizer import load_tokenizer, lower_case
+from openllm.prompt.tokenizer import lower_case
 from openllm.types import SamplingParams
 from openllm.weights.adapters import check_adapter, resolve_adapter
 from openllm.weights.checkpoint import architecture
@@ -31,6 +38,7 @@ from openllm.weights.labels import Labels, read_labels
 from openllm.weights.modules import ModuleChain, model_directory, read_modules
 from openllm.weights.pooling import pools_prompt
 from openllm.weights.resolve import resolve_weights
+from openllm.weights.tokenizer import load_tokenizer
 
 CheckWeights = Callable[[LLMSpec, Path], None]  # raises WeightsError
 
@@ -161,9 +169,25 @@ class Model:
     @cached_property
     def renderer(self) -> ChatRenderer:
         """What makes token ids of texts and conversations."""
+        template = self.spec.chat_template
+        if template is None and not getattr(self.tokenizer, "chat_template", None):
+            template = chat_template(self.weights_dir)
         return ChatRenderer(
-            self.tokenizer, self.spec.chat_template, kwargs=self.spec.template_kwargs
+            self.tokenizer,
+            template,
+            kwargs=self.spec.template_kwargs,
+            image_mark=self.processor.mark if isinstance(self.processor, Processor) else None,
         )
+
+    @cached_property
+    def processor(self) -> Processor | str | None:
+        """What prepares images; None for a model of texts, and why there is none for another."""
+        if self.spec.task != "generate" or not looks_at_images(self.weights_dir):
+            return None
+        try:
+            return load_processor(self.weights_dir, self.tokenizer)
+        except (MissingDependency, WeightsError) as error:
+            return error.text
 
     @cached_property
     def labels(self) -> Labels:

@@ -12,10 +12,13 @@ import attrs
 
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.prompt.expectations import ContentFormat, Expectations
-from openllm.types import Conversation, Message, Prompt
+from openllm.types import Conversation, Image, Message, Prompt
 
 # Under which names templates look for the thought before a message, and clients send it back.
 REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
+IMAGE = "image"  # the type of a part that is one, and where it holds it
+_IMAGE_PART = {"type": IMAGE}  # what a chat template is given of it
+Content = str | Sequence[Mapping[str, Any]]  # of a message
 LONGEST_SHOWN = 80  # characters of what was wrong
 # What a part of a message may be, and under which key its text stands. A client may send an
 # earlier answer back as it came: its parts are output_text and refusal.
@@ -71,11 +74,14 @@ def as_prompts(texts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     return [items] if items and all(isinstance(item, int) for item in items) else items
 
 
-def template_message(message: Message, expects: Expectations) -> dict[str, Any]:
+def template_message(
+    message: Message, expects: Expectations, mark: str | None = None
+) -> dict[str, Any]:
     """The message as templates know it: absent fields left out, content and the arguments of calls
-    in the form that is expected, the thought under all the names that templates look for.
+    in the form that is expected, the thought under all the names that templates look for. `mark`
+    stands for an image where a template expects one text.
     """
-    content = _content(message.content, expects.content)
+    content = _content(message.content, expects.content, mark)
     if content is None and not expects.asks_for_none:
         content = ""
     fields: dict[str, Any] = {"role": message.role, "content": content}
@@ -87,13 +93,53 @@ def template_message(message: Message, expects: Expectations) -> dict[str, Any]:
     return fields | {key: value for key, value in optional.items() if value is not None}
 
 
-def _content(content: str | Sequence[Mapping[str, Any]] | None, wanted: ContentFormat) -> Any:
+def _content(
+    content: Content | None,
+    wanted: ContentFormat,
+    mark: str | None = None,
+) -> Any:
     if content is None:
         return None
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if wanted == "parts" else content
-    parts = [_text_part(part) for part in content]
-    return "\n".join(part["text"] for part in parts) if wanted == "text" else parts
+    if wanted == "text":
+        return "\n".join(_as_text(part, mark) for part in content)
+    return [dict(_IMAGE_PART) if _is_image(part) else _text_part(part) for part in content]
+
+
+def _is_image(part: Mapping[str, Any]) -> bool:
+    return part.get("type") == IMAGE
+
+
+def _as_text(part: Mapping[str, Any], mark: str | None) -> str:
+    if not _is_image(part):
+        return str(_text_part(part)["text"])
+    if mark is None:
+        raise UnsupportedFeature(
+            "This model's chat template has no place for an image here.",
+            hint="Send the image in a message of the user.",
+            param="prompt",
+        )
+    return mark
+
+
+def images_of(prompt: Prompt) -> list[Image]:
+    """The images of a conversation, in their order. Errors: InvalidRequest for a part that has
+    none.
+    """
+    if not isinstance(prompt, Conversation):
+        return []
+    contents = (message.content for message in prompt.messages)
+    parts = (part for content in contents if isinstance(content, list | tuple) for part in content)
+    found = [part.get(IMAGE) for part in parts if _is_image(part)]
+    for image in found:
+        if not isinstance(image, Image):
+            raise InvalidRequest(
+                f"An image part of a message holds {_shown(image)}.",
+                hint="Give an openllm.types.Image.",
+                param="prompt",
+            )
+    return found
 
 
 def content_text(message: Message) -> str:
@@ -108,11 +154,33 @@ def with_system_text(messages: Sequence[Message], text: str, takes_system: bool)
     """
     first = messages[0]
     if first.role == "system" or not takes_system:
-        own = content_text(first)
-        texts = (own, text) if first.role == "system" else (text, own)
-        content = "\n\n".join(part for part in texts if part)
-        return [attrs.evolve(first, content=content), *messages[1:]]
+        return [attrs.evolve(first, content=_beside(first, text)), *messages[1:]]
     return [Message("system", text), *messages]
+
+
+def _beside(message: Message, text: str) -> Content:
+    """The message's content with `text`: behind it in a system message, else before it."""
+    own = message.content or ""
+    first, second = (own, text) if message.role == "system" else (text, own)
+    return followed_by(first, second, "\n\n") if own else text
+
+
+def followed_by(first: Content, second: Content, between: str = "\n") -> Content:
+    """Two contents as one: a text where both are texts, else the parts of both. Errors: as of
+    `text_key`, InvalidRequest.
+    """
+    if not _has_image(first) and not _has_image(second):
+        texts = (str(_content(content, "text")) for content in (first, second))
+        return between.join(texts)
+    parts: list[Mapping[str, Any]] = []
+    for content in (first, second):
+        said = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts += said
+    return parts
+
+
+def _has_image(content: Content) -> bool:
+    return not isinstance(content, str) and any(map(_is_image, content))
 
 
 def text_key(kind: object, path: str = "messages") -> str:

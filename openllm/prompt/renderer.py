@@ -31,7 +31,8 @@ _NFC_SHRINKS = 4  # times fewer bytes after Unicode normalisation, at most
 
 class ChatRenderer:
     """Turns prompts into token ids with one tokenizer and its chat template (or `template`, Jinja
-    text), which is given `kwargs` where a conversation does not say otherwise.
+    text), which is given `kwargs` where a conversation does not say otherwise. `image_mark`
+    stands for an image in a prompt.
 
     Safe to use from several threads. `render` and `encode` are synchronous; long texts are
     tokenized without holding the interpreter lock, so a caller on an event loop hands them to a
@@ -46,8 +47,10 @@ class ChatRenderer:
         *,
         kwargs: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
+        image_mark: str | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self._image_mark = image_mark
         self._texts = TextEncoder(tokenizer)
         self._kwargs = kwargs or {}
         self._environment = BoundedEnvironment(limits or Limits())
@@ -83,7 +86,8 @@ class ChatRenderer:
         _check(conversation)
         compiled = self._template(bool(conversation.tools))
         messages = [
-            template_message(message, compiled.expects) for message in conversation.messages
+            template_message(message, compiled.expects, self._image_mark)
+            for message in conversation.messages
         ]
         mark = _mark_end(messages[-1]) if conversation.continue_final_message else None
         variables = {
@@ -224,7 +228,7 @@ def _mark_end(message: dict[str, Any]) -> str:
     content = message["content"]
     if isinstance(content, str):
         message["content"] = content + mark
-    elif content:
+    elif content and "text" in content[-1]:
         content[-1] = {**content[-1], "text": content[-1]["text"] + mark}
     else:
         raise InvalidRequest(

@@ -14,7 +14,7 @@ import attrs
 from openllm.answer.formats import Call, ToolFormat, tool_format
 from openllm.errors import UnsupportedFeature
 from openllm.prompt.expectations import Expectations
-from openllm.prompt.messages import content_text, with_system_text
+from openllm.prompt.messages import Content, content_text, followed_by, with_system_text
 from openllm.types import Conversation, Message
 
 FORMAT = "hermes"  # the tool format that the block asks for where none is said
@@ -65,12 +65,13 @@ def _as_texts(messages: Sequence[Message], form: ToolFormat) -> list[Message]:
     after_result = False
     for message in messages:
         is_result = message.role in ("tool", "function")
-        text = _result(message) if is_result else _with_calls(message, form)
         if is_result and after_result:
-            found[-1] = attrs.evolve(found[-1], content=f"{found[-1].content}\n{text}")
+            both = followed_by(found[-1].content or "", _result(message))
+            found[-1] = attrs.evolve(found[-1], content=both)
         elif is_result:
-            found.append(Message("user", text))
+            found.append(Message("user", _result(message)))
         elif message.tool_calls:
+            text = _with_calls(message, form)
             found.append(attrs.evolve(message, content=text, tool_calls=None))
         else:
             found.append(message)
@@ -78,8 +79,9 @@ def _as_texts(messages: Sequence[Message], form: ToolFormat) -> list[Message]:
     return found
 
 
-def _result(message: Message) -> str:
-    return f"<tool_response>\n{content_text(message)}\n</tool_response>"
+def _result(message: Message) -> Content:
+    begun = followed_by("<tool_response>", message.content or "")
+    return followed_by(begun, "</tool_response>")
 
 
 def _with_calls(message: Message, form: ToolFormat) -> str:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import attrs
+
 from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats, Logits
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -160,6 +162,8 @@ class RunnerBackend(SharedBackend):
             raise Overloaded(
                 "The engine does not keep up with the requests.", hint="Try again later."
             )
+        if request.images is not None:  # made from the files again, which are far smaller
+            request = attrs.evolve(request, images=attrs.evolve(request.images, features=None))
         return link.submit(request, sink)
 
     async def embed(

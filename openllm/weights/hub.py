@@ -193,6 +193,17 @@ def remote_files(repo: str, revision: str | None = None, token: Token = None) ->
         return []
 
 
+def remote_sizes(repo: str, revision: str | None = None, token: Token = None) -> dict[str, int]:
+    """Bytes of each file at the top of a repository, by name. Errors: those of `snapshot`."""
+    from huggingface_hub import HfApi
+
+    def ask() -> dict[str, int]:
+        listed = HfApi().list_repo_tree(repo, revision=revision, token=token)
+        return {entry.path: int(getattr(entry, "size", 0)) for entry in listed}
+
+    return retried(ask, repo, revision)
+
+
 def hub_cache() -> Path:
     """Where downloads are kept."""
     from huggingface_hub import constants

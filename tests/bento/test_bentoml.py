@@ -43,16 +43,8 @@ def test_a_failed_image_build_is_swallowed(
     )
     made = bentoml.container.build(built.tag, backend="podman", image_tag=("x:1",))
     assert made is None, (
-        "A failed build is told now: `_failures` in openllm/bento/image/container.py can go."
+        "A failed build is told now: openllm/bento/image/container.py has a reason less."
     )
-
-
-def test_a_backend_cannot_be_unregistered() -> None:
-    gone = (
-        "A backend can be unregistered now: use that in `_backend` of"
-        " openllm/bento/image/container.py."
-    )
-    assert not hasattr(bentoml.container, "unregister_backend"), gone
 
 
 @pytest.mark.parametrize(

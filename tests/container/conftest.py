@@ -91,13 +91,13 @@ class Container:
 
 @pytest.fixture
 def start(configuration: Path) -> Iterator[Any]:
-    """`start(image, OPENLLM_X="1")`: a container with every restriction an operator may set;
-    removed afterwards.
+    """`start(image, user="1:0", OPENLLM_X="1")`: a container with every restriction an operator may
+    set; removed afterwards.
     """
     environ = {**os.environ, "CONTAINERS_CONF": str(configuration)}
     started: list[Container] = []
 
-    def run(image: str, **variables: str) -> Container:
+    def run(image: str, user: str | None = None, **variables: str) -> Container:
         container = Container(f"openllm-test-{free_port()}", free_port(), environ)
         settings = [
             part for name, value in variables.items() for part in ("--env", f"{name}={value}")
@@ -124,6 +124,7 @@ def start(configuration: Path) -> Iterator[Any]:
                 *limits,
                 *where,
                 *settings,
+                *(("--user", user) if user else ()),
                 image,
             )
         )

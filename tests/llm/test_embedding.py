@@ -16,8 +16,8 @@ from openllm.llm import embedding
 from openllm.llm.embedding import shortened
 from openllm.llm.llm import LLM
 from openllm.prompt.renderer import ChatRenderer
-from openllm.prompt.tokenizer import load_tokenizer
 from openllm.weights.modules import ModuleChain
+from openllm.weights.tokenizer import load_tokenizer
 from tests.serving import LONG_WAIT, write_echo_model
 from tests.tiny import BOS, write_tokenizer
 

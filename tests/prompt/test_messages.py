@@ -39,7 +39,7 @@ def test_a_part_of_an_earlier_answer_is_taken_as_it_came() -> None:
     assert over_http(part) == in_python(part) == "hi"
 
 
-@pytest.mark.parametrize("kind", ["image_url", "input_image", "input_audio", "file", "Text", ""])
+@pytest.mark.parametrize("kind", ["video_url", "input_video", "input_audio", "file", "Text", ""])
 def test_what_is_no_text_is_refused_on_both_ways_with_the_kinds_there_are(kind: str) -> None:
     for read in (over_http, in_python):
         with pytest.raises(UnsupportedFeature, match=f"only text is taken, not {kind!r}") as caught:

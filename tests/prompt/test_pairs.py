@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, processors
 
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.prompt.pairs import Cut, Input, Pair, Side, encode_inputs, fitting
-from openllm.prompt.tokenizer import load_tokenizer
 from openllm.types import EncodedText
+from openllm.weights.tokenizer import load_tokenizer
 from tests.tiny import BOS, CORPUS, EOS, write_classifier
 
 WORDS = " ".join(CORPUS).split()

@@ -11,8 +11,8 @@ import pytest
 
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.prompt.renderer import ChatRenderer
-from openllm.prompt.tokenizer import load_tokenizer
 from openllm.types import Conversation, Message
+from openllm.weights.tokenizer import load_tokenizer
 from tests.tiny import write_tokenizer
 
 TEMPLATES = {

@@ -115,7 +115,7 @@ CHAT_ONLY: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-        "messages[0].content[0].type",
+        "messages[0].content[0].image_url",
     ),
     (
         {"messages": [{"role": "user", "content": "a", "tool_calls": [CALL]}]},

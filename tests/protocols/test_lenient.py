@@ -227,7 +227,7 @@ def test_nul_is_text(client: httpx.Client) -> None:
         ({"top_p": False}, "top_p"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-            "messages[0].content[0].type",
+            "messages[0].content[0].image_url",
         ),
     ],
 )

@@ -22,6 +22,7 @@ from openllm.remote.frames import (
     to_vectors,
 )
 from openllm.types import (
+    PromptImages,
     SamplingParams,
     Structure,
     StructureKind,
@@ -39,7 +40,8 @@ def test_a_request_and_its_deltas() -> None:
         structure=Structure(StructureKind.REGEX, "a+"),
         n=2,
     )
-    submit = Submit(3, TokenRequest("id", [1, 2, 3], params, "pirate"))
+    images = PromptImages((b"a file",), "key", "<image> what", [7, 2, 3], 1, 3)
+    submit = Submit(3, TokenRequest("id", [1, 2, 3], params, "pirate", images=images))
     step = Step(
         [(3, TokenDelta([5], 1, "stop", 5, [TokenLogprob(5, -0.25, 1, ((5, -0.25),))], [None], 2))],
         [(4, Trouble("EngineError", "it failed"))],

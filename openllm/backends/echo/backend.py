@@ -89,6 +89,7 @@ class EchoBackend(Backend):
             eos_token_ids=tuple(end for end in ends if end is not None),
             dtype="none",
             device="cpu",
+            images=True,
         )
         self._closed = False
 

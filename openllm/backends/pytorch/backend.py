@@ -19,12 +19,13 @@ from openllm.backends.pytorch.options import refuse_unsupported, refuse_without_
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ContextLengthExceeded, EngineDead, InvalidRequest, UnsupportedFeature
-from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
+from openllm.media.looking import WORKERS, look_again
+from openllm.types import EncodedText, PromptImages, Running, Sink, TokenDelta, TokenRequest
 
 if TYPE_CHECKING:
     from openllm.backends.pytorch.engine import Engine
     from openllm.backends.pytorch.loading.loader import LoadedModel
-    from openllm.backends.pytorch.sequence import Job
+    from openllm.backends.pytorch.sequence import Job, Sight
     from openllm.backends.pytorch.started import StartedModel
 
 NEEDED = ("torch", "transformers", "numpy")
@@ -118,6 +119,14 @@ class PyTorchBackend(Backend):
             )
         if params.n > info.max_concurrency * 64:
             raise InvalidRequest(f"n {params.n} is too many choices.", param="n")
+        if request.images is not None:
+            self._running().require_processor()
+            if request.images.end >= len(request.prompt_token_ids):
+                raise InvalidRequest(
+                    "The prompt ends with an image.",
+                    hint="Say something behind it.",
+                    param="prompt",
+                )
         if params.prompt_logprobs is not None and self._is_encoder_decoder():
             raise UnsupportedFeature(
                 "An encoder-decoder model has no prompt logprobs.", param="prompt_logprobs"
@@ -138,14 +147,26 @@ class PyTorchBackend(Backend):
 
         started = self._running()
         engine = started.require_engine()
+        sight = None if request.images is None else await self._look(request.images)
         grammar = await started.compile(request.params.structure)
-        job = Job(request, sink, asyncio.get_running_loop(), adapter, grammar)
+        job = Job(request, sink, asyncio.get_running_loop(), adapter, grammar, sight)
         try:
             engine.submit(job)
         except BaseException:
             job.release()
             raise
         return _Submitted(engine, job)
+
+    async def _look(self, images: PromptImages) -> Sight:
+        """The images as the model takes them. Errors: InvalidRequest."""
+        from openllm.backends.pytorch.sequence import Sight
+
+        features = images.features
+        if features is None:
+            processor = self._running().require_processor()
+            work = partial(look_again, processor, images)
+            features = (await asyncio.get_running_loop().run_in_executor(WORKERS, work)).features
+        return Sight(images.key, images.end, features)
 
     async def embed(
         self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0

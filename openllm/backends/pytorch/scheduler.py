@@ -102,12 +102,11 @@ class Scheduler:
 
     def _add_chunk(self, works: list[StepWork], sequence: Sequence, budget: int) -> int:
         wanted = sequence.remaining - sequence.waits_for_mask
-        count = min(wanted, budget if self._executor.chunks else wanted)
+        wanted_logprobs = sequence.params.prompt_logprobs is not None and not sequence.posted
+        asked = wanted_logprobs and sequence.index == 0
+        unknown = asked and sequence.computed + 1 < sequence.prompt_length
+        most = min(budget, LOGITS_AT_ONCE) if unknown else budget
+        count = self._executor.portion(sequence, wanted, most) if wanted > 0 else 0
         if count > 0:
-            wanted_logprobs = sequence.params.prompt_logprobs is not None and not sequence.posted
-            asked = wanted_logprobs and sequence.index == 0
-            unknown = asked and sequence.computed + 1 < sequence.prompt_length
-            if unknown and self._executor.chunks:
-                count = min(count, LOGITS_AT_ONCE)
             works.append(StepWork(sequence, count, all_logits=unknown))
         return max(count, 0)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import attrs
+import torch
 
 from openllm.backends.grammar.guide import Guide, Use
 from openllm.types import SamplingParams, Sink, TokenDelta, TokenLogprob, TokenRequest
 
 BASE_ADAPTER = 0  # the key of "no adapter"; mounted ones count from 1
+
+
+@attrs.frozen(eq=False)
+class Sight:
+    """The images of one prompt as its model takes them."""
+
+    key: str  # tells them from all others
+    end: int  # tokens of the prompt up to the end of the last image
+    features: Mapping[str, torch.Tensor]  # inputs of the model's forward pass, by its names
 
 
 @attrs.define(eq=False)
@@ -47,9 +58,10 @@ class Sequence:
         return self.job.request.priority
 
     @property
-    def salt(self) -> str | None:
-        """Its prefix is shared with sequences of the same one alone."""
-        return self.job.request.cache_salt
+    def salt(self) -> Hashable:
+        """Its prefix is shared with sequences of the same one alone: also of the same images."""
+        sight, salt = self.job.sight, self.job.request.cache_salt
+        return salt if sight is None else (salt, sight.key)
 
     @property
     def generated(self) -> int:
@@ -87,6 +99,7 @@ class Job:
     loop: asyncio.AbstractEventLoop
     adapter: int = BASE_ADAPTER
     grammar: Use | None = None  # of the request's structure
+    sight: Sight | None = None  # of the request's images
     sequences: list[Sequence] = attrs.field(factory=list)
     cancelled: bool = False
     # `time.monotonic()` when the first of its choices left the queue; None: all wait

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -18,18 +19,23 @@ from openllm.backends.grammar.store import GrammarStore
 from openllm.backends.pytorch.classifier import Classifier, classifier_of
 from openllm.backends.pytorch.embedder import Embedder
 from openllm.backends.pytorch.engine import Engine, Parts
-from openllm.backends.pytorch.forward.fit import choose_executor, pack_whole
+from openllm.backends.pytorch.forward.executor import Executor
+from openllm.backends.pytorch.forward.fit import choose_executor, pack_whole, takes_images
 from openllm.backends.pytorch.forward.flat import FlatExecutor
 from openllm.backends.pytorch.forward.graphs import CudaRecorder, Recorder
-from openllm.backends.pytorch.loading.loader import LoadedModel, choose_limits
+from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel, choose_limits
 from openllm.backends.pytorch.lora.adapters import Adapter, AdapterBank
 from openllm.backends.pytorch.sampling.sampler import BatchSampler
 from openllm.backends.pytorch.threads import prepare_thread
 from openllm.config.spec import LLMSpec
-from openllm.errors import UnsupportedFeature
+from openllm.errors import OpenLLMError, UnsupportedFeature
+from openllm.media.processor import Processor, load_processor, looks_at_images
 from openllm.types import EncodedText, Structure
 from openllm.weights.code import runs_code
 from openllm.weights.modules import read_modules
+from openllm.weights.tokenizer import load_tokenizer
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -44,6 +50,7 @@ class StartedModel:
     grammars: GrammarStore
     adapters: AdapterBank
     engine: Engine | None
+    processor: Processor | None = None  # of images, where the model takes them
     _turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
     def require_engine(self) -> Engine:
@@ -54,6 +61,12 @@ class StartedModel:
                 f"{kind} cannot generate text.", hint="Use a model that writes text."
             )
         return self.engine
+
+    def require_processor(self) -> Processor:
+        """Errors: UnsupportedFeature."""
+        if self.processor is None:
+            raise UnsupportedFeature("This model takes text only.", hint="Leave images out.")
+        return self.processor
 
     async def compile(self, structure: Structure | None) -> Use | None:
         """A hold on the compiled structure. Errors: those of `GrammarStore.use`."""
@@ -133,7 +146,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         loaded.eos_token_ids,
         runs_code(weights_dir, spec.trust_remote_code),
     )
-    engine = None
+    engine, processor = None, None
     modules = read_modules(weights_dir)
     if spec.task != "generate":
         longest = modules.form.max_length
@@ -143,7 +156,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         pack_whole(spec, loaded)
         adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
     else:
-        executor, limits = choose_executor(spec, loaded)
+        executor, limits, processor = _fitted(spec, weights_dir, loaded)
         adapters = AdapterBank(loaded.model, loaded.device, loaded.dtype)
         recorder = choose_recorder(spec, loaded)
         if recorder is not None and isinstance(executor, FlatExecutor):
@@ -161,6 +174,7 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         device=str(loaded.device),
         max_concurrency=limits.max_num_seqs,
         priorities=True,
+        images=processor is not None,
     )
     classifies = spec.task == "classify"
     return StartedModel(
@@ -170,7 +184,34 @@ def assemble(spec: LLMSpec, weights_dir: Path, loaded: LoadedModel) -> StartedMo
         GrammarStore(vocabulary),
         adapters,
         engine,
+        processor,
     )
+
+
+def _fitted(
+    spec: LLMSpec, weights_dir: Path, loaded: LoadedModel
+) -> tuple[Executor, EngineLimits, Processor | None]:
+    """How a model's texts are run, within what limits, and what prepares its images, if it takes
+    any.
+    """
+    processor = find_processor(spec, weights_dir)
+    looked = None if processor is None else processor.sample()
+    executor, limits = choose_executor(spec, loaded, sees=looked is not None)
+    if looked is None or not takes_images(executor, loaded, looked):
+        processor = None
+    return executor, limits, processor
+
+
+def find_processor(spec: LLMSpec, weights_dir: Path) -> Processor | None:
+    """What prepares images for a model that looks at them; None where it does not, or cannot."""
+    if not looks_at_images(weights_dir):
+        return None
+    tokenizer = load_tokenizer(weights_dir, trust_remote_code=spec.trust_remote_code)
+    try:
+        return load_processor(weights_dir, tokenizer)
+    except OpenLLMError as error:
+        log.warning("this model is served for text alone: %s", error)
+        return None
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:

@@ -21,7 +21,7 @@ from openllm.backends.vllm.facts import FACTS
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
 from openllm.backends.vllm.launch import engine_args_class, launch, plan_arguments
 from openllm.backends.vllm.launched import Launched
-from openllm.backends.vllm.params import prompt_input, sampling_params
+from openllm.backends.vllm.params import images_input, prompt_input, sampling_params
 from openllm.backends.vllm.pooling import classify_inputs, embed_prompts, whole_prompts
 from openllm.backends.vllm.stats import StatsBoard
 from openllm.backends.vllm.stream import Receiver
@@ -38,6 +38,7 @@ from openllm.errors import (
     option,
 )
 from openllm.hardware.devices import kind_of
+from openllm.media.looking import WORKERS
 from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
 DEVICES = ("auto", "cpu", "cuda", "rocm", "xpu", "tpu")
@@ -139,6 +140,8 @@ class VLLMBackend(Backend):
 
     def check(self, request: TokenRequest) -> None:
         params, config = request.params, self._running().config
+        if request.images is not None and not self.info.images:
+            raise UnsupportedFeature("This model takes text only.", hint="Leave images out.")
         most = config.model_config.max_logprobs
         for name in ("logprobs", "prompt_logprobs"):
             asked = getattr(params, name)
@@ -191,7 +194,7 @@ class VLLMBackend(Backend):
         try:
             ends = launched.info.eos_token_ids
             sampling = sampling_params(request.params, request.bad_token_ids, ends)
-            if request.params.structure is not None:
+            if request.params.structure is not None or request.images is not None:
                 prompt = await self._processed(request, receiver.key, adapter)
                 sampling = prompt.sampling_params
             collector = await launched.engine.add_request(
@@ -206,7 +209,9 @@ class VLLMBackend(Backend):
         receiver.internal_id = collector.request_id
 
     async def _processed(self, request: TokenRequest, key: str, adapter: Any) -> Any:
-        """An EngineCoreRequest with a checked structure, which vLLM parses again: on a thread."""
+        """An EngineCoreRequest with a checked structure, which vLLM parses again, or with images,
+        which its processor prepares: on a thread.
+        """
         launched, params = self._running(), request.params
         engine, ends = launched.engine, launched.info.eos_token_ids
         tasks = await engine.get_supported_tasks()
@@ -216,16 +221,18 @@ class VLLMBackend(Backend):
             evolved = attrs.evolve(params, structure=structure)
             sampling = sampling_params(evolved, request.bad_token_ids, ends)
             make = engine.input_processor.process_inputs
+            images = request.images
             return make(
                 key,
-                prompt_input(request),
+                prompt_input(request) if images is None else images_input(request, images),
                 sampling,
                 supported_tasks=tasks,
                 lora_request=adapter,
                 priority=self._priority(request),
             )
 
-        return await asyncio.to_thread(process)
+        workers = None if request.images is None else WORKERS
+        return await asyncio.get_running_loop().run_in_executor(workers, process)
 
     def _priority(self, request: TokenRequest) -> int:
         """vLLM refuses one where it serves in the order of arrival."""

@@ -36,6 +36,7 @@ from openllm.hardware.fit import Room, check_room
 from openllm.hardware.gpus import Gpu, visible_gpus
 from openllm.hardware.memory import free_memory, machine_memory
 from openllm.hardware.shape import model_shape, plain_attention
+from openllm.media.processor import looks_at_images
 from openllm.weights.checkpoint import weights_size
 from openllm.weights.code import runs_code
 from openllm.weights.endings import end_token_ids
@@ -299,7 +300,17 @@ def _info(engine: Any, config: Any, weights_dir: Path) -> BackendInfo:
         adapter_slots=_slots(config),
         adapter_rank=config.lora_config.max_lora_rank if config.lora_config is not None else None,
         priorities=config.scheduler_config.policy == "priority",
+        images=_takes_images(model, weights_dir),
     )
+
+
+def _takes_images(model: Any, weights_dir: Path) -> bool:
+    """Whether vLLM looks at images with this model, and has not been told to leave that."""
+    options = getattr(model, "multimodal_config", None)
+    if not model.is_multimodal_model or options is None or not looks_at_images(weights_dir):
+        return False
+    alone = getattr(options, "language_model_only", False)
+    return not alone and options.get_limit_per_prompt("image") > 0
 
 
 def _ends(engine: Any, model: Any, weights_dir: Path) -> tuple[int, ...]:

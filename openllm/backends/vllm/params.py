@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from openllm.errors import InvalidRequest
-from openllm.types import SamplingParams, Structure, StructureKind, TokenRequest
+from openllm.media.looking import decode_again
+from openllm.types import PromptImages, SamplingParams, Structure, StructureKind, TokenRequest
 
 _FIELDS = {
     StructureKind.JSON_SCHEMA: "json",
@@ -85,6 +86,20 @@ def _choices(text: str) -> list[str]:
 def prompt_input(request: TokenRequest) -> Any:
     """The prompt as vLLM takes it."""
     prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": request.prompt_token_ids}
+    if request.cache_salt is not None:
+        prompt["cache_salt"] = request.cache_salt
+    return prompt
+
+
+def images_input(request: TokenRequest, images: PromptImages) -> Any:
+    """A prompt with images as vLLM takes it: each image one mark, and the pixels, of which vLLM's
+    own processor makes as many tokens as the request has for it. Decodes the files: for a thread.
+    """
+    behind = request.prompt_token_ids[images.tokens :]  # what was written since
+    prompt: dict[str, Any] = {
+        "prompt_token_ids": images.marked_ids + behind,
+        "multi_modal_data": {"image": decode_again(images)},
+    }
     if request.cache_salt is not None:
         prompt["cache_salt"] = request.cache_salt
     return prompt

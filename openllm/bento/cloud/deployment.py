@@ -16,12 +16,15 @@ from bentoml.exceptions import NotFound
 
 from openllm.bento.cloud.account import Account, conversation
 from openllm.bento.cloud.push import Say
+from openllm.bento.pack.document import bento_document, merge_document, read_document
 from openllm.bento.pack.names import LONGEST_LABEL, dns_label
 from openllm.bento.pack.store import find_bento
-from openllm.errors import DeployError, ServeError, option
+from openllm.errors import ConfigurationError, DeployError, ServeError, option
 
 # RFC 1035; Yatai, BentoCloud's open ancestor, asks for it.
 _LABEL = re.compile(r"[a-z](?:[-a-z0-9]*[a-z0-9])?")
+# As BentoML's DeploymentStrategy has them.
+STRATEGIES = ("RollingUpdate", "Recreate", "RampedSlowRollout", "BestEffortControlledRollout")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[A-Za-z0-9](?:[-._A-Za-z0-9]*[A-Za-z0-9])?")
 
@@ -71,8 +74,18 @@ class DeployOptions:
     secrets: tuple[str, ...] = ()
     scaling: Scaling = attrs.field(factory=Scaling)
     access_token: bool = True
+    strategy: str | None = None  # one of STRATEGIES; None: BentoCloud's default
+    cold_start_seconds: int | None = None  # that a first request waits for a replica
+    labels: Mapping[str, str] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
+        if self.strategy is not None and self.strategy not in STRATEGIES:
+            raise DeployError(
+                f"There is no rollout strategy {self.strategy[:40]!r}.",
+                hint=f"Take {', '.join(STRATEGIES)}.",
+            )
+        if self.cold_start_seconds is not None and self.cold_start_seconds < 1:
+            raise DeployError("A first request cannot wait less than a second for a replica.")
         if self.name is not None:
             check_label(self.name)
         for at, secret in enumerate(self.secrets, 1):
@@ -90,6 +103,7 @@ class Deployable:
     tag: str
     service: str
     local: bool
+    concurrency: int | None = None  # requests that one replica works on at once, where that is said
 
 
 @attrs.frozen
@@ -155,7 +169,20 @@ def local_deployable(tag: str) -> Deployable:
     """
     full, _ = find_bento(tag)
     info = bentoml.bentos.get(full).info
-    return _checked(Deployable(full, info.entry_service, local=True), len(info.services))
+    found = Deployable(full, info.entry_service, local=True, concurrency=_concurrency(full))
+    return _checked(found, len(info.services))
+
+
+def _concurrency(tag: str) -> int | None:
+    """How many requests the engines of a Bento work on at once, as its specs say; None where one
+    leaves it to its engine, or the Bento is not openllm's.
+    """
+    try:
+        specs = merge_document(read_document(bento_document(tag)), {})
+    except (ConfigurationError, ServeError):
+        return None
+    said = [spec.max_num_seqs for spec in specs]
+    return sum(count for count in said if count) if all(said) else None
 
 
 def _checked(bento: Deployable, services: int) -> Deployable:
@@ -175,6 +202,13 @@ def configure(bento: Deployable, options: DeployOptions) -> dict[str, Any]:
     }
     if options.instance_type is not None:
         service["instance_type"] = options.instance_type
+    if options.strategy is not None:
+        service["deployment_strategy"] = options.strategy
+    if options.cold_start_seconds is not None:
+        service["cold_start_timeout"] = options.cold_start_seconds
+    if bento.concurrency is not None:
+        # BentoCloud's autoscaler aims at so many for each replica.
+        service["config_overrides"] = {"traffic": {"concurrency": bento.concurrency}}
     found: dict[str, Any] = {
         "name": options.name or dns_label(bento.tag.partition(":")[0]),
         "bento": bento.tag,
@@ -182,6 +216,7 @@ def configure(bento: Deployable, options: DeployOptions) -> dict[str, Any]:
         "access_authorization": options.access_token,
         "envs": [{"name": name, "value": value} for name, value in options.envs.items()],
         "secrets": list(options.secrets),
+        "labels": [{"key": key, "value": value} for key, value in options.labels.items()],
         "services": {bento.service: service},
     }
     return {key: value for key, value in found.items() if value not in (None, [])}

@@ -69,12 +69,14 @@ def _models(packed: Sequence[Packed]) -> Iterator[tuple[ModelEntry, Path]]:
 
 
 def _pinned_entry(pinned: Pinned, family: str | None) -> ModelEntry:
-    """Weights that are fetched at start: the commit stands for their content."""
+    """Weights that are fetched at start: the commit stands for their content, and the Hub says how
+    large they are.
+    """
     return ModelEntry(
         tag=f"{pinned.hub_id}@{pinned.commit}",
         kind="weights",
         files={},
-        size=0,
+        size=pinned.size,
         licence=model_licence(pinned.directory, pinned.hub_id, family),
         source={"hub_id": pinned.hub_id, "commit": pinned.commit},
         inside=False,

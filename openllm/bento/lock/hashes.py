@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openllm.bento.lock.requirements import installed
+from openllm.bento.lock.completion import installed
 from openllm.errors import BuildError, option
 
 SECONDS = 900  # for pip to find everything

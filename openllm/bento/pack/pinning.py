@@ -13,13 +13,14 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, WeightsError, option
 from openllm.weights.checkpoint import read_config
 from openllm.weights.code import refuse_code
-from openllm.weights.hub import remote_files, snapshot
+from openllm.weights.hub import remote_sizes, snapshot
 from openllm.weights.origin import Origin, origin
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What is read of a model at build time; the weights are not among it.
 _DESCRIPTION = ("*.json", "README.md", "LICENSE*", "LICENCE*", "NOTICE*")
 _WEIGHTS = ".safetensors"
+_SECOND = "consolidated"
 
 
 @attrs.frozen
@@ -29,6 +30,7 @@ class Pinned:
     hub_id: str
     commit: str
     directory: Path
+    size: int = 0  # bytes of the weights; 0 where the Hub did not say
 
 
 def is_pinned(source: str, revision: str | None) -> bool:
@@ -64,10 +66,22 @@ def pin_weights(spec: LLMSpec) -> Pinned:
     read_config(directory)
     if not spec.trust_remote_code:
         refuse_code(directory)
-    names = remote_files(spec.model_id, commit)
-    if names and not any(name.endswith(_WEIGHTS) for name in names):
+    sizes = _sizes(spec.model_id, commit)
+    weights = [size for name, size in sizes.items() if name.endswith(_WEIGHTS)]
+    if sizes and not weights:
         raise WeightsError(
             f"{spec.model_id} has no safetensors weights at {commit[:12]}.",
             hint="Take another commit.",
         )
-    return Pinned(spec.model_id, commit, directory)
+    return Pinned(spec.model_id, commit, directory, sum(weights))
+
+
+def _sizes(hub_id: str, commit: str) -> dict[str, int]:
+    """Bytes by file, without second copies in other programs' layouts; empty when the Hub does not
+    say: what was read of the model may be all that is here.
+    """
+    try:
+        found = remote_sizes(hub_id, commit)
+    except WeightsError:
+        return {}
+    return {name: size for name, size in found.items() if not name.startswith(_SECOND)}

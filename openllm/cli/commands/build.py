@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from openllm.cli.given.artefacts import Artefacts, container_options, given_artefacts
+from openllm.cli.given.artefacts import (
+    Artefacts,
+    container_options,
+    given_artefacts,
+    kubernetes_options,
+)
 from openllm.cli.given.options import (
     SectionedCommand,
     format_option,
@@ -22,6 +28,7 @@ from openllm.config.sizes import readable_size
 
 if TYPE_CHECKING:
     from openllm.bento.build import BuildResult
+    from openllm.bento.image.container import ContainerImage
 
 
 @click.command(cls=SectionedCommand)
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
     ),
 )
 @container_options
+@kubernetes_options
 @click.option(
     "--print-spec", is_flag=True, help="Print what the options come to as JSON, and exit."
 )
@@ -86,7 +94,9 @@ def command(
     openllm build llama --model-id meta-llama/Llama-3.2-3B-Instruct --backend vllm
     openllm build -f recipe.yaml
     openllm build demo --containerize -t my/demo:1
-    openllm build demo --k8s manifests/ -t my/demo:1
+    openllm build demo --containerize -t registry.example/demo:1 --push
+    openllm build demo --k8s manifests/ -t my/demo:1 --k8s-set scaler=keda
+    openllm build demo --helm chart/ -t my/demo:1
     openllm build demo --push
     openllm build demo --sign sign.key
     """
@@ -114,7 +124,7 @@ def command(
         ),
     )
     _print(result, output)
-    _make_artefacts(result.tag, artefacts)
+    _make_artefacts(result.tag, artefacts, click.echo if output == "text" else note)
 
 
 def _print(result: BuildResult, output: str) -> None:
@@ -137,25 +147,46 @@ def _print(result: BuildResult, output: str) -> None:
         click.echo(f"Serve it: bentoml serve {result.tag}")
 
 
-def _make_artefacts(tag: str, artefacts: Artefacts) -> None:
-    """Make them of the Bento `tag`. Errors: BuildError, DeployError."""
+def _make_artefacts(tag: str, artefacts: Artefacts, tell: Callable[[str], None]) -> None:
+    """Make them of the Bento `tag`; `tell` is given what a script may want to read. Errors:
+    BuildError, DeployError.
+    """
+    image = artefacts.image or tag
     if artefacts.container is not None:
         from openllm.bento.image.container import containerize
 
         note(f"Making an image of {tag} ...")
         made = containerize(tag, artefacts.container)
         note(f"Made the image {made.name}.")
-        if made.size is not None:
-            for part, count in made.size.rows():
-                note(f"{part:24}{readable_size(count):>12}")
-            note(f"{made.size.ratio:.2f} times the base and the locked packages.")
-    if artefacts.folder is not None:
-        from openllm.bento.image.kubernetes import write_manifests
-
-        for path in write_manifests(tag, artefacts.image or tag, artefacts.folder):
-            note(f"Wrote {path}.")
+        _tell_image(made, tell)
+        image = made.reference
+    if artefacts.folders:
+        _write_manifests(tag, image, artefacts)
     if artefacts.account is not None:
         from openllm.bento.cloud.push import push
 
         push(artefacts.account, tag, note)
         note(f"Pushed {tag} to {artefacts.account.endpoint}.")
+
+
+def _write_manifests(tag: str, image: str, artefacts: Artefacts) -> None:
+    """In each form that is wanted. Errors: BuildError."""
+    from openllm.bento.kubernetes.helm import write_chart
+    from openllm.bento.kubernetes.manifests import write_kserve, write_manifests
+
+    forms = {"k8s": write_manifests, "helm": write_chart, "kserve": write_kserve}
+    for form, folder in artefacts.folders.items():
+        for path in forms[form](tag, image, folder, artefacts.kubernetes):
+            note(f"Wrote {path}.")
+
+
+def _tell_image(made: ContainerImage, tell: Callable[[str], None]) -> None:
+    """What became of an image: its digest, what was written about it, how large its parts are."""
+    if made.digest is not None:
+        tell(f"Pushed {made.reference}")
+    for path in made.attestations:
+        note(f"Wrote {path}.")
+    if made.size is not None:
+        for part, count in made.size.rows():
+            note(f"{part:24}{readable_size(count):>12}")
+        note(f"{made.size.ratio:.2f} times the base and the locked packages.")

@@ -11,6 +11,7 @@ import click
 from openllm.cli.given.deployment import (
     cloud_options,
     given_deployment,
+    rollout_options,
     waiting_options,
 )
 from openllm.cli.given.options import format_option
@@ -44,6 +45,7 @@ class Request:
 @click.command()
 @model_argument
 @cloud_options
+@rollout_options
 @waiting_options
 @click.option(
     "--dry-run",

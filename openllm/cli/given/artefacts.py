@@ -1,9 +1,10 @@
-"""The options that make something of a built Bento: an image, manifests for Kubernetes, a copy on
-BentoCloud.
+"""The options that make something of a built Bento: an image, in a registry, too; manifests for
+Kubernetes; a copy on BentoCloud.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,18 @@ from openllm.errors import ConfigurationError
 if TYPE_CHECKING:
     from openllm.bento.cloud.account import Account
     from openllm.bento.image.dockerfile import ContainerOptions
+    from openllm.bento.kubernetes.options import KubernetesOptions
 
+# Forms of manifests, by the names of their options.
+_FORMS = ("k8s", "helm", "kserve")
 # Parameter names and flags; each goes with --containerize only.
 _FLAGS = {
     "image_name": "--image-tag",
     "engine": "--engine",
     "base_image": "--base-image",
     "system_packages": "--system-packages",
+    "platform": "--platform",
+    "attest": "--attest",
     "dockerfile_parts": "--dockerfile-part",
 }
 
@@ -51,10 +57,15 @@ def container_options(function: F) -> F:
             help="Debian packages to install, separated by commas.",
         ),
         click.option(
-            "--k8s",
+            "--platform",
+            metavar="OS/ARCH",
+            help="The image's platform; by default the engine's own.",
+        ),
+        click.option(
+            "--attest",
             type=click.Path(file_okay=False, path_type=Path),
             metavar="DIRECTORY",
-            help="Write Kubernetes manifests for the image of this Bento there.",
+            help="Write the image's SLSA provenance and its bill of materials there.",
         ),
         click.option(
             "--dockerfile-part",
@@ -63,19 +74,64 @@ def container_options(function: F) -> F:
             metavar="BLOCK=FILE",
             help="Lines of a Dockerfile, put in at build or runtime; may be repeated.",
         ),
-        click.option("--push", is_flag=True, help="Send the Bento and its models to BentoCloud."),
+        click.option(
+            "--push",
+            is_flag=True,
+            help=(
+                "With --containerize, send the image to its registry and print its digest; without,"
+                " send the Bento and its models to BentoCloud."
+            ),
+        ),
+    )
+
+
+def kubernetes_options(function: F) -> F:
+    """--k8s, --helm, --kserve, and --k8s-set for all three."""
+    return with_options(
+        function,
+        click.option(
+            "--k8s",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write Kubernetes manifests for the image of this Bento there.",
+        ),
+        click.option(
+            "--helm",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write a Helm chart of them there.",
+        ),
+        click.option(
+            "--kserve",
+            type=click.Path(file_okay=False, path_type=Path),
+            metavar="DIRECTORY",
+            help="Write KServe's ServingRuntime and InferenceService there.",
+        ),
+        click.option(
+            "--k8s-set",
+            "k8s_set",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help=(
+                "How it is run there: replicas=1..3, scaler=hpa|keda|none, prometheus=URL,"
+                " monitor=true, picker=SERVICE, hosts=2, any-user=true, api-key=SECRET[:KEY],"
+                " hf-token=SECRET[:KEY], storage-class=NAME, node=LABEL=VALUE,"
+                " toleration=KEY[=VALUE][:EFFECT]; repeatable."
+            ),
+        ),
     )
 
 
 @attrs.frozen
 class Artefacts:
     """What is to be made of a Bento once it is built: an image, manifests that name one, a copy for
-    an account.
+    an account. `folders`: where manifests go, by the name of their form.
     """
 
     container: ContainerOptions | None
-    folder: Path | None
+    folders: Mapping[str, Path]
     image: str | None
+    kubernetes: KubernetesOptions | None = None
     account: Account | None = None
 
 
@@ -86,9 +142,10 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
     Errors: ConfigurationError, BuildError, DeployError.
     """
     values = {name: options.pop(name) for name in _FLAGS}
-    wanted, folder, image = options.pop("containerize"), options.pop("k8s"), values["image_name"]
-    push = options.pop("push")
-    alone = {"image_name"} if folder is not None else set()
+    wanted, image, push = options.pop("containerize"), values["image_name"], options.pop("push")
+    folders = {form: path for form in _FORMS if (path := options.pop(form)) is not None}
+    kubernetes = _kubernetes(options.pop("k8s_set"), folders)
+    alone = {"image_name"} if folders else set()
     if not wanted and (
         stray := [flag for name, flag in _FLAGS.items() if values[name] and name not in alone]
     ):
@@ -97,17 +154,36 @@ def given_artefacts(options: dict[str, Any]) -> Artefacts:
         from openllm.bento.image.dockerfile import check_image
 
         check_image(image, "an image's name")
-    container = _container(values) if wanted else None
-    if push:
+    if wanted and push and image is None:
+        raise ConfigurationError(
+            "--push needs the name of the image in a registry.",
+            hint="Add -t REGISTRY/NAME:TAG.",
+        )
+    container = _container(values, push) if wanted else None
+    account = None
+    if push and not wanted:
         from openllm.bento.cloud.account import connect
 
-        return Artefacts(container, folder, image, connect())
-    return Artefacts(container, folder, image)
+        account = connect()
+    return Artefacts(container, folders, image, kubernetes, account)
 
 
-def _container(values: dict[str, Any]) -> ContainerOptions:
-    from openllm.bento.image.container import find_engine
+def _kubernetes(texts: tuple[str, ...], folders: Mapping[str, Path]) -> KubernetesOptions | None:
+    """None where no manifests are wanted. Errors: ConfigurationError, BuildError."""
+    if not folders:
+        if texts:
+            raise ConfigurationError(
+                "--k8s-set goes with --k8s, --helm or --kserve.", hint="Add one of them."
+            )
+        return None
+    from openllm.bento.kubernetes.options import KubernetesOptions
+
+    return KubernetesOptions.read(texts)
+
+
+def _container(values: dict[str, Any], push: bool) -> ContainerOptions:
     from openllm.bento.image.dockerfile import ContainerOptions, read_part
+    from openllm.bento.image.engine import find_engine
 
     said = {"base_image": values["base_image"]} if values["base_image"] is not None else {}
     packages = values["system_packages"]
@@ -115,6 +191,9 @@ def _container(values: dict[str, Any]) -> ContainerOptions:
         name=values["image_name"],
         engine=values["engine"],
         system_packages=tuple(packages.split(",")) if packages is not None else (),
+        platform=values["platform"],
+        push=push,
+        attest=values["attest"],
         parts=dict(read_part(text) for text in values["dockerfile_parts"]),
         **said,
     )

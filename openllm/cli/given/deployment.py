@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openllm.cli.given.options import F, with_options
+from openllm.cli.given.options import F, parse_pairs, with_options
 from openllm.cli.output import note
 from openllm.errors import DeployError
 
@@ -64,6 +64,36 @@ def cloud_options(function: F) -> F:
     )
 
 
+def rollout_options(function: F) -> F:
+    """How replicas are replaced, how long a first request waits, and labels."""
+    return with_options(
+        function,
+        click.option(
+            "--strategy",
+            metavar="NAME",
+            help=(
+                "How replicas are replaced: RollingUpdate, Recreate, RampedSlowRollout or"
+                " BestEffortControlledRollout."
+            ),
+        ),
+        click.option(
+            "--cold-start-timeout",
+            "cold_start_seconds",
+            type=int,
+            metavar="SECONDS",
+            help="How long a request waits for the first replica.",
+        ),
+        click.option(
+            "--label",
+            "labels",
+            multiple=True,
+            callback=parse_pairs,
+            metavar="KEY=VALUE",
+            help="A label of the deployment; repeatable.",
+        ),
+    )
+
+
 def waiting_options(function: F) -> F:
     """--wait and --timeout."""
     wait = click.option(
@@ -96,6 +126,9 @@ def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
         secrets=tuple(options["secrets"]),
         scaling=Scaling.read(options["scaling_min"], options["scaling_max"]),
         access_token=options["access_token"],
+        strategy=options["strategy"],
+        cold_start_seconds=options["cold_start_seconds"],
+        labels={key: str(value) for key, value in (options["labels"] or {}).items()},
     )
     if wanted.access_token and API_KEY in wanted.envs:
         note(

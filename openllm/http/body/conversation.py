@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,8 +11,10 @@ from openllm.config.settings import Settings
 from openllm.errors import InvalidRequest, UnsupportedFeature
 from openllm.http.body.fields import Fields, Written, kind_of, required
 from openllm.http.body.tools import MAX_TOOLS, read_tools, tool_name
-from openllm.prompt.messages import REASONING_NAMES, TEXT_PARTS, text_key
-from openllm.types import Conversation, Message
+from openllm.prompt.messages import IMAGE, REASONING_NAMES, TEXT_PARTS, text_key
+from openllm.types import Conversation, Image, Message
+
+Content = str | list[dict[str, Any]]  # of a message: a text, or parts
 
 MAX_MESSAGES = 8192
 MAX_DOCUMENTS = 1024
@@ -28,7 +30,9 @@ ROLES: Mapping[str, str] = {
 _REASONING_PARTS: Mapping[str, str] = {"thinking": "thinking", "reasoning": "text"}
 _JSON_PART = "input_json"  # told as its text
 _MOST_JSON = 256 * 1024  # bytes of one, as its vendor has it
-_PARTS = (*TEXT_PARTS, *_REASONING_PARTS, _JSON_PART)
+_IMAGE_PARTS = ("image_url", "input_image")  # chat's, and that of responses
+_IMAGE_URL = "image_url"
+_PARTS = (*TEXT_PARTS, *_REASONING_PARTS, _JSON_PART, *_IMAGE_PARTS)
 _WITHOUT_TYPE = ("text", "thinking", "refusal")  # what a part says that does not say its type
 _SCALARS = (str, int, float, bool)
 
@@ -124,8 +128,9 @@ def _earlier_reasoning(fields: Fields) -> list[str]:
 
 def read_content(
     fields: Fields, name: str, reasoning: list[str], *, anything: bool = False
-) -> str | None:
-    """A text, or text parts joined by line breaks; parts of a thought are added to `reasoning`.
+) -> Content | None:
+    """A text, or text parts joined by line breaks; the parts themselves where there are images
+    among them. Parts of a thought are added to `reasoning`.
 
     `anything`: other JSON is taken too, as its text. Errors: InvalidRequest, UnsupportedFeature.
     """
@@ -140,22 +145,68 @@ def read_content(
             return msgspec.json.encode(value).decode()
         fields.bad(name, f"must be a string or an array of text parts, not {kind_of(value)}")
     path = fields.path(name)
-    texts: list[str] = []
+    found: list[str | Image] = []
     for at, item in enumerate(value):
         if isinstance(item, str) and not fields.strict:
-            texts.append(item)
+            found.append(item)
         elif anything and not _is_part(item):
-            texts.append(msgspec.json.encode(item).decode())
+            found.append(msgspec.json.encode(item).decode())
         else:
-            _part(fields.entry(item, f"{path}[{at}]"), texts, reasoning)
-    return "\n".join(texts)
+            _part(fields.entry(item, f"{path}[{at}]"), found, reasoning)
+    return joined(found)
+
+
+def read_text_content(fields: Fields, name: str) -> str | None:
+    """As `read_content`, where only texts are taken. Errors: UnsupportedFeature for an image."""
+    content = read_content(fields, name, [])
+    if content is None or isinstance(content, str):
+        return content
+    image = next(part[IMAGE] for part in content if part["type"] == IMAGE)
+    raise UnsupportedFeature(
+        f"{image.name} only text is taken here.", hint="Leave the image out.", param=image.param
+    )
+
+
+def joined(found: Sequence[str | Image]) -> Content:
+    """Texts and images of one message as its content: one text where there are no images."""
+    if not any(isinstance(item, Image) for item in found):
+        return "\n".join(item for item in found if isinstance(item, str))
+    return [
+        {"type": IMAGE, IMAGE: item} if isinstance(item, Image) else {"type": "text", "text": item}
+        for item in found
+    ]
 
 
 def _is_part(item: Any) -> bool:
     return isinstance(item, dict) and ("type" in item or "text" in item)
 
 
-def _part(fields: Fields, texts: list[str], reasoning: list[str]) -> None:
+def _image(fields: Fields) -> Image:
+    """The image of a part: a URI, or an object that has it as its `url`. Errors: InvalidRequest,
+    UnsupportedFeature for one that is named by a file's id.
+    """
+    fields.refuse("file_id", "Send the image itself, as a data: URI.")
+    fields.ignore("detail")
+    value = required(fields, _IMAGE_URL, fields.raw(_IMAGE_URL))
+    path = fields.path(_IMAGE_URL)
+    if isinstance(value, dict):
+        inner = fields.entry(value, path)
+        path, value = inner.path("url"), required(inner, "url", inner.raw("url"))
+        inner.ignore("detail")
+        inner.close()
+    if not isinstance(value, str):
+        fields.bad(_IMAGE_URL, f"must be a URI, not {kind_of(value)}")
+    return read_image(value, path)
+
+
+def read_image(url: str, path: str) -> Image:
+    """An image by its URI, which may be of any length; `path` names it. Errors: InvalidRequest."""
+    if not url.isascii() or "\0" in url:
+        raise InvalidRequest(f"{path} must be a URI.", param=Written(path))
+    return Image(url, Written(path))
+
+
+def _part(fields: Fields, texts: list[str | Image], reasoning: list[str]) -> None:
     kind = fields.text("type", longest=64, known=_PARTS)
     if kind is None and not fields.strict:
         kind = next(
@@ -170,6 +221,8 @@ def _part(fields: Fields, texts: list[str], reasoning: list[str]) -> None:
         fields.ignore("data")  # nobody but its vendor can read it
     elif kind == _JSON_PART:
         texts.append(_json_text(fields))
+    elif kind in _IMAGE_PARTS:
+        texts.append(_image(fields))
     else:
         key = text_key(kind, fields.path("type"))
         text = fields.text(key)

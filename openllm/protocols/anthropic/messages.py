@@ -11,16 +11,17 @@ import attrs
 import msgspec
 
 from openllm.errors import UnsupportedFeature
-from openllm.http.body.conversation import MAX_MESSAGES, read_called
+from openllm.http.body.conversation import MAX_MESSAGES, joined, read_called, read_image
 from openllm.http.body.fields import Fields, kind_of, required
+from openllm.prompt.messages import IMAGE
 from openllm.protocols.anthropic.tools import read_tools
-from openllm.types import Conversation, Message
+from openllm.types import Conversation, Image, Message
 
 ERROR = "Error: "  # before the result of a call that failed, for templates have no other place
 # What Claude Code puts first into `system`, with another value in every request: nothing is said to
 # the model by it, and no two prompts would begin alike.
 _BILLING = "x-anthropic-billing-header:"
-_MEDIA = ("image", "audio", "video", "file", "container_upload")
+_MEDIA = ("audio", "video", "file", "container_upload")
 
 
 def read_conversation(fields: Fields, template_kwargs: Mapping[str, Any]) -> Conversation:
@@ -48,13 +49,12 @@ def _system(fields: Fields) -> list[Message]:
 class _Said:
     """What the blocks of one turn say, so far."""
 
-    texts: list[str] = attrs.field(factory=list)
+    texts: list[str | Image] = attrs.field(factory=list)
     thoughts: list[str] = attrs.field(factory=list)
     calls: list[Mapping[str, Any]] = attrs.field(factory=list)
 
     def message(self, role: str) -> Message:
-        text = "\n".join(self.texts)
-        content = None if self.calls and not self.texts else text
+        content = None if self.calls and not self.texts else joined(self.texts)
         reasoning = "\n".join(self.thoughts) or None
         return Message(role, content, None, self.calls or None, None, reasoning)
 
@@ -92,6 +92,8 @@ def _read_block(block: Fields, kind: str, said: _Said) -> None:
     elif kind == "redacted_thinking":
         block.ignore("data")  # nobody but its vendor can read it
         block.close()
+    elif kind == IMAGE:
+        said.texts.append(_image(block))
     else:
         said.texts += _block_texts(block, kind)
 
@@ -154,7 +156,7 @@ def _block_texts(block: Fields, kind: str) -> list[str]:
         texts = [block.text("title"), block.text("source"), *_texts(block, "content")]
     elif kind == "tool_reference":
         texts = [block.text("tool_name")]
-    elif kind in _MEDIA or block.strict:
+    elif kind in (IMAGE, *_MEDIA) or block.strict:
         raise _only_text(block.path("type"), kind)
     else:
         block.note("type")
@@ -178,6 +180,29 @@ def _source(document: Fields) -> list[str]:
     return found
 
 
+def _image(block: Fields) -> Image:
+    """An image: its bytes in base64, or the URL of one. Errors: InvalidRequest,
+    UnsupportedFeature for one that is named by a file's id.
+    """
+    source = required(block, "source", block.object("source"))
+    kind = required(source, "type", source.text("type", longest=64))
+    if kind == "base64":
+        media = required(source, "media_type", source.text("media_type", longest=64))
+        data = required(source, "data", source.text("data"))
+        found = read_image(f"data:{media};base64,{data}", source.path("data"))
+    elif kind == "url":
+        found = read_image(required(source, "url", source.text("url")), source.path("url"))
+    else:
+        path = source.path("type")
+        raise UnsupportedFeature(
+            f"{path}: an image is taken as base64 or url, not {kind!r}.", param=path
+        )
+    source.close()
+    block.ignore("cache_control", "citations")
+    block.close()
+    return found
+
+
 def _only_text(path: str, kind: str) -> UnsupportedFeature:
     return UnsupportedFeature(
         f"{path}: only text is taken, not {kind!r}.", hint="Send what it says as text.", param=path
@@ -197,7 +222,17 @@ def _result(block: Fields) -> Message:
     """A tool's result, in whatever form: a text, blocks, another value as JSON."""
     call_id = block.text("tool_use_id", longest=256)
     failed = block.flag("is_error")
-    text = "\n".join(_texts(block, "content", anything=not block.strict))
+    said: list[str | Image] = []
+    for item in _blocks(block, "content", anything=not block.strict):
+        if isinstance(item, str):
+            said.append(item)
+        elif (kind := _kind(item)) == IMAGE:
+            said.append(_image(item))
+        else:
+            said += _block_texts(item, kind)
+    if failed:
+        first = said[0] if said and isinstance(said[0], str) else None
+        said[: first is not None] = [ERROR + (first or "")]
     block.ignore("cache_control", "toolset_name")
     block.close()
-    return Message("tool", ERROR + text if failed else text, tool_call_id=call_id)
+    return Message("tool", joined(said), tool_call_id=call_id)

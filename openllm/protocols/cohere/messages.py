@@ -7,14 +7,22 @@ from typing import Any
 
 import msgspec
 
-from openllm.http.body.conversation import MAX_DOCUMENTS, MAX_MESSAGES, ROLES, read_called
+from openllm.http.body.conversation import (
+    MAX_DOCUMENTS,
+    MAX_MESSAGES,
+    ROLES,
+    joined,
+    read_called,
+    read_image,
+)
 from openllm.http.body.fields import Fields, kind_of, required
 from openllm.http.body.tools import MAX_TOOLS, Tools, chosen, nested_tool
 from openllm.prompt.messages import text_key
-from openllm.types import Conversation, Message, ToolUse
+from openllm.types import Conversation, Image, Message, ToolUse
 
 _SCALARS = (str, int, float, bool)
-_PARTS = ("text", "thinking", "document")
+_IMAGE_URL = "image_url"
+_PARTS = ("text", "thinking", "document", _IMAGE_URL)
 
 
 def read_conversation(fields: Fields, template_kwargs: Mapping[str, Any]) -> Conversation:
@@ -97,18 +105,18 @@ def _message(fields: Fields) -> Message:
     if texts is None and not calls and fields.strict:
         fields.bad("content", "is required")
     fields.close()
-    text = None if texts is None else "\n".join(texts)
+    text = None if texts is None else joined(texts)
     if text is None and not calls:
         text = ""
     return Message(role, text, None, calls, call_id, "\n".join(thoughts) or None)
 
 
-def _content(fields: Fields) -> tuple[list[str] | None, list[str]]:
-    """The texts of `content` (None where there is none), and the thoughts. Errors: InvalidRequest,
-    UnsupportedFeature.
+def _content(fields: Fields) -> tuple[list[str | Image] | None, list[str]]:
+    """The texts and images of `content` (None where there is none), and the thoughts. Errors:
+    InvalidRequest, UnsupportedFeature.
     """
     value = fields.raw("content")
-    texts: list[str] = []
+    texts: list[str | Image] = []
     thoughts: list[str] = []
     if value is None:
         return None, thoughts
@@ -126,7 +134,7 @@ def _content(fields: Fields) -> tuple[list[str] | None, list[str]]:
     return texts, thoughts
 
 
-def _part(part: Fields, texts: list[str], thoughts: list[str]) -> None:
+def _part(part: Fields, texts: list[str | Image], thoughts: list[str]) -> None:
     kind = part.text("type", longest=64, known=_PARTS)
     if kind is None and part.said("document") and not part.strict:
         kind = "document"  # as the client's own type of it was before it had one
@@ -136,6 +144,11 @@ def _part(part: Fields, texts: list[str], thoughts: list[str]) -> None:
     if kind == "document":
         inner = required(part, "document", part.object("document"))
         texts.append(_as_text(_document(inner)))
+    elif kind == _IMAGE_URL:
+        inner = required(part, _IMAGE_URL, part.object(_IMAGE_URL))
+        inner.ignore("detail")
+        texts.append(read_image(required(inner, "url", inner.text("url")), inner.path("url")))
+        inner.close()
     elif kind == "thinking":
         thought = part.text("thinking")
         thoughts += [thought] if thought else []

@@ -10,6 +10,7 @@ import attrs
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
+from openllm.http.body.conversation import joined
 from openllm.http.body.fields import Fields
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
@@ -17,7 +18,7 @@ from openllm.http.routes import Endpoint
 from openllm.http.running import Work, respond
 from openllm.protocols.ollama import encode
 from openllm.protocols.ollama.dialect import CHAT, PROMPT
-from openllm.protocols.ollama.messages import NO_IMAGES, read_conversation
+from openllm.protocols.ollama.messages import read_conversation, read_images
 from openllm.protocols.ollama.names import read_name, running
 from openllm.protocols.ollama.params import (
     note_think,
@@ -26,7 +27,7 @@ from openllm.protocols.ollama.params import (
     read_options,
     read_think,
 )
-from openllm.types import Conversation, Message, Prompt, Reading
+from openllm.types import Conversation, Image, Message, Prompt, Reading
 
 CHAT_PATH, GENERATE_PATH = "/api/chat", "/api/generate"
 
@@ -50,12 +51,14 @@ class GenerateRequest:
     prompt: str
     system: str
     raw: bool
+    images: list[str | Image]
 
     def prompt_for(self, target: Target) -> Prompt:
         """What the model gets: one turn of a chat where it has a chat template."""
-        if self.raw or not target.llm.renderer.has_template:
+        if self.raw or not (self.images or target.llm.renderer.has_template):
             return f"{self.system}\n\n{self.prompt}" if self.system else self.prompt
-        messages = (Message("system", self.system), Message("user", self.prompt))
+        said = joined([*self.images, self.prompt]) if self.images else self.prompt
+        messages = (Message("system", self.system), Message("user", said))
         kwargs = self.common.template_kwargs
         return Conversation(messages if self.system else messages[1:], template_kwargs=kwargs)
 
@@ -73,7 +76,8 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         request = await exchange.apart(read_generate, fields, settings)
         target = running(catalog, request.common.model, "generate")
         note_think(fields, request.common.template_kwargs, target)
-        prompt = request.prompt_for(target) if request.prompt else None
+        asked = request.prompt or request.images
+        prompt = request.prompt_for(target) if asked else None
         await _answer(exchange, encode.GENERATE, request.common, target, prompt)
 
     return [
@@ -123,11 +127,13 @@ def read_generate(fields: Fields, settings: Settings) -> GenerateRequest:
     fields.refuse("suffix", "Put what surrounds the gap into the prompt, with raw.", "")
     fields.refuse("template", "The operator sets it when the model is started.", "")
     fields.refuse("context", "Send the earlier turns as messages to /api/chat.", [])
-    fields.refuse("images", NO_IMAGES, [])
+    images = read_images(fields)
+    if images and raw:
+        fields.bad("images", "cannot go together with raw: nothing would say where they stand")
     for name in ("width", "height", "steps"):
         fields.refuse(name, "This server makes no images.", 0)
     fields.close()
-    return GenerateRequest(common, prompt, "" if raw else system, raw)
+    return GenerateRequest(common, prompt, "" if raw else system, raw, images)
 
 
 def _common(fields: Fields, settings: Settings) -> Common:

@@ -7,12 +7,26 @@ from typing import Any
 
 import attrs
 
-from openllm.http.body.conversation import MAX_MESSAGES, ROLES, read_called
-from openllm.http.body.fields import Fields, required
+from openllm.errors import InvalidRequest
+from openllm.http.body.conversation import MAX_MESSAGES, ROLES, joined, read_called, read_image
+from openllm.http.body.fields import Fields, Written, required
 from openllm.http.body.tools import MAX_TOOLS, read_tools
-from openllm.types import Conversation, Message
+from openllm.types import Conversation, Image, Message
 
-NO_IMAGES = "This server takes text only."
+MAX_IMAGES = 1024  # of a message; the operator's own limit is for the request
+_DATA = "data:"
+
+
+def read_images(fields: Fields) -> list[str | Image]:
+    """The field `images`: files in base64, or their `data:` URIs. Errors: InvalidRequest."""
+    found: list[str | Image] = []
+    for at, item in enumerate(fields.items("images", most=MAX_IMAGES) or ()):
+        path = f"{fields.path('images')}[{at}]"
+        if not isinstance(item, str) or not item:
+            raise InvalidRequest(f"{path} must be base64.", param=Written(path))
+        url = item if item[: len(_DATA)].lower() == _DATA else f"{_DATA};base64,{item}"
+        found.append(read_image(url, path))
+    return found
 
 
 def read_conversation(fields: Fields, template_kwargs: Mapping[str, Any]) -> Conversation | None:
@@ -32,13 +46,14 @@ def read_conversation(fields: Fields, template_kwargs: Mapping[str, Any]) -> Con
 def _message(fields: Fields) -> Message:
     role = ROLES[required(fields, "role", fields.choice("role", *ROLES))]
     content = fields.text("content")
-    fields.refuse("images", NO_IMAGES, [])
+    images = read_images(fields)
     thought = fields.text("thinking")
     calls = [_call(entry) for entry in fields.objects("tool_calls", most=MAX_TOOLS) or ()]
     name, call_id = fields.text("tool_name", longest=256), fields.text("tool_call_id", longest=256)
     name = name or fields.text("name", longest=256)
     fields.close()
-    return Message(role, content or "", name, calls or None, call_id, thought or None)
+    said = joined([*images, content or ""]) if images else content or ""
+    return Message(role, said, name, calls or None, call_id, thought or None)
 
 
 def _call(fields: Fields) -> Mapping[str, Any]:

@@ -11,13 +11,14 @@ import attrs
 from starlette.routing import Route
 
 from openllm.config.settings import Settings
-from openllm.errors import NotFound
-from openllm.http.body.conversation import read_content, read_template_kwargs
+from openllm.errors import NotFound, UnsupportedFeature
+from openllm.http.body.conversation import read_template_kwargs, read_text_content
 from openllm.http.body.fields import Fields, required
 from openllm.http.catalog import Catalog
 from openllm.http.deciding import Decision, decide
 from openllm.http.exchange import Exchange
 from openllm.http.routes import Endpoint
+from openllm.prompt.messages import images_of
 from openllm.protocols.openai.dialect import OPENAI
 from openllm.protocols.openai.messages import NO_EFFORT, with_effort
 from openllm.protocols.openai.responses.items import messages_of, read_items
@@ -113,6 +114,12 @@ def read_decisions(fields: Fields, settings: Settings) -> DecisionsRequest:
     messages = messages_of(read_items(fields, "input", _not_kept), None)
     if not messages:
         fields.bad("input", "must not be empty")
+    if images := images_of(Conversation(messages)):
+        raise UnsupportedFeature(
+            f"{images[0].name} a decision is about texts alone.",
+            hint="Leave the image out.",
+            param=images[0].param,
+        )
     entries = required(fields, "questions", fields.objects("questions", most=MOST_QUESTIONS))
     if not entries:
         fields.bad("questions", "must not be empty")
@@ -133,7 +140,7 @@ def _question(fields: Fields) -> DecisionQuestion:
     """Errors: InvalidRequest, UnsupportedFeature."""
     kind = required(fields, "type", fields.choice("type", *KINDS))
     name = fields.text("name", longest=MAX_NAME)
-    asked = required(fields, "instructions", read_content(fields, "instructions", []))
+    asked = required(fields, "instructions", read_text_content(fields, "instructions"))
     if not asked.strip():
         fields.bad("instructions", "must not be empty")
     values: tuple[str | bool, ...] = _ANSWERS

@@ -588,7 +588,7 @@ async def _answers(path: Path, asked: list[list[int]]) -> tuple[bool, list[tuple
 
 def is_batched(backend: PyTorchBackend) -> bool:
     engine = backend._started.require_engine()  # type: ignore[union-attr]
-    return engine._parts.executor.chunks or hasattr(engine._parts.executor, "store")
+    return hasattr(engine._parts.executor, "store")
 
 
 def record(kept: dict[str, bool]) -> str:
@@ -619,7 +619,16 @@ transformers' own `generate()`. All in the table are equal: {counts}.
 stands after a plus is a variant: ALiBi in place of rotation, queries scaled by their position, a
 longer context than the original one.
 
-Of these the following see pictures too; here it is their text that is served: {pictures}.
+Of these the following see pictures too; the table is of their text: {pictures}.
+
+Images are taken where the model's directory has transformers' own processor
+(`preprocessor_config.json` or `processor_config.json`), Pillow is installed, and a rehearsal at
+start gives the model's own logits behind an image; else the log says why, and the text alone is
+served. Some processors need torchvision, too. A prompt up to its last image is computed by the
+model's own forward pass; what follows, and the answer, are batched with all other requests, or one
+at a time where the rehearsal says so. qwen2_vl, qwen2_5_vl, qwen3_vl, qwen3_5, llava, idefics3 and
+gemma3 were tried, all batched: the answers to tiny random checkpoints equal those of transformers'
+processor and `generate()`. Of mllama the text alone is served.
 
 | type | how it is run |
 |---|---|

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from openllm.bento.build import BuildResult
-from openllm.bento.image.container import ENGINES, containerize
+from openllm.bento.image.container import containerize
 from openllm.bento.image.dockerfile import ContainerOptions
+from openllm.bento.image.engine import ENGINES
 from openllm.bento.image.size import LARGEST, package_sizes
 from openllm.bento.lock.requirements import lock_requirements
 from tests.bento.image.engines import BASE, IMAGE, install

@@ -6,7 +6,7 @@ import importlib.metadata
 
 import pytest
 
-from openllm.bento.lock import requirements
+from openllm.bento.lock import completion
 
 
 def install_only(monkeypatch: pytest.MonkeyPatch, **requires: list[str]) -> None:
@@ -24,4 +24,4 @@ def install_only(monkeypatch: pytest.MonkeyPatch, **requires: list[str]) -> None
     monkeypatch.setattr(
         importlib.metadata, "distributions", lambda: [Installed(name) for name in requires]
     )
-    monkeypatch.setattr(requirements, "_providers", dict)  # each is called what its module is
+    monkeypatch.setattr(completion, "_providers", dict)  # each is called what its module is

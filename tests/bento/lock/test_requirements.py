@@ -9,8 +9,9 @@ import socket
 import pytest
 from packaging.utils import canonicalize_name
 
-from openllm.bento.lock import requirements
-from openllm.bento.lock.requirements import lock_requirements, read_left_out
+from openllm.bento.lock import completion, requirements
+from openllm.bento.lock.completion import needs, read_left_out
+from openllm.bento.lock.requirements import lock_requirements
 from openllm.discovery import variants
 from openllm.errors import BuildError, ConfigurationError
 from tests.bento.lock.distributions import install_only
@@ -76,7 +77,7 @@ def test_a_package_that_is_missing_is_named_with_its_remedy(
 
 
 def test_a_distribution_of_another_name_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "_providers", lambda: {"yaml_by_another_name": ["PyYAML"]})
+    monkeypatch.setattr(completion, "_providers", lambda: {"yaml_by_another_name": ["PyYAML"]})
     found = requirements.installed("yaml-by.another-name")
     assert found is not None
     assert found.name.lower() == "pyyaml"
@@ -177,7 +178,7 @@ def test_a_lock_is_complete(backend: str) -> None:
     found = lock_requirements([backend])
     names = {pin.partition("==")[0] for pin in found.pins}
     for name in names:
-        for child in requirements.needs(importlib.metadata.distribution(name), ("",)):
+        for child in needs(importlib.metadata.distribution(name), ("",)):
             wanted = canonicalize_name(child.name)
             assert wanted in names or (name, wanted) in found.left_out
 

@@ -11,9 +11,11 @@ import pytest
 
 from openllm.bento.build import BuildOptions, BuildResult, build
 from openllm.bento.inspect import inspect_bento, verify_bento
+from openllm.bento.kubernetes.options import KubernetesOptions
+from openllm.bento.kubernetes.workload import Workload
 from openllm.bento.pack.sources import inside_sources
 from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError, OpenLLMError, WeightsError
+from openllm.errors import BuildError, ConfigurationError, OpenLLMError, WeightsError
 from tests.bento.conftest import running
 from tests.bento.models import write_echo_adapter
 from tests.hub import FakeHub
@@ -53,7 +55,27 @@ def test_the_bento_names_the_commit_and_carries_no_weights(
     assert not [path for _, path in hub.requests if path.endswith(".safetensors")]
     (model,) = inspect_bento(built.tag).models
     assert (model.tag, model.inside, model.licence) == (f"birds/parrot@{commit}", False, "MIT")
+    weights = hub.repositories["birds/parrot"].commits[commit]
+    assert model.size == sum(
+        len(data) for name, data in weights.items() if name.endswith(".safetensors")
+    )
+    assert model.size > 0
     assert verify_bento(built.tag).problems == ()
+
+
+def test_a_deployment_asks_for_memory_by_the_size_on_the_hub(
+    home: Path, hub: FakeHub, commit: str
+) -> None:
+    built = reference()
+    (model,) = inspect_bento(built.tag).models
+    workload = Workload.of(built.tag, "parrot:1", KubernetesOptions())
+    assert workload.weights == workload.footprint.weights == model.size
+    manifest = built.path / "manifest.json"
+    said = json.loads(manifest.read_text())
+    said["models"][0]["size"] = 0  # as an earlier openllm left it
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(BuildError, match=rf"does not say how large birds/parrot@{commit} is"):
+        Workload.of(built.tag, "parrot:1", KubernetesOptions())
 
 
 def test_the_version_follows_the_commit(

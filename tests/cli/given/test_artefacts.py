@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bento.conftest import echo_model, home
+from tests.bento.image.engines import DIGEST, install
 from tests.cli.conftest import Run
 
 __all__ = ["echo_model", "home"]
@@ -27,6 +28,18 @@ __all__ = ["echo_model", "home"]
             ("--containerize", "--dockerfile-part", "top=/dev/null"),
             1,
             "The Dockerfile has no part 'top'.",
+        ),
+        (("--platform", "linux/arm64"), 2, "--platform goes with --containerize."),
+        (("--attest", "out"), 2, "--attest goes with --containerize."),
+        (
+            ("--containerize", "--platform", "arm64; x"),
+            1,
+            "'arm64; x' cannot be a platform. Write it like linux/arm64.",
+        ),
+        (
+            ("--containerize", "--push"),
+            2,
+            "--push needs the name of the image in a registry. Add -t REGISTRY/NAME:TAG.",
         ),
         (("--containerize", "--engine", "lxc"), 1, "There is no container engine 'lxc' here."),
         (
@@ -56,10 +69,25 @@ def test_manifests_are_written_without_an_engine(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "autoscaler.yaml",
         "deployment.yaml",
+        "disruption-budget.yaml",
+        "network-policy.yaml",
         "service.yaml",
     ]
     assert "image: my/parrot:1" in (tmp_path / "out/deployment.yaml").read_text()
     assert run(*args, "-t", "a;b").stderr.startswith("Error: 'a;b' cannot be an image's name.")
+
+
+def test_an_image_that_is_pushed_is_told_and_deployed_by_its_digest(
+    run: Run, home: Path, echo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECORD", str(tmp_path))
+    install(tmp_path, monkeypatch)
+    args = ["build", str(echo_model), "--backend", "echo", "-t", "host/parrot:1", "--push"]
+    args += ["--containerize", "--engine", "podman", "--k8s", str(tmp_path / "out")]
+    result = run(*args, PATH=f"{tmp_path.parent / 'bin'}:/usr/bin:/bin")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f"Pushed host/parrot@{DIGEST}"
+    assert f"image: host/parrot@{DIGEST}" in (tmp_path / "out/deployment.yaml").read_text()
 
 
 @pytest.mark.parametrize(

@@ -149,15 +149,15 @@ def test_documents_that_are_text_are_read(scripted: Served) -> None:
     [
         (
             {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}},
-            "messages[0].content[0].type: only text is taken, not 'image'",
+            "messages[0].content[0].source.data: the model",
         ),
         (
             {"type": "document", "source": {"type": "base64", "data": ""}},
             "messages[0].content[0].source.type: only text is taken, not 'base64'",
         ),
         (
-            {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]},
-            "messages[0].content[0].content[0].type: only text is taken, not 'image'",
+            {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "audio"}]},
+            "messages[0].content[0].content[0].type: only text is taken, not 'audio'",
         ),
         ({"text": 1}, "messages[0].content[0].text: must be a string"),
         (7, "messages[0].content[0] must be an object"),

@@ -264,7 +264,7 @@ def test_a_conversation_with_results(served: Served) -> None:
         ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-            "messages[0].content[0].type",
+            "messages[0].content[0].image_url.url",
         ),
         ({"k": -7}, "k"),
         ({"p": 2}, "p"),

@@ -155,9 +155,11 @@ def test_what_is_not_acted_on_is_named(client: httpx.Client, strict_client: http
         (
             CHAT,
             {"messages": [{"role": "user", "content": "a", "images": ["aaaa"]}]},
-            "messages[0].images",
+            "messages[0].images[0]: the model",
         ),
-        (GENERATE, {"prompt": "a", "images": ["aaaa"]}, "images"),
+        (GENERATE, {"prompt": "a", "images": ["aaaa"]}, "images[0]: the model"),
+        (GENERATE, {"prompt": "a", "images": ["aaaa"], "raw": True}, "images"),
+        (GENERATE, {"prompt": "a", "images": [1]}, "images[0]"),
         (GENERATE, {"prompt": "a", "suffix": "b"}, "suffix"),
         (GENERATE, {"prompt": "a", "template": "{{ .Prompt }}"}, "template"),
         (GENERATE, {"prompt": "a", "context": [1, 2]}, "context"),

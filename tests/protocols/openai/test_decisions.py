@@ -122,7 +122,7 @@ def test_turns_calls_and_results_are_read(even: tuple[Scripted, httpx.Client]) -
         ),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
-            "input[0].content[0].type",
+            "input[0].content[0].image_url",
         ),
         ({"input": "word " * 6000}, "input"),
     ],

@@ -25,8 +25,12 @@ class Executor(Protocol):
     its own.
     """
 
-    chunks: bool  # whether a prompt may be computed in parts
     prefixes: PrefixCounts
+
+    def portion(self, sequence: Sequence, wanted: int, most: int) -> int:
+        """How many of the next `wanted` tokens of a sequence one step computes: `most`, unless they
+        cannot be computed in parts.
+        """
 
     def begin(self, sequence: Sequence) -> bool:
         """Find a place for a waiting sequence; False when there is no room now."""

@@ -16,7 +16,9 @@ from openllm.backends.pytorch.forward.rehearsal import (
     rehearsal_tokens,
     rehearse_alone,
     rehearse_flat,
+    rehearse_images,
 )
+from openllm.backends.pytorch.forward.seeing import SeeingExecutor
 from openllm.backends.pytorch.forward.solo import SoloExecutor
 from openllm.backends.pytorch.linear.packing import choose_kind, pack_others, pack_stacks
 from openllm.backends.pytorch.linear.products import Int8, Plain, Prepacked
@@ -25,18 +27,21 @@ from openllm.backends.pytorch.options import FUSED
 from openllm.backends.pytorch.steps import STEP_ERRORS
 from openllm.config.spec import LLMSpec
 from openllm.errors import UnsupportedCombination, WeightsError
+from openllm.media.processor import Looked
 
 log = logging.getLogger(__name__)
 
 
-def choose_executor(spec: LLMSpec, loaded: LoadedModel) -> tuple[Executor, EngineLimits]:
+def choose_executor(
+    spec: LLMSpec, loaded: LoadedModel, *, sees: bool = False
+) -> tuple[Executor, EngineLimits]:
     """The executor that suits the model, and the limits it works within; the model's linear layers
-    are products of the right kind afterwards. Errors: ConfigurationError; WeightsError for a model
-    that cannot compute at all.
+    are products of the right kind afterwards. `sees`: it may be asked to take images, too. Errors:
+    ConfigurationError; WeightsError for a model that cannot compute at all.
     """
     kind = choose_kind(spec, loaded)
     tokens = rehearsal_tokens(loaded, spec.max_model_len or loaded.context)
-    flat = _choose_flat(spec, loaded, tokens)
+    flat = _choose_flat(spec, loaded, tokens, SeeingExecutor if sees else FlatExecutor)
     if isinstance(flat, str):
         log.info("this model is run one sequence at a time: %s", flat)
         pack_whole(spec, loaded)
@@ -48,6 +53,21 @@ def choose_executor(spec: LLMSpec, loaded: LoadedModel) -> tuple[Executor, Engin
     else:
         _pack(rehearsal, kind)
     return rehearsal.executor, limits
+
+
+def takes_images(executor: Executor, loaded: LoadedModel, looked: Looked) -> bool:
+    """Whether prompts with images can be computed, if need be one at a time; `looked` is one."""
+    if not isinstance(executor, SeeingExecutor | SoloExecutor):
+        return False
+    with torch.inference_mode():
+        problem = rehearse_images(executor, loaded, looked)
+        if problem is not None and isinstance(executor, SeeingExecutor):
+            log.info("prompts with images are run one sequence at a time: %s", problem)
+            executor.alone = SoloExecutor(loaded, executor.limits)
+            problem = rehearse_images(executor, loaded, looked)
+    if problem is not None:
+        log.warning("this model is served for text alone: %s", problem)
+    return problem is None
 
 
 def _choose_solo(
@@ -105,7 +125,7 @@ class _Rehearsal:
 
 
 def _choose_flat(
-    spec: LLMSpec, loaded: LoadedModel, tokens: list[int]
+    spec: LLMSpec, loaded: LoadedModel, tokens: list[int], kind: type[FlatExecutor]
 ) -> tuple[_Rehearsal, EngineLimits] | str:
     """An executor over slots that has passed its rehearsal, or why there is none."""
     if (reason := _unsuited(spec, loaded)) is not None:
@@ -119,7 +139,7 @@ def _choose_flat(
     windows = layer_windows(loaded.model.config) or ()
     try:
         with torch.inference_mode():
-            executor = FlatExecutor(loaded, geometry, windows, limits)
+            executor = kind(loaded, geometry, windows, limits)
     except STEP_ERRORS as error:
         return f"its layers have other parts ({type(error).__name__})"
     rehearsal = _Rehearsal(executor, loaded, tokens, logits)

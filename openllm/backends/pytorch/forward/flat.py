@@ -110,6 +110,9 @@ class FlatExecutor:
 
     # Places
 
+    def portion(self, sequence: Sequence, wanted: int, most: int) -> int:
+        return min(wanted, most) if self.chunks else wanted
+
     def begin(self, sequence: Sequence) -> bool:
         """Give a waiting sequence a row, filled from a shared prefix if there is one; False: no
         room now.
@@ -314,7 +317,8 @@ class _Layout:
         end, base = start + work.count, sequence.row.slot * sequence.row.slab.length
         self._begins[id(work)] = len(self.tokens)
         self.tokens += sequence.tokens[start:end]
-        self.positions += range(start, end)
+        shift = sequence.row.shift
+        self.positions += range(start + shift, end + shift)
         self.adapters += [sequence.adapter] * work.count
         write += range(base + start, base + end)
 

@@ -49,8 +49,9 @@ class Shape:
 
 @attrs.frozen(eq=False)
 class Recording:
-    """A recorded step and the buffers it reads: `inputs [3, rows]` are token ids, positions and
-    write indices; `[5, rows]` where rows have a state: which copies are read and written, too.
+    """A recorded step and the buffers it reads: `inputs [4, rows]` are token ids, places in
+    the text, write indices and positions (places, but for tokens behind images); `[6, rows]` where
+    rows have a state: which copies are read and written, too.
     """
 
     inputs: torch.Tensor
@@ -119,18 +120,18 @@ class DecodeGraphs:
         return recordings[shape]
 
     def _make(self, slab: Slab, shape: Shape, adapters: Any) -> Recording:
-        fields = 5 if slab.states else 3
+        fields = 6 if slab.states else 4
         inputs = torch.zeros(fields, shape.rows, dtype=torch.long, device=self._device)
-        inputs[2], inputs[3:] = slab.rows * slab.length, slab.rows * COPIES
+        inputs[2], inputs[4:] = slab.rows * slab.length, slab.rows * COPIES
         mask = adapters.mask([BASE_ADAPTER] * shape.rows) if shape.adapters else None
 
         def step() -> torch.Tensor:
             # Made anew in every run, for the attention bias follows from the positions.
             decode = Decode(0, shape.rows, shape.rows, shape.length, inputs[1], None)
-            states = StateStep([], None, inputs[3], inputs[4]) if slab.states else None
+            states = StateStep([], None, inputs[4], inputs[5]) if slab.states else None
             stage = Stage(slab, 0, shape.rows, inputs[2], decode, [], states)
             with contextlib.nullcontext() if mask is None else adapters.masked(mask):
-                return self._forward(inputs[:1], inputs[1:2], [stage])
+                return self._forward(inputs[:1], inputs[3:4], [stage])
 
         return Recording(inputs, mask, self._record(step))
 
@@ -144,6 +145,8 @@ class DecodeGraphs:
             positions + [0] * padding,
             [row * slab.length + at for row, at in enumerate(positions)]
             + [slab.rows * slab.length] * padding,
+            [at + work.sequence.row.shift for work, at in zip(works, positions, strict=True)]
+            + [0] * padding,
         ]
         if slab.states:
             scratch = [slab.rows * COPIES] * padding

@@ -12,17 +12,20 @@ import torch
 from openllm.backends.base import join
 from openllm.backends.pytorch.forward.executor import Executor, PrefixCounts
 from openllm.backends.pytorch.forward.flat import FlatExecutor
-from openllm.backends.pytorch.forward.solo import SoloExecutor
+from openllm.backends.pytorch.forward.seeing import SeeingExecutor
+from openllm.backends.pytorch.forward.solo import LOGITS, SoloExecutor, begin_prompt
 from openllm.backends.pytorch.loading.loader import LoadedModel
 from openllm.backends.pytorch.lora.adapters import AdapterBank
-from openllm.backends.pytorch.sequence import Job, Sequence, StepWork
+from openllm.backends.pytorch.sequence import Job, Sequence, Sight, StepWork
 from openllm.backends.pytorch.steps import STEP_ERRORS
 from openllm.backends.stream import Inbox
+from openllm.media.processor import Looked
 from openllm.types import SamplingParams, TokenRequest
 
 # Tokens of the text: more than the windows and scales of tiny models, little to compute.
 LENGTH = 48
 BESIDE = 5  # tokens of a second sequence in the same steps
+BEHIND = 3  # tokens behind a prompt with an image
 
 
 def rehearsal_tokens(loaded: LoadedModel, most: int) -> list[int]:
@@ -104,6 +107,57 @@ def rehearse_alone(executor: SoloExecutor, loaded: LoadedModel, tokens: list[int
     return None if off is None else f"its answer beside another one {off}"
 
 
+def rehearse_images(
+    executor: SeeingExecutor | SoloExecutor, loaded: LoadedModel, looked: Looked
+) -> str | None:
+    """Run a prompt with an image, and a text beside its end, against the model's own pass over
+    each: what is wrong, or None.
+    """
+    bank = AdapterBank(loaded.model, loaded.device, loaded.dtype)
+    tokens, sight = looked.token_ids, Sight("rehearsal", looked.end, looked.features)
+    words = tokens[-BEHIND:]
+    whole, beside = _sequence(tokens[:-BEHIND], sight), _sequence(words)
+    try:
+        expected = _own_logits(loaded, tokens, sight)
+        wanted, found, others = [expected[: whole.prompt_length]], [], []
+        if not executor.begin(whole):
+            return "no slot could be allocated"
+        company = executor.begin(beside)
+        while whole.computed < len(tokens):
+            count = executor.portion(whole, whole.remaining, len(tokens))
+            works = [StepWork(whole, count, all_logits=whole.generated == 0)]
+            if company and beside.computed == 0 and whole.computed:
+                works.append(StepWork(beside, len(words)))
+            logits, spans = executor.forward(works, bank)
+            found.append(logits[spans[0]])
+            others += [logits[span] for span in spans[1:]]
+            whole.computed += count
+            beside.computed += sum(work.count for work in works[1:])
+            if whole.remaining == 0 and len(whole.tokens) < len(tokens):
+                whole.tokens.append(tokens[len(whole.tokens)])
+                wanted.append(expected[len(whole.tokens) - 1 :][:1])
+        if others:
+            wanted.append(_own_logits(loaded, words, None)[-1:])
+    except STEP_ERRORS as error:
+        return f"it fails on an image ({_said(error)})"
+    finally:
+        _forget(executor, whole, beside)
+    off = difference(torch.cat(found + others), torch.cat(wanted))
+    return None if off is None else f"its answer to an image {off}"
+
+
+def _own_logits(loaded: LoadedModel, tokens: list[int], sight: Sight | None) -> torch.Tensor:
+    """The logits `[tokens, vocabulary]` of the model's own pass over a prompt."""
+    ids = torch.tensor([tokens], device=loaded.device)
+    memory = begin_prompt(loaded.model, ids, 1, sight=sight)
+    inputs = loaded.model.prepare_inputs_for_generation(
+        ids, next_sequence_length=len(tokens), is_first_iteration=True, **memory.keywords
+    )
+    inputs.pop(LOGITS, None)
+    logits: torch.Tensor = loaded.model(**inputs, return_dict=True).logits[0]
+    return logits
+
+
 def difference(found: torch.Tensor, expected: torch.Tensor) -> str | None:
     """How logits differ from what was expected, beyond what rounding explains; None when they do
     not.
@@ -126,10 +180,10 @@ def _forget(executor: Executor, *sequences: Sequence) -> None:
     executor.prefixes = PrefixCounts()
 
 
-def _sequence(tokens: list[int]) -> Sequence:
+def _sequence(tokens: list[int], sight: Sight | None = None) -> Sequence:
     request = TokenRequest("rehearsal", tokens, SamplingParams(max_tokens=1))
     loop: Any = asyncio.new_event_loop()
-    job = Job(request, Inbox(join), loop)
+    job = Job(request, Inbox(join), loop, sight=sight)
     loop.close()
     job.sequences = [Sequence(job, 0, list(tokens), len(tokens), 0)]
     return job.sequences[0]

@@ -78,6 +78,9 @@ class Row:
     salt: Hashable = None
     tokens: list[int] = attrs.field(factory=list)
     used: int = 0  # a tick of the store's clock
+    # How far tokens behind images are turned further than their place says (Qwen's kin count an
+    # image's tokens by its longer side), or less far.
+    shift: int = 0
     # Per copy of its state after how many tokens it is; -1: nothing. At first all is zero.
     marks: list[int] = attrs.field(factory=lambda: [0] + [-1] * (COPIES - 1))
     kept: int | None = None  # the copy that stays for others
@@ -189,6 +192,7 @@ class Slab:
         for mine, theirs in zip(self.states, source.slab.states, strict=True):
             _copies(mine, target.slot)[:] = _copies(theirs, source.slot)
         target.salt, target.marks, target.kept = source.salt, list(source.marks), source.kept
+        target.shift = source.shift
         target.forget_after(length)
 
     def _move(self, source: int, target: int) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from openllm.backends.pytorch.forward.executor import PrefixCounts
 from openllm.backends.pytorch.loading.loader import EngineLimits, LoadedModel
-from openllm.backends.pytorch.sequence import Sequence, StepWork
+from openllm.backends.pytorch.sequence import Sequence, Sight, StepWork
 
 LOGITS = "logits_to_keep"
 # What `generate()` is told whatever the model's generation_config says: tokens are drawn by us.
@@ -24,6 +24,8 @@ PLAIN: dict[str, Any] = {
 }
 # What it hands on that no forward pass takes.
 NOT_OF_THE_MODEL = ("logits_processor", "stopping_criteria", "generation_config")
+# Inputs of processors that say something of each token `[1, tokens, ...]`.
+OF_EACH_TOKEN = ("token_type_ids", "mm_token_type_ids", "cross_attention_mask")
 
 
 @attrs.define
@@ -41,8 +43,6 @@ class SoloExecutor:
     kind, or none at all: with `cached` False each token is computed from the whole text again.
     """
 
-    chunks = False
-
     def __init__(self, loaded: LoadedModel, limits: EngineLimits, *, cached: bool = True) -> None:
         self.model, self.device, self.limits = loaded.model, loaded.device, limits
         self.cached = cached
@@ -50,6 +50,9 @@ class SoloExecutor:
         self.prefixes = PrefixCounts()
         accepted = inspect.signature(loaded.model.forward).parameters
         self._chooses_logits = LOGITS in accepted
+
+    def portion(self, sequence: Sequence, wanted: int, most: int) -> int:
+        return wanted
 
     def begin(self, sequence: Sequence) -> bool:
         return True
@@ -92,7 +95,13 @@ class SoloExecutor:
         tokens = torch.tensor([sequence.tokens[sequence.computed : end]], device=self.device)
         first = memory is None
         if memory is None:
-            memory = self._begin(tokens)
+            memory = begin_prompt(
+                self.model,
+                tokens,
+                self.limits.max_model_len,
+                cached=self.cached,
+                sight=sequence.job.sight,
+            )
         else:
             memory.ids = torch.cat([memory.ids, tokens], dim=1)
         fresh = memory.ids.shape[1] if first or not self.cached else work.count
@@ -110,22 +119,40 @@ class SoloExecutor:
         sequence.row = memory
         return logits
 
-    def _begin(self, tokens: torch.Tensor) -> Memory:
-        """What `generate()` prepares for a prompt: positions, masks, the cache, what an encoder
-        makes of it. It is stopped there.
-        """
 
-        def take(model: Any, input_ids: torch.Tensor, **keywords: Any) -> Memory:
-            for name in NOT_OF_THE_MODEL:
-                keywords.pop(name, None)
-            return Memory(keywords, input_ids)
+def begin_prompt(
+    model: Any, tokens: torch.Tensor, most: int, *, cached: bool = True, sight: Sight | None = None
+) -> Memory:
+    """What `generate()` prepares for a prompt `[1, tokens]`, perhaps with images, and at most
+    `most` tokens more: positions, masks, the cache, what an encoder makes of it. It is stopped
+    there.
+    """
 
-        begun: Memory = self.model.generate(
-            tokens,
-            attention_mask=torch.ones_like(tokens),
-            custom_generate=take,
-            use_cache=self.cached,
-            max_new_tokens=self.limits.max_model_len,
-            **PLAIN,
-        )
-        return begun
+    def take(model: Any, input_ids: torch.Tensor, **keywords: Any) -> Memory:
+        for name in NOT_OF_THE_MODEL:
+            keywords.pop(name, None)
+        return Memory(keywords, input_ids)
+
+    begun: Memory = model.generate(
+        tokens,
+        attention_mask=torch.ones_like(tokens),
+        custom_generate=take,
+        use_cache=cached,
+        max_new_tokens=most,
+        **({} if sight is None else features_of(sight, tokens, model.dtype)),
+        **PLAIN,
+    )
+    return begun
+
+
+def features_of(sight: Sight, tokens: torch.Tensor, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The inputs that stand for images, where the model is, and as long as the text is."""
+    found = {}
+    for name, feature in sight.features.items():
+        if name in OF_EACH_TOKEN:  # what was written behind the prompt is text, and has none
+            more = max(tokens.shape[1] - feature.shape[1], 0)
+            padding = [0, 0] * (feature.dim() - 2) + [0, more]
+            feature = torch.nn.functional.pad(feature[:, : tokens.shape[1]], padding)
+        kind = dtype if feature.is_floating_point() else feature.dtype
+        found[name] = feature.to(tokens.device, kind)
+    return found

@@ -25,6 +25,7 @@ from openllm.hardware.fit import MOST_CPU_CACHE, cpu_cache, gpu_cache, require_s
 from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.memory import free_memory
 from openllm.hardware.shape import has_alibi
+from openllm.media.processor import looks_at_images
 from openllm.weights.checkpoint import tensor_shapes
 from openllm.weights.code import runs_code
 from openllm.weights.endings import end_token_ids
@@ -203,7 +204,7 @@ def load_model(spec: LLMSpec, weights_dir: Path) -> LoadedModel:
 
 def _auto_class(spec: LLMSpec, config: Any, weights_dir: Path) -> Any:
     """What loads this configuration: a model that sees pictures goes by its own class, unless
-    its text part has one that loads from the same files.
+    it is served for text alone and its text part has one that loads from the same files.
     """
     import transformers
 
@@ -225,7 +226,8 @@ def _auto_class(spec: LLMSpec, config: Any, weights_dir: Path) -> Any:
         transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     )
     text = config.get_text_config(decoder=True)
-    if type(config) in seeing and not (type(config) in causal and type(text) in causal):
+    both = type(config) in causal and type(text) in causal
+    if type(config) in seeing and (looks_at_images(weights_dir) or not both):
         return transformers.AutoModelForImageTextToText
     return transformers.AutoModelForCausalLM
 

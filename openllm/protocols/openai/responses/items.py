@@ -18,6 +18,7 @@ from openllm.types import Message
 
 MAX_ID = 256  # characters
 _SPEAKERS = ("user", "assistant", "system", "developer")
+_IMAGE_URL = "image_url"
 _INPUT = "custom_tool_call"  # a call whose arguments are one text
 # Items of tools that a vendor runs itself: a model that was not told of them makes nothing of them.
 _OTHERS = frozenset(
@@ -103,7 +104,7 @@ def _read(fields: Fields, value: Mapping[str, Any], find: Find) -> Read | None:
     if kind in ("function_call", _INPUT):
         return _called(fields, name, kind)
     if kind in ("function_call_output", "custom_tool_call_output"):
-        return _result(fields, name)
+        return _result(fields, name, value.get("output"))
     if kind not in _OTHERS or fields.strict:
         path = fields.path("type")
         raise UnsupportedFeature(
@@ -138,9 +139,18 @@ def _parts(content: Any, *, assistant: bool) -> list[dict[str, Any]]:
         said = {"text": part} if isinstance(part, str) else part
         if assistant and said.get("refusal") is not None:
             parts.append({"type": "refusal", "refusal": said["refusal"]})
+        elif said.get(_IMAGE_URL) is not None:
+            parts.append(_shown_image(said))
         elif said.get("text") is not None:
             parts.append(_text(said["text"], assistant=assistant))
     return parts
+
+
+def _shown_image(part: Mapping[str, Any]) -> dict[str, Any]:
+    url = part[_IMAGE_URL]
+    inner = url if isinstance(url, dict) else {"url": url}
+    detail = part.get("detail") or inner.get("detail") or "auto"
+    return {"type": "input_image", _IMAGE_URL: inner.get("url"), "detail": detail, "file_id": None}
 
 
 def _text(text: str, *, assistant: bool) -> dict[str, Any]:
@@ -194,7 +204,7 @@ def _called(fields: Fields, name: str | None, kind: str) -> Read:
     return Read(Message("assistant", None, tool_calls=[call]), shown)
 
 
-def _result(fields: Fields, name: str | None) -> Read:
+def _result(fields: Fields, name: str | None, raw: Any) -> Read:
     call_id = fields.text("call_id", longest=MAX_ID)
     if fields.strict:
         required(fields, "call_id", call_id)
@@ -205,7 +215,7 @@ def _result(fields: Fields, name: str | None) -> Read:
         "id": name or new_id("fco"),
         "type": "function_call_output",
         "call_id": call_id or "",
-        "output": output,
+        "output": output if isinstance(output, str) else _parts(raw, assistant=False),
         "status": "completed",
     }
     return Read(Message("tool", output, tool_call_id=call_id), shown)
@@ -233,7 +243,8 @@ def _joined(turns: Sequence[Message], message: Message) -> Message | None:
     last = turns[-1] if turns else None
     if last is None or last.role != message.role:
         return None
-    if last.role == "system" and len(turns) == 1:
+    texts = isinstance(last.content, str) and isinstance(message.content, str)
+    if last.role == "system" and len(turns) == 1 and texts:
         return attrs.evolve(last, content=f"{last.content}\n\n{message.content}")
     if last.role != "assistant":
         return None

@@ -163,7 +163,7 @@ def test_the_operator_can_have_it_strict(
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
         (
             {"input": [user([IMAGE])]},
-            "input[0].content[0].type",
+            "input[0].content[0].image_url",
         ),
         ({"input": [user(7)]}, "input[0].content"),
         ({"input": [{"type": "reasoning", "content": [{}]}]}, "input[0].content[0].text"),

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from openllm.errors import MissingDependency, WeightsError
-from openllm.prompt import tokenizer
-from openllm.prompt.tokenizer import load_tokenizer
+from openllm.weights import tokenizer
 from openllm.weights.endings import end_token_ids
+from openllm.weights.tokenizer import load_tokenizer
 from tests.tiny import write_tokenizer
 
 

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from openllm.bento.build import BuildOptions, BuildResult, build
-from openllm.bento.image.dockerfile import ContainerOptions, render_dockerfile
-from openllm.bento.image.kubernetes import METRIC, Replicas, write_manifests
+from openllm.bento.image.dockerfile import ContainerOptions, Contents, render_dockerfile
+from openllm.bento.kubernetes.manifests import write_manifests
+from openllm.bento.kubernetes.objects import METRIC
+from openllm.bento.kubernetes.options import KubernetesOptions, Replicas
 from openllm.bento.pack.resources import Resources
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -27,12 +29,19 @@ def built(home: Path, echo_model: Path) -> BuildResult:
 
 
 def read(built: BuildResult, folder: Path, **replicas: int) -> dict[str, Any]:
-    paths = write_manifests(built.tag, "my/parrot:1", folder, Replicas(**replicas))
-    assert [path.name for path in paths] == ["deployment.yaml", "service.yaml", "autoscaler.yaml"]
+    options = KubernetesOptions(replicas=Replicas(**replicas))
+    paths = write_manifests(built.tag, "my/parrot:1", folder, options)
+    assert [path.name for path in paths] == [
+        "deployment.yaml",
+        "service.yaml",
+        "autoscaler.yaml",
+        "disruption-budget.yaml",
+        "network-policy.yaml",
+    ]
     return {path.stem: yaml.safe_load(path.read_text()) for path in paths}
 
 
-def test_the_names_of_all_three_agree(built: BuildResult, tmp_path: Path) -> None:
+def test_the_names_of_all_agree(built: BuildResult, tmp_path: Path) -> None:
     found = read(built, tmp_path / "deep" / "out")
     assert {item["metadata"]["name"] for item in found.values()} == {"llm-4-parrots-x"}
     deployment, service = found["deployment"]["spec"], found["service"]["spec"]
@@ -64,7 +73,7 @@ def test_the_pod_gets_its_gpus_and_nothing_it_need_not_have(
     }
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
-    dockerfile = render_dockerfile(built.tag, built.specs, ContainerOptions())
+    dockerfile = render_dockerfile(Contents(built.tag, built.specs), ContainerOptions())
     assert f"USER {pod['securityContext']['runAsUser']}:" in dockerfile
     assert f"EXPOSE {container['ports'][0]['containerPort']}" in dockerfile
 

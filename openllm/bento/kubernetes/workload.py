@@ -1,0 +1,98 @@
+"""What a deployment consists of, read off a Bento: its image, what a pod takes, what it needs from
+outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from openllm.bento.image.dockerfile import check_reference
+from openllm.bento.inspect import inspect_bento
+from openllm.bento.kubernetes.options import KubernetesOptions
+from openllm.bento.pack.names import dns_label
+from openllm.bento.pack.resources import Resources
+from openllm.config.spec import LLMSpec
+from openllm.errors import BuildError
+from openllm.hardware.footprint import HEADROOM, Footprint
+
+PORT = 3000
+GPU = "nvidia.com/gpu"
+_GIB = 2**30
+_CLAIM_ROOM = 1.1  # times the weights: what the Hub's client keeps beside them
+
+
+@attrs.frozen
+class Workload:
+    """One deployment. `name` is a DNS label; `weights` are bytes fetched at start, 0 where the
+    image has all.
+    """
+
+    name: str
+    tag: str
+    image: str
+    footprint: Footprint
+    gpu_type: str | None
+    weights: int
+    options: KubernetesOptions
+
+    @classmethod
+    def of(cls, tag: str, image: str, options: KubernetesOptions) -> Self:
+        """Errors: BuildError, ServeError."""
+        found = inspect_bento(tag)
+        check_reference(image)
+        specs = [LLMSpec.from_dict(spec) for spec in found.specs]
+        resources = Resources.read(found.resources)
+        outside = [model for model in found.models if not model.inside]
+        if unknown := [model.tag for model in outside if not model.size]:
+            raise BuildError(
+                f"{found.tag} does not say how large {unknown[0]} is, so nobody knows how much"
+                " memory to ask for.",
+                hint="Build it again with this openllm.",
+            )
+        size = sum(model.size for model in found.models)
+        return cls(
+            name=dns_label(found.tag.partition(":")[0]),
+            tag=found.tag,
+            image=image,
+            footprint=Footprint.of(specs, size, resources.gpu),
+            gpu_type=resources.gpu_type,
+            weights=sum(model.size for model in outside),
+            options=options,
+        )
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one pod. Errors: BuildError when the hosts of a replica cannot share them
+        evenly.
+        """
+        if self.footprint.gpus % self.options.hosts:
+            raise BuildError(
+                f"{self.footprint.gpus} GPU(s) cannot be shared by {self.options.hosts} hosts.",
+                hint="Give as many to each, by resources in the recipe or another number.",
+            )
+        return self.footprint.gpus // self.options.hosts
+
+    def labels(self) -> dict[str, str]:
+        """What selects its pods."""
+        return {"app.kubernetes.io/name": self.name, "app.kubernetes.io/managed-by": "openllm"}
+
+    def metadata(self, **more: Mapping[str, str]) -> dict[str, Any]:
+        """That of each of its objects."""
+        return {"name": self.name, "labels": self.labels(), **more}
+
+    def resources(self) -> dict[str, Any]:
+        """Requests and limits of one pod: memory by the true size of the weights."""
+        gib = math.ceil(self.footprint.host_memory / _GIB)
+        requests: dict[str, Any] = {"cpu": "1", "memory": f"{gib}Gi"}
+        limits: dict[str, Any] = {"memory": f"{HEADROOM * gib}Gi"}
+        if self.gpus:
+            requests[GPU] = limits[GPU] = self.gpus
+        return {"requests": requests, "limits": limits}
+
+    def claim(self) -> str:
+        """How much disk the weights take that are fetched at start, as Kubernetes writes it."""
+        return f"{math.ceil(self.weights * _CLAIM_ROOM / _GIB) + 1}Gi"

@@ -1,0 +1,102 @@
+"""From the images of a conversation to what an engine is given: fetched, then decoded and prepared
+on a few threads of their own.
+
+So no event loop waits for them, and no burst of images fills the memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from openllm.config.settings import Settings
+from openllm.errors import UnsupportedFeature, option
+from openllm.media.decoding import (
+    ImageLimits,
+    decode,
+    digest,
+    is_remote,
+    read_data,
+    require_few,
+)
+from openllm.media.fetching import fetch
+from openllm.media.processor import Looked, Processor
+from openllm.types import Image, PromptImages
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pixels
+
+# So many requests' images are decoded at once in this process; each takes 3 bytes for a pixel, and
+# what the model's processor makes of it.
+WORKERS = ThreadPoolExecutor(2, "openllm-images")
+
+
+async def look(
+    processor: Processor,
+    text: str,
+    marked_ids: list[int],
+    images: Sequence[Image],
+    settings: Settings,
+) -> tuple[list[int], PromptImages]:
+    """The token ids of a prompt with images, and the images. `text` has one mark for each, and
+    `marked_ids` are its tokens. Errors: InvalidRequest, UnsupportedFeature.
+    """
+    limits = ImageLimits.of(settings)
+    require_few(images, limits)
+    fetched = await _fetched(images, limits, settings)
+    work = partial(_look, processor, text, images, fetched, limits)
+    files, looked = await asyncio.get_running_loop().run_in_executor(WORKERS, work)
+    token_ids = looked.token_ids
+    found = PromptImages(
+        files, digest(files), text, marked_ids, looked.end, len(token_ids), looked.features
+    )
+    return token_ids, found
+
+
+async def _fetched(
+    images: Sequence[Image], limits: ImageLimits, settings: Settings
+) -> dict[int, bytes]:
+    """The files of images that are elsewhere, one after the other, by their place."""
+    remote = {at: image for at, image in enumerate(images) if is_remote(image)}
+    if remote and not settings.image_urls:
+        first = next(iter(remote.values()))
+        raise UnsupportedFeature(
+            f"{first.name} images are not fetched from elsewhere.",
+            hint=f"Send the image itself, as a data: URI; the operator allows URLs with"
+            f" {option('image_urls')}.",
+            param=first.param,
+        )
+    return {at: await fetch(image, limits) for at, image in remote.items()}
+
+
+def _look(
+    processor: Processor,
+    text: str,
+    images: Sequence[Image],
+    fetched: dict[int, bytes],
+    limits: ImageLimits,
+) -> tuple[tuple[bytes, ...], Looked]:
+    files = tuple(
+        fetched[at] if at in fetched else read_data(image, limits)
+        for at, image in enumerate(images)
+    )
+    pixels = [decode(image, file, limits) for image, file in zip(images, files, strict=True)]
+    return files, processor.look(text, pixels)
+
+
+def look_again(processor: Processor, images: PromptImages) -> Looked:
+    """The same in an engine's process, where no more than the files has come. Errors:
+    InvalidRequest.
+    """
+    return processor.look(images.text, decode_again(images))
+
+
+def decode_again(images: PromptImages) -> list[Pixels]:
+    """The pixels of images that were looked at before."""
+    size = max(map(len, images.files))
+    limits = ImageLimits(len(images.files), size, sys.maxsize)
+    return [decode(Image(""), file, limits) for file in images.files]

@@ -1,0 +1,34 @@
+"""A deployment without a Bento behind it, which takes seconds to build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from openllm.bento.kubernetes.options import KubernetesOptions
+from openllm.bento.kubernetes.workload import Workload
+from openllm.hardware.footprint import Footprint
+
+IMAGE = f"registry.example/demo@sha256:{'0' * 64}"
+Make = Callable[..., Workload]
+
+
+@pytest.fixture
+def make() -> Make:
+    """`make("scaler=keda", gpus=2, weights=140 * 10**9)`: options as on the command line; `weights`
+    are fetched at start.
+    """
+
+    def workload(*texts: str, gpus: int = 0, weights: int = 0) -> Workload:
+        return Workload(
+            name="demo",
+            tag="demo:0123456789abcdef",
+            image=IMAGE,
+            footprint=Footprint(weights or 10**9, 2**31, gpus),
+            gpu_type="nvidia-l4" if gpus else None,
+            weights=weights,
+            options=KubernetesOptions.read(texts),
+        )
+
+    return workload

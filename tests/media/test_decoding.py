@@ -1,0 +1,56 @@
+"""What becomes of the pixels of a file."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image as Pillow
+
+from openllm.config.settings import Settings
+from openllm.media.decoding import ImageLimits, decode, digest, read_data
+from openllm.types import Image
+
+LIMITS = ImageLimits.of(Settings())
+
+
+def written(pixels: Pillow.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    pixels.save(out, kind, **options)
+    return out.getvalue()
+
+
+def test_an_image_is_turned_as_its_exif_says() -> None:
+    pixels = Pillow.new("RGB", (20, 10))
+    exif = Pillow.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    assert decode(Image(""), written(pixels, "JPEG", exif=exif), LIMITS).size == (10, 20)
+
+
+def test_what_is_transparent_is_white() -> None:
+    pixels = Pillow.new("RGBA", (2, 1), (10, 20, 30, 0))
+    pixels.putpixel((1, 0), (10, 20, 30, 255))
+    found = decode(Image(""), written(pixels, "PNG"), LIMITS)
+    assert [found.getpixel((at, 0)) for at in (0, 1)] == [(255, 255, 255), (10, 20, 30)]
+
+
+def test_every_mode_becomes_rgb() -> None:
+    for mode in ("1", "L", "LA", "P", "I;16", "RGBA"):
+        file = written(Pillow.new(mode, (3, 2)), "PNG")
+        assert decode(Image(""), file, LIMITS).mode == "RGB"
+    assert decode(Image(""), written(Pillow.new("CMYK", (3, 2)), "JPEG"), LIMITS).mode == "RGB"
+
+
+def test_a_uri_may_be_written_in_several_ways() -> None:
+    for uri in (
+        "data:image/png;base64,aGVsbG8=",
+        "data:;base64,aGVsbG8",
+        "DATA:image/png;charset=x;BASE64,aGVs\nbG8=",
+        "data:image/png;base64,aGVsbG8%3D",
+        "data:text/plain,hel%6co",
+    ):
+        assert read_data(Image(uri), LIMITS) == b"hello"
+
+
+def test_a_digest_tells_the_cuts_between_files() -> None:
+    several = ([b"ab", b"c"], [b"a", b"bc"], [b"abc"], [b"c", b"ab"])
+    assert len({digest(files) for files in several}) == len(several)
