@@ -17,7 +17,7 @@ import attrs
 import openllm
 from openllm.bento.contents.description import REQUIREMENTS
 from openllm.bento.contents.manifest import MANIFEST, Manifest
-from openllm.bento.contents.sbom import SBOM
+from openllm.bento.contents.version import SBOM
 from openllm.bento.image.context import BentoParts
 from openllm.bento.image.dockerfile import ContainerOptions
 from openllm.bento.image.engine import ContainerEngine, image_id
