@@ -23,7 +23,7 @@ CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstra
 # How long `make fuzz` goes on, in seconds.
 FUZZ ?= 600
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks install-ray check format test test-vllm test-keras test-clients test-frameworks test-ray fuzz test-architectures test-browser screenshots test-container test-chaos demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks install-ray check format test test-vllm test-keras test-clients test-frameworks test-ray fuzz test-architectures test-browser screenshots test-container test-chaos test-pulls demo bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -130,6 +130,9 @@ test-container: install  ## build and run images with podman and buildah (root o
 test-chaos: install  ## 20 minutes of abuse beside a plain stream, then 100,000 mutated requests
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos.run --seconds $(or $(SECONDS),1200)
 	$(BIN)/python -m tests.chaos.mutations --count $(or $(COUNT),100000)
+
+test-pulls: install  ## fifty pulls that are killed at random moments (COUNT=number)
+	$(BIN)/python -u -m tests.chaos.pulls --count $(or $(COUNT),50)
 
 demo: install  ## build the demo Bento, serve it, ask it a question
 	$(BIN)/python scripts/demo.py

@@ -133,12 +133,12 @@ def killed(args: argparse.Namespace, server: Server) -> str:
     server.engines()[0].kill()
     while server.up() == 2:
         time.sleep(0.05)
-    thread.join()
     while server.up() < 2:
         if time.monotonic() - begun > BACK_SECONDS:
             return f"not back within {BACK_SECONDS:.0f} s: {server.log.read_text()[-2000:]}"
         time.sleep(0.1)
     back = time.monotonic() - begun
+    thread.join()
     asked, lost = 3 * args.streams, found[0].errors
     return (
         f"a replica killed under {args.streams} streams: {lost} of {asked} requests lost (its own:"

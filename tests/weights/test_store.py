@@ -77,3 +77,28 @@ def test_the_store_is_listed_newest_first(store):
 def test_a_damaged_entry_does_not_hide_the_others(store):
     (store / "models" / "llama" / "aaaa1" / "model.yaml").write_text("{")
     assert {model.tag for model in list_store(store)} == {"llama:aaaa1", "llama:bbbb2"}
+
+
+METADATA = [
+    {"digest": "1f2f69b16e051e37d28b37a1ae9196204244be53ac26849dc75bf8546d50d7b4"},
+    {"digest": "12345678901234567890123456789012"},
+    {"hub_id": "org/Model-1.5", "commit": "0" * 40, "kind": "lora"},
+    {"hub_id": "yes", "commit": "null", "kind": "2025-01-01"},
+    {"note": "two: words # and more", "other": "a\nb", "deep": {"er": 1}, "list": ["x"]},
+    {},
+]
+
+
+@pytest.mark.parametrize("metadata", METADATA)
+def test_what_is_read_without_yaml_is_what_yaml_reads(tmp_path, metadata):
+    """model.yaml as BentoML's own writer makes it."""
+    import yaml
+
+    from openllm.bento.pack import store
+
+    (tmp_path / "models" / "m" / "1").mkdir(parents=True)
+    store._write_info(tmp_path / "models" / "m" / "1", store.bentoml.Tag("m", "1"), metadata)
+    (found,) = list_store(tmp_path)
+    said = yaml.safe_load((found.path / "model.yaml").read_text())
+    assert found.metadata == said["metadata"] == metadata
+    assert str(found.created) == str(said["creation_time"]).replace("T", " ")

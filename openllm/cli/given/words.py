@@ -8,10 +8,8 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from openllm import models
 from openllm.config.names import is_path
 from openllm.config.recipes import recipe_names
-from openllm.config.servers import running_servers
 from openllm.config.settings import Settings
 
 Offer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -31,8 +29,9 @@ def _offer(words: Callable[[Path], Iterable[str]], *, paths: bool = False) -> Of
     return offer
 
 
+# What the offers read is imported by them: every command declares some, few are ever asked for.
 def _models(home: Path) -> Iterator[str]:
-    yield from models.names()
+    yield from _families(home)
     yield from recipe_names()
     yield from _tags(home)
     for folder in sorted((home / "bentos").glob("*/*")):
@@ -41,6 +40,8 @@ def _models(home: Path) -> Iterator[str]:
 
 
 def _families(home: Path) -> Iterable[str]:
+    from openllm import models
+
     return models.names()
 
 
@@ -53,10 +54,14 @@ def _tags(home: Path) -> Iterator[str]:
 
 
 def _addresses(home: Path) -> Iterator[str]:
+    from openllm.config.servers import running_servers
+
     return (server.url for server in running_servers(home))
 
 
 def _servers(home: Path) -> Iterator[str]:
+    from openllm.config.servers import running_servers
+
     for server in running_servers(home):
         yield from (str(server.port), *server.models)
 

@@ -23,6 +23,7 @@ _ATTEMPTS = 3
 _FIRST_PAUSE = 0.5  # seconds; doubles
 _LONG_ENOUGH = 10.0  # seconds of an attempt, within which the Hub's client tried again itself
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class NotTheFile(ValueError):
@@ -95,6 +96,11 @@ def explained(error: BaseException, repo: str, revision: str | None) -> WeightsE
         return WeightsError(
             f"The disk is full while fetching {repo}; what came is kept.",
             hint="Make room and run the same command again, or set HF_HOME to a larger disk.",
+        )
+    if isinstance(error, OSError) and error.errno in _NOT_OURS:
+        return WeightsError(
+            f"The Hub's cache cannot be written while fetching {repo}: {error.strerror}.",
+            hint="Set HF_HOME to a directory of yours.",
         )
     if isinstance(error, errors.HFValidationError):
         return WeightsError(

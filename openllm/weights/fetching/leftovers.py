@@ -13,9 +13,12 @@ _HALF = ".incomplete"  # the Hub client's own, which nobody ever resumes
 
 
 def sweep(storage: Path) -> None:
-    """Remove from a repository's directory what no process writes and none will go on with."""
+    """Remove from a repository's directory what no process writes and none will go on with; in a
+    cache that is only read it stays.
+    """
     for path in halves(storage):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def halves(storage: Path) -> Iterator[Path]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import random
 
 import pytest
 
 from openllm.errors import WeightsError
-from openllm.weights.fetching import faults
+from openllm.weights.fetching import faults, leftovers
 from openllm.weights.hub import snapshot
 from tests.checkpoints import FILES
 from tests.hub import Answer, FakeHub
@@ -105,3 +106,13 @@ def test_half_files_of_a_killed_download_go(hub: FakeHub, tmp_path) -> None:
     (blobs / "abc.123.incomplete").write_bytes(b"x")
     snapshot("org/model")
     assert [path.name for path in blobs.iterdir() if "." in path.name] == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(hub: FakeHub, tmp_path, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(leftovers, "halves", lambda storage: [tmp_path / "gone"])
+    monkeypatch.setattr("openllm.weights.hub.fetch_files", refuse)
+    with pytest.raises(WeightsError, match=r"cannot be written.*Read-only.*HF_HOME"):
+        snapshot("org/model")
