@@ -23,7 +23,7 @@ def test_workers_keep_together_what_the_next_request_may_ask_another_for(
     llm = echo_llm(write_echo_model(tmp_path / "echo"))
     settings = Settings(max_stored_responses=5, files_root=said and tmp_path / said)
     service = SimpleNamespace()
-    addresses = [tmp_path / "sockets" / "first.engine"]
+    addresses = [(tmp_path / "sockets" / "first.engine",)]
     life = HTTPService.begin_life(service, [llm], settings, workers=workers, addresses=addresses)
     own = life.server.settings
     assert (own.max_stored_responses, own.api_workers) == (5, workers)
@@ -33,5 +33,5 @@ def test_workers_keep_together_what_the_next_request_may_ask_another_for(
 
 def test_workers_that_share_no_directory_have_none(tmp_path: Path) -> None:
     llm = echo_llm(write_echo_model(tmp_path / "echo"))
-    life = HTTPService.begin_life(SimpleNamespace(), [llm], Settings(), workers=2, addresses=[None])
+    life = HTTPService.begin_life(SimpleNamespace(), [llm], Settings(), workers=2, addresses=[()])
     assert life.server.settings.files_root is None
