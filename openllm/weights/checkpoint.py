@@ -204,20 +204,14 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            begin = file.read(8)
+            length = int.from_bytes(begin, "little")
             if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
                 raise ValueError("its header is cut short")
-            header = json.loads(file.read(length))
-        tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-        if size < 8 + length + end:
-            raise ValueError(f"it has {size:,} bytes of {8 + length + end:,}")
-        start = 8 + length  # of the data
-        found = {}
-        for name, entry in tensors.items():
-            begin, stop = map(int, entry["data_offsets"])
-            span = (start + begin, start + stop)
-            found[name] = TensorInfo(str(entry["dtype"]), tuple(entry["shape"]), span)
+            found = parse_header(begin + file.read(length))
+        end = max((info.span[1] for info in found.values()), default=8 + length)
+        if size < end:
+            raise ValueError(f"it has {size:,} bytes of {end:,}")
         return found
     except (
         OSError,
@@ -230,6 +224,23 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         raise WeightsError(
             f"{path} is no whole safetensors file: {error}.", hint="Fetch it again."
         ) from error
+
+
+def parse_header(begun: bytes) -> dict[str, TensorInfo]:
+    """The tensors of a safetensors file that begins with `begun`, all of its header at least, by
+    name. Errors: ValueError, LookupError, TypeError, AttributeError, RecursionError for what is
+    none.
+    """
+    start = 8 + int.from_bytes(begun[:8], "little")  # of the data
+    if len(begun) < start:
+        raise ValueError("its header is cut short")
+    found = {}
+    for name, entry in json.loads(begun[8:start]).items():
+        if name != "__metadata__":
+            first, last = map(int, entry["data_offsets"])
+            span = (start + first, start + last)
+            found[name] = TensorInfo(str(entry["dtype"]), tuple(entry["shape"]), span)
+    return found
 
 
 def tensor_shapes(directory: Path) -> Mapping[str, tuple[int, ...]]:

@@ -62,7 +62,7 @@ def resolve_weights(spec: LLMSpec, home: Path, token: Token = None) -> Path:
     kind = origin(spec.model_id)
     if kind is Origin.HUB:
         return _from_hub(spec, token)
-    directory = _local(spec, kind, home)
+    directory = local_directory(spec, kind, home)
     _check(directory, spec)
     return directory
 
@@ -74,7 +74,7 @@ def weights_present(spec: LLMSpec, home: Path) -> bool:
         directory = (
             cached_snapshot(spec.model_id, spec.revision, _wanted(spec))
             if kind is Origin.HUB
-            else _local(spec, kind, home)
+            else local_directory(spec, kind, home)
         )
         if directory is None:
             return False
@@ -89,7 +89,10 @@ def can_be_fetched(spec: LLMSpec) -> bool:
     return origin(spec.model_id) is Origin.HUB
 
 
-def _local(spec: LLMSpec, kind: Origin, home: Path) -> Path:
+def local_directory(spec: LLMSpec, kind: Origin, home: Path) -> Path:
+    """The directory of what is not on the network, not checked yet. Errors: ConfigurationError,
+    WeightsError.
+    """
     if kind is Origin.STORE:
         return find_tag(spec.model_id, home)
     if spec.revision is not None:
