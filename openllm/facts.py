@@ -37,6 +37,30 @@ def _words_or_none(facts: Facts, attribute: attrs.Attribute[Any], value: object)
 
 
 @attrs.frozen(kw_only=True)
+class MemoryUse:
+    """What an engine takes of memory beside the weights, and how it keeps what it has of sequences.
+    Sizes in bytes.
+    """
+
+    process: int = 512 * 2**20  # of the machine: the interpreter, its libraries, what they start
+    working: int = 0  # of the machine, from an engine's first pass on: kernels and their buffers
+    context: int = 0  # of each GPU: its context, and workspaces of libraries
+    graphs: int = 0  # of each GPU: steps that are recorded
+    kept_free: float = 0.0  # share of a GPU that is left beside all this
+    share: float = 0.9  # of a GPU that it takes, where nothing is said
+    steps: tuple[int, int] = (256, 2048)  # prompt tokens of a step, on a CPU and on a GPU
+    rows: tuple[int, int] = (32, 256)  # sequences at once, on a CPU and on a GPU
+    block: int = 1  # tokens
+    windows: bool = False  # a layer with a window keeps no more tokens than that
+    states: int = 1  # copies of a sequence's state
+    parallel: bool = False  # several GPUs hold a model together
+    packs: bool = False  # weights are laid out anew for a CPU's products
+    merges: bool = False  # experts that are stored one by one are joined while they load
+    quantizes_late: tuple[str, ...] = ()  # what a CPU's weights become once all of them are loaded
+    bf16_on_cpu: bool = False  # where the processor has instructions for it
+
+
+@attrs.frozen(kw_only=True)
 class Facts:
     """One engine's facts: the constant FACTS in the module `facts` of its package, which imports
     nothing of the engine.
@@ -64,6 +88,8 @@ class Facts:
     # What it needs of a machine.
     uses_gpu: bool = True  # where there is one
     wants_gpu: bool = False  # a deployment gives it one when nothing is said
+    # What it takes of memory; None: nothing that anybody has measured.
+    memory: MemoryUse | None = None
     # Debian packages that it needs while it runs.
     system_packages: tuple[str, ...] = attrs.field(default=(), validator=_words)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from openllm.hardware.fields import first, text_fields
+
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "float16": 2, "half": 2, "bfloat16": 2, "fp8": 1}
 
 # What configurations call the longest sequence, in tokens.
@@ -42,35 +44,35 @@ class ModelShape:
 
 def model_shape(config: Mapping[str, Any]) -> ModelShape:
     """The shape of the text model in `config` (the content of config.json)."""
-    fields = _text_fields(config)
-    heads = _first(fields, "num_attention_heads", "n_head", "num_heads")
+    fields = text_fields(config)
+    heads = first(fields, "num_attention_heads", "n_head", "num_heads")
     hidden = hidden_size(config)
     return ModelShape(
-        layers=_first(fields, "num_hidden_layers", "n_layer", "num_layers"),
+        layers=first(fields, "num_hidden_layers", "n_layer", "num_layers"),
         heads=heads,
-        kv_heads=_first(fields, "num_key_value_heads") or heads,
-        head_dim=_first(fields, "head_dim") or (hidden // heads if heads else 0),
-        vocab=_first(fields, "vocab_size"),
-        intermediate=_first(fields, "intermediate_size", "n_inner", "ffn_dim"),
-        longest=_first(fields, "max_position_embeddings", "n_positions", "max_seq_len"),
-        experts=_first(fields, *_EXPERTS),
+        kv_heads=first(fields, "num_key_value_heads") or heads,
+        head_dim=first(fields, "head_dim") or (hidden // heads if heads else 0),
+        vocab=first(fields, "vocab_size"),
+        intermediate=first(fields, "intermediate_size", "n_inner", "ffn_dim"),
+        longest=first(fields, "max_position_embeddings", "n_positions", "max_seq_len"),
+        experts=first(fields, *_EXPERTS),
         dtype=str(fields.get("dtype") or fields.get("torch_dtype") or ""),
     )
 
 
 def hidden_size(config: Mapping[str, Any]) -> int:
     """Numbers in a token's hidden state; 0 where the configuration does not say."""
-    return _first(_text_fields(config), "hidden_size", "n_embd", "d_model")
+    return first(text_fields(config), "hidden_size", "n_embd", "d_model")
 
 
 def longest_context(config: Mapping[str, Any]) -> int:
     """Tokens that no engine goes beyond with the model of `config`, rotary positions stretched as
     far as it says; 0 where it does not say, or where nothing ends: positions are distances (ALiBi).
     """
-    fields = _text_fields(config)
+    fields = text_fields(config)
     if has_alibi(fields):
         return 0
-    longest = max(_first(fields, name) for name in _LENGTHS)
+    longest = max(first(fields, name) for name in _LENGTHS)
     stretched = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
     factor = stretched.get("factor") if isinstance(stretched, Mapping) else None
     return int(longest * max(factor, 1)) if isinstance(factor, int | float) else longest
@@ -89,22 +91,8 @@ def plain_attention(config: Mapping[str, Any]) -> bool:
     """Whether every layer keeps keys and values of the whole sequence; else the sizes below say too
     much.
     """
-    fields = _text_fields(config)
+    fields = text_fields(config)
     if fields.get("kv_lora_rank") or fields.get("sliding_window") or fields.get("state_size"):
         return False
     layers = fields.get("layer_types")
     return not layers or set(layers) == {"full_attention"}
-
-
-def _text_fields(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of the text model, where the model has other parts beside it."""
-    text = config.get("text_config")
-    return {**config, **text} if isinstance(text, Mapping) else config
-
-
-def _first(fields: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        value = fields.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openllm.facts import Facts
+from openllm.facts import Facts, MemoryUse
 
 FACTS = Facts(
     name="pytorch",
@@ -13,6 +13,18 @@ FACTS = Facts(
     adapters=True,
     structures=True,
     quantizations=("int8", "int4", "nf4", "torchao-int8"),
+    memory=MemoryUse(
+        working=100 * 2**20,
+        context=700 * 2**20,
+        graphs=300 * 2**20,
+        kept_free=0.05,
+        block=8,
+        states=3,
+        packs=True,
+        merges=True,
+        quantizes_late=("int8",),
+        bf16_on_cpu=True,
+    ),
     extras=("pt",),
     packages=("torch", "peft", "xgrammar"),
     class_prefix="",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openllm.facts import Facts
+from openllm.facts import Facts, MemoryUse
 
 FACTS = Facts(
     name="vllm",
@@ -14,6 +14,17 @@ FACTS = Facts(
     expert_adapters=True,
     quantizations=None,
     wants_gpu=True,
+    memory=MemoryUse(
+        process=1536 * 2**20,
+        context=600 * 2**20,
+        graphs=700 * 2**20,
+        share=0.92,
+        steps=(2048, 8192),
+        rows=(128, 1024),
+        block=16,
+        windows=True,
+        parallel=True,
+    ),
     system_packages=("gcc", "libc6-dev"),  # it compiles kernels while it runs
     extras=("vllm",),
     packages=("vllm",),
