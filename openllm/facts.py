@@ -57,6 +57,9 @@ class MemoryUse:
     packs: bool = False  # weights are laid out anew for a CPU's products
     merges: bool = False  # experts that are stored one by one are joined while they load
     quantizes_late: tuple[str, ...] = ()  # what a CPU's weights become once all of them are loaded
+    # What it can make of weights on a GPU while they load, the most exact first; fp8 where the GPU
+    # computes in it.
+    shrinks: tuple[str, ...] = ()
     bf16_on_cpu: bool = False  # where the processor has instructions for it
 
 

@@ -90,7 +90,9 @@ def _unfit(spec: LLMSpec, name: str) -> str | None:
 
 def _forced(spec: LLMSpec, name: str, settings: Settings, sure: bool) -> tuple[type[Backend], str]:
     if reason := obstacle(spec, name, settings, sure=sure):
-        others = " or ".join(option("backend", other) for other in _tried(spec) if other != name)
+        others = " or ".join(
+            option("backend", other) for other in ranked_backends(spec) if other != name
+        )
         raise ConfigurationError(
             f"The {name} backend cannot run here: {reason}",
             hint=f"Or take {others}." if others else None,
@@ -101,7 +103,7 @@ def _forced(spec: LLMSpec, name: str, settings: Settings, sure: bool) -> tuple[t
 
 def _first_usable(spec: LLMSpec, settings: Settings, sure: bool) -> tuple[type[Backend], str]:
     reasons: list[str] = []
-    for name in _tried(spec):
+    for name in ranked_backends(spec):
         reason = obstacle(spec, name, settings, sure=sure)
         if reason is None:
             why = " ".join(reasons) if reasons else "it is usable here."
@@ -110,7 +112,7 @@ def _first_usable(spec: LLMSpec, settings: Settings, sure: bool) -> tuple[type[B
     raise MissingDependency("No engine can run here.", hint=" ".join(reasons))
 
 
-def _tried(spec: LLMSpec) -> list[str]:
+def ranked_backends(spec: LLMSpec) -> list[str]:
     """The backends for a spec that names none: those with a rank on which its family runs, where
     that is known; the family's own where there is none.
     """

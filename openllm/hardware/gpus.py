@@ -95,6 +95,25 @@ def used_gpus(spec: LLMSpec, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     return tuple(gpus if spec.tensor_parallel_size is None else gpus[: gpus_needed(spec)])
 
 
+def alike_gpus(gpus: Sequence[Gpu], *, asked: bool = False) -> tuple[tuple[Gpu, ...], str]:
+    """Those of `gpus` that may hold one model together, and a sentence that says why where some are
+    left out ("" where none is): of one kind, the kind with the most memory. Cards that differ wait
+    for the slowest at each layer, and have room for what fits the smallest; so they are taken
+    together only where that was `asked`.
+    """
+    kinds: dict[tuple[str, int], list[Gpu]] = {}
+    for gpu in gpus:
+        kinds.setdefault((gpu.name, gpu.total), []).append(gpu)
+    if len(kinds) < 2 or asked:
+        unlike = "the GPUs differ, and it was asked for. " if len(kinds) > 1 else ""
+        return tuple(gpus), unlike
+    chosen = max(kinds.values(), key=lambda some: sum(gpu.total for gpu in some))
+    others = ", ".join(gpu.name for gpu in gpus if gpu not in chosen)
+    return tuple(chosen), (
+        f"they are alike, and have the most memory together; {others} would slow them down. "
+    )
+
+
 def share_devices(specs: Sequence[LLMSpec], devices: Sequence[str]) -> tuple[str | None, ...]:
     """CUDA_VISIBLE_DEVICES for each engine, in the order of `specs`; None: as it is in this
     process.

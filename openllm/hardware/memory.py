@@ -38,6 +38,14 @@ def physical_cores(system: Path = SYSTEM) -> int:
     return min(len(cores), allowed)
 
 
+def fast_in_bf16(processes: Path = PROCESSES) -> bool:
+    """Whether the processor multiplies bf16 by instructions of its own (AVX512-BF16, AMX)."""
+    table = processes / "cpuinfo"
+    lines = table.read_text().splitlines() if table.is_file() else []
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
 @attrs.frozen
 class MachineMemory:
     """Bytes of RAM: of the machine, and what can be had of it without swapping."""

@@ -42,9 +42,14 @@ _DRAFT = re.compile(r"(^|\.)mtp\.")  # heads that draft tokens; engines leave th
 class Tensor(Protocol):
     """What a safetensors header says of one tensor."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    span: tuple[int, int]
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def span(self) -> tuple[int, int]: ...
 
 
 @attrs.frozen
@@ -119,8 +124,8 @@ def guessed_parts(
     rows = first(fields, "vocab_size") * first(fields, "hidden_size", "n_embd", "d_model")
     table = rows * wide
     whole = total = size if packed else int(size * wide / DTYPE_BYTES.get(stored, 2))
-    if quantization in QUANTIZED and not packed:
-        total = table + int((total - table) * QUANTIZED[quantization] / wide)
+    if not packed:
+        total = table + int((total - table) * QUANTIZED.get(quantization or "", wide) / wide)
     mixture = first(fields, "num_experts", "num_local_experts", "n_routed_experts")
     # of a mixture so large that its headers are not read, nearly all is in the experts
     experts = max(total - 4 * table, 0) if mixture else 0

@@ -14,6 +14,7 @@ FACTS = Facts(
     structures=True,
     quantizations=("int8", "int4", "nf4", "torchao-int8"),
     memory=MemoryUse(
+        shrinks=("int8", "nf4"),
         working=100 * 2**20,
         context=700 * 2**20,
         graphs=300 * 2**20,

@@ -15,6 +15,7 @@ FACTS = Facts(
     quantizations=None,
     wants_gpu=True,
     memory=MemoryUse(
+        shrinks=("fp8", "bitsandbytes"),
         process=1536 * 2**20,
         context=600 * 2**20,
         graphs=700 * 2**20,

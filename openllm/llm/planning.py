@@ -1,0 +1,306 @@
+"""Plans of deployments: which engine, on what, whether it fits, and what would help; from a spec
+and a model's outline, before a byte of its weights is fetched or loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from openllm.backends.select import find_backend, ranked_backends, select_backend
+from openllm.config.settings import Settings
+from openllm.config.sizes import readable_size
+from openllm.config.spec import LLMSpec
+from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination
+from openllm.facts import Facts, MemoryUse, facts_of
+from openllm.hardware.devices import kind_of
+from openllm.hardware.gpus import Gpu, alike_gpus, used_gpus, visible_gpus
+from openllm.hardware.kinds import find_gpu, known_gpu
+from openllm.hardware.memory import (
+    UNKNOWN_MEMORY,
+    MachineMemory,
+    fast_in_bf16,
+    machine_memory,
+)
+from openllm.hardware.parallel import plan_parallel
+from openllm.hardware.parameters import (
+    guessed_parts,
+    key_value_widths,
+    loaded_parts,
+    stored_dtype,
+)
+from openllm.hardware.plan import Demand, MemoryPlan, Model, Place, plan_memory
+from openllm.hardware.sequence import Kept, kept_by
+from openllm.hardware.shape import model_shape
+from openllm.weights.hub import Token
+from openllm.weights.outline import Outline, outline, outline_of
+
+_HALF = ("bfloat16", "float16", "half")
+_OTHER_RANK = 16  # of an adapter that says none
+
+
+@attrs.frozen
+class Target:
+    """GPUs of a machine that is not here."""
+
+    gpu: str  # as people write it
+    count: int = 1
+
+
+@attrs.frozen
+class Plan:
+    """What a deployment comes to. `spec` has the backend, and what else must be said for it to run
+    as planned; `helps` are changes that would make it fit, each a spec.
+    """
+
+    spec: LLMSpec
+    model: Model
+    memory: MemoryPlan
+    reason: str  # which backend, and why
+    devices: str  # which GPUs are used, and why
+    outline: Outline
+    dtype: str
+    helps: tuple[tuple[str, LLMSpec], ...] = ()  # (a field of the spec, the spec with it)
+
+    @property
+    def fits(self) -> bool:
+        return self.memory.fits
+
+    @property
+    def why_not(self) -> str:
+        """Why it does not fit, in numbers."""
+        memory = self.memory
+        if memory.needed <= memory.room and memory.most_context:
+            return (
+                f"there are {readable_size(max(memory.cache, 0))} for keys and values, and"
+                f" {memory.streams} of {memory.context} tokens take"
+                f" {readable_size(memory.sequence * memory.streams)}."
+            )
+        where = f"of {_names(memory.place.gpus)}" if memory.place.on_gpu else "of memory"
+        each = " on each GPU" if len(memory.place.gpus) > 1 else ""
+        return (
+            f"{self.spec.model_id} needs {readable_size(memory.needed)}{each}"
+            f" ({readable_size(memory.weights)} of weights in"
+            f" {self.spec.quantization or self.dtype}), and"
+            f" {readable_size(memory.room)} {where} are there."
+        )
+
+    @property
+    def started(self) -> LLMSpec:
+        """The spec with what an engine would otherwise decide against the plan."""
+        memory, spec = self.memory, self.spec
+        if spec.task != "generate":
+            return spec
+        if spec.max_model_len is None and memory.context < self.model.longest:
+            spec = attrs.evolve(spec, max_model_len=memory.context)
+        usual = plan_memory(self.model, self._use, memory.place, Demand()).cache
+        asked = memory.sequence * memory.streams
+        if not memory.place.on_gpu and spec.kv_cache_memory is None and asked > usual:
+            spec = attrs.evolve(spec, kv_cache_memory=asked + memory.sequence)
+        return spec
+
+    @property
+    def _use(self) -> MemoryUse:
+        return facts_of(self.spec.backend or "").memory or MemoryUse()
+
+
+def plan(
+    spec: LLMSpec, settings: Settings, target: Target | None = None, token: Token = None
+) -> Plan:
+    """Plan `spec` for this machine, or for `target`. Reads a few KB of a Hub id, no weights.
+
+    Errors: WeightsError for a model that is not there; ConfigurationError for an engine that cannot
+    be planned for, or a GPU that nobody knows.
+    """
+    return plan_outline(spec, outline(spec, settings.bentoml_home, token), settings, target)
+
+
+def plan_directory(spec: LLMSpec, directory: Path, settings: Settings) -> Plan:
+    """Plan `spec` for this machine with the weights in `directory`. Errors: those of `plan`."""
+    return plan_outline(spec, outline_of(directory), settings)
+
+
+def plan_outline(
+    spec: LLMSpec, found: Outline, settings: Settings, target: Target | None = None
+) -> Plan:
+    """Plan for a model whose outline is known. Errors: ConfigurationError."""
+    facts, reason = _engine(spec, settings, target)
+    made = _plan(attrs.evolve(spec, backend=facts.name), found, settings, target)
+    helps = () if made.memory.fits else _helps(made, settings, target)
+    return attrs.evolve(made, reason=reason, helps=helps)
+
+
+def _engine(spec: LLMSpec, settings: Settings, target: Target | None) -> tuple[Facts, str]:
+    """The engine that would be taken, and why."""
+    if target is None:
+        try:
+            backend, why = select_backend(spec, settings)
+        except (MissingDependency, ConfigurationError, UnsupportedCombination) as error:
+            if spec.backend is None:
+                raise
+            return facts_of(spec.backend), f"Backend {spec.backend}, but not here: {error.text}"
+        return backend.facts, why
+    if spec.backend is not None:
+        return facts_of(spec.backend), f"Backend {spec.backend}: it was asked for."
+    ranked = ranked_backends(spec)
+    able = [
+        facts
+        for facts in map(facts_of, ranked)
+        if spec.task in facts.tasks
+        and (facts.adapters or not spec.adapters)
+        and (spec.quantization is None or _can_quantize(facts, spec.quantization))
+    ]
+    if not able:
+        raise ConfigurationError(
+            f"None of {', '.join(ranked)} can serve this.", hint="Leave an option out."
+        )
+    order = ", ".join(ranked)
+    return able[0], f"Backend {able[0].name}: the first of {order} that can serve this on a GPU."
+
+
+def _can_quantize(facts: Facts, name: str) -> bool:
+    if facts.quantizations is not None:
+        return name in facts.quantizations
+    return not any(name in (other.quantizations or ()) for other in _exact())
+
+
+def _exact() -> Sequence[Facts]:
+    """Engines whose quantizations are listed."""
+    from openllm.facts import all_facts
+
+    return [facts for facts in all_facts() if facts.quantizations]
+
+
+def _plan(spec: LLMSpec, found: Outline, settings: Settings, target: Target | None) -> Plan:
+    facts = facts_of(spec.backend or "")
+    use = facts.memory or MemoryUse()
+    gpus, devices = _gpus(spec, found, facts, settings, target)
+    place = Place(_machine(), gpus)
+    dtype = _dtype(spec, found.config, place, use)
+    parts = (
+        loaded_parts(found.tensors, found.config, dtype, spec.quantization)
+        if found.tensors
+        else guessed_parts(found.size, found.config, dtype, spec.quantization)
+    )
+    kept = Kept()
+    if spec.task == "generate":
+        kept = kept_by(found.config, key_value_widths(found.tensors))
+    cache = "fp8" if (spec.kv_cache_dtype or "").startswith("fp8") else dtype
+    model = Model.of(found.config, kept, parts, (dtype, cache), spec.quantization)
+    memory = plan_memory(model, use, place, _demand(spec))
+    return Plan(spec, model, memory, "", devices, found, dtype)
+
+
+def _machine() -> MachineMemory:
+    return machine_memory() or MachineMemory(UNKNOWN_MEMORY, UNKNOWN_MEMORY)
+
+
+def _demand(spec: LLMSpec) -> Demand:
+    adapters = spec.max_adapters or len(spec.adapters)
+    return Demand(
+        context=spec.max_model_len,
+        streams=spec.max_num_seqs,
+        cache=spec.kv_cache_memory,
+        share=spec.gpu_memory_utilization,
+        adapters=adapters,
+        rank=spec.max_lora_rank or _OTHER_RANK,
+        eager=spec.enforce_eager is True,
+    )
+
+
+def _gpus(
+    spec: LLMSpec, found: Outline, facts: Facts, settings: Settings, target: Target | None
+) -> tuple[tuple[Gpu, ...], str]:
+    """The GPUs that one engine would run on, and why these."""
+    use = facts.memory or MemoryUse()
+    if target is not None:
+        there: Sequence[Gpu] = find_gpu(target.gpu).gpus(target.count)
+    elif not facts.uses_gpu or kind_of(spec.device or "") == "cpu":
+        return (), "The processor: no GPU is asked for."
+    elif find_backend(facts.name).cpu_build() is not None:
+        return (), "The processor: the engine that is installed is built for it."
+    else:
+        there = visible_gpus(settings.visible_devices)
+    if not there:
+        return (), "The processor: no GPU is visible."
+    chosen, why = alike_gpus(used_gpus(spec, there), asked=spec.tensor_parallel_size is not None)
+    if not use.parallel:
+        return chosen[:1], f"{_names(chosen[:1])}: the {facts.name} backend runs on one."
+    parallel = plan_parallel(
+        model_shape(found.config),
+        len(chosen),
+        spec.tensor_parallel_size,
+        spec.pipeline_parallel_size,
+    )
+    count = parallel.tensor * parallel.pipeline
+    if count > len(chosen):
+        raise ConfigurationError(
+            f"{count} GPUs are asked for, and there are {len(chosen)}.",
+            hint="Ask for fewer, or plan for more.",
+            param="tensor_parallel_size",
+        )
+    return tuple(chosen[:count]), f"{_names(chosen[:count])}: {why}{parallel.line}"
+
+
+def _names(gpus: Sequence[Gpu]) -> str:
+    kinds = dict.fromkeys(gpu.name for gpu in gpus)
+    counts = [(sum(gpu.name == kind for gpu in gpus), kind) for kind in kinds]
+    return ", ".join(f"{count} x {kind}" for count, kind in counts)
+
+
+def _dtype(spec: LLMSpec, config: Mapping[str, Any], place: Place, use: MemoryUse) -> str:
+    """The format of activations and of weights that are not quantized."""
+    if spec.dtype != "auto":
+        return {"half": "float16", "float": "float32"}.get(spec.dtype, spec.dtype)
+    stored = stored_dtype(config)
+    if not place.on_gpu:
+        keeps = use.bf16_on_cpu and stored == "bfloat16" and fast_in_bf16()
+        return "bfloat16" if keeps else "float32"
+    kind = known_gpu(place.gpus[0].name)
+    if kind is not None and not kind.bf16:
+        return "float16"
+    return stored if stored in _HALF else "bfloat16"
+
+
+def _helps(
+    made: Plan, settings: Settings, target: Target | None
+) -> tuple[tuple[str, LLMSpec], ...]:
+    """Changes of the spec under which it fits, what loses least first."""
+    found = []
+    for name, changes in _changes(made):
+        try:
+            spec = attrs.evolve(made.spec, **changes)
+            if _plan(spec, made.outline, settings, target).fits:
+                found.append((name, spec))
+        except (ConfigurationError, UnsupportedCombination):
+            continue
+    return tuple(found)
+
+
+def _changes(made: Plan) -> list[tuple[str, dict[str, Any]]]:
+    spec, memory = made.spec, made.memory
+    use = facts_of(spec.backend or "").memory or MemoryUse()
+    changes: list[tuple[str, dict[str, Any]]] = []
+    if 0 < memory.most_context < memory.context:
+        changes.append(("max_model_len", {"max_model_len": memory.most_context}))
+    if 0 < memory.most_streams < memory.streams:
+        changes.append(("max_num_seqs", {"max_num_seqs": memory.most_streams}))
+    if not memory.place.on_gpu and made.dtype == "float32":
+        changes.append(("dtype", {"dtype": "bfloat16"}))
+    packed = made.outline.config.get("quantization_config") is not None
+    if spec.quantization is None and not packed:
+        changes += [
+            ("quantization", {"quantization": name}) for name in quantizations(use, memory.place)
+        ]
+    return changes
+
+
+def quantizations(use: MemoryUse, place: Place) -> tuple[str, ...]:
+    """What weights can become while they load, there, the most exact first."""
+    if not place.on_gpu:
+        return use.quantizes_late
+    kind = known_gpu(place.gpus[0].name)
+    return tuple(name for name in use.shrinks if name != "fp8" or (kind and kind.fp8))
