@@ -110,7 +110,11 @@ def measure(folder: Path, load: Load) -> dict[str, int]:
     from openllm.backends.pytorch.backend import BACKEND
 
     spec = LLMSpec(
-        model_id=str(folder), backend="pytorch", max_model_len=load.context, device=load.device
+        model_id=str(folder),
+        backend="pytorch",
+        max_model_len=load.context,
+        max_num_seqs=load.streams,
+        device=load.device,
     )
     baseline = _resident("VmRSS")
     CLEAR.write_text("5")  # forget the peak so far
@@ -154,7 +158,7 @@ def planned(folder: Path, load: Load) -> int:
         ),
         Settings(),
     )
-    return found.memory.needed - found.memory.process
+    return found.memory.peak - found.memory.process
 
 
 def _child(*arguments: str) -> str:
@@ -178,9 +182,10 @@ def compare(kinds: list[str], load: Load, models: Path) -> None:
         )
         plan = planned(folder, load)
         rows.append(
-            [kind, readable_size(plan), readable_size(said["peak"]), f"{plan / said['peak']:.2f}x"]
+            (kind, readable_size(plan), readable_size(said["peak"]), f"{plan / said['peak']:.2f}x")
         )
-    print_markdown(["model", "planned", "measured peak", ""], rows)
+    for row in [("model", "planned", "measured peak", ""), ("---",) * 4, *rows]:
+        print(f"| {' | '.join(row)} |")
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import attrs
+
 from openllm.backends.select import select_backend
 from openllm.bento.pack.sources import check_sources
 from openllm.bento.services.llm import ServicePlan
@@ -28,6 +30,7 @@ from openllm.hardware.gpus import share_replicas, visible_devices
 from openllm.http.auth import check_files
 from openllm.http.tracing.provider import check_exporters
 from openllm.llm.options import check_options
+from openllm.llm.room import require_room
 
 logger = logging.getLogger("openllm")
 
@@ -59,10 +62,14 @@ def serve(
         engines = sum(spec.replicas for spec in wanted)
         alone = engines == 1 and settings.api_workers == 1
         share_replicas(wanted, visible_devices(settings.visible_devices))  # while nothing is loaded
+        served = []
         for spec in wanted:
             backend = select_backend(spec, settings)[0]
             directory = check_sources(spec, backend, settings.bentoml_home)
             check_options(spec, directory, settings, sure=alone)
+            chosen = attrs.evolve(spec, backend=backend.facts.name)
+            served += [(chosen, directory)] * spec.replicas
+        require_room(served, settings)
         _listen(listener)
         write_project(Path(folder), wanted)
         host, port = listener.getsockname()[:2]

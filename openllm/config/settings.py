@@ -113,6 +113,9 @@ class Settings:
     adapter_root: Path | None = _setting(  # noqa: RUF009  a field descriptor, not a shared default
         None, "path", "Directory below which adapters may be mounted while serving."
     )
+    force: bool = _setting(
+        False, "switch", "Load a model that by its plan does not fit the memory."
+    )
     drain_seconds: float = _setting(
         30.0, "number", "How long running answers may finish after SIGTERM."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -10,9 +11,9 @@ import attrs
 SYSTEM, PROCESSES = Path("/sys"), Path("/proc")
 UNKNOWN_MEMORY = 4 * 2**30  # bytes, where the system does not tell
 # A control group's limit, usage and details: of version 2, then of version 1.
-_CGROUPS = (
-    ("memory.max", "memory.current", "memory.stat"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+_FILES = (
+    ("", ("memory.max", "memory.current", "memory.stat")),
+    ("memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat")),
 )
 _CACHED = ("active_file", "inactive_file")
 
@@ -68,8 +69,27 @@ def machine_memory(system: Path = SYSTEM, processes: Path = PROCESSES) -> Machin
     if "MemAvailable:" not in machine:
         return None
     available = 1024 * machine["MemAvailable:"]
-    left = [room for files in _CGROUPS if (room := _left(system / "fs/cgroup", *files)) is not None]
+    left = [
+        room
+        for group, files in _groups(system / "fs/cgroup", processes / "self/cgroup")
+        if (room := _left(group, *files)) is not None
+    ]
     return MachineMemory(1024 * machine.get("MemTotal:", 0), min([available, *left]))
+
+
+def _groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """The control groups that this process is in, each with its files: a container sees its own
+    as the root; outside of one, each of those above it has a limit, too.
+    """
+    lines = own.read_text().splitlines() if own.is_file() else []
+    parts = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+    for folder, files in _FILES:
+        inner = next((path for _, kinds, path in parts if folder in kinds.split(",")), "/")
+        group = root / folder / inner.strip("/")
+        while group != root and group != root / folder:
+            yield group, files
+            group = group.parent
+        yield root / folder, files
 
 
 def _left(group: Path, limit: str, usage: str, detail: str) -> int | None:

@@ -130,6 +130,13 @@ class MemoryPlan:
         return self.weights + self.process + max(self.serving, self.loading)
 
     @property
+    def least(self) -> int:
+        """What must be free or the weights cannot even be loaded, the engine itself left out: a
+        process that asks has a part of that already.
+        """
+        return self.weights + self.loading + self.graphs
+
+    @property
     def peak(self) -> int:
         """What a process monitor shows at most: pages of the files that are read are among it."""
         beside = max(self.serving, self.loading, self.mapped + self.merging)

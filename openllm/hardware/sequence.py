@@ -97,7 +97,7 @@ def _token_numbers(
     """
     if rank := first(fields, "kv_lora_rank"):
         indexer = first(fields, "index_head_dim")  # of sparse attention, in fp8 with a scale
-        return rank + first(fields, "qk_rope_head_dim") + (indexer + 4) // 2
+        return rank + first(fields, "qk_rope_head_dim") + (indexer + 4 if indexer else 0) // 2
     heads = first(fields, "num_attention_heads", "n_head", "num_heads")
     if not heads and at < len(widths):
         return widths[at]

@@ -32,6 +32,7 @@ from openllm.llm.loops import (
     together,
 )
 from openllm.llm.model import Model
+from openllm.llm.room import require_room
 from openllm.weights.checkpoint import weights_size
 
 logger = logging.getLogger("openllm")
@@ -163,6 +164,9 @@ class Host:
         size = weights_size(model.weights_dir)
         logger.info("%s: loading %s of weights.", model.spec.served_name, readable_size(size))
         await asyncio.to_thread(model.prepare)
+        if self._choose:
+            spec = attrs.evolve(model.spec, backend=backend.facts.name)
+            await asyncio.to_thread(require_room, [(spec, model.weights_dir)], model.settings)
         self._watch(owner)
         await backend.start()
         residency = backend.make_residency()

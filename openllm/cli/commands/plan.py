@@ -171,11 +171,9 @@ def _peak(made: Plan) -> str:
 def _verdict(made: Plan) -> list[str]:
     memory = made.memory
     if made.fits:
-        return [
-            f"It fits. Largest context: {memory.most_context} tokens. At once:"
-            f" {memory.most_streams} of {memory.context} tokens.",
-            start_command(made.started),
-        ]
+        most = f"{memory.most_context} tokens. At once: {memory.most_streams}"
+        said = f"It fits. Largest context: {most} of {memory.context} tokens."
+        return [said, start_command(made.started)]
     lines = [f"It does not fit: {say(made.why_not, FLAGS)}"]
     lines += [
         f"It would with {flags(field)[0]} {getattr(spec, field)}: {start_command(spec)}"
