@@ -83,7 +83,6 @@ def find_gpu(name: str) -> GpuKind:
         raise ConfigurationError(
             f"No GPU {name!r} is known.",
             hint=did_you_mean(name, names) or f"There are {', '.join(names)}.",
-            param="gpu",
         )
     return found
 

@@ -53,7 +53,7 @@ class Tensor(Protocol):
 
 
 @attrs.frozen
-class Parts:
+class WeightParts:
     """Bytes of loaded weights. `table` is that of tokens, `largest` the largest matrix; both are in
     the sum of `dense`, `experts` and `sight`, too.
     """
@@ -78,7 +78,7 @@ def loaded_parts(
     config: Mapping[str, Any],
     dtype: str,
     quantization: str | None = None,
-) -> Parts:
+) -> WeightParts:
     """Weights loaded in `dtype` (float32, bfloat16, float16), matrices of linear layers in
     `quantization` where that is said. Numbers that the checkpoint has quantized stay as they are.
     """
@@ -99,7 +99,7 @@ def loaded_parts(
         head = head or _HEAD.search(name) is not None
         if _TABLE.search(name) and _part(name) == "dense":
             table = max(table, size)
-    return Parts(
+    return WeightParts(
         dense=int(sums["dense"]),
         experts=int(sums["experts"]),
         sight=int(sums["sight"]),
@@ -114,7 +114,7 @@ def loaded_parts(
 
 def guessed_parts(
     size: int, config: Mapping[str, Any], dtype: str, quantization: str | None = None
-) -> Parts:
+) -> WeightParts:
     """The same where only the bytes of the whole checkpoint are known: all of it in the format that
     the configuration names, quantized as one.
     """
@@ -130,7 +130,7 @@ def guessed_parts(
     # of a mixture so large that its headers are not read, nearly all is in the experts
     experts = max(total - 4 * table, 0) if mixture else 0
     tied = config.get("tie_word_embeddings") is True
-    return Parts(
+    return WeightParts(
         dense=total - experts,
         experts=experts,
         table=table,

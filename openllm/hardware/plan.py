@@ -14,7 +14,7 @@ from openllm.hardware.fields import first, text_fields
 from openllm.hardware.fit import MOST_CPU_CACHE, cpu_cache
 from openllm.hardware.gpus import Gpu
 from openllm.hardware.memory import MachineMemory
-from openllm.hardware.parameters import Parts
+from openllm.hardware.parameters import WeightParts
 from openllm.hardware.sequence import Kept
 from openllm.hardware.shape import (
     DTYPE_BYTES,
@@ -29,12 +29,12 @@ _FLOAT = 4  # bytes; logits are drawn from in fp32
 
 
 @attrs.frozen
-class Model:
+class PlannedModel:
     """What a plan has to know of a model, as it would be loaded."""
 
     shape: ModelShape
     kept: Kept
-    parts: Parts
+    parts: WeightParts
     dtype: str  # of activations
     cache_dtype: str  # of keys and values
     hidden: int
@@ -47,10 +47,10 @@ class Model:
         cls,
         config: Mapping[str, Any],
         kept: Kept,
-        parts: Parts,
+        parts: WeightParts,
         dtypes: tuple[str, str],
         quantization: str | None = None,
-    ) -> Model:
+    ) -> PlannedModel:
         """`dtypes` are those of activations, and of keys and values."""
         fields = text_fields(config)
         taken = first(fields, "num_experts_per_tok", "num_experts_per_token", "moe_topk")
@@ -80,7 +80,7 @@ class Demand:
 
 
 @attrs.frozen
-class Place:
+class Devices:
     """Where a model would run: on `gpus` together, else on the machine's processor."""
 
     memory: MachineMemory
@@ -97,7 +97,7 @@ class MemoryPlan:
     CPU of the machine.
     """
 
-    place: Place
+    place: Devices
     weights: int
     loading: int  # beside the weights, for as long as they load and are laid out
     mapped: int  # of the files, while they are read: the system takes it back where it is short
@@ -152,7 +152,7 @@ class MemoryPlan:
         )
 
 
-def plan_memory(model: Model, use: MemoryUse, place: Place, demand: Demand) -> MemoryPlan:
+def plan_memory(model: PlannedModel, use: MemoryUse, place: Devices, demand: Demand) -> MemoryPlan:
     """What the engine of `use` takes of `place` to serve `demand` with `model`."""
     count = max(len(place.gpus), 1)
     weights = -(-_weights(model, use, place) // count)
@@ -190,14 +190,14 @@ def plan_memory(model: Model, use: MemoryUse, place: Place, demand: Demand) -> M
     )
 
 
-def _weights(model: Model, use: MemoryUse, place: Place) -> int:
+def _weights(model: PlannedModel, use: MemoryUse, place: Devices) -> int:
     """Of all devices together."""
     parts = model.parts
     again = use.packs and parts.tied and not place.on_gpu and 4 * parts.table <= place.memory.free
     return parts.total + (parts.table if again else 0)
 
 
-def _loading(model: Model, use: MemoryUse) -> tuple[int, int]:
+def _loading(model: PlannedModel, use: MemoryUse) -> tuple[int, int]:
     """What a CPU needs beside the weights while they load, and while they are laid out anew."""
     parts = model.parts
     merging = parts.apart if use.merges else 0
@@ -212,7 +212,7 @@ def _loading(model: Model, use: MemoryUse) -> tuple[int, int]:
     return merging, parts.largest if own else parts.dense + parts.sight - parts.table
 
 
-def _activations(model: Model, use: MemoryUse, place: Place, demand: Demand) -> int:
+def _activations(model: PlannedModel, use: MemoryUse, place: Devices, demand: Demand) -> int:
     """Of the largest step: its tokens inside a layer, and logits of those that draw."""
     item = DTYPE_BYTES.get(model.dtype, 2)
     tokens, rows = use.steps[place.on_gpu], use.rows[place.on_gpu]
@@ -222,14 +222,14 @@ def _activations(model: Model, use: MemoryUse, place: Place, demand: Demand) -> 
     return working + tokens * inside * item + 3 * rows * model.shape.vocab * _FLOAT
 
 
-def _adapters(model: Model, demand: Demand) -> int:
+def _adapters(model: PlannedModel, demand: Demand) -> int:
     """LoRA on all linear layers: two matrices of `rank` for each of seven."""
     item = DTYPE_BYTES.get(model.dtype, 2)
     layer = 4 * 2 * model.hidden + 3 * (model.hidden + model.shape.intermediate)
     return demand.adapters * demand.rank * layer * model.shape.layers * item
 
 
-def _room(use: MemoryUse, place: Place, demand: Demand) -> int:
+def _room(use: MemoryUse, place: Devices, demand: Demand) -> int:
     """What the engine may take of the smallest device."""
     if not place.on_gpu:
         return place.memory.free
@@ -237,14 +237,14 @@ def _room(use: MemoryUse, place: Place, demand: Demand) -> int:
     return min(min(int(gpu.total * share), gpu.free) for gpu in place.gpus)
 
 
-def _cache(place: Place, demand: Demand, left: int) -> int:
+def _cache(place: Devices, demand: Demand, left: int) -> int:
     """Of `left` bytes: all on a GPU; on a CPU a part, more only where more is asked."""
     if place.on_gpu or left <= 0 or (demand.context and demand.streams):
         return left
     return min(cpu_cache(left), MOST_CPU_CACHE, left)
 
 
-def _split(model: Model, count: int) -> float:
+def _split(model: PlannedModel, count: int) -> float:
     """Among how many of `count` GPUs keys and values are divided: heads are, and where there are
     fewer of them they are copied; a latent vector is never divided.
     """
@@ -252,7 +252,7 @@ def _split(model: Model, count: int) -> float:
     return max(min(count, heads), 1)
 
 
-def _streams(cache: int, sequence: int, use: MemoryUse, place: Place, demand: Demand) -> int:
+def _streams(cache: int, sequence: int, use: MemoryUse, place: Devices, demand: Demand) -> int:
     """As many as the cache holds; no more than the engine takes at once where no number is said."""
     most = max(use.rows[place.on_gpu], demand.streams or 0)
     return min(cache // sequence, most) if sequence > 0 else most

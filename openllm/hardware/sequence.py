@@ -1,6 +1,5 @@
 """What a model keeps of each sequence while it is served: keys and values of all its tokens or of a
-window, latent vectors, states; told from config.json, and from the weights' shapes where that is
-silent.
+window, latent vectors, states.
 """
 
 from __future__ import annotations

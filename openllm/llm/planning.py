@@ -1,5 +1,5 @@
-"""Plans of deployments: which engine, on what, whether it fits, and what would help; from a spec
-and a model's outline, before a byte of its weights is fetched or loaded.
+"""Plans of deployments: which engine, on what, whether it fits, and what would help, told before a
+byte of the weights is fetched or loaded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from openllm.hardware.parameters import (
     loaded_parts,
     stored_dtype,
 )
-from openllm.hardware.plan import Demand, MemoryPlan, Model, Place, plan_memory
+from openllm.hardware.plan import Demand, Devices, MemoryPlan, PlannedModel, plan_memory
 from openllm.hardware.sequence import Kept, kept_by
 from openllm.hardware.shape import model_shape
 from openllm.weights.hub import Token
@@ -43,7 +43,7 @@ _OTHER_RANK = 16  # of an adapter that says none
 
 
 @attrs.frozen
-class Target:
+class GpuTarget:
     """GPUs of a machine that is not here."""
 
     gpu: str  # as people write it
@@ -57,7 +57,7 @@ class Plan:
     """
 
     spec: LLMSpec
-    model: Model
+    model: PlannedModel
     memory: MemoryPlan
     reason: str  # which backend, and why
     devices: str  # which GPUs are used, and why
@@ -108,7 +108,7 @@ class Plan:
 
 
 def plan(
-    spec: LLMSpec, settings: Settings, target: Target | None = None, token: Token = None
+    spec: LLMSpec, settings: Settings, target: GpuTarget | None = None, token: Token = None
 ) -> Plan:
     """Plan `spec` for this machine, or for `target`. Reads a few KB of a Hub id, no weights.
 
@@ -124,7 +124,7 @@ def plan_directory(spec: LLMSpec, directory: Path, settings: Settings) -> Plan:
 
 
 def plan_outline(
-    spec: LLMSpec, found: Outline, settings: Settings, target: Target | None = None
+    spec: LLMSpec, found: Outline, settings: Settings, target: GpuTarget | None = None
 ) -> Plan:
     """Plan for a model whose outline is known. Errors: ConfigurationError."""
     facts, reason = _engine(spec, settings, target)
@@ -133,7 +133,7 @@ def plan_outline(
     return attrs.evolve(made, reason=reason, helps=helps)
 
 
-def _engine(spec: LLMSpec, settings: Settings, target: Target | None) -> tuple[Facts, str]:
+def _engine(spec: LLMSpec, settings: Settings, target: GpuTarget | None) -> tuple[Facts, str]:
     """The engine that would be taken, and why."""
     if target is None:
         try:
@@ -174,11 +174,11 @@ def _exact() -> Sequence[Facts]:
     return [facts for facts in all_facts() if facts.quantizations]
 
 
-def _plan(spec: LLMSpec, found: Outline, settings: Settings, target: Target | None) -> Plan:
+def _plan(spec: LLMSpec, found: Outline, settings: Settings, target: GpuTarget | None) -> Plan:
     facts = facts_of(spec.backend or "")
     use = facts.memory or MemoryUse()
     gpus, devices = _gpus(spec, found, facts, settings, target)
-    place = Place(_machine(), gpus)
+    place = Devices(_machine(), gpus)
     dtype = _dtype(spec, found.config, place, use)
     parts = (
         loaded_parts(found.tensors, found.config, dtype, spec.quantization)
@@ -189,7 +189,7 @@ def _plan(spec: LLMSpec, found: Outline, settings: Settings, target: Target | No
     if spec.task == "generate":
         kept = kept_by(found.config, key_value_widths(found.tensors))
     cache = "fp8" if (spec.kv_cache_dtype or "").startswith("fp8") else dtype
-    model = Model.of(found.config, kept, parts, (dtype, cache), spec.quantization)
+    model = PlannedModel.of(found.config, kept, parts, (dtype, cache), spec.quantization)
     memory = plan_memory(model, use, place, _demand(spec))
     return Plan(spec, model, memory, "", devices, found, dtype)
 
@@ -212,7 +212,7 @@ def _demand(spec: LLMSpec) -> Demand:
 
 
 def _gpus(
-    spec: LLMSpec, found: Outline, facts: Facts, settings: Settings, target: Target | None
+    spec: LLMSpec, found: Outline, facts: Facts, settings: Settings, target: GpuTarget | None
 ) -> tuple[tuple[Gpu, ...], str]:
     """The GPUs that one engine would run on, and why these."""
     use = facts.memory or MemoryUse()
@@ -251,7 +251,7 @@ def _names(gpus: Sequence[Gpu]) -> str:
     return ", ".join(f"{count} x {kind}" for count, kind in counts)
 
 
-def _dtype(spec: LLMSpec, config: Mapping[str, Any], place: Place, use: MemoryUse) -> str:
+def _dtype(spec: LLMSpec, config: Mapping[str, Any], place: Devices, use: MemoryUse) -> str:
     """The format of activations and of weights that are not quantized."""
     if spec.dtype != "auto":
         return {"half": "float16", "float": "float32"}.get(spec.dtype, spec.dtype)
@@ -266,7 +266,7 @@ def _dtype(spec: LLMSpec, config: Mapping[str, Any], place: Place, use: MemoryUs
 
 
 def _helps(
-    made: Plan, settings: Settings, target: Target | None
+    made: Plan, settings: Settings, target: GpuTarget | None
 ) -> tuple[tuple[str, LLMSpec], ...]:
     """Changes of the spec under which it fits, what loses least first."""
     found = []
@@ -298,7 +298,7 @@ def _changes(made: Plan) -> list[tuple[str, dict[str, Any]]]:
     return changes
 
 
-def quantizations(use: MemoryUse, place: Place) -> tuple[str, ...]:
+def quantizations(use: MemoryUse, place: Devices) -> tuple[str, ...]:
     """What weights can become while they load, there, the most exact first."""
     if not place.on_gpu:
         return use.quantizes_late

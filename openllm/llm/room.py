@@ -1,5 +1,5 @@
 """A model that does not fit the memory is refused before its weights are loaded, with numbers and
-what would make it fit; without that the system ends the process in silence.
+what would make it fit.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What a model is made of, told from its config.json and the headers of its safetensors alone: of a
-local copy where there is one, else over the network, a few KB of each file.
+"""What a model is made of, told from its config.json and the headers of its safetensors, of which a
+few KB are read over the network where no copy is here.
 """
 
 from __future__ import annotations

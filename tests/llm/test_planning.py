@@ -14,7 +14,7 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError
 from openllm.hardware.memory import MachineMemory
 from openllm.llm import planning
-from openllm.llm.planning import Plan, Target, plan
+from openllm.llm.planning import GpuTarget, Plan, plan
 from openllm.llm.room import require_room
 from tests.backends.fakes import FakeGpu, drive
 
@@ -67,7 +67,7 @@ def has_memory(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 
 
 def on_gpu(model: str, gpu: str, count: int = 1, **options: Any) -> Plan:
-    return plan(LLMSpec(model_id=model, **options), Settings(), Target(gpu, count))
+    return plan(LLMSpec(model_id=model, **options), Settings(), GpuTarget(gpu, count))
 
 
 def test_a_gpu_that_is_not_here(eight_billion: str) -> None:

@@ -24,7 +24,7 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import say
 
 if TYPE_CHECKING:
-    from openllm.llm.planning import Plan, Target
+    from openllm.llm.planning import GpuTarget, Plan
 
 # What changes a plan; the rest of a spec does not.
 FIELDS = (
@@ -73,13 +73,13 @@ def command(
         options["max_num_seqs"] = streams
     if count < 1:
         raise click.BadParameter("There is at least one.", ctx, param_hint="--count")
-    from openllm.llm.planning import Target, plan
+    from openllm.llm.planning import GpuTarget, plan
 
     settings, explicit = Settings.from_env(), given_spec(options)
     specs = read_specs(model, recipe, explicit, settings)
-    target = Target(gpu, count) if gpu is not None else None
+    target = GpuTarget(gpu, count) if gpu is not None else None
     if target is None and (wanted := read_resources(model, recipe, explicit, settings)).gpu_type:
-        target = Target(wanted.gpu_type, wanted.gpu or 1)
+        target = GpuTarget(wanted.gpu_type, wanted.gpu or 1)
     plans = [plan(spec, settings, target) for spec in specs]
     if output == "json":
         print_json([_plain(made) for made in plans] if len(plans) > 1 else _plain(plans[0]))
@@ -130,7 +130,7 @@ def _plain(made: Plan) -> dict[str, Any]:
     }
 
 
-def _table(made: Plan, target: Target | None) -> str:
+def _table(made: Plan, target: GpuTarget | None) -> str:
     memory, parts = made.memory, made.model.parts
     each = " (of each GPU)" if len(memory.place.gpus) > 1 else ""
     inside = [
