@@ -290,6 +290,17 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not followed by
         self.reckoned: frozenset[int] = frozenset()
         super().__init__(layers=[SlotLayer(self, at, window) for at, window in enumerate(windows)])
 
+    @contextlib.contextmanager
+    def adapted(self, adapters: AdapterBank) -> Iterator[None]:
+        """The adapters of the pass inside; a rehearsal's hold layers that are packed, and so freed,
+        after it.
+        """
+        self.adapters = adapters
+        try:
+            yield
+        finally:
+            del self.adapters
+
     def has_previous_state(
         self, layer_idx: int | None = None, state_idx: int | None = None
     ) -> bool:

@@ -254,23 +254,18 @@ class FlatExecutor:
         adapters: AdapterBank,
     ) -> torch.Tensor:
         """One forward pass; logits `[kept, vocabulary]`, of all tokens when `kept` is 0."""
-        self._cache.stages, self._cache.adapters = stages, adapters
-        self._cache.positions = positions[0]
-        chosen = {LOGITS: kept} if self._chooses_logits else {}
-        try:
-            with self._switch.over_slots():
-                if self.fused is not None:
-                    return self.fused(ids, positions, stages, kept, adapters)
-                out = self.model(
-                    input_ids=ids,
-                    position_ids=positions,
-                    use_cache=True,
-                    **{self._cache_name: self._cache},
-                    **chosen,
-                )
-        finally:
-            # Those of a rehearsal hold the layers that are packed, and so freed, after it.
-            del self._cache.adapters
+        self._cache.stages, self._cache.positions = stages, positions[0]
+        with self._cache.adapted(adapters), self._switch.over_slots():
+            if self.fused is not None:
+                return self.fused(ids, positions, stages, kept, adapters)
+            chosen = {LOGITS: kept} if self._chooses_logits else {}
+            out = self.model(
+                input_ids=ids,
+                position_ids=positions,
+                use_cache=True,
+                **{self._cache_name: self._cache},
+                **chosen,
+            )
         logits: torch.Tensor = out.logits[0]
         return logits if chosen or isinstance(kept, int) else logits[kept]
 
