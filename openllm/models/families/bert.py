@@ -1,12 +1,12 @@
-"""Encoder models that turn texts into vectors: MiniLM, BGE, E5 and other children of BERT."""
+"""Encoder models that turn texts into vectors: MiniLM and other children of BERT."""
 
-from openllm.models.base import LLMConfig
+from openllm.models.base import LLMConfig, ModelCard
 
 
 class BertConfig(LLMConfig):
     name = "bert"
     title = "BERT"
-    aliases = ("minilm", "bge", "e5")
+    aliases = ("minilm",)
     architectures = (
         "BertModel",
         "RobertaModel",
@@ -14,20 +14,13 @@ class BertConfig(LLMConfig):
         "DistilBertModel",
         "MPNetModel",
     )
-    model_ids = (
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "sentence-transformers/all-MiniLM-L12-v2",
-        "sentence-transformers/all-mpnet-base-v2",
-        "BAAI/bge-small-en-v1.5",
-        "BAAI/bge-base-en-v1.5",
-        "BAAI/bge-large-en-v1.5",
-        "BAAI/bge-m3",
-        "intfloat/e5-small-v2",
-        "intfloat/e5-base-v2",
-        "intfloat/multilingual-e5-small",
-        "intfloat/multilingual-e5-large",
-    )
-    patterns = ("*/*-minilm-l*", "baai/bge-*-v1.5", "intfloat/e5-*", "intfloat/multilingual-e5-*")
+    models = {
+        "sentence-transformers/all-MiniLM-L6-v2": ModelCard(22.7e6, 512),
+        "sentence-transformers/all-MiniLM-L12-v2": ModelCard(33.4e6, 512),
+        "sentence-transformers/all-mpnet-base-v2": ModelCard(109e6, 512),
+        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2": ModelCard(118e6, 512),
+    }
+    patterns = ("*/all-minilm-l*", "*/*-multilingual-minilm-l*")
     default_id = "sentence-transformers/all-MiniLM-L6-v2"
     task = "embed"
     license = "apache-2.0"

@@ -1,4 +1,4 @@
-"""Mistral's dense text models, by Mistral AI."""
+"""Mistral 7B, Nemo and Small, by Mistral AI; the later Small read images too."""
 
 from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
 
@@ -6,8 +6,7 @@ from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
 class MistralConfig(LLMConfig):
     name = "mistral"
     title = "Mistral"
-    aliases = ("ministral",)
-    architectures = ("MistralForCausalLM",)
+    architectures = ("MistralForCausalLM", "Mistral3ForConditionalGeneration")
     models = {
         "mistralai/Mistral-7B-Instruct-v0.3": ModelCard(7.25e9, 32768),
         "mistralai/Mistral-7B-Instruct-v0.2": ModelCard(7.24e9, 32768),
@@ -22,6 +21,7 @@ class MistralConfig(LLMConfig):
         "mistralai/mistral-7b-*",
         "mistralai/mistral-nemo-*",
         "*/mistral-7b-*",
+        "mistralai/mistral-small-*",
         "*/mistral-nemo-*",
     )
     marks = (FamilyMarks(("[INST]", "[/INST]"), ("[INST]", "[/INST]", "[TOOL_CALLS]")),)

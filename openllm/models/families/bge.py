@@ -1,0 +1,21 @@
+"""BGE, by the Beijing Academy of AI: embeddings on BERT; BGE-M3 is in pickles only."""
+
+from openllm.models.base import LLMConfig, ModelCard
+
+
+class BGEConfig(LLMConfig):
+    name = "bge"
+    title = "BGE"
+    architectures = ("BertModel",)
+    by_id_only = True
+    models = {
+        "BAAI/bge-small-en-v1.5": ModelCard(33.4e6, 512),
+        "BAAI/bge-base-en-v1.5": ModelCard(109e6, 512),
+        "BAAI/bge-large-en-v1.5": ModelCard(335e6, 512),
+        "BAAI/bge-small-zh-v1.5": ModelCard(24.0e6, 512),
+        "BAAI/bge-large-zh-v1.5": ModelCard(326e6, 512),
+    }
+    patterns = ("baai/bge-*-v1.5",)
+    default_id = "BAAI/bge-small-en-v1.5"
+    task = "embed"
+    license = "mit"

@@ -1,0 +1,22 @@
+"""Magistral, Mistral AI's models that think."""
+
+from openllm.models.base import LLMConfig, ModelCard
+
+
+class MagistralConfig(LLMConfig):
+    name = "magistral"
+    title = "Magistral"
+    architectures = ("MistralForCausalLM", "Mistral3ForConditionalGeneration")
+    by_id_only = True
+    models = {
+        "mistralai/Magistral-Small-2507": ModelCard(23.6e9, 40960),
+        "mistralai/Magistral-Small-2506": ModelCard(23.6e9, 40960),
+        "mistralai/Magistral-Small-2509": ModelCard(24.0e9, 131_072),
+    }
+    patterns = ("*/magistral-*",)
+    default_id = "mistralai/Magistral-Small-2507"
+    sampling = {"temperature": 0.7, "top_p": 0.95}
+    lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    tool_format = "mistral_v11"
+    reasoning_format = "mistral"
+    license = "apache-2.0"
