@@ -87,6 +87,7 @@ format: install  ## rewrite the code the way `check` wants it, and what is made 
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/write_stubs.py
 	$(BIN)/python scripts/structure.py
+	$(BIN)/python -m scripts.catalogue
 	$(BIN)/python -m scripts.dashboard
 
 test: check  ## check, then every suite that fits this machine

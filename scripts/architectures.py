@@ -16,6 +16,7 @@ from pathlib import Path
 import transformers
 
 from openllm.backends.pytorch.steps import STEP_ERRORS
+from scripts.catalogue import section
 from tests.backends.pytorch.architectures import TYPES, Result, evaluate, page, record
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ def main(names: list[str]) -> int:
     kept = {name: before[name] for name in before if name not in names}
     kept |= {result.type: result.batched for result in results if result.problem is None}
     RECORD.write_text(record(kept), encoding="utf-8")
-    PAGE.write_text(page(kept), encoding="utf-8")
+    PAGE.write_text(f"{page(kept)}\n{section()}", encoding="utf-8")
     return int(any(result.problem for result in results))
 
 

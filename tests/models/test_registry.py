@@ -4,6 +4,7 @@ else.
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import random
 import re
@@ -21,16 +22,56 @@ from openllm.models import families, registry
 from openllm.models.base import LLMConfig
 
 KNOWN = [
-    "bert",
-    "demo",
-    "gemma",
-    "generic",
-    "gpt2",
-    "llama",
-    "mistral",
-    "phi",
-    "qwen",
-    "qwen3_embedding",
+    *["apertus", "baichuan", "bert", "bge", "bge_reranker", "command", "cross_encoder", "deepseek"],
+    *[
+        "deepseek_distill",
+        "demo",
+        "devstral",
+        "e5",
+        "embedding_gemma",
+        "ernie",
+        "exaone",
+        "falcon",
+        "flan_t5",
+    ],
+    *[
+        "gemma",
+        "gemma4",
+        "generic",
+        "glm",
+        "gpt2",
+        "gpt_neox",
+        "gpt_oss",
+        "granite",
+        "gte",
+        "gte_reranker",
+        "hunyuan",
+    ],
+    *[
+        "internlm",
+        "jamba",
+        "kimi",
+        "lfm2",
+        "llama",
+        "llama4",
+        "magistral",
+        "minimax",
+        "ministral",
+        "mistral",
+    ],
+    *[
+        "mixtral",
+        "modernbert",
+        "nemotron",
+        "nomic",
+        "olmo",
+        "opt",
+        "phi",
+        "qwen",
+        "qwen3_5",
+        "qwen3_embedding",
+    ],
+    *["qwen3_next", "qwen_coder", "qwen_vl", "seed_oss", "smollm", "stablelm", "starcoder", "yi"],
 ]
 ARCHITECTURES = {
     "LlamaForCausalLM": "llama",
@@ -47,6 +88,13 @@ ARCHITECTURES = {
 }
 
 
+# Whose repositories hold pickled weights only, as their lists of files say.
+PICKLED = (
+    "baai/bge-m3",
+    "baichuan-inc/baichuan2-*",
+    "facebook/opt-*",
+    "intfloat/e5-*-unsupervised",
+)
 FILES = Path(families.__file__).parent.glob("[!_]*.py")
 
 
@@ -78,6 +126,12 @@ def test_an_unknown_family_names_the_nearest(text: str, near: str) -> None:
         models.get(text)
 
 
+@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"demo", "e5", "yi"}))  # two letters are few
+def test_each_family_is_the_near_miss_of_its_name_with_a_letter_too_many(name: str) -> None:
+    with pytest.raises(UnknownFamily, match=rf"Did you mean (.* or )?{name}\b"):
+        models.get(f"{name}z")
+
+
 def test_an_unknown_family_with_nothing_near_names_them_all() -> None:
     with pytest.raises(UnknownFamily, match=", ".join(models.names())):
         models.get("zzzzzzzz")
@@ -92,7 +146,37 @@ def test_an_architecture_stands_for_one_family(architecture: str, name: str) -> 
 
 def test_each_architecture_has_one_owner() -> None:
     for architecture in {name for family in models.all_families() for name in family.architectures}:
-        assert models.find(architecture) is not None
+        # of what only a family told by id has, there may be none
+        assert models.find(architecture) is not None or architecture in {
+            name
+            for family in models.all_families()
+            if family.by_id_only
+            for name in family.architectures
+        }
+
+
+@pytest.mark.parametrize("family", models.all_families(), ids=lambda family: family.name)
+def test_an_architecture_is_its_familys_unless_that_is_told_by_id(family: type[LLMConfig]) -> None:
+    for architecture in family.architectures:
+        found = models.resolve("./somewhere", architecture)
+        assert (found is family) is not family.by_id_only
+
+
+@pytest.mark.parametrize("family", models.all_families(), ids=lambda family: family.name)
+def test_what_is_like_a_familys_pattern_is_claimed_by_no_other(family: type[LLMConfig]) -> None:
+    """Of each pattern a few ids that it fits, and of the known ids copies of somebody else."""
+    ids = [_fitting(pattern, filler) for pattern in family.patterns for filler in ("", "x", "7b")]
+    copies = [f"somebody/{known.partition('/')[2]}-tuned" for known in family.model_ids]
+    for model_id in (*ids, *copies):
+        claimed = {each.name for each in models.all_families() if each.matches(model_id)}
+        assert len(claimed) <= 1, model_id
+        assert model_id in copies or claimed == {family.name}, model_id
+
+
+def _fitting(pattern: str, filler: str) -> str:
+    """An id that `pattern` fits: the first of each set of letters, `filler` for each star."""
+    letters = re.sub(r"\[(.)[^]]*\]", r"\1", pattern)
+    return letters.replace("*/", "somebody/").replace("*", filler)
 
 
 def test_an_architecture_nobody_claims_is_generic() -> None:
@@ -122,7 +206,13 @@ def test_an_architecture_nobody_claims_is_generic() -> None:
         ("C:/models/llama", "GPT2LMHeadModel", "gpt2"),
         ("C:\\models\\llama", "GPT2LMHeadModel", "gpt2"),
         ("~/demo", "LlamaForCausalLM", "llama"),
-        ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2_5_VLForConditionalGeneration", "generic"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2_5_VLForConditionalGeneration", "qwen_vl"),
+        ("acme/Qwen3-Omni-30B", "Qwen3OmniMoeForConditionalGeneration", "generic"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "LlamaForCausalLM", "deepseek_distill"),
+        ("01-ai/Yi-1.5-9B", "LlamaForCausalLM", "yi"),
+        ("nvidia/Llama-3.1-Nemotron-Nano-8B-v1", "LlamaForCausalLM", "nemotron"),
+        ("BAAI/bge-base-en-v1.5", "BertModel", "bge"),
+        ("Alibaba-NLP/gte-modernbert-base", "ModernBertModel", "gte"),
         ("meta-llama/Llama-3.2-11B-Vision", "MllamaForConditionalGeneration", "generic"),
     ],
 )
@@ -174,11 +264,32 @@ def test_a_family_is_filled_in(name: str) -> None:
     if name == "generic":
         assert (family.default_id, family.architectures) == (None, ())
         return
-    assert family.default_id
     assert family.architectures
     assert family.license
+    assert family.task != "generate" or family.lora_targets
+    if name == "opt":  # of which there are only pickles
+        assert (family.default_id, family.model_ids) == (None, ())
+        return
+    assert family.default_id
     assert re.fullmatch(r"demo|[\w.-]+/[\w.-]+", family.default_id)
-    assert family.task == "embed" or family.lora_targets
+    assert name == "demo" or set(family.model_ids) == set(family.models)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_no_model_is_named_of_which_there_are_only_pickles(name: str) -> None:
+    for model_id in models.get(name).model_ids:
+        assert not any(fnmatch.fnmatchcase(model_id.lower(), pattern) for pattern in PICKLED)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_facts_of_models_are_likely(name: str) -> None:
+    """The size that stands in a model's name is about that of its weights."""
+    for model_id, card in models.get(name).models.items():
+        said = re.search(r"[-_](\d+(?:[._]\d+)?)([bm])\b", model_id.lower().replace("-a3b", ""))
+        if said and "8x" not in model_id and "16E" not in model_id and "128E" not in model_id:
+            size = float(said[1].replace("_", ".")) * {"b": 1e9, "m": 1e6}[said[2]]
+            assert 0.7 <= card.parameters / size <= 1.7, model_id
+        assert card.context >= 512
 
 
 def test_reading_the_registry_imports_nothing_heavy() -> None:
