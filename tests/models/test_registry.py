@@ -229,6 +229,7 @@ def test_a_family_is_filled_in(name: str) -> None:
         return
     assert family.default_id
     assert re.fullmatch(r"demo|[\w.-]+/[\w.-]+", family.default_id)
+    assert family.license_of(family.default_id) == family.license
     assert name == "demo" or set(family.model_ids) == set(family.models)
 
 

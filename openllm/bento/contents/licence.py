@@ -1,6 +1,4 @@
-"""Under which licence a model stands: what its model card says, else what is known of its family's
-default model.
-"""
+"""Under which licence a model stands: what its card says, else what its family knows of it."""
 
 from __future__ import annotations
 
@@ -34,14 +32,13 @@ def model_licence(
     said = front.get("license_name") or front.get("license")
     if isinstance(said, str) and said.strip().lower() not in ("", "other", "unknown"):
         return spdx(said.strip()) or said.strip()
-    if (
-        family is not None
-        and family in models.names()
-        and models.get(family).default_id == model_id
-    ):
-        name = models.get(family).license
-        return spdx(name) or name or None
-    return None
+    if model_id is None or family is None or family not in models.names():
+        return None
+    known = models.get(family)
+    if model_id != known.default_id and model_id not in known.models:
+        return None
+    name = known.license_of(model_id)
+    return spdx(name) or name or None
 
 
 def spdx(name: str) -> str | None:

@@ -8,14 +8,18 @@ class KimiConfig(LLMConfig):
     title = "Kimi"
     architectures = ("KimiLinearForCausalLM", "KimiK25ForConditionalGeneration")
     models = {
-        "moonshotai/Kimi-Linear-48B-A3B-Instruct": ModelCard(
-            49.1e9, 1_048_576, active=3e9, license="mit"
+        "moonshotai/Kimi-Linear-48B-A3B-Instruct": ModelCard(49.1e9, 1_048_576, active=3e9),
+        "moonshotai/Kimi-K2-Instruct-0905": ModelCard(
+            1.03e12, 262_144, active=32e9, license="modified-mit"
         ),
-        "moonshotai/Kimi-K2-Instruct-0905": ModelCard(1.03e12, 262_144, active=32e9),
-        "moonshotai/Kimi-K2-Instruct": ModelCard(1.03e12, 131_072, active=32e9),
-        "moonshotai/Kimi-K2-Thinking": ModelCard(1.03e12, 262_144, active=32e9),
-        "moonshotai/Kimi-K2.5": ModelCard(1.03e12, 262_144, active=32e9),
-        "moonshotai/Moonlight-16B-A3B-Instruct": ModelCard(16.0e9, 8192, active=3e9, license="mit"),
+        "moonshotai/Kimi-K2-Instruct": ModelCard(
+            1.03e12, 131_072, active=32e9, license="modified-mit"
+        ),
+        "moonshotai/Kimi-K2-Thinking": ModelCard(
+            1.03e12, 262_144, active=32e9, license="modified-mit"
+        ),
+        "moonshotai/Kimi-K2.5": ModelCard(1.03e12, 262_144, active=32e9, license="modified-mit"),
+        "moonshotai/Moonlight-16B-A3B-Instruct": ModelCard(16.0e9, 8192, active=3e9),
     }
     patterns = ("*/kimi-k2*", "*/kimi-linear-*", "moonshotai/moonlight-*")
     marks = (
@@ -26,4 +30,4 @@ class KimiConfig(LLMConfig):
     lora_targets = ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")
     tool_format = "kimi_k2"
     reasoning_format = "kimi"
-    license = "modified-mit"
+    license = "mit"

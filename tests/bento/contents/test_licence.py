@@ -37,3 +37,8 @@ def test_spdx_ids_have_their_case() -> None:
         None,
     )
     assert re.fullmatch(r"BSD-3-Clause", spdx("bsd-3-clause") or "")
+
+
+def test_each_model_that_a_family_knows_has_its_own(tmp_path: Path) -> None:
+    assert model_licence(tmp_path, "meta-llama/Llama-3.1-8B", "llama") == "llama3.1"
+    assert model_licence(tmp_path, "acme/llama", "llama") is None
