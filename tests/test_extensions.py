@@ -208,10 +208,10 @@ def test_a_bento_gets_what_the_facts_say_the_engine_needs(
     manifests = "".join(path.read_text() for path in (built["store"] / "k8s").iterdir())
     assert "nvidia.com/gpu: 1" in manifests
     code = f"""
-from openllm.bento.image.dockerfile import ContainerOptions, render_dockerfile
+from openllm.bento.image.dockerfile import ContainerOptions, Contents, render_dockerfile
 from openllm.config.spec import LLMSpec
 spec = LLMSpec.from_dict({built["specs"][0]!r})
-print(render_dockerfile("grey:1", [spec], ContainerOptions()))
+print(render_dockerfile(Contents("grey:1", (spec,)), ContainerOptions()))
 """
     text = python(site, built["store"], "-c", code).stdout
     assert "--no-install-recommends libgomp1" in text
