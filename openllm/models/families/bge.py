@@ -1,4 +1,6 @@
-"""BGE, by the Beijing Academy of AI: embeddings on BERT; BGE-M3 is in pickles only."""
+"""BGE, by the Beijing Academy of AI: embeddings on BERT; the large Chinese one and BGE-M3 are in
+pickles only.
+"""
 
 from openllm.models.base import LLMConfig, ModelCard
 
@@ -13,7 +15,6 @@ class BGEConfig(LLMConfig):
         "BAAI/bge-base-en-v1.5": ModelCard(109e6, 512),
         "BAAI/bge-large-en-v1.5": ModelCard(335e6, 512),
         "BAAI/bge-small-zh-v1.5": ModelCard(24.0e6, 512),
-        "BAAI/bge-large-zh-v1.5": ModelCard(326e6, 512),
     }
     patterns = ("baai/bge-*-v1.5",)
     default_id = "BAAI/bge-small-en-v1.5"

@@ -12,8 +12,8 @@ class CommandConfig(LLMConfig):
         "CohereLabs/c4ai-command-r7b-12-2024": ModelCard(8.03e9, 132_096),
         "CohereLabs/c4ai-command-r-08-2024": ModelCard(32.3e9, 131_072),
         "CohereLabs/c4ai-command-r-plus-08-2024": ModelCard(104e9, 131_072),
-        "CohereLabs/c4ai-command-a-03-2025": ModelCard(111e9, 131_072),
-        "CohereLabs/command-a-reasoning-08-2025": ModelCard(111e9, 131_072),
+        "CohereLabs/c4ai-command-a-03-2025": ModelCard(111e9, 262_144),
+        "CohereLabs/command-a-reasoning-08-2025": ModelCard(111e9, 262_144),
         "CohereLabs/aya-expanse-8b": ModelCard(8.03e9, 8192),
         "CohereLabs/aya-expanse-32b": ModelCard(32.3e9, 8192),
     }

@@ -10,7 +10,9 @@ class EXAONEConfig(LLMConfig):
     models = {
         "LGAI-EXAONE/EXAONE-4.0-1.2B": ModelCard(1.28e9, 65536),
         "LGAI-EXAONE/EXAONE-4.0-32B": ModelCard(32.0e9, 131_072),
-        "LGAI-EXAONE/K-EXAONE-236B-A23B": ModelCard(237e9, 262_144, active=23e9),
+        "LGAI-EXAONE/K-EXAONE-236B-A23B": ModelCard(
+            237e9, 262_144, active=23e9, license="k-exaone"
+        ),
     }
     patterns = ("*/exaone-4.0-*", "*/k-exaone-*")
     marks = (FamilyMarks(("[|assistant|]", "[|endofturn|]"), ("[|assistant|]", "[|endofturn|]")),)

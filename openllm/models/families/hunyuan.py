@@ -12,7 +12,9 @@ class HunyuanConfig(LLMConfig):
         "tencent/Hunyuan-1.8B-Instruct": ModelCard(1.79e9, 262_144),
         "tencent/Hunyuan-4B-Instruct": ModelCard(4.02e9, 262_144),
         "tencent/Hunyuan-7B-Instruct": ModelCard(7.50e9, 262_144),
-        "tencent/Hunyuan-A13B-Instruct": ModelCard(80.4e9, 32768, active=13e9),
+        "tencent/Hunyuan-A13B-Instruct": ModelCard(
+            80.4e9, 32768, active=13e9, license="tencent-hunyuan-a13b"
+        ),
     }
     patterns = ("tencent/hunyuan-*b-instruct*",)
     default_id = "tencent/Hunyuan-0.5B-Instruct"

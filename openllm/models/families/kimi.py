@@ -26,7 +26,7 @@ class KimiConfig(LLMConfig):
         FamilyMarks(("<|im_middle|>", "<|im_assistant|>"), ("<|im_middle|>", "<|im_assistant|>")),
     )
     default_id = "moonshotai/Kimi-Linear-48B-A3B-Instruct"
-    sampling = {"temperature": 0.6}
+    # No sampling: K2 Instruct is to be asked at 0.6, K2 Thinking at 1.0.
     lora_targets = ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")
     tool_format = "kimi_k2"
     reasoning_format = "kimi"

@@ -1,4 +1,4 @@
-"""Magistral, Mistral AI's models that think."""
+"""Magistral and Ministral 3 Reasoning, Mistral AI's models that think."""
 
 from openllm.models.base import LLMConfig, ModelCard
 
@@ -12,8 +12,15 @@ class MagistralConfig(LLMConfig):
         "mistralai/Magistral-Small-2507": ModelCard(23.6e9, 40960),
         "mistralai/Magistral-Small-2506": ModelCard(23.6e9, 40960),
         "mistralai/Magistral-Small-2509": ModelCard(24.0e9, 131_072),
+        "mistralai/Ministral-3-3B-Reasoning-2512": ModelCard(3.85e9, 262_144),
+        "mistralai/Ministral-3-8B-Reasoning-2512": ModelCard(8.92e9, 262_144),
+        "mistralai/Ministral-3-14B-Reasoning-2512": ModelCard(13.9e9, 262_144),
     }
-    patterns = ("*/magistral-*",)
+    patterns = (
+        "*/magistral-*",
+        "*/ministral-3-[38]b-reasoning*",
+        "*/ministral-3-14b-reasoning*",
+    )
     default_id = "mistralai/Magistral-Small-2507"
     sampling = {"temperature": 0.7, "top_p": 0.95}
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -21,7 +21,7 @@ class Qwen35Config(LLMConfig):
     patterns = ("*/qwen3.[56]-[0-9]*b*",)
     marks = (FamilyMarks(("<|im_start|>", "<function="), ("<|im_start|>", "<|vision_start|>")),)
     default_id = "Qwen/Qwen3.5-4B"
-    sampling = {"temperature": 1.0, "top_p": 0.95, "top_k": 20, "presence_penalty": 1.5}
+    sampling = {"temperature": 1.0, "top_p": 0.95, "top_k": 20}
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj")
     tool_format = "qwen3_coder"
     reasoning_format = "think"
