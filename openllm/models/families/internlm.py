@@ -9,9 +9,9 @@ class InternLMConfig(LLMConfig):
     architectures = ("InternLM3ForCausalLM", "InternLM2ForCausalLM")
     models = {
         "internlm/internlm3-8b-instruct": ModelCard(8.80e9, 32768),
-        "internlm/internlm2_5-1_8b-chat": ModelCard(1.89e9, 32768),
-        "internlm/internlm2_5-7b-chat": ModelCard(7.74e9, 32768),
-        "internlm/internlm2_5-20b-chat": ModelCard(19.9e9, 32768),
+        "internlm/internlm2_5-1_8b-chat": ModelCard(1.89e9, 32768, license="other"),
+        "internlm/internlm2_5-7b-chat": ModelCard(7.74e9, 32768, license="other"),
+        "internlm/internlm2_5-20b-chat": ModelCard(19.9e9, 32768, license="other"),
     }
     patterns = ("internlm/internlm3-*", "internlm/internlm2*")
     default_id = "internlm/internlm3-8b-instruct"

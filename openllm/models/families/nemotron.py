@@ -10,7 +10,9 @@ class NemotronConfig(LLMConfig):
     models = {
         "nvidia/NVIDIA-Nemotron-Nano-9B-v2": ModelCard(8.89e9, 131_072),
         "nvidia/NVIDIA-Nemotron-Nano-12B-v2": ModelCard(12.3e9, 131_072),
-        "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16": ModelCard(31.6e9, 262_144, active=3.5e9),
+        "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16": ModelCard(
+            31.6e9, 262_144, active=3.5e9, license="nvidia-nemotron-open-model-license"
+        ),
         "nvidia/Llama-3.1-Nemotron-Nano-8B-v1": ModelCard(8.03e9, 131_072),
         "nvidia/Llama-3_3-Nemotron-Super-49B-v1_5": ModelCard(49.9e9, 131_072),
     }
