@@ -23,7 +23,6 @@ from openllm.media.decoding import (
     read_data,
     require_few,
 )
-from openllm.media.fetching import fetch
 from openllm.media.processor import Looked, Processor
 from openllm.types import Image, PromptImages
 
@@ -70,6 +69,8 @@ async def _fetched(
             f" {option('image_urls')}.",
             param=first.param,
         )
+    from openllm.media.fetching import fetch  # brings an HTTP client, which most servers never need
+
     return {at: await fetch(image, limits) for at, image in remote.items()}
 
 
