@@ -31,7 +31,8 @@ from openllm.weights.checkpoint import (
     file_digests,
 )
 from openllm.weights.digests import Digests
-from openllm.weights.fetching.blobs import damaged_blobs, forget_blobs, named_otherwise
+from openllm.weights.fetching.blobs import damaged_blobs, named_otherwise, set_aside
+from openllm.weights.hub import is_offline
 from openllm.weights.origin import Origin, named_directory, origin
 from openllm.weights.resolve import architecture, resolve_weights
 from openllm.weights.store import (
@@ -181,11 +182,10 @@ def _checked(spec: LLMSpec, name: str, home: Path) -> tuple[Path, Mapping[str, s
     directory = resolve_weights(spec, home)
     _say_reading(directory, name)
     digests = file_digests(directory)
-    if not (damaged := damaged_blobs(directory, digests)):
+    fetched = origin(spec.model_id) is Origin.HUB
+    if not fetched or not (damaged := damaged_blobs(directory, digests)):
         return directory, digests
-    logger.warning("%s is damaged in the Hub's cache: fetching it again.", ", ".join(damaged))
-    forget_blobs(directory, damaged)
-    directory = resolve_weights(spec, home)
+    _fetch_again(attrs.evolve(spec, revision=directory.name), directory, damaged, home)
     digests = {**digests, **{inner: file_digest(directory / inner) for inner in damaged}}
     still = damaged_blobs(directory, digests)
     if still and not named_otherwise(directory, still):
@@ -195,6 +195,36 @@ def _checked(spec: LLMSpec, name: str, home: Path) -> tuple[Path, Mapping[str, s
             hint="Look at the disk, and at what HF_ENDPOINT names.",
         )
     return directory, digests
+
+
+def _fetch_again(spec: LLMSpec, directory: Path, damaged: list[str], home: Path) -> None:
+    """Fetch what is damaged of a snapshot anew; what does not come stays as it was. Errors:
+    WeightsError.
+    """
+    what = f"{', '.join(damaged)} of {spec.model_id} is damaged in the Hub's cache"
+    if is_offline():
+        raise WeightsError(
+            f"{what}, and HF_HUB_OFFLINE forbids to fetch it again.",
+            hint=f"Unset HF_HUB_OFFLINE once, or name {directory} to take it as it is.",
+        )
+    logger.warning("%s: fetching it again.", what)
+    try:
+        with set_aside(directory, damaged):
+            resolve_weights(spec, home)
+            if missing := [inner for inner in damaged if not (directory / inner).is_file()]:
+                raise WeightsError(
+                    f"{missing[0]} did not come.", hint="Try again when the Hub can be reached."
+                )
+    except WeightsError as error:
+        raise WeightsError(
+            f"{what}, where it stays: it could not be fetched again. {error.message}",
+            hint=error.hint,
+        ) from error
+    except OSError as error:
+        raise WeightsError(
+            f"{what}, and cannot be replaced there: {error.strerror}.",
+            hint="Set HF_HOME to a directory of yours.",
+        ) from error
 
 
 def _whole_again(model: StoredModel, spec: LLMSpec, settings: Settings) -> Stored:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+ASIDE = ".openllm-damaged"  # what a damaged blob is called until another has come
 _BLOBS = "blobs"
 _SHA256 = re.compile(r"[0-9a-f]{64}")  # of a file in LFS
 _OID = re.compile(r"[0-9a-f]{40}")  # git's, of any other
@@ -27,11 +29,26 @@ def named_otherwise(snapshot: Path, names: list[str]) -> bool:
     return all(_OID.fullmatch((snapshot / name).resolve().name) for name in names)
 
 
-def forget_blobs(snapshot: Path, names: list[str]) -> None:
-    """Take files out of the cache, so that they are fetched again. Errors: OSError."""
-    for name in names:
-        (snapshot / name).resolve().unlink(missing_ok=True)
-        (snapshot / name).unlink(missing_ok=True)
+@contextmanager
+def set_aside(snapshot: Path, names: list[str]) -> Iterator[None]:
+    """Within, files of a snapshot are out of the way, so that they are fetched again; at its end
+    those that did not come are back. Errors: OSError.
+    """
+    blobs = {name: (snapshot / name).resolve() for name in names}
+    try:
+        for blob in set(blobs.values()):
+            blob.rename(_aside(blob))
+        yield
+    finally:
+        for name, blob in blobs.items():
+            if not (snapshot / name).exists():
+                _aside(blob).rename(blob)
+        for blob in set(blobs.values()):
+            _aside(blob).unlink(missing_ok=True)
+
+
+def _aside(blob: Path) -> Path:
+    return blob.with_name(blob.name + ASIDE)
 
 
 def _blobs(snapshot: Path, names: Mapping[str, str]) -> Iterator[tuple[str, Path]]:

@@ -7,6 +7,7 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
+from openllm.weights.fetching.blobs import ASIDE
 from openllm.weights.fetching.parts import DATA, PARTS
 
 _HALF = ".incomplete"  # the Hub client's own, which nobody ever resumes
@@ -22,13 +23,15 @@ def sweep(storage: Path) -> None:
 
 
 def halves(storage: Path) -> Iterator[Path]:
-    """The client's half files that no process writes, and parts of files that are here whole."""
+    """The client's half files that no process writes; parts and damaged copies of files that are
+    here whole.
+    """
     blobs = storage / "blobs"
     for path in sorted(blobs.glob(f"*{_HALF}")):
         lock = f"{path.name.partition('.')[0]}.lock"
         if _is_free(storage.parent / ".locks" / storage.name / lock):
             yield path
-    for ending in (DATA, PARTS):
+    for ending in (DATA, PARTS, ASIDE):
         for path in sorted(blobs.glob(f"*{ending}")):
             if path.with_name(path.name.removesuffix(ending)).exists():
                 yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from openllm.weights.aliases import set_alias
+from openllm.weights.fetching.blobs import ASIDE
 from openllm.weights.store import find_model
 from tests.bento.conftest import home
 from tests.checkpoints import FILES, tensors
@@ -34,6 +36,7 @@ WEIGHTS = weights(12 * 2**20)
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
+    monkeypatch.setattr("openllm.weights.fetching.faults._FIRST_PAUSE", 0.0)
     with FakeHub() as hub:
         hub.large = 2**20
         hub.add("org/model", {**FILES, "model.safetensors": WEIGHTS})
@@ -118,6 +121,49 @@ def test_a_flipped_bit_is_found_and_the_file_fetched_again(
     (stored / "notes.txt").write_bytes(b"mine")
     assert run("pull", "org/model").exit_code == 0
     assert run("verify", tag).exit_code == 0
+
+
+@pytest.mark.parametrize("gone", ["offline", "unreachable", "half", "unwritable"])
+def test_what_is_damaged_stays_where_it_cannot_be_fetched(
+    hub: FakeHub, run: Run, monkeypatch, tmp_path, gone: str
+) -> None:
+    assert run("pull", "org/model").exit_code == 0
+    (snapshot,) = tmp_path.glob("hf/hub/*/snapshots/*")
+    edited = {"config.json": FILES["config.json"] + b" ", "tokenizer.json": b'{"mine": 1}'}
+    for name, data in edited.items():
+        (snapshot / name).write_bytes(data)
+    before = sorted(tmp_path.glob("hf/hub/*/blobs/*"))
+    if gone == "offline":
+        hub.connect(monkeypatch, tmp_path / "hf", offline=True)
+    elif gone == "unreachable":
+        hub.stop()
+        monkeypatch.setattr(time, "sleep", lambda _: None)  # between the Hub client's own tries
+    elif gone == "half":
+        hub.fault = lambda method, path: (403, {}, b"") if "/config.json" in path else None
+    else:
+        monkeypatch.setattr(Path, "rename", refuse_to_rename)
+    result = run("pull", "org/model")
+    assert (result.exit_code, result.stderr.count("Error:")) == (1, 1)
+    assert "is damaged in the Hub's cache" in result.stderr.splitlines()[-1]
+    assert (snapshot / "config.json").read_bytes() == edited["config.json"]
+    if gone != "half":
+        assert (snapshot / "tokenizer.json").read_bytes() == edited["tokenizer.json"]
+    assert sorted(tmp_path.glob("hf/hub/*/blobs/*")) == before
+
+
+def refuse_to_rename(path: Path, target: Path) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+
+def test_a_damaged_file_that_a_killed_pull_set_aside_goes(hub: FakeHub, run: Run, tmp_path) -> None:
+    assert run("pull", "org/model").exit_code == 0
+    (snapshot,) = tmp_path.glob("hf/hub/*/snapshots/*")
+    blob = (snapshot / "tokenizer.json").resolve()
+    blob.rename(blob.with_name(blob.name + ASIDE))
+    assert run("pull", "org/model").exit_code == 0
+    assert blob.read_bytes() == FILES["tokenizer.json"]
+    assert run("pull", "org/model").exit_code == 0
+    assert not list(tmp_path.glob("hf/hub/*/blobs/*.*"))
 
 
 def test_a_damaged_model_of_a_directory_says_what_to_do(run: Run, home: Path, tmp_path) -> None:
