@@ -29,6 +29,7 @@ from openllm.weights.checkpoint import (
     directory_size,
     file_digest,
     file_digests,
+    model_files,
 )
 from openllm.weights.digests import Digests
 from openllm.weights.fetching.blobs import damaged_blobs, named_otherwise, set_aside
@@ -266,7 +267,11 @@ def import_archive(
             check_adapter(directory, None)
         else:
             resolve_weights(attrs.evolve(spec, model_id=str(directory)), home)
-        digests = file_digests(directory) if directory != bench else found.digests
+        inside = directory.relative_to(bench)
+        digests = {  # in the order, and of the files, that the store knows
+            inner.as_posix(): found.digests[(inside / inner).as_posix()]
+            for inner in model_files(directory)
+        }
         own = name or found.name or attrs.evolve(spec, name=None).served_name
         stored = store_directory(directory, own, digests, found.metadata)
     remember_pulled(stored.tag, stored.digests, home)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+
+import pytest
 
 from tests.bento.conftest import home
 from tests.checkpoints import write
@@ -48,6 +51,21 @@ def test_bentoml_reads_what_is_exported_and_the_other_way(
     assert run("import", str(theirs), "-o", "tag").stdout.strip() == tag
 
 
+@pytest.mark.parametrize("top", ["", "mine/"], ids=["at the root", "in a directory"])
+def test_a_plain_tar_has_the_tag_of_its_directory(
+    run: Run, home: Path, tmp_path: Path, top: str
+) -> None:
+    model, file = write(tmp_path / "mine"), tmp_path / "mine.tar"
+    tag = run("pull", str(model), "-o", "tag").stdout.strip()
+    run("rm", tag)
+    (model / "pytorch_model.bin").write_bytes(b"the same weights in a format that is left behind")
+    with tarfile.open(file, "w") as archive:
+        for path in sorted(model.iterdir(), reverse=True):
+            archive.add(path, top + path.name)
+    assert run("import", str(file), "-o", "tag").stdout.strip() == tag
+    assert run("verify", tag).exit_code == 0
+
+
 def test_it_goes_through_a_pipe(run: Run, pull: Pull, home: Path) -> None:
     tag = pull()
     command = [sys.executable, "-m", "openllm"]
@@ -63,8 +81,6 @@ def test_it_goes_through_a_pipe(run: Run, pull: Pull, home: Path) -> None:
 
 
 def test_what_is_no_model_is_one_line(run: Run, tmp_path: Path) -> None:
-    import tarfile
-
     (tmp_path / "notes.txt").write_text("hello")
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         archive.add(tmp_path / "notes.txt", "notes.txt")
