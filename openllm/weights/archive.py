@@ -5,16 +5,18 @@ is checked.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import json
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from gzip import GzipFile
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import attrs
 import yaml
@@ -31,6 +33,8 @@ _GZIPPED = (".gz", ".tgz", ".bentomodel")
 _LONGEST_CONTENTS = 64 * 2**20  # bytes
 _MOST_FILES = 100_000
 _CHUNK = 4 * 2**20  # bytes
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "lzma"}
+_LONGEST_MAGIC = max(map(len, _MAGIC))  # bytes
 _RESERVE = 64 * 2**20  # bytes that an archive without a list of contents leaves free on the disk
 
 
@@ -74,15 +78,65 @@ def extract_archive(source: IO[bytes], into: Path) -> Extracted:
     export, or a plain tar of a model's directory; gzip, bzip2 and xz are recognised.
 
     Only regular files with names below the directory are written; of an archive of ours each has
-    the size and digest that its list of contents says. Errors: WeightsError, OSError.
+    the size and digest that its list of contents says. Of all, the end is there, and the checksum
+    of the compression fits. Errors: WeightsError, OSError.
     """
     try:
-        with tarfile.open(fileobj=source, mode="r|*") as archive:
-            return _extract(archive, into)
-    except (tarfile.TarError, EOFError, ValueError) as error:
+        with (
+            _plain(source) as plain,
+            tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as archive,
+        ):
+            found = _extract(archive, into)
+            while plain.read(_CHUNK):  # checksums stand behind what they are of
+                pass
+            return found
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; gzip's and bzip2's have no number
         raise WeightsError(
-            f"It is no whole archive: {error or 'it is cut short'}.", hint="Export it again."
+            f"It is no whole archive: {str(error) or 'it is cut short'}.", hint="Export it again."
         ) from None
+
+
+class _Header(tarfile.TarInfo):
+    """A header of an archive that must have an end. tarfile takes a block that is no header, or
+    none at all, for the end, too.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+                raise  # a block of zeros
+            raise tarfile.ReadError(str(error)) from None
+
+
+@contextmanager
+def _plain(source: IO[bytes]) -> Iterator[IO[bytes]]:
+    """`source` without its compression, which its first bytes tell. tarfile's own way of reading a
+    stream leaves gzip's checksum alone.
+    """
+    buffered = io.BufferedReader(source)  # type: ignore[type-var]
+    try:
+        begins = buffered.peek(_LONGEST_MAGIC)
+        name = next((name for magic, name in _MAGIC.items() if begins.startswith(magic)), None)
+        if name is None:
+            yield buffered
+            return
+        try:
+            module = importlib.import_module(name)  # not in every Python
+        except ImportError as error:
+            raise tarfile.CompressionError(str(error)) from None
+        damaged: type[Exception] = getattr(module, "LZMAError", zlib.error)
+        try:
+            with module.open(buffered) as plain:
+                yield plain
+        except damaged as error:
+            raise tarfile.ReadError(str(error)) from None
+    finally:
+        buffered.detach()
 
 
 def is_archive(path: Path) -> bool:

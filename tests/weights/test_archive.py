@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import tarfile
 from pathlib import Path
 
@@ -140,6 +141,32 @@ def test_every_changed_byte_of_ours_is_found(packed, into) -> None:
 def test_an_archive_that_is_cut_short_is_refused(packed, into, share) -> None:
     with pytest.raises(WeightsError):
         extract_archive(io.BytesIO(packed[: int(len(packed) * share)]), into)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_of_others_is_whole_or_refused(into, tmp_path, mode) -> None:
+    path, data = tmp_path / "mine", random.Random(1).randbytes(3000)
+    with tarfile.open(path, mode) as archive:
+        for name in ("a.json", "b.json"):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    whole = path.read_bytes()
+    (into / "whole").mkdir()
+    with path.open("rb") as source:
+        assert list(extract_archive(source, into / "whole").digests) == ["a.json", "b.json"]
+        assert not source.closed
+    if mode == "w":  # between two members, before the end, in a member, in a header
+        damaged = [whole[:size] for size in (512 + 3072, 2 * (512 + 3072), 1000, 512 + 3072 + 99)]
+        damaged.append(whole[: 512 + 3072] + b"x" + whole[512 + 3073 :])  # no header
+    else:
+        middle = len(whole) // 2
+        flipped = bytes([whole[middle] ^ 1])
+        damaged = [whole[:-1], whole[:middle], whole[:middle] + flipped + whole[middle + 1 :]]
+    for number, each in enumerate(damaged):
+        (into / str(number)).mkdir()
+        with pytest.raises(WeightsError, match=r"It is no whole archive: .*Export it again"):
+            extract_archive(io.BytesIO(each), into / str(number))
 
 
 @pytest.mark.parametrize(
