@@ -91,8 +91,9 @@ class _File:
         """Write bytes from `at` on, then the marks of the blocks that they complete: within a part
         bytes come in order, from the beginning of a block.
         """
-        os.pwrite(self.descriptor, chunk, at)
-        end = at + len(chunk)
+        end, rest = at + len(chunk), memoryview(chunk)
+        while rest:  # a disk that is nearly full takes less than it is given
+            rest = rest[os.pwrite(self.descriptor, rest, end - len(rest)) :]
         blocks = -(-end // _BLOCK) if end == self.source.size else end // _BLOCK
         os.pwrite(self.marks, bytes([_HERE]) * (blocks - at // _BLOCK), at // _BLOCK)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Generator
 from pathlib import Path
@@ -90,6 +91,19 @@ def test_what_is_here_is_not_fetched_again(server: Server, source: Source) -> No
     assert counted[0] > 0
     assert server.sent == len(BODY) - counted[0]
     assert sum(counted) == len(BODY)
+
+
+def test_what_the_disk_takes_by_halves_is_no_hole(
+    server: Server, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.pwrite
+
+    def short(descriptor: int, data: bytes, at: int) -> int:
+        return write(descriptor, data[: -(-len(data) // 2)], at)
+
+    monkeypatch.setattr(os, "pwrite", short)
+    fetch_files([source], transfer(server, []))
+    assert source.target.read_bytes() == BODY
 
 
 def test_a_server_that_stays_gone_is_not_asked_for_ever(server: Server, source: Source) -> None:
