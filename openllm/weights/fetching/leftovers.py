@@ -45,9 +45,11 @@ def parted(cache: Path) -> Iterator[Path]:
 
 def _is_free(lock: Path) -> bool:
     """Whether no process holds the client's lock of a file."""
-    with contextlib.suppress(FileNotFoundError), lock.open("rb") as held:
-        try:
+    try:
+        with lock.open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # somebody holds it, or it cannot be told
-            return False
+    except FileNotFoundError:
+        return True
+    except OSError:  # somebody holds it, or it cannot be told
+        return False
     return True

@@ -108,6 +108,19 @@ def test_half_files_of_a_killed_download_go(hub: FakeHub, tmp_path) -> None:
     assert [path.name for path in blobs.iterdir() if "." in path.name] == []
 
 
+def test_what_cannot_be_removed_or_told_stays_and_stops_nothing(hub: FakeHub, tmp_path) -> None:
+    cache = tmp_path / "hf" / "hub"
+    blobs = cache / "models--org--model" / "blobs"
+    (blobs / "abc.1.incomplete").mkdir(parents=True)  # unlink fails, for root too
+    (blobs / "def.1.incomplete").write_bytes(b"x")
+    (cache / ".locks" / "models--org--model" / "def.lock").mkdir(parents=True)  # so does open
+    assert (snapshot("org/model") / "model.safetensors").read_bytes() == WEIGHTS
+    assert sorted(path.name for path in blobs.glob("*.*")) == [
+        "abc.1.incomplete",
+        "def.1.incomplete",
+    ]
+
+
 def test_a_cache_that_cannot_be_written_is_named(hub: FakeHub, tmp_path, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
