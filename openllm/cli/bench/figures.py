@@ -6,8 +6,10 @@ such events (ITL), and from the first token to the last over the tokens but one 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +158,26 @@ def read_run(path: Path) -> BenchRun:
             f"{path} is no run of a benchmark: {error}.",
             hint="Write one with `openllm bench -o json > FILE`, or --save FILE.",
         ) from None
+
+
+def check_new_file(path: Path) -> None:
+    """Errors: ConfigurationError for a path at which no file can be written, before a run is
+    lost for it.
+    """
+    if not path.parent.is_dir():
+        raise _unwritable(path, "its directory is not there")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise _unwritable(path, "that is not permitted")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within, a file is written. Errors: ConfigurationError where the disk does not take it."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error.strerror or type(error).__name__) from None
+
+
+def _unwritable(path: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(f"{path} cannot be written: {why}.", hint="Name another file.")

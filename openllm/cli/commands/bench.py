@@ -61,12 +61,14 @@ def command(
     openllm bench --rate 2,4,8 --burstiness 0.5 --prompt-tokens 1024 --prefix-tokens 768
     openllm bench -o json > after.json; openllm bench --compare before.json after.json --plot a.svg
     """
-    from openllm.cli.bench.figures import read_run
+    from openllm.cli.bench.figures import check_new_file, read_run, writing
     from openllm.cli.bench.plot import check_plot, write_plot
     from openllm.cli.bench.report import compared, print_compared, print_run
 
     for path in plot:
         check_plot(path)
+    for path in (*plot, *([save] if save else [])):
+        check_new_file(path)
     if compare:
         runs = [(path.stem, read_run(path)) for path in compare]
         rows = compared(runs[0][1], runs[1][1])
@@ -77,15 +79,17 @@ def command(
         settings = given_settings(options if url is None else {**options, "endpoint": url})
         run = _run(settings, options)
         text = _json(run)
-        if save is not None:
-            save.write_text(text + "\n", encoding="utf-8")
         if output == "json":
             click.echo(text)
         else:
             print_run(run)
+        if save is not None:
+            with writing(save):
+                save.write_text(text + "\n", encoding="utf-8")
         runs = [("run", run)]
     for path in plot:
-        write_plot(path, runs)
+        with writing(path):
+            write_plot(path, runs)
         note(f"Drawn: {path}.")
     if not compare:
         _check(run)

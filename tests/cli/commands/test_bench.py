@@ -144,6 +144,27 @@ def test_two_runs_are_compared(run: Run, paced: Running, tmp_path: Path) -> None
     assert f"{other} is no run of a benchmark" in refused.stderr
 
 
+@pytest.mark.parametrize(("option", "name"), [("--save", "a.json"), ("--plot", "a.svg")])
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(
+    run: Run, tmp_path: Path, option: str, name: str
+) -> None:
+    path = tmp_path / "nowhere" / name
+    refused = run("bench", "http://127.0.0.1:9", option, str(path))  # no server: none is asked
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"{path} cannot be written: its directory is not there." in refused.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_run_that_cannot_be_saved_is_printed(run: Run, paced: Running, tmp_path: Path) -> None:
+    path = tmp_path / "full.json"
+    path.symlink_to("/dev/full")
+    args = ("bench", paced.url, *SHORT, "--streams", "1", "--requests", "1", "-o", "json")
+    result = run(*args, "--save", str(path))
+    assert result.exit_code == 2
+    assert figures(result.stdout)[0]["completed"] == 1
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {path} cannot be written: No space")
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
