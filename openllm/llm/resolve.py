@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
         )
     if not isinstance(model_id, str):
         raise ConfigurationError(f"model_id must be a text, got {model_id!r}.", param="model_id")
-    located = _located(model_id, known.get("revision"), home)
+    located = _located_in([said, _given(layers.environment), _given(layers.recipe)], model_id, home)
     family = family or _recognise(located["model_id"], settings)
     weakest = {**family.spec_layer()} if family else {}
     weakest |= {**_alias_name(model_id, home), **_task_of_files(located["model_id"], settings)}
@@ -136,6 +136,18 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
 
 def _given(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in layer.items() if value is not None}
+
+
+def _located_in(layers: Sequence[Mapping[str, Any]], model_id: str, home: Path) -> dict[str, str]:
+    """What `_located` says of `model_id`, which stands in one of `layers`, the strongest first: a
+    revision that stands in a stronger one goes before that in the name, one in a weaker one after
+    it. Errors: ConfigurationError for two in one layer.
+    """
+    at = next((index for index, layer in enumerate(layers) if "model_id" in layer), 0)
+    located = _located(model_id, layers[at].get("revision"), home)
+    if any("revision" in stronger for stronger in layers[:at]):
+        located.pop("revision", None)
+    return located
 
 
 def _located(model_id: str, revision: str | None, home: Path) -> dict[str, str]:

@@ -90,6 +90,37 @@ def test_what_can_only_be_on_the_hub_is_a_repository_and_a_revision(
             resolve_model(written, Layers({"revision": "other"}), settings)
 
 
+@pytest.mark.parametrize(
+    ("explicit", "environment", "recipe", "revision"),
+    [
+        ({"model_id": "a/b@v1"}, {"revision": "main"}, {}, "v1"),
+        ({"model_id": "a/b@v1", "revision": "v1"}, {"revision": "main"}, {}, "v1"),
+        ({"model_id": "a/b"}, {"revision": "main"}, {}, "main"),
+        ({"revision": "v2"}, {"model_id": "a/b@v1"}, {}, "v2"),
+        ({}, {"model_id": "a/b@v1"}, {"revision": "main"}, "v1"),
+        ({}, {"revision": "v2"}, {"model_id": "a/b@v1"}, "v2"),
+        ({}, {"model_id": "a/b@v1", "revision": "v2"}, {}, None),
+        ({}, {}, {"model_id": "a/b@v1", "revision": "v2"}, None),
+    ],
+)
+def test_a_revision_in_a_name_is_as_strong_as_the_name(
+    settings: Settings,
+    explicit: dict[str, str],
+    environment: dict[str, str],
+    recipe: dict[str, str],
+    revision: str | None,
+) -> None:
+    layers = Layers(explicit, environment, recipe)
+    if revision is None:
+        with pytest.raises(ConfigurationError, match="Name one of them"):
+            resolve_model(None, layers, settings)
+    else:
+        assert resolve_model(None, layers, settings).revision == revision
+    if "model_id" in explicit:
+        positional = attrs.evolve(layers, explicit={**explicit, "model_id": None})
+        assert resolve_model(explicit["model_id"], positional, settings).revision == revision
+
+
 def test_an_alias_is_its_tag_and_the_name_of_the_model(settings: Settings) -> None:
     set_alias("llama", "mine:1", settings.bentoml_home)
     spec = resolve_model("llama", Layers(), settings)
