@@ -24,7 +24,7 @@ from openllm.llm.loops import bridge, run_on
 from openllm.llm.model import Model
 from openllm.llm.outputs import Admit, pieces, whole
 from openllm.llm.pooled import PooledCalls
-from openllm.llm.resolve import ModelId, spec_for
+from openllm.llm.resolve import ModelId, located_adapter, spec_for
 from openllm.llm.runner import LLMRunner
 from openllm.llm.training import LoraOptions, prepare
 from openllm.models.base import LLMConfig
@@ -257,6 +257,8 @@ class LLM(PooledCalls, BlockingCalls, EarlierMethods):
         """
         await self.start()
         adapter = AdapterSpec(name, str(source), revision)
+        if isinstance(source, str):
+            adapter = located_adapter(adapter, self._model.settings.bentoml_home)
         path = await asyncio.to_thread(self._model.find_adapter, adapter, self.max_lora_rank)
         await run_on(self.loop, lambda: self.residency.add(name, path))
 

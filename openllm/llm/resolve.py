@@ -13,7 +13,7 @@ from openllm import models
 from openllm.config.hf_options import translate_options
 from openllm.config.names import is_path, is_tag, split_hub_name
 from openllm.config.settings import Settings, spec_layer
-from openllm.config.spec import LLMSpec, resolve_spec
+from openllm.config.spec import AdapterSpec, LLMSpec, resolve_spec
 from openllm.discovery import did_you_mean
 from openllm.errors import (
     ConfigurationError,
@@ -131,7 +131,7 @@ def resolve_model(model: str | None, layers: Layers, settings: Settings) -> LLMS
     spec = resolve_spec({**said, **located}, layers.environment, layers.recipe, weakest)
     if family is not None and spec.backend is not None:
         family.require_backend(spec.backend)
-    return spec
+    return _with_others_located(spec, home)
 
 
 def _given(layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +148,33 @@ def _located_in(layers: Sequence[Mapping[str, Any]], model_id: str, home: Path) 
     if any("revision" in stronger for stronger in layers[:at]):
         located.pop("revision", None)
     return located
+
+
+def _with_others_located(spec: LLMSpec, home: Path) -> LLMSpec:
+    """`spec` with the names of its draft model and its adapters read as that of its model. Errors:
+    ConfigurationError.
+    """
+    draft = spec.speculative_model
+    if draft is not None:
+        located = _located(draft, None, home)
+        if "revision" in located:
+            raise ConfigurationError(
+                f"speculative_model {draft} names a revision, which a draft model cannot have.",
+                hint=f"Store that revision (openllm pull {draft}), and name its tag.",
+                param="speculative_model",
+            )
+        draft = located["model_id"]
+    adapters = tuple(located_adapter(adapter, home) for adapter in spec.adapters)
+    return attrs.evolve(spec, speculative_model=draft, adapters=adapters)
+
+
+def located_adapter(adapter: AdapterSpec, home: Path) -> AdapterSpec:
+    """`adapter` with an alias of the store below BentoML's `home` read as its tag, and what can
+    only be on the Hub as its repository and revision. Errors: ConfigurationError for two revisions.
+    """
+    located = _located(adapter.source, adapter.revision, home)
+    revision = located.get("revision", adapter.revision)
+    return attrs.evolve(adapter, source=located["model_id"], revision=revision)
 
 
 def _located(model_id: str, revision: str | None, home: Path) -> dict[str, str]:

@@ -29,7 +29,7 @@ def origin(source: str) -> Origin:
     if "://" in source:
         raise ConfigurationError(
             f"{source!r} is a URL that names no model.",
-            hint="Write hf://owner/name, owner/name@revision, or ./directory.",
+            hint="Write owner/name, name:version or ./directory.",
         )
     if is_path(source) or named_directory(source) is not None:
         return Origin.DIRECTORY
@@ -39,10 +39,7 @@ def origin(source: str) -> Origin:
         return Origin.HUB
     raise ConfigurationError(
         f"{source!r} is no directory here, no model-store tag and no Hub id.",
-        hint=(
-            "Write ./directory, name:version, owner/name, owner/name@revision, or a family's name"
-            " (`openllm models`)."
-        ),
+        hint="Write ./directory, name:version, owner/name, or a family's name (`openllm models`).",
     )
 
 

@@ -9,8 +9,10 @@ import attrs
 import pytest
 
 from openllm.config.settings import Settings
-from openllm.errors import AdapterNotFound, Forbidden, InvalidRequest, OpenLLMError
+from openllm.errors import AdapterNotFound, Forbidden, InvalidRequest, OpenLLMError, WeightsError
+from openllm.llm.llm import LLM
 from openllm.llm.mounting import check_mountable, resolve_mountable
+from openllm.weights.aliases import set_alias
 from tests.adapters import CONFIG, REFUSED
 from tests.tiny import write_adapter, write_llama
 
@@ -60,6 +62,19 @@ def test_names_below_the_root_are_taken(said, root, base, store):
     assert resolve_mountable(said, "team/pirate") == resolve_mountable(said, "link-in") == expected
     assert resolve_mountable(attrs.evolve(said, adapter_root=None), "pirate:abcd") == store
     assert check_mountable(said, "team/pirate", base).path == expected
+
+
+def test_in_code_an_alias_is_an_adapter_and_a_path_is_none(said, root, base, store, monkeypatch):
+    monkeypatch.chdir(root / "team")
+    set_alias("pirate", "pirate:abcd", said.bentoml_home)
+    set_alias("gone", "pirate:gone", said.bentoml_home)
+    with LLM(str(base), backend="echo", settings=said) as llm:
+        llm.run(llm.mount_adapter("one", "pirate"))
+        with pytest.raises(WeightsError, match="The model store has no pirate:gone"):
+            llm.run(llm.mount_adapter("two", "gone"))
+        set_alias("pirate", "pirate:gone", said.bentoml_home)
+        llm.run(llm.mount_adapter("two", Path("pirate")))
+        assert llm.adapters == ("one", "two")
 
 
 OUT = [

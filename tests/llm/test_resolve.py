@@ -129,6 +129,34 @@ def test_an_alias_is_its_tag_and_the_name_of_the_model(settings: Settings) -> No
     assert resolve_model(None, Layers({"model_id": "llama"}), settings).model_id == "mine:1"
 
 
+def test_draft_and_adapters_are_named_as_a_model_is(settings: Settings) -> None:
+    set_alias("my-prod", "mine:1", settings.bentoml_home)
+    adapters = [
+        "my-prod",
+        "my-prod:chat",
+        {"name": "x", "source": "hf://org/lora@v1"},
+        "./my-prod:y",
+    ]
+    said = {"speculative_model": "my-prod", "adapters": adapters}
+    for layers in (Layers(said), Layers(environment=said), Layers(recipe=said)):
+        spec = resolve_model("org/model", layers, settings)
+        assert (spec.speculative_model, spec.model_id) == ("mine:1", "org/model")
+        assert [(each.name, each.source, each.revision) for each in spec.adapters] == [
+            ("my-prod", "mine:1", None),
+            ("chat", "mine:1", None),
+            ("x", "org/lora", "v1"),
+            ("y", "./my-prod", None),
+        ]
+    for written, read in (("hf://org/draft", "org/draft"), ("org/draft", "org/draft")):
+        spec = resolve_model("org/model", Layers({"speculative_model": written}), settings)
+        assert spec.speculative_model == read
+    for written in ("org/draft@v1", "hf://org/draft@v1"):
+        with pytest.raises(
+            ConfigurationError, match=rf"openllm pull {written}\), and name its tag"
+        ):
+            resolve_model("org/model", Layers({"speculative_model": written}), settings)
+
+
 def test_a_directory_is_recognised_by_its_architecture_and_not_by_its_path(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

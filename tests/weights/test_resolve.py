@@ -57,6 +57,13 @@ def test_what_means_nothing_is_said_so(tmp_path, monkeypatch, model_id):
         resolve_weights(spec(model_id), HOME)
 
 
+@pytest.mark.parametrize("model_id", ["hf://org/model", "org/model@v1"])
+def test_the_hint_is_nothing_that_is_refused_here(model_id):
+    with pytest.raises(ConfigurationError) as caught:
+        origin(model_id)
+    assert not any(mark in (caught.value.hint or "") for mark in ("hf://", "@"))
+
+
 # Directories.
 
 
