@@ -206,13 +206,14 @@ class RunnerBackend(SharedBackend):
 
     @property
     def load(self) -> int:
-        """Choices that the engine has, of all its users."""
+        """Choices and calls that the engine has, of all its users."""
         return self._link.load if self._link is not None else 0
 
     @property
     def unfinished(self) -> int:
-        """Requests of this process that the engine has."""
-        return len(self._link.requests) if self._link is not None else 0
+        """Requests and calls of this process that the engine has."""
+        link = self._link
+        return len(link.requests) + link.numbers.waiting if link is not None else 0
 
     @property
     def leaving(self) -> bool:

@@ -100,7 +100,7 @@ class Connection(Link):
         self._info: BackendInfo | None = None
         self._report = report
         self._changed = changed
-        self._others = 0  # choices of other processes that the engine had when it last said so
+        self._others = 0  # of other processes, that the engine had when it last said so
         self._greeting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone = False
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -122,8 +122,10 @@ class Connection(Link):
 
     @property
     def load(self) -> int:
-        """Choices that the engine has, of this process and of others."""
-        return self.choices + self._others
+        """Choices and calls that the engine has, of this process and, where it counts them, of
+        others.
+        """
+        return self.choices + self.numbers.waiting + self._others
 
     @property
     def failure(self) -> str | None:
@@ -209,7 +211,8 @@ class Connection(Link):
     def _take_status(self, status: Status) -> None:
         self.status = status
         self.most_users = max(self.most_users, status.users)
-        self._others = max(status.stats.running + status.stats.waiting - self.choices, 0)
+        own = self.choices + self.numbers.waiting
+        self._others = max(status.stats.running + status.stats.waiting - own, 0)
         self._changed()
 
     def _done(self, frame: Done) -> None:

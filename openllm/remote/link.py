@@ -97,6 +97,11 @@ class Numbers:
         self._last = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Calls that have no answer yet."""
+        return len(self._waiting)
+
     def new(self) -> int:
         self._last += 1
         return self._last

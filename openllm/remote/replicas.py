@@ -185,8 +185,7 @@ class ReplicatedBackend(SharedBackend):
         }
         if not found:
             raise self._nobody()
-        loads = {number: runner.load for number, runner in found.items()}
-        return found[self._routing.choose(request, loads)]
+        return found[self._routing.choose(request, _loads(found))]
 
     def _nobody(self) -> OpenLLMError:
         if not self._keepers:
@@ -202,10 +201,10 @@ class ReplicatedBackend(SharedBackend):
 
     def _idlest(self) -> RunnerBackend:
         """Errors: ReplicaLost."""
-        found = min((runner for _, runner in self._up()), key=_load, default=None)
-        if found is None:
+        found = {replica.number: runner for replica, runner in self._up()}
+        if not found:
             raise self._nobody()
-        return found
+        return found[self._routing.least_loaded(_loads(found))]
 
     async def embed(
         self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0
@@ -339,8 +338,8 @@ class ReplicatedBackend(SharedBackend):
         return await lasting(found.reports())
 
 
-def _load(runner: RunnerBackend) -> int:
-    return runner.load
+def _loads(runners: Mapping[int, RunnerBackend]) -> dict[int, int]:
+    return {number: runner.load for number, runner in runners.items()}
 
 
 def _users(runner: RunnerBackend) -> int:

@@ -21,7 +21,7 @@ REMEMBERED = 1 << 15  # blocks of one engine: half a million tokens
 FAIR = 1.25  # times the mean load that an engine may have and still be chosen for its cache
 SPARE = 4  # choices beyond that, so that few requests do not chase each other away
 
-Loads = Mapping[int, int]  # choices that each engine which can answer has, by its number
+Loads = Mapping[int, int]  # choices and calls that each engine which can answer has, by its number
 
 
 class LeastLoaded:
@@ -33,6 +33,10 @@ class LeastLoaded:
 
     def choose(self, request: TokenRequest, loads: Loads) -> int:
         """The number of one of `loads`, which are not empty."""
+        return self.least_loaded(loads)
+
+    def least_loaded(self, loads: Loads) -> int:
+        """As `choose`, for what has no beginning that an engine could know."""
         found = min(loads, key=lambda number: (loads[number], self._turns.get(number, 0)))
         self._last += 1
         self._turns[found] = self._last
@@ -54,12 +58,12 @@ class CacheAware(LeastLoaded):
     def choose(self, request: TokenRequest, loads: Loads) -> int:
         blocks = block_hashes(request)
         if not blocks:
-            return super().choose(request, loads)
+            return self.least_loaded(loads)
         known = {number: self._known(number, blocks) for number in loads}
         first = blocks[0]
         found = max(loads, key=lambda number: (known[number], hash((first, number, first))))
         if loads[found] >= FAIR * sum(loads.values()) / len(loads) + SPARE:
-            found = super().choose(request, loads)
+            found = self.least_loaded(loads)
         self._remember(found, blocks)
         return found
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import attrs
 import pytest
 import pytest_asyncio
 
+from openllm.backends.base import Backend, Embeddings, Logits
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, Conflict, ReplicaLost, WeightsError
 from openllm.llm.llm import LLM
 from openllm.remote.replicas import ReplicatedBackend
 from openllm.remote.server import EngineServer
+from openllm.types import EncodedText
 from tests.bento.models import write_echo_adapter, write_echo_weights
 from tests.remote.test_backend import until
 
@@ -170,6 +172,65 @@ async def test_one_that_leaves_finishes_what_it_has(fleet: Fleet, llm: LLM) -> N
     answers = await asyncio.gather(*tasks)
     assert all(answer.outputs[0].finish_reason == "length" for answer in answers)
     await asyncio.wait_for(leaving.wait_unused(30), 5)
+
+
+@attrs.define
+class Held:
+    """Stands in for what an engine does with texts: begins, and ends when it may."""
+
+    may_end: asyncio.Event
+    begun: int = 0
+
+    async def embed(
+        self, prompts: Sequence[Sequence[int]], pooling: str | None = None, skip: int = 0
+    ) -> Embeddings:
+        self.begun += 1
+        await self.may_end.wait()
+        return Embeddings([[1.0]], 2)
+
+    async def classify(self, inputs: Sequence[EncodedText]) -> Logits:
+        self.begun += 1
+        await self.may_end.wait()
+        return Logits([[1.0]], 2)
+
+
+def hold(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, list[Held]]:
+    """What embeds and classifies in each replica; and the event at which all of it ends."""
+    may_end = asyncio.Event()
+    found = [Held(may_end) for _ in fleet.servers]
+    for number, held in enumerate(found):
+        for name in ("embed", "classify"):
+            monkeypatch.setattr(fleet.servers[number].llm.backend, name, getattr(held, name))
+    return may_end, found
+
+
+def asked(backend: Backend, kind: str) -> Coroutine[Any, Any, Embeddings | Logits]:
+    return backend.embed([[1, 2]]) if kind == "embed" else backend.classify([EncodedText([1, 2])])
+
+
+@pytest.mark.parametrize("kind", ["embed", "classify"])
+async def test_texts_are_spread_and_finished_by_one_that_leaves(
+    fleet: Fleet, llm: LLM, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    may_end, held = hold(fleet, monkeypatch)
+    calls = [asyncio.create_task(asked(llm.backend, kind)) for _ in range(12)]
+    await until(lambda: sum(one.begun for one in held) == 12)
+    assert [one.begun for one in held] == [4, 4, 4]
+    fleet.servers[0].leave_off()
+    await until(lambda: up(llm) == [False, True, True])
+    may_end.set()
+    assert len(await asyncio.gather(*calls)) == 12
+    await asyncio.wait_for(fleet.servers[0].wait_unused(30), 5)
+
+
+async def test_texts_one_after_the_other_are_spread(
+    fleet: Fleet, llm: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, held = hold(fleet, monkeypatch)
+    may_end.set()
+    for _ in range(6):
+        await llm.backend.embed([[1, 2]])
+    assert [one.begun for one in held] == [2, 2, 2]
 
 
 async def test_what_is_counted_does_not_fall_when_one_is_started_again(
