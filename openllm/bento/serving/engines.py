@@ -27,7 +27,7 @@ FIRST_PAUSE = 0.2  # seconds before an engine that has ended is started again; t
 LONGEST_PAUSE = 60.0
 QUICK_SECONDS = 60.0  # what has run for longer had not ended at its start
 MOST_QUICK = 5  # ends at the start, one after the other, of all replicas before that is given up
-UP_SECONDS = 3600.0  # for a replica to load before the next one is drained
+UP_SECONDS = 3600.0  # for a replica to load before the others are left as they are
 
 
 @attrs.frozen
@@ -39,9 +39,10 @@ class Due:
 
 @attrs.frozen
 class RolledOn:
-    """An event: a replica that was drained is up again, or has had its time; now the next one."""
+    """An event: a replica that was drained is up again; or `why` it is not."""
 
     engine: EnginePlace
+    why: str | None
 
 
 @attrs.define(eq=False)
@@ -147,10 +148,7 @@ class Engines:
             threading.Thread(target=self._await_up, args=(event.engine,), daemon=True).start()
 
     def _await_up(self, engine: EnginePlace) -> None:
-        why = wait_up(engine.address, UP_SECONDS)
-        if why is not None:
-            logger.warning("%s has not come up: %s.", engine.name, why)
-        self._events.put(RolledOn(engine))
+        self._events.put(RolledOn(engine, wait_up(engine.address, UP_SECONDS)))
 
     # All of them anew, one by one.
 
@@ -165,10 +163,19 @@ class Engines:
         self._drain_next()
 
     def rolled_on(self, event: RolledOn) -> None:
-        """A replica is up again."""
-        if event.engine in self._rolling[:1]:
+        """Go on with the next one, where the one before is up again."""
+        if event.engine not in self._rolling[:1]:
+            return
+        if event.why is None:
             del self._rolling[0]
             self._drain_next()
+            return
+        self._rolling.clear()
+        logger.error(
+            "%s has not come up: %s. The other replicas are left as they are.",
+            event.engine.name,
+            event.why.removesuffix("."),
+        )
 
     def _drain_next(self) -> None:
         if not self._rolling or self.stopping:

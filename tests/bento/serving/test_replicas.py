@@ -20,7 +20,8 @@ import httpx
 import psutil
 import pytest
 
-from openllm.bento.serving.engines import EnginePlace, Engines, plan_lines
+from openllm.bento.serving import engines
+from openllm.bento.serving.engines import Due, EnginePlace, Engines, RolledOn, plan_lines
 from openllm.bento.serving.processes import Ended
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -153,25 +154,102 @@ def ends_when_its_streams_have(server: ServerProcess) -> None:
 def test_replicas_that_all_end_at_their_start_are_given_up(tmp_path: Path) -> None:
     events: queue.SimpleQueue[object] = queue.SimpleQueue()
     spec = LLMSpec(model_id="./parrot", backend="echo", replicas=2)
-    engines = Engines([spec], [["a", "b"]], Settings(), events)
+    found = Engines([spec], [["a", "b"]], Settings(), events)
     for _ in range(4):
-        for engine in engines.all:
-            assert end(engines, engine)
-    assert end(engines, engines.all[0])
+        for engine in found.all:
+            assert end(found, engine)
+    assert end(found, found.all[0])
     with pytest.raises(ServeError, match=r"Replica 2 of 2 of parrot .* as all replicas do"):
-        end(engines, engines.all[1])
-    assert not engines.ended(Ended("An API worker", Dead(), 1))
+        end(found, found.all[1])
+    assert not found.ended(Ended("An API worker", Dead(), 1))
 
 
-def end(engines: Engines, engine: EnginePlace) -> bool:
+def end(found: Engines, engine: EnginePlace) -> bool:
     """Let `engine` have just begun and ended."""
     engine.child, engine.begun = Dead(), time.monotonic()
-    return engines.ended(Ended(engine.name, engine.child, 1))
+    return found.ended(Ended(engine.name, engine.child, 1))
+
+
+@attrs.define(eq=False)
+class Process:
+    """Stands in for an engine's process: it lives until it is asked to end."""
+
+    asked: threading.Event = attrs.field(factory=threading.Event)
+    pid: int = 1
+
+    def wait(self) -> int:
+        self.asked.wait(STOP_WAIT)
+        return 0
+
+    def terminate(self) -> None:
+        self.asked.set()
+
+    def stop(self, seconds: float = 0.0) -> int:
+        return 0
+
+
+@attrs.define
+class Rolling:
+    """Three replicas, and what stands in for their processes, in the order of their beginning."""
+
+    engines: Engines
+    events: queue.SimpleQueue[object]
+    processes: list[Process]
+
+    def next_event(self) -> object:
+        """The next one, once it is seen to."""
+        event = self.events.get(timeout=STOP_WAIT)
+        match event:
+            case Ended():
+                assert self.engines.ended(event)
+            case Due():
+                self.engines.again(event)
+            case RolledOn():
+                self.engines.rolled_on(event)
+        return event
+
+    def until_rolled_on(self) -> RolledOn:
+        while not isinstance(event := self.next_event(), RolledOn):
+            pass
+        return event
+
+
+@pytest.fixture
+def rolling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rolling]:
+    processes: list[Process] = []
+
+    def begin(*_: object) -> Process:
+        processes.append(Process())
+        return processes[-1]
+
+    monkeypatch.setattr(engines, "EngineProcess", begin)
+    events: queue.SimpleQueue[object] = queue.SimpleQueue()
+    spec = LLMSpec(model_id="./parrot", backend="echo", replicas=3)
+    found = Engines([spec], [["a", "b", "c"]], Settings(), events)
+    found.start()
+    yield Rolling(found, events, processes)
+    for process in processes:
+        process.terminate()
+
+
+def test_one_that_does_not_come_up_ends_the_roll(
+    rolling: Rolling, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[str | None] = [None, "There is no room."]
+    monkeypatch.setattr(engines, "wait_up", lambda address, seconds: answers.pop(0))
+    rolling.engines.roll()
+    assert rolling.until_rolled_on().engine.number == 0
+    assert rolling.until_rolled_on().engine.number == 1
+    assert [one.asked.is_set() for one in rolling.processes] == [True, True, False, False, False]
+    assert "Replica 2 of 3 of parrot has not come up: There is no room. The other" in caplog.text
+    answers += [None] * 3
+    rolling.engines.roll()
+    assert [rolling.until_rolled_on().engine.number for _ in range(3)] == [0, 1, 2]
 
 
 def test_the_plan_is_said_where_there_are_replicas() -> None:
     one, two = LLMSpec(model_id="./a"), LLMSpec(model_id="./b", replicas=2, routing="cache-aware")
     settings = Settings(visible_devices="3,5,7")
-    engines = Engines([one, two], [["x"], ["y", "z"]], settings, queue.SimpleQueue())
+    found = Engines([one, two], [["x"], ["y", "z"]], settings, queue.SimpleQueue())
     said = "b: 2 replicas, each in a process of its own, cache-aware: GPU 5; GPU 7."
-    assert plan_lines(engines.all) == [said]
+    assert plan_lines(found.all) == [said]
