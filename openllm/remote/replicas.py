@@ -119,8 +119,10 @@ class ReplicatedBackend(SharedBackend):
         keeps it from that.
         """
         await runner.start()
-        if (wanted := self._adapters_of_others(replica)) is not None:
-            await make_alike(runner, wanted)
+        given: Mapping[str, Path] | None = None
+        while (wanted := self._adapters_of_others(replica)) not in (None, given):
+            given = wanted  # another one may be mounted meanwhile
+            await make_alike(runner, given)
         if replica.trouble is not None or self._info is not None:
             logger.info("%s is there.", self._called(replica))
         if self._info is None:
@@ -235,16 +237,20 @@ class ReplicatedBackend(SharedBackend):
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         """All of them get it, or none does. Errors: what one of them has against it."""
+        asked = {runner for _, runner in self._up()}
 
         async def mount(runner: RunnerBackend) -> None:
-            await runner.mount_adapter(name, path)
+            if runner in asked:
+                await runner.mount_adapter(name, path)
+            else:  # it came up meanwhile, perhaps with what the first of the others had by then
+                await make_alike(runner, {**runner.adapters, name: path})
 
         errors = await self._each(mount)
         if not errors:
             return
         # One that is gone begins with what the others have, so it stands in nobody's way.
         refused = [error for error in errors.values() if not isinstance(error, EngineDead)]
-        if refused or len(errors) == len(list(self._up())):
+        if refused or all(runner in errors for _, runner in self._up()):
             for _, runner in self._up():
                 if runner not in errors:
                     with contextlib.suppress(OpenLLMError):
@@ -263,19 +269,21 @@ class ReplicatedBackend(SharedBackend):
     async def _each(
         self, work: Callable[[RunnerBackend], Awaitable[None]]
     ) -> dict[RunnerBackend, OpenLLMError]:
-        """Have `work` done by all that are up; the errors of those that refuse. Errors: ReplicaLost
-        where none is up.
+        """Have `work` done by all that are up, and those that come up meanwhile; the errors of
+        those that refuse. Errors: ReplicaLost where none is up.
         """
-        runners = [runner for _, runner in self._up()]
-        if not runners:
+        asked = set[RunnerBackend]()
+        errors = dict[RunnerBackend, OpenLLMError]()
+        while runners := [runner for _, runner in self._up() if runner not in asked]:
+            asked.update(runners)
+            found = await asyncio.gather(*map(work, runners), return_exceptions=True)
+            for runner, error in zip(runners, found, strict=True):
+                if isinstance(error, OpenLLMError):
+                    errors[runner] = error
+                elif error is not None:
+                    raise error
+        if not asked:
             raise self._nobody()
-        found = await asyncio.gather(*map(work, runners), return_exceptions=True)
-        errors = {}
-        for runner, error in zip(runners, found, strict=True):
-            if isinstance(error, OpenLLMError):
-                errors[runner] = error
-            elif error is not None:
-                raise error
         return errors
 
     # How they are.

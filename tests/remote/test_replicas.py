@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from openllm.backends.base import Backend, Embeddings, Logits
+from openllm.backends.echo.backend import EchoBackend
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, Conflict, ReplicaLost, WeightsError
 from openllm.llm.llm import LLM
@@ -280,6 +281,81 @@ async def test_what_one_refuses_none_has(
     with pytest.raises(WeightsError, match="does not fit"):
         await llm.mount_adapter("pirate", tmp_path / "pirate")
     assert all(not server.llm.adapters for server in fleet.servers.values())
+
+
+@attrs.define
+class Slow:
+    """Holds up the mounting of the adapter `name` from now on, until it may go on."""
+
+    name: str
+    begun: asyncio.Event = attrs.field(factory=asyncio.Event)
+    may_end: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    def hold(self, monkeypatch: pytest.MonkeyPatch, only: object = None) -> None:
+        """In all engines, also those to come, or `only` in one."""
+        mount = EchoBackend.mount_adapter
+
+        async def slow(backend: EchoBackend, name: str, path: Path) -> None:
+            if name == self.name and only in (None, backend):
+                self.begun.set()
+                await self.may_end.wait()
+            await mount(backend, name, path)
+
+        monkeypatch.setattr(EchoBackend, "mount_adapter", slow)
+
+
+async def test_one_that_ends_at_a_mount_takes_the_adapter_from_no_other(
+    fleet: Fleet, llm: LLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_echo_adapter(tmp_path / "pirate")
+    await fleet.kill(0)
+    await until(lambda: up(llm) == [False, True, True])
+    slow = Slow("pirate")
+    slow.hold(monkeypatch, only=fleet.servers[2].llm.backend)
+    mounting = asyncio.create_task(llm.mount_adapter("pirate", tmp_path / "pirate"))
+    await asyncio.wait_for(slow.begun.wait(), 5)
+    await until(lambda: fleet.servers[1].llm.adapters)
+    await fleet.kill(2)
+    await mounting
+    assert fleet.servers[1].llm.adapters == llm.adapters == ("pirate",)
+
+
+async def test_one_that_joins_gets_what_is_mounted_meanwhile(
+    fleet: Fleet, llm: LLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pirate", "poet"):
+        write_echo_adapter(tmp_path / name)
+    await llm.mount_adapter("pirate", tmp_path / "pirate")
+    await fleet.kill(1)
+    await until(lambda: not up(llm)[1])
+    slow = Slow("pirate")
+    slow.hold(monkeypatch)
+    server = await fleet.begin(1)
+    await asyncio.wait_for(slow.begun.wait(), 5)
+    await llm.mount_adapter("poet", tmp_path / "poet")
+    slow.may_end.set()
+    await until(lambda: all(up(llm)))
+    assert set(server.llm.adapters) == set(llm.adapters) == {"pirate", "poet"}
+
+
+async def test_a_mount_goes_on_to_one_that_comes_up_meanwhile(
+    fleet: Fleet, llm: LLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_echo_adapter(tmp_path / "pirate")
+    await fleet.kill(1)
+    await until(lambda: not up(llm)[1])
+    slow = Slow("pirate")
+    slow.hold(monkeypatch)
+    with monkeypatch.context() as patch:
+        for server in fleet.servers.values():  # which would tell of it before it is mounted
+            patch.setattr(server, "announce", lambda: None)
+        mounting = asyncio.create_task(llm.mount_adapter("pirate", tmp_path / "pirate"))
+        await asyncio.wait_for(slow.begun.wait(), 5)
+        server = await fleet.begin(1)
+        await until(lambda: all(up(llm)))
+    slow.may_end.set()
+    await mounting
+    assert server.llm.adapters == llm.adapters == ("pirate",)
 
 
 async def test_a_beginning_goes_where_it_was(llm: LLM) -> None:
