@@ -22,6 +22,7 @@ from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError
 from openllm.llm.llm import LLM
 from openllm.remote.child import EnginePlan
+from openllm.remote.probe import say_up
 from openllm.remote.server import EngineServer
 
 log = logging.getLogger("openllm")
@@ -82,6 +83,7 @@ async def _live(server: EngineServer, stop: asyncio.Event) -> int:
         starting.cancel()
         return 0
     await starting
+    say_up(server.address)
     dead = server.dead or asyncio.get_running_loop().create_future()
     await asyncio.wait((stopped, dead), return_when=asyncio.FIRST_COMPLETED)
     if not dead.done():

@@ -45,7 +45,9 @@ class Replica:
 
     @property
     def hopeless(self) -> bool:
-        """Whether its engine says itself why it cannot start, or has died too often."""
+        """Whether its engine says itself why it cannot start, or has died too often, so that
+        whoever waits for the first start need not wait on.
+        """
         if self.trouble is None:
             return False
         return not isinstance(self.trouble, EngineDead) or self.attempts >= ATTEMPTS

@@ -322,11 +322,8 @@ class ReplicatedBackend(SharedBackend):
         return any(True for _ in self._up())
 
     @property
-    def failure(self) -> str | None:
-        """Why none of them will come back."""
-        if self._info is None or not all(replica.hopeless for replica in self._replicas):
-            return None
-        return f"no replica comes up: {self._replicas[0].trouble}"
+    def failure(self) -> None:
+        """None: whoever starts the engines says when to give up."""
 
     # The processes that use them.
 

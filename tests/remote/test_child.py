@@ -18,7 +18,9 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import EngineDead, WeightsError
 from openllm.llm.llm import LLM
 from openllm.remote.child import ChildBackend
+from openllm.remote.probe import forget_up, has_come_up
 from tests.bento.models import write_echo_weights
+from tests.remote.test_backend import until
 
 PARENT = """
 import asyncio, sys
@@ -69,6 +71,14 @@ async def test_its_death_ends_what_runs_and_is_the_failure(llm: LLM) -> None:
     with pytest.raises(EngineDead, match="process has ended"):
         await asyncio.wait_for(task, 5)
     assert llm.failure
+
+
+async def test_whoever_has_started_it_knows_that_it_was_up(llm: LLM) -> None:
+    assert isinstance(llm.backend, ChildBackend)
+    address = llm.backend.address
+    await until(lambda: has_come_up(address))
+    forget_up(address)
+    assert not has_come_up(address)
 
 
 async def test_the_reason_is_that_of_the_process_that_chose(llm: LLM) -> None:

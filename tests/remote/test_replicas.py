@@ -164,6 +164,25 @@ async def test_while_none_is_up_requests_are_told_when_to_come_again(
     assert (await llm.generate("hello")).text == "hello"
 
 
+async def test_what_was_up_is_given_up_by_whoever_starts_it(
+    fleet: Fleet, llm: LLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = fleet.spec
+    fleet.spec = attrs.evolve(spec, engine_args={"delay": "long"})
+    for number in range(3):
+        await fleet.kill(number)
+        with contextlib.suppress(ConfigurationError):
+            await fleet.begin(number)
+    await until(lambda: len([said for said in caplog.messages if "is not up" in said]) == 3)
+    assert llm.failure is None
+    assert not llm.backend.ready
+    fleet.spec = spec
+    await fleet.kill(1)
+    await fleet.begin(1)
+    await until(lambda: llm.backend.ready)
+    assert (await llm.generate("hello")).text == "hello"
+
+
 async def test_one_that_leaves_finishes_what_it_has(fleet: Fleet, llm: LLM) -> None:
     tasks = await endless(llm, 3)
     leaving = fleet.servers[0]

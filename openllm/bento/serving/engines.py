@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,14 +18,13 @@ from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
 from openllm.hardware.gpus import share_replicas, visible_devices
 from openllm.remote.child import EnginePlan, EngineProcess
-from openllm.remote.probe import wait_up
+from openllm.remote.probe import forget_up, has_come_up, wait_up
 
 logger = logging.getLogger("openllm")
 
 FIRST_PAUSE = 0.2  # seconds before an engine that has ended is started again; then twice as long
 LONGEST_PAUSE = 60.0
-QUICK_SECONDS = 60.0  # what has run for longer had not ended at its start
-MOST_QUICK = 5  # ends at the start, one after the other, of all replicas before that is given up
+MOST_EARLY = 5  # ends at the start, one after the other, of all replicas before that is given up
 UP_SECONDS = 3600.0  # for a replica to load before the others are left as they are
 
 
@@ -55,8 +53,7 @@ class EnginePlace:
     address: Path
     devices: str | None
     child: Child | None = None
-    begun: float = 0.0
-    quick: int = 0  # ends at the start, one after the other
+    early: int = 0  # ends at the start, one after the other
 
     @property
     def name(self) -> str:
@@ -112,7 +109,7 @@ class Engines:
             settings.log_format,
             settings.drain_seconds,
         )
-        engine.begun = time.monotonic()
+        forget_up(engine.address)
         process = EngineProcess(plan, process_environment(), engine.devices)
         engine.child = watched(engine.name, process, self._events)
 
@@ -129,12 +126,12 @@ class Engines:
         if self.stopping:
             engine.child = None
             return True
-        quickly = event.code != 0 and time.monotonic() - engine.begun < QUICK_SECONDS
-        engine.child, engine.quick = None, engine.quick + 1 if quickly else 0
+        at_start = event.code != 0 and not has_come_up(engine.address)
+        engine.child, engine.early = None, engine.early + 1 if at_start else 0
         alike = [one for one in self.all if one.spec.served_name == engine.spec.served_name]
-        if all(one.quick >= MOST_QUICK for one in alike):
+        if all(one.early >= MOST_EARLY for one in alike):
             raise ServeError(f"{told}, as all replicas do at their start.")
-        pause = min(FIRST_PAUSE * 2 ** max(engine.quick - 1, 0), LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * 2 ** max(engine.early - 1, 0), LONGEST_PAUSE)
         logger.warning("%s; it is started again in %.1f s.", told, pause)
         _after(pause, lambda: self._events.put(Due(engine)))
         return True

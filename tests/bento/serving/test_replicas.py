@@ -26,6 +26,7 @@ from openllm.bento.serving.processes import Ended
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError
+from openllm.remote.probe import say_up
 from tests.bento.conftest import STOP_WAIT, ServerProcess, running
 from tests.bento.serving.test_supervisor import Dead, recipe
 
@@ -165,9 +166,26 @@ def test_replicas_that_all_end_at_their_start_are_given_up(tmp_path: Path) -> No
 
 
 def end(found: Engines, engine: EnginePlace) -> bool:
-    """Let `engine` have just begun and ended."""
-    engine.child, engine.begun = Dead(), time.monotonic()
+    """Let `engine` have begun and ended."""
+    engine.child = Dead()
     return found.ended(Ended(engine.name, engine.child, 1))
+
+
+def test_only_ends_before_it_was_up_make_the_pause_longer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long it has loaded."""
+    spec = LLMSpec(model_id="./parrot", backend="echo", replicas=2)
+    places = [[str(tmp_path / name) for name in ("0.engine", "1.engine")]]
+    found = Engines([spec], places, Settings(), queue.SimpleQueue())
+    engine = found.all[0]
+    for seconds in ("0.2", "0.4", "0.8"):
+        assert end(found, engine)
+        assert f"started again in {seconds} s" in caplog.messages[-1]
+    say_up(engine.address)
+    for _ in range(2):
+        assert end(found, engine)
+        assert "started again in 0.2 s" in caplog.messages[-1]
 
 
 @attrs.define(eq=False)
