@@ -61,14 +61,17 @@ def serve(
     ):
         engines = sum(spec.replicas for spec in wanted)
         alone = engines == 1 and settings.api_workers == 1
-        share_replicas(wanted, visible_devices(settings.visible_devices))  # while nothing is loaded
+        backends = [select_backend(spec, settings)[0] for spec in wanted]
+        chosen = [
+            attrs.evolve(spec, backend=backend.facts.name)
+            for spec, backend in zip(wanted, backends, strict=True)
+        ]
+        share_replicas(chosen, visible_devices(settings.visible_devices))  # while nothing is loaded
         served = []
-        for spec in wanted:
-            backend = select_backend(spec, settings)[0]
+        for spec, backend, named in zip(wanted, backends, chosen, strict=True):
             directory = check_sources(spec, backend, settings.bentoml_home)
             check_options(spec, directory, settings, sure=alone)
-            chosen = attrs.evolve(spec, backend=backend.facts.name)
-            served += [(chosen, directory)] * spec.replicas
+            served += [(named, directory)] * spec.replicas
         require_room(served, settings)
         _listen(listener)
         write_project(Path(folder), wanted)

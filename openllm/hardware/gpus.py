@@ -89,9 +89,9 @@ def used_gpus(spec: LLMSpec, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """Those of the visible `gpus` that an engine of `spec` would use: the named one, as many as its
     parallel sizes say, else all.
     """
-    at = (spec.device or "").partition(":")[2]
-    if at.isdigit():
-        return tuple(gpus[int(at) : int(at) + 1])
+    at = _numbered(spec)
+    if at is not None:
+        return tuple(gpus[at : at + 1])
     return tuple(gpus if spec.tensor_parallel_size is None else gpus[: gpus_needed(spec)])
 
 
@@ -112,6 +112,12 @@ def alike_gpus(gpus: Sequence[Gpu], *, asked: bool = False) -> tuple[tuple[Gpu, 
     return tuple(chosen), (
         f"they are alike, and have the most memory together; {others} would slow them down. "
     )
+
+
+def _numbered(spec: LLMSpec) -> int | None:
+    """The number of the one device that `spec` names; None: it names none."""
+    at = (spec.device or "").partition(":")[2]
+    return int(at) if at.isdigit() else None
 
 
 def share_devices(specs: Sequence[LLMSpec], devices: Sequence[str]) -> tuple[str | None, ...]:
@@ -152,9 +158,17 @@ def share_replicas(
     """CUDA_VISIBLE_DEVICES for each replica of each spec, as `share_devices` gives them to engines.
 
     Replicas of one GPU each that are more than the GPUs take these in turn, where all that one of
-    them holds is said to fit. Errors: ConfigurationError where it is not, or where replicas of
-    several GPUs each are too many.
+    them holds is said to fit. Errors: ConfigurationError where it is not, where replicas of
+    several GPUs each are too many, or where a spec names one device for all its replicas.
     """
+    for spec in specs:
+        if spec.replicas > 1 and _numbered(spec) is not None:
+            raise ConfigurationError(
+                f"{spec.replicas} replicas cannot all have the device {spec.device}.",
+                hint="Name no device: each replica gets its own of those that"
+                " CUDA_VISIBLE_DEVICES lists.",
+                param="device",
+            )
     engines = [engine for spec in specs for engine in spec.engines()]
     needs = [gpus_needed(engine) for engine in engines]
     if len(engines) > len(specs) and devices and sum(needs) > len(devices):

@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from openllm.backends.select import find_backend
 from openllm.bento.build import build
 from openllm.bento.pack.document import bento_document, read_document
 from openllm.bento.serve import serve
@@ -220,6 +221,16 @@ def test_what_follows_from_options_is_refused_before_listening(
     assert said in str(error.value)
     assert error.value.exit_code == 2
     assert heard == []
+
+
+def test_replicas_that_do_not_fit_are_refused_where_no_backend_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = (find_backend("vllm"), "as on a machine with a GPU")
+    monkeypatch.setattr("openllm.bento.serve.select_backend", lambda spec, settings: chosen)
+    settings = Settings(port=free_port(), bentoml_home=home, visible_devices="0")
+    with pytest.raises(ConfigurationError, match="4 replicas want 4 GPUs, and there are 1"):
+        serve(LLMSpec(model_id="demo", replicas=4), settings)
 
 
 def test_nobody_gets_in_before_the_options_are_found_good(

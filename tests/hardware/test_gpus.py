@@ -139,6 +139,7 @@ def test_each_replica_has_its_own(
             {"replicas": 4, "backend": "vllm", "gpu_memory_utilization": 0.6},
             "4 replicas want 4 GPUs",
         ),
+        ({"replicas": 2, "device": "cuda:1"}, "2 replicas cannot all have the device cuda:1"),
     ],
 )
 def test_too_many_replicas_are_refused(spec: dict[str, Any], said: str) -> None:
