@@ -5,9 +5,12 @@ way, and on to another where one cannot take it.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import attrs
 import httpx
@@ -20,6 +23,15 @@ from openllm.errors import Forbidden, Unauthorized, Unreachable
 BUSY = (429, 502, 503, 504)
 FIRST_REST, LONGEST_REST = 0.5, 60.0  # seconds that a server is left alone
 PATIENCE_SECONDS = 600.0  # in which no server answers anything before that is given up
+QUIET_SECONDS = 60.0  # without an answer of a server before it is asked whether it is there
+PROBE_SECONDS = 10.0  # for it to say so
+# What keeps a connection known on the way while an answer is long in coming, and ends one whose
+# other end is gone: after a minute of silence it is asked for every 15 s, four times.
+KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    if hasattr(socket, name)  # not on every system
+]
 
 
 @attrs.frozen
@@ -41,6 +53,38 @@ class PooledServer:
     rest_until: float = 0.0  # as time.monotonic() counts
     failed: int = 0  # times in a row that it could not take a request
     why: str = ""
+    heard: float = attrs.field(factory=time.monotonic)  # when it last answered, or was there
+    silent: float = 0.0  # when it last was not
+    _looking: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+
+    async def ask(self, path: str, body: bytes) -> httpx.Response:
+        """Its answer, however long that takes while the server is there. Errors:
+        httpx.TransportError.
+        """
+        answer = asyncio.ensure_future(self.client.post(path, content=body))
+        try:
+            while not (await asyncio.wait((answer,), timeout=QUIET_SECONDS))[0]:
+                there = await self._is_there()
+                if not there and not answer.done():
+                    raise httpx.ReadTimeout("it does not answer")
+            return answer.result()
+        finally:
+            answer.cancel()
+
+    async def _is_there(self) -> bool:
+        """Whether it answers anything; looked at once for all its requests that wait."""
+        since = time.monotonic()
+        async with self._looking:
+            if self.silent > since or self.heard > since - QUIET_SECONDS:
+                return self.silent <= since
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self.client.get("/livez")
+            except (TimeoutError, httpx.TransportError):
+                self.silent = time.monotonic()
+                return False
+            self.heard = time.monotonic()
+            return True
 
     def pause(self, asked: float | None, why: str) -> None:
         """Leave it alone: for as long as it asks, else longer each time."""
@@ -67,7 +111,6 @@ class ServerPool:
         headers = {"content-type": "application/json"}
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         self._places = [
             PooledServer(
                 access,
@@ -75,14 +118,12 @@ class ServerPool:
                     base_url=access.endpoint,
                     headers=headers,
                     timeout=access.httpx_timeout,
-                    limits=limits,
-                    transport=transport,
+                    transport=transport or _network(access),
                     trust_env=not access.local,
                 ),
             )
             for access in places
         ]
-        self._answered = time.monotonic()
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,7 +141,7 @@ class ServerPool:
             place = await self._free()
             place.under_way += 1
             try:
-                answer = await place.client.post(path, content=body)
+                answer = await place.ask(path, body)
             except httpx.TransportError as error:
                 place.pause(None, str(error) or type(error).__name__)
                 continue
@@ -115,7 +156,7 @@ class ServerPool:
                 raise kind(
                     f"{place.access.endpoint} does not take the key.", hint="Give another one."
                 )
-            place.failed, self._answered = 0, time.monotonic()
+            place.failed, place.heard = 0, time.monotonic()
             return Reply(answer.status_code, answer.headers, answer.content)
 
     async def _free(self) -> PooledServer:
@@ -127,7 +168,25 @@ class ServerPool:
             free = [place for place in self._places if place.rest_until <= now]
             if free:
                 return min(free, key=lambda place: place.under_way)
-            if now - self._answered > PATIENCE_SECONDS:
+            if now - max(place.heard for place in self._places) > PATIENCE_SECONDS:
                 told = ", ".join(f"{place.access.endpoint} ({place.why})" for place in self._places)
                 raise Unreachable(f"No server answers: {told}.", hint="Look at their logs.")
             await asyncio.sleep(min(place.rest_until for place in self._places) - now)
+
+
+def _network(access: Access) -> httpx.AsyncHTTPTransport:
+    """Connections that are kept alive, through the proxy that the environment names."""
+    return httpx.AsyncHTTPTransport(
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        proxy=_proxy(access),
+        socket_options=KEEPALIVE,
+    )
+
+
+def _proxy(access: Access) -> str | None:
+    parts = urlsplit(access.endpoint)
+    if access.local or proxy_bypass(parts.hostname or ""):
+        return None
+    found = getproxies()
+    proxy = found.get(parts.scheme) or found.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
+from typing import Any
 
 import httpx
 import pytest
@@ -21,16 +23,27 @@ class StandIns:
     def __init__(self) -> None:
         self.asked = Counter[str]()
         self.down: set[str] = set()
+        self.stuck: set[str] = set()
+        self.slow: set[str] = set()
+        self.looks = Counter[str]()
         self.answers: dict[str, list[httpx.Response]] = {}
         self.at_once = 0
         self.most = 0
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
+        if host in self.stuck:
+            await asyncio.Event().wait()
+        if request.url.path == "/livez":
+            self.looks[host] += 1
+            return httpx.Response(404)  # a server of another kind, which is there
         self.asked[host] += 1
         self.at_once += 1
         self.most = max(self.most, self.at_once)
         await asyncio.sleep(0.001)
+        if host in self.slow:
+            while not self.looks[host]:  # noqa: ASYNC110  has no event
+                await asyncio.sleep(0.001)
         self.at_once -= 1
         if host in self.down:
             raise httpx.ReadError("cut off", request=request)
@@ -79,6 +92,73 @@ async def test_an_error_of_the_request_is_its_answer(servers: StandIns) -> None:
     async with over(servers) as found:
         replies = [await found.post("/", b"{}"), await found.post("/", b"{}")]
     assert sorted(reply.status for reply in replies) in ([200, 400], [400, 500])
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers are looked at soon."""
+    monkeypatch.setattr(pool, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "PROBE_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_one_that_takes_requests_and_answers_none_is_left(servers: StandIns) -> None:
+    servers.stuck = {"a"}
+    async with over(servers) as found, asyncio.timeout(5):
+        replies = await asyncio.gather(*(found.post("/", b"{}") for _ in range(20)))
+    assert all(b'"b"' in reply.body for reply in replies)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_long_answer_of_one_that_is_there_is_waited_for(servers: StandIns) -> None:
+    servers.slow = {"a", "b"}
+    async with over(servers) as found, asyncio.timeout(5):
+        replies = await asyncio.gather(*(found.post("/", b"{}") for _ in range(20)))
+    assert {reply.status for reply in replies} == {200}
+    assert servers.asked == {"a": 10, "b": 10}
+    assert all(1 <= servers.looks[host] < 10 for host in "ab")  # not for each that waits
+
+
+@pytest.mark.usefixtures("hasty", "servers")
+async def test_where_nobody_answers_on_open_connections_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.1)
+    options: list[tuple[object, ...]] = []
+    set_option = socket.socket.setsockopt
+
+    def spy(self: socket.socket, *option: Any) -> None:
+        options.append(option)
+        set_option(self, *option)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", spy)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # the system takes connections for it
+        host, port = deaf.getsockname()
+        async with ServerPool([f"http://{host}:{port}"]) as found, asyncio.timeout(5):
+            with pytest.raises(Unreachable, match="it does not answer"):
+                await found.post("/", b"{}")
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options
+
+
+async def test_it_goes_through_the_proxy_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).splitlines()[0])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        async with ServerPool(["http://far.example:81"]) as found, asyncio.timeout(5):
+            assert (await found.post("/v1/completions", b"{}")).status == 200
+    assert asked == [b"POST http://far.example:81/v1/completions HTTP/1.1"]
 
 
 async def test_what_no_waiting_helps_is_raised(
