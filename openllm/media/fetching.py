@@ -24,6 +24,8 @@ SECONDS = 10.0  # for all of it
 MOST_REDIRECTIONS = 3
 PORTS = {"http": 80, "https": 443}
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
+# Nothing is taken compressed: a few bytes could become any number before they are counted.
+_HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "openllm"}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -66,7 +68,7 @@ async def _get(image: Image, url: str, limits: ImageLimits) -> bytes | str:
         client.stream(
             "GET",
             f"{parts.scheme}://{written}:{port}{path}",
-            headers={"Host": _named(host, parts), "Accept": "image/*", "User-Agent": "openllm"},
+            headers={"Host": _named(host, parts), **_HEADERS},
             extensions={"sni_hostname": host},
         ) as response,
     ):
@@ -74,8 +76,10 @@ async def _get(image: Image, url: str, limits: ImageLimits) -> bytes | str:
             return str(response.headers["location"])
         if response.status_code != 200:
             raise _failed(image, f"is answered with {response.status_code}")
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise _failed(image, "comes compressed (Content-Encoding), which was not asked for")
         file = bytearray()
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             file += chunk
             require_size(image, len(file), limits)
         return bytes(file)

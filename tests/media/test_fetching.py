@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import ipaddress
 import threading
 from collections.abc import Iterator
@@ -26,13 +27,18 @@ REDIRECTIONS = {
     "/local": "http://localhost:1/image",
     "/file": "file:///etc/passwd",
 }
+COMPRESSED = {"/gzip": "gzip", "/twice": "gzip, gzip", "/identity": "identity"}
+TWICE = gzip.compress(gzip.compress(bytes(1024**2)))
+WIDE = ImageLimits(1, 2 * 1024**2, 100)  # what is compressed would be allowed as it is, too
 
 
 class Pages(BaseHTTPRequestHandler):
     hosts: tuple[str, ...] = ()
+    codings: tuple[str | None, ...] = ()
 
     def do_GET(self) -> None:
         Pages.hosts = (*Pages.hosts, self.headers["Host"])
+        Pages.codings = (*Pages.codings, self.headers["Accept-Encoding"])
         if self.path in REDIRECTIONS:
             self.send_response(302)
             self.send_header("Location", REDIRECTIONS[self.path])
@@ -41,6 +47,11 @@ class Pages(BaseHTTPRequestHandler):
             self.send_response(200)
             self.end_headers()
             self.wfile.write(FILE * 100)
+        elif self.path in COMPRESSED:
+            self.send_response(200)
+            self.send_header("Content-Encoding", COMPRESSED[self.path])
+            self.end_headers()
+            self.wfile.write(TWICE)
         else:
             self.send_response(200 if self.path == "/image?a=b" or self.path == "/image" else 404)
             self.end_headers()
@@ -70,6 +81,15 @@ def open_here(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_public_image_is_fetched(pages: str, path: str) -> None:
     assert await fetch(Image(pages + path), LIMITS) == FILE
     assert Pages.hosts[-1] == pages.removeprefix("http://")
+    assert Pages.codings[-1] == "identity"
+
+
+@pytest.mark.usefixtures("open_here")
+@pytest.mark.parametrize("path", ["/gzip", "/twice"])
+async def test_nothing_is_unpacked_on_the_way(pages: str, path: str) -> None:
+    with pytest.raises(InvalidRequest, match="comes compressed"):
+        await fetch(Image(pages + path), WIDE)
+    assert await fetch(Image(f"{pages}/identity"), WIDE) == TWICE
 
 
 @pytest.mark.usefixtures("open_here")
