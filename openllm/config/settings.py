@@ -75,7 +75,9 @@ class Settings:
     max_prompts: int = _setting(1024, "integer", "Most prompts or embedding inputs of one request.")
     max_images: int = _setting(16, "integer", "Most images of one request.")
     max_image_bytes: int = _setting(20 * 1024**2, "size", "Largest file of an image.")
-    max_image_pixels: int = _setting(32 * 1024**2, "integer", "Most pixels of an image.")
+    max_image_pixels: int = _setting(
+        32 * 1024**2, "integer", "Most pixels of an image; of all in a request: twice that."
+    )
     image_urls: bool = _setting(
         False, "switch", "Fetch images that requests name by http(s) URLs, from public addresses."
     )

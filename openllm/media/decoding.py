@@ -20,6 +20,9 @@ from openllm.types import Image
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
+# The images of one request may have this many times the pixels that one of them may: two at the
+# limit, or a handful of photographs.
+LARGEST_IMAGES = 2
 # What is decoded, by Pillow's names; other formats are refused unread. Of one that moves the first
 # picture is taken.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -27,6 +30,11 @@ DATA = "data:"
 WEB = ("http://", "https://")
 _BASE64 = ";base64"
 _SPACE = str.maketrans("", "", " \t\r\n")
+# What Pillow raises for files that are not what they seem.
+_BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError),
+    *(struct.error, AttributeError, NotImplementedError),
+)
 _WHITE = (255, 255, 255)
 
 
@@ -36,7 +44,7 @@ class ImageLimits:
 
     count: int
     bytes: int  # of one file
-    pixels: int  # of one image
+    pixels: int  # of one image; `LARGEST_IMAGES` times that of all
 
     @classmethod
     def of(cls, settings: Settings) -> ImageLimits:
@@ -85,22 +93,35 @@ def require_size(image: Image, size: int, limits: ImageLimits) -> None:
         raise _bad(image, f"has {size} bytes; at most {limits.bytes} are allowed")
 
 
-def decode(image: Image, file: bytes, limits: ImageLimits) -> Pixels:
-    """The pixels of a file, in RGB: turned as its EXIF says, what is transparent white. Errors:
-    InvalidRequest for what is no whole image of `FORMATS`, or has more pixels than are allowed.
+def decode(images: Sequence[Image], files: Sequence[bytes], limits: ImageLimits) -> list[Pixels]:
+    """The pixels of the files of a request's images, in RGB: turned as their EXIF says, what is
+    transparent white. All heads are read before anything is decoded. Errors: InvalidRequest for
+    what is no whole image of `FORMATS`, and for more pixels than are allowed, in one or in all.
     """
-    from PIL import Image as Pillow
-    from PIL import ImageOps
+    opened = [_open(image, file, limits) for image, file in zip(images, files, strict=True)]
+    most, found = LARGEST_IMAGES * limits.pixels, 0
+    for image, head in zip(images, opened, strict=True):
+        found += head.width * head.height
+        if found > most:
+            raise InvalidRequest(
+                f"{image.name} brings the pixels of the request's images to {found}; at most"
+                f" {most} are allowed in all.",
+                hint=f"Send fewer or smaller ones; the operator allows {LARGEST_IMAGES} times"
+                f" {option('max_image_pixels')}.",
+                param=image.param,
+            )
+    return [_load(image, head) for image, head in zip(images, opened, strict=True)]
 
-    broken = (
-        *(OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError),
-        *(struct.error, AttributeError, NotImplementedError, Pillow.DecompressionBombError),
-    )
+
+def _open(image: Image, file: bytes, limits: ImageLimits) -> Pixels:
+    """An image of which the head alone is read."""
+    from PIL import Image as Pillow
+
     try:
-        opened = Pillow.open(io.BytesIO(file), formats=FORMATS)  # reads the head alone
+        opened = Pillow.open(io.BytesIO(file), formats=FORMATS)
     except Pillow.DecompressionBombError:
         raise _too_large(image, "too many", limits) from None
-    except broken:
+    except _BROKEN:
         names = ", ".join(FORMATS)
         raise _bad(image, f"is no image of a format that is taken ({names})") from None
     width, height = opened.size
@@ -108,12 +129,20 @@ def decode(image: Image, file: bytes, limits: ImageLimits) -> Pixels:
         raise _too_large(image, f"{width} x {height}", limits)
     if not width or not height:
         raise _bad(image, "has no pixels")
+    return opened
+
+
+def _load(image: Image, opened: Pixels) -> Pixels:
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
     try:
         opened.load()
-        turned = ImageOps.exif_transpose(opened)
-        return _opaque(turned)
-    except broken:
+        return _opaque(ImageOps.exif_transpose(opened))
+    except (*_BROKEN, Pillow.DecompressionBombError):
         raise _bad(image, "is broken, or was cut") from None
+    finally:
+        opened.close()  # a copy is returned; two of each would double the peak
 
 
 def _opaque(pixels: Pixels) -> Pixels:

@@ -1,7 +1,8 @@
 """From the images of a conversation to what an engine is given: fetched, then decoded and prepared
 on a few threads of their own.
 
-So no event loop waits for them, and no burst of images fills the memory.
+So no event loop waits for them, and a burst of requests has only the images of a few in memory as
+pixels, or on their way from elsewhere. The files of a request stay until its answer is done.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from openllm.config.settings import Settings
 from openllm.errors import UnsupportedFeature, option
@@ -29,9 +32,12 @@ from openllm.types import Image, PromptImages
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
-# So many requests' images are decoded at once in this process; each takes 3 bytes for a pixel, and
-# what the model's processor makes of it.
+# So many requests' images are decoded at once in this process; Pillow takes 4 bytes for a
+# pixel, a few times that for the image that is being decoded; the model's processor takes more.
 WORKERS = ThreadPoolExecutor(2, "openllm-images")
+# So many requests at once fetch their images, or wait with them to be decoded, on one event loop.
+FETCHING = 4
+_ROOMS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def look(
@@ -46,9 +52,13 @@ async def look(
     """
     limits = ImageLimits.of(settings)
     require_few(images, limits)
-    fetched = await _fetched(images, limits, settings)
-    work = partial(_look, processor, text, images, fetched, limits)
-    files, looked = await asyncio.get_running_loop().run_in_executor(WORKERS, work)
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as held:
+        if any(map(is_remote, images)):  # those in the request itself wait for no other server
+            await held.enter_async_context(_ROOMS.setdefault(loop, asyncio.Semaphore(FETCHING)))
+        fetched = await _fetched(images, limits, settings)
+        work = partial(_look, processor, text, images, fetched, limits)
+        files, looked = await loop.run_in_executor(WORKERS, work)
     token_ids = looked.token_ids
     found = PromptImages(
         files, digest(files), text, marked_ids, looked.end, len(token_ids), looked.features
@@ -85,8 +95,7 @@ def _look(
         fetched[at] if at in fetched else read_data(image, limits)
         for at, image in enumerate(images)
     )
-    pixels = [decode(image, file, limits) for image, file in zip(images, files, strict=True)]
-    return files, processor.look(text, pixels)
+    return files, processor.look(text, decode(images, files, limits))
 
 
 def look_again(processor: Processor, images: PromptImages) -> Looked:
@@ -100,4 +109,4 @@ def decode_again(images: PromptImages) -> list[Pixels]:
     """The pixels of images that were looked at before."""
     size = max(map(len, images.files))
     limits = ImageLimits(len(images.files), size, sys.maxsize)
-    return [decode(Image(""), file, limits) for file in images.files]
+    return decode([Image("")] * len(images.files), images.files, limits)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from PIL import Image as Pillow
 
 from openllm.config.settings import Settings
+from openllm.errors import InvalidRequest
 from openllm.media.decoding import ImageLimits, decode, digest, read_data
 from openllm.types import Image
 
@@ -19,25 +21,41 @@ def written(pixels: Pillow.Image, kind: str, **options: object) -> bytes:
     return out.getvalue()
 
 
+def decoded(file: bytes) -> Pillow.Image:
+    return decode([Image("")], [file], LIMITS)[0]
+
+
 def test_an_image_is_turned_as_its_exif_says() -> None:
     pixels = Pillow.new("RGB", (20, 10))
     exif = Pillow.Exif()
     exif[0x0112] = 6  # a quarter turn
-    assert decode(Image(""), written(pixels, "JPEG", exif=exif), LIMITS).size == (10, 20)
+    assert decoded(written(pixels, "JPEG", exif=exif)).size == (10, 20)
 
 
 def test_what_is_transparent_is_white() -> None:
     pixels = Pillow.new("RGBA", (2, 1), (10, 20, 30, 0))
     pixels.putpixel((1, 0), (10, 20, 30, 255))
-    found = decode(Image(""), written(pixels, "PNG"), LIMITS)
+    found = decoded(written(pixels, "PNG"))
     assert [found.getpixel((at, 0)) for at in (0, 1)] == [(255, 255, 255), (10, 20, 30)]
+
+
+def test_the_pixels_of_all_images_are_limited_before_any_is_decoded() -> None:
+    limits = ImageLimits(9, 1000, 6)
+    whole = written(Pillow.new("RGB", (3, 2)), "PNG")
+    images = [Image("", f"at[{place}]") for place in range(3)]
+    sizes = [pixels.size for pixels in decode(images[:2], [whole, whole], limits)]
+    assert sizes == [(3, 2), (3, 2)]
+    cut = whole[:-20]  # would be found broken, were it decoded
+    with pytest.raises(InvalidRequest, match="to 18; at most 12 are allowed") as caught:
+        decode(images, [cut, whole, whole], limits)
+    assert caught.value.param == "at[2]"
 
 
 def test_every_mode_becomes_rgb() -> None:
     for mode in ("1", "L", "LA", "P", "I;16", "RGBA"):
         file = written(Pillow.new(mode, (3, 2)), "PNG")
-        assert decode(Image(""), file, LIMITS).mode == "RGB"
-    assert decode(Image(""), written(Pillow.new("CMYK", (3, 2)), "JPEG"), LIMITS).mode == "RGB"
+        assert decoded(file).mode == "RGB"
+    assert decoded(written(Pillow.new("CMYK", (3, 2)), "JPEG")).mode == "RGB"
 
 
 def test_a_uri_may_be_written_in_several_ways() -> None:

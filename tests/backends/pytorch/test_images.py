@@ -72,7 +72,7 @@ def asked(kind: str, path: Path, words: Sequence[str], files: Sequence[bytes]) -
     images = None
     if files:
         limits = ImageLimits.of(Settings())
-        pixels = [decode(Image(""), file, limits) for file in files]
+        pixels = decode([Image("")] * len(files), files, limits)
         looked = load_processor(path, tokenizer).look(text, pixels)
         assert looked.token_ids == ids
         marked = tokenizer.encode(text, add_special_tokens=False)

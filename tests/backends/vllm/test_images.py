@@ -29,7 +29,7 @@ needs_torchvision = pytest.mark.skipif(
 def images(path: Path, text: str, files: list[bytes]) -> tuple[list[int], PromptImages]:
     tokenizer = load_tokenizer(path)
     limits = ImageLimits.of(Settings())
-    pixels = [decode(Image(""), file, limits) for file in files]
+    pixels = decode([Image("")] * len(files), files, limits)
     looked = load_processor(path, tokenizer).look(text, pixels)
     marked = tokenizer.encode(text, add_special_tokens=False)
     count = len(looked.token_ids)
