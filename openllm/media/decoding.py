@@ -35,6 +35,7 @@ _BROKEN = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, ArithmeticError, TypeError),
     *(struct.error, AttributeError, NotImplementedError),
 )
+_STEP = 257  # from one grey of 8 bits to the next, in greys of 16 (65535 / 255)
 _WHITE = (255, 255, 255)
 
 
@@ -148,12 +149,23 @@ def _load(image: Image, opened: Pixels) -> Pixels:
 def _opaque(pixels: Pixels) -> Pixels:
     from PIL import Image as Pillow
 
+    if pixels.mode == "I" or pixels.mode.startswith("I;16"):
+        pixels = _eight_bits(pixels)
     if not pixels.has_transparency_data:
         return pixels.convert("RGB")
     clear = pixels.convert("RGBA")
     page = Pillow.new("RGB", clear.size, _WHITE)
     page.paste(clear, mask=clear.getchannel("A"))
     return page
+
+
+def _eight_bits(pixels: Pixels) -> Pixels:
+    """Greys of 16 bits as of 8; Pillow itself makes 255 of all above that."""
+    grey = pixels.convert("I").point(lambda value: value * (1 / _STEP) + 0.5).convert("L")
+    clear = pixels.info.get("transparency")
+    if isinstance(clear, int):  # the grey that is transparent (PNG's tRNS)
+        grey.info["transparency"] = round(clear / _STEP)
+    return grey
 
 
 def digest(files: Sequence[bytes]) -> str:

@@ -58,6 +58,19 @@ def test_every_mode_becomes_rgb() -> None:
     assert decoded(written(Pillow.new("CMYK", (3, 2)), "JPEG")).mode == "RGB"
 
 
+def test_greys_of_16_bits_become_greys_of_8() -> None:
+    pixels, greys = Pillow.new("I;16", (5, 1)), (0, 300, 32768, 65000, 65535)
+    for at, grey in enumerate(greys):
+        pixels.putpixel((at, 0), grey)
+
+    def found(**options: object) -> list[object]:
+        seen = decoded(written(pixels, "PNG", **options))
+        return [seen.getpixel((at, 0)) for at in range(len(greys))]
+
+    assert found() == [(grey,) * 3 for grey in (0, 1, 128, 253, 255)]
+    assert found(transparency=300) == [(grey,) * 3 for grey in (0, 255, 128, 253, 255)]
+
+
 def test_a_uri_may_be_written_in_several_ways() -> None:
     for uri in (
         "data:image/png;base64,aGVsbG8=",
