@@ -26,6 +26,8 @@ PORTS = {"http": 80, "https": 443}
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
 # Nothing is taken compressed: a few bytes could become any number before they are counted.
 _HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "openllm"}
+# Azure's agent and DNS of every virtual machine, at an address that is global by itself.
+_OF_CLOUDS = frozenset({ipaddress.ip_address("168.63.129.16")})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -103,24 +105,39 @@ async def _public_address(image: Image, parts: SplitResult) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody's address may be asked: no private network, no machine of its own, nothing
-    reserved; also none of these in another notation.
+    """Whether an address is global by IANA's registries, as Python has them, and neither multicast,
+    reserved nor site-local, nor a cloud's own; and so is each IPv4 address that is written in it
+    (IPv4-mapped, NAT64 by RFC 6052's prefix, 6to4, Teredo). What else stands behind an address,
+    such as a NAT64 prefix of an operator's choice, is not known here.
     """
-    return all(one.is_global and not one.is_multicast for one in _notations(address))
+    return all(map(_is_global, _notations(address)))
+
+
+def _is_global(address: Address) -> bool:
+    if address in _OF_CLOUDS or address.is_multicast or address.is_reserved:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
+        return False
+    return address.is_global
 
 
 def _notations(address: Address) -> Iterator[Address]:
-    yield address
     if isinstance(address, ipaddress.IPv4Address):
+        yield address
         return
+    # These two are an IPv4 address and nothing else. Whatever else is in ::/8 is reserved: local
+    # NAT64 (64:ff9b:1::/48), IPv4-translated (::ffff:0:0:0/96), IPv4-compatible (::/96).
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
+        return
+    if address in _NAT64:
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return
+    yield address
     if address.sixtofour is not None:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if address in _NAT64:
-        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 def _failed(image: Image, what: str) -> InvalidRequest:

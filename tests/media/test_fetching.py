@@ -127,6 +127,8 @@ async def test_no_private_address_is_asked(pages: str) -> None:
     [
         ("8.8.8.8", True),
         ("2606:4700::1111", True),
+        ("64:ff9b::808:808", True),
+        ("::ffff:8.8.8.8", True),
         ("127.0.0.1", False),
         ("10.1.2.3", False),
         ("100.64.0.1", False),
@@ -141,6 +143,18 @@ async def test_no_private_address_is_asked(pages: str) -> None:
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("2002:a00:1::", False),
+        ("fec0::1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("64:ff9b:1::808:808", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("::ffff:0:8.8.8.8", False),
+        ("::7f00:1", False),
+        ("::808:808", False),
+        ("4000::1", False),
+        ("240.0.0.1", False),
+        ("168.63.129.16", False),
+        ("64:ff9b::a83f:8110", False),
+        ("::", False),
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:
