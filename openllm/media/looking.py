@@ -58,11 +58,9 @@ async def look(
             await held.enter_async_context(_ROOMS.setdefault(loop, asyncio.Semaphore(FETCHING)))
         fetched = await _fetched(images, limits, settings)
         work = partial(_look, processor, text, images, fetched, limits)
-        files, looked = await loop.run_in_executor(WORKERS, work)
+        files, key, looked = await loop.run_in_executor(WORKERS, work)
     token_ids = looked.token_ids
-    found = PromptImages(
-        files, digest(files), text, marked_ids, looked.end, len(token_ids), looked.features
-    )
+    found = PromptImages(files, key, text, marked_ids, looked.end, len(token_ids), looked.features)
     return token_ids, found
 
 
@@ -90,12 +88,14 @@ def _look(
     images: Sequence[Image],
     fetched: dict[int, bytes],
     limits: ImageLimits,
-) -> tuple[tuple[bytes, ...], Looked]:
+) -> tuple[tuple[bytes, ...], str, Looked]:
+    """The files, their digest, and what the processor makes of them. Takes its time: for a thread."""
     files = tuple(
         fetched[at] if at in fetched else read_data(image, limits)
         for at, image in enumerate(images)
     )
-    return files, processor.look(text, decode(images, files, limits))
+    looked = processor.look(text, decode(images, files, limits))
+    return files, digest(files), looked
 
 
 def look_again(processor: Processor, images: PromptImages) -> Looked:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +31,10 @@ def picture() -> bytes:
     return out.getvalue()
 
 
+def inside(file: bytes) -> Image:
+    return Image("data:image/png;base64," + base64.b64encode(file).decode())
+
+
 PROCESSOR = Processor(made, None)
 SETTINGS = Settings(image_urls=True)
 ELSEWHERE = [Image("https://example.com/a.png")]
@@ -38,6 +43,23 @@ ELSEWHERE = [Image("https://example.com/a.png")]
 async def looked_at(images: Sequence[Image]) -> tuple[bytes, ...]:
     _, found = await look(PROCESSOR, "", [1], images, SETTINGS)
     return found.files
+
+
+async def test_files_are_read_and_hashed_by_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def told(work: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*given: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return work(*given)
+
+        return done
+
+    for name in ("read_data", "decode", "digest"):
+        monkeypatch.setattr(looking, name, told(getattr(looking, name)))
+    assert await looked_at([inside(picture())]) == (picture(),)
+    assert len(threads) == 3
+    assert all(name.startswith("openllm-images") for name in threads)
 
 
 async def test_a_few_requests_fetch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,8 +79,7 @@ async def test_a_few_requests_fetch_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(looking, "fetch", fetch)
     asked = [asyncio.create_task(looked_at(ELSEWHERE)) for _ in range(3 * looking.FETCHING)]
     await full.wait()
-    inside = [Image("data:image/png;base64," + base64.b64encode(file).decode())]
-    assert await looked_at(inside) == (file,)  # waits for none of them
+    assert await looked_at([inside(file)]) == (file,)  # waits for none of them
     assert fetching == looking.FETCHING
     go.set()
     assert await asyncio.gather(*asked) == [(file,)] * len(asked)
