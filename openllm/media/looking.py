@@ -89,7 +89,7 @@ def _look(
     fetched: dict[int, bytes],
     limits: ImageLimits,
 ) -> tuple[tuple[bytes, ...], str, Looked]:
-    """The files, their digest, and what the processor makes of them. For a thread: it takes long."""
+    """The files, their digest, and what the processor makes of them. For a thread: it is slow."""
     files = tuple(
         fetched[at] if at in fetched else read_data(image, limits)
         for at, image in enumerate(images)

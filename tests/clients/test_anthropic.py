@@ -152,7 +152,9 @@ def test_errors_are_the_clients_own(client: Any) -> None:
     assert refused.value.body["error"]["type"] == "invalid_request_error"
     assert refused.value.request_id
     image = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
-    with pytest.raises(anthropic.BadRequestError, match="only text is taken, not 'image'"):
+    with pytest.raises(
+        anthropic.BadRequestError, match=r"content\[0\]\.source\.url: the model demo ca"
+    ):
         client.messages.create(
             model="demo", max_tokens=1, messages=[{"role": "user", "content": [image]}]
         )

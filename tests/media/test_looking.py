@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from openllm.config.settings import Settings
+from openllm.media import fetching as fetching_module
 from openllm.media import looking
 from openllm.media.decoding import ImageLimits
 from openllm.media.looking import look
@@ -76,7 +77,7 @@ async def test_a_few_requests_fetch_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         fetching -= 1
         return file
 
-    monkeypatch.setattr(looking, "fetch", fetch)
+    monkeypatch.setattr(fetching_module, "fetch", fetch)
     asked = [asyncio.create_task(looked_at(ELSEWHERE)) for _ in range(3 * looking.FETCHING)]
     await full.wait()
     assert await looked_at([inside(file)]) == (file,)  # waits for none of them
