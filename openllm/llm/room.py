@@ -30,6 +30,8 @@ def require_room(served: Iterable[tuple[LLMSpec, Path]], settings: Settings) -> 
     for spec, directory in served:
         if spec.backend is None or facts_of(spec.backend).memory is None:
             continue
+        if spec.distributed_executor == "ray":  # other hosts' GPUs are not seen from here
+            continue
         try:
             made = plan_directory(spec, directory, settings)
         except WeightsError:  # pickled, or damaged: loading explains it

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from openllm.config.settings import Settings
@@ -64,6 +65,14 @@ def eight_billion(tmp_path_factory: pytest.TempPathFactory) -> str:
 def has_memory(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(planning, "machine_memory", lambda: MachineMemory(size, size))
     drive(monkeypatch, None)
+
+
+def has_gpus(monkeypatch: pytest.MonkeyPatch, size: int, count: int) -> None:
+    """GPUs for vLLM, and no build of it for the processor."""
+    monkeypatch.setattr(planning, "find_backend", lambda name: _NoCpuBuild)
+    monkeypatch.setattr(planning, "select_backend", lambda spec, settings: (_NoCpuBuild, "why"))
+    uuids = [f"GPU-{at}" for at in range(count)]
+    drive(monkeypatch, [FakeGpu(uuid=uuid, total=size, free=size) for uuid in uuids])
 
 
 def on_gpu(model: str, gpu: str, count: int = 1, **options: Any) -> Plan:
@@ -181,6 +190,19 @@ def test_it_is_refused_with_numbers_and_what_would_make_it_fit(
     require_room([(spec, Path(eight_billion))], Settings())
     with pytest.raises(ConfigurationError, match="for the models before"):
         require_room([(spec, Path(eight_billion))] * 2, Settings())
+
+
+@pytest.mark.parametrize("gpus", [0, 8])
+def test_a_model_over_several_hosts_is_left_to_its_engine(
+    monkeypatch: pytest.MonkeyPatch, eight_billion: str, gpus: int
+) -> None:
+    has_memory(monkeypatch, GIB)
+    has_gpus(monkeypatch, 80 * GIB, gpus)
+    over = LLMSpec(model_id=eight_billion, backend="vllm", tensor_parallel_size=16)
+    with pytest.raises(ConfigurationError, match="GPUs are asked for" if gpus else "not fit"):
+        require_room([(over, Path(eight_billion))], Settings())
+    ray = attrs.evolve(over, distributed_executor="ray")
+    require_room([(ray, Path(eight_billion))], Settings())
 
 
 def test_what_an_engine_without_weights_serves_is_never_too_much(
