@@ -27,6 +27,7 @@ from openllm.hardware.memory import (
 )
 from openllm.hardware.parallel import plan_parallel
 from openllm.hardware.parameters import (
+    QUANTIZED,
     guessed_parts,
     key_value_widths,
     loaded_parts,
@@ -70,6 +71,18 @@ class Plan:
         return self.memory.fits
 
     @property
+    def unsure(self) -> str:
+        """Why nobody can tell from here whether it fits; "" where the plan counts all of it."""
+        if self.spec.engine_args:
+            names = ", ".join(sorted(self.spec.engine_args))
+            return f"the engine's own options ({names}) are not counted."
+        name = self.spec.quantization
+        packed = self.outline.config.get("quantization_config") is not None
+        if name is not None and not packed and name not in QUANTIZED:
+            return f"how small {name} makes weights is not known: they count as {self.dtype}."
+        return ""
+
+    @property
     def why_not(self) -> str:
         """Why it does not fit, in numbers."""
         memory = self.memory
@@ -92,7 +105,7 @@ class Plan:
     def started(self) -> LLMSpec:
         """The spec with what an engine would otherwise decide against the plan."""
         memory, spec = self.memory, self.spec
-        if spec.task != "generate":
+        if spec.task != "generate" or self.unsure:
             return spec
         if spec.max_model_len is None and memory.context < self.model.longest:
             spec = attrs.evolve(spec, max_model_len=memory.context)
@@ -129,7 +142,7 @@ def plan_outline(
     """Plan for a model whose outline is known. Errors: ConfigurationError."""
     facts, reason = _engine(spec, settings, target)
     made = _plan(attrs.evolve(spec, backend=facts.name), found, settings, target)
-    helps = () if made.memory.fits else _helps(made, settings, target)
+    helps = () if made.memory.fits or made.unsure else _helps(made, settings, target)
     return attrs.evolve(made, reason=reason, helps=helps)
 
 

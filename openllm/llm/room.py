@@ -30,11 +30,14 @@ def require_room(served: Iterable[tuple[LLMSpec, Path]], settings: Settings) -> 
     for spec, directory in served:
         if spec.backend is None or facts_of(spec.backend).memory is None:
             continue
-        if spec.distributed_executor == "ray":  # other hosts' GPUs are not seen from here
+        # other hosts' GPUs are not seen from here, and what an engine's own options do is its own
+        if spec.distributed_executor == "ray" or spec.engine_args:
             continue
         try:
             made = plan_directory(spec, directory, settings)
         except WeightsError:  # pickled, or damaged: loading explains it
+            continue
+        if made.unsure:
             continue
         memory = made.memory
         on_gpu = memory.place.on_gpu

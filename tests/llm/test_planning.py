@@ -205,6 +205,28 @@ def test_a_model_over_several_hosts_is_left_to_its_engine(
     require_room([(ray, Path(eight_billion))], Settings())
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"engine_args": {"cpu_offload_gb": 40}},
+        {"engine_args": {"tensor_parallel_size": 2}},
+        {"quantization": "experts_int8"},
+    ],
+)
+def test_what_a_plan_cannot_count_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch, eight_billion: str, fields: dict[str, Any]
+) -> None:
+    has_gpus(monkeypatch, 12 * GIB, 2)
+    spec = LLMSpec(model_id=eight_billion, backend="vllm", tensor_parallel_size=1)
+    with pytest.raises(ConfigurationError, match="does not fit"):
+        require_room([(spec, Path(eight_billion))], Settings())
+    other = attrs.evolve(spec, **fields)
+    require_room([(other, Path(eight_billion))], Settings())
+    made = plan(other, Settings())
+    assert made.unsure
+    assert not made.helps
+
+
 def test_what_an_engine_without_weights_serves_is_never_too_much(
     monkeypatch: pytest.MonkeyPatch, eight_billion: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,9 @@ FIELDS = (
     *("model_id", "family", "revision", "task", "backend", "device", "dtype", "quantization"),
     *("max_model_len", "max_num_seqs", "gpu_memory_utilization", "kv_cache_memory"),
     *("kv_cache_dtype", "tensor_parallel_size", "pipeline_parallel_size", "enforce_eager"),
-    *("adapters", "max_adapters", "max_lora_rank"),
+    *("adapters", "max_adapters", "max_lora_rank", "engine_args"),
 )
+_APART = ("family", "adapters", "task", "engine_args")  # left out of the command, or written apart
 _MEMORY = (
     *("weights", "activations", "graphs", "adapters", "process", "cache", "loading", "needed"),
     *("peak", "room", "context", "streams", "sequence", "most_context", "most_streams"),
@@ -67,7 +69,7 @@ def command(
     openllm plan qwen --model-id Qwen/Qwen3-8B --max-model-len 32768 --streams 16
     openllm plan meta-llama/Llama-3.3-70B-Instruct --gpu H100 --count 2
 
-    The exit code is 1 where it does not fit.
+    The exit code is 1 where it does not fit; 0 where that cannot be told.
     """
     if streams is not None:
         options["max_num_seqs"] = streams
@@ -86,7 +88,7 @@ def command(
     else:
         for at, made in enumerate(plans):
             click.echo("\n" * bool(at) + _table(made, target))
-    ctx.exit(0 if all(made.fits for made in plans) else 1)
+    ctx.exit(0 if all(made.fits or made.unsure for made in plans) else 1)
 
 
 def start_command(spec: LLMSpec) -> str:
@@ -94,7 +96,7 @@ def start_command(spec: LLMSpec) -> str:
     words = ["openllm", "start", spec.model_id]
     for field in FIELDS[1:]:
         value = getattr(spec, field)
-        if field in ("family", "adapters", "task") or value in (None, (), "auto"):
+        if field in _APART or value in (None, (), "auto"):
             continue
         name = flags(field)[0]
         if isinstance(value, bool):
@@ -104,6 +106,8 @@ def start_command(spec: LLMSpec) -> str:
     for adapter in spec.adapters:
         revision = f"@{adapter.revision}" if adapter.revision else ""
         words += [flags("adapters")[0], f"{adapter.source}{revision}:{adapter.name}"]
+    for name, value in spec.engine_args.items():
+        words += [flags("engine_args")[0], f"{name}={json.dumps(value)}"]
     return shlex.join(words)
 
 
@@ -111,14 +115,15 @@ def _plain(made: Plan) -> dict[str, Any]:
     memory = made.memory
     return {
         "model_id": made.spec.model_id,
-        "fits": made.fits,
+        "fits": None if made.unsure else made.fits,
+        "unsure": made.unsure or None,
         "backend": made.spec.backend,
         "reason": say(made.reason, FLAGS),
         "devices": made.devices,
         "dtype": made.dtype,
         "memory": {name: getattr(memory, name) for name in _MEMORY},
         "read": made.outline.fetched,
-        "command": start_command(made.started) if made.fits else None,
+        "command": start_command(made.started) if made.fits or made.unsure else None,
         "helps": [
             {
                 "option": flags(field)[0],
@@ -170,6 +175,9 @@ def _peak(made: Plan) -> str:
 
 def _verdict(made: Plan) -> list[str]:
     memory = made.memory
+    if made.unsure:
+        said = f"Whether it fits cannot be told: {made.unsure}"
+        return [said, start_command(made.started)]
     if made.fits:
         most = f"{memory.most_context} tokens. At once: {memory.most_streams}"
         said = f"It fits. Largest context: {most} of {memory.context} tokens."

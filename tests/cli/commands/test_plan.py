@@ -45,6 +45,20 @@ def test_what_does_not_fit_ends_with_1_and_what_would(run: Run, shape: Path) -> 
     assert said["memory"]["needed"] > said["memory"]["room"]
 
 
+def test_it_says_where_it_cannot_tell(run: Run, shape: Path) -> None:
+    words = ("plan", str(shape), "--gpu", "T4", "--engine-arg", "cpu_offload_gb=8")
+    found = run(*words)
+    assert found.exit_code == 0
+    why = "the engine's own options (cpu_offload_gb) are not counted."
+    said, command = found.stdout.splitlines()[-2:]
+    assert said == f"Whether it fits cannot be told: {why}"
+    assert command.endswith("--engine-arg cpu_offload_gb=8")
+    plain = json.loads(run(*words, "-o", "json").stdout)
+    assert (plain["fits"], plain["unsure"], plain["helps"]) == (None, why, [])
+    unknown = run("plan", str(shape), "--gpu", "T4", "--quantization", "experts_int8")
+    assert "how small experts_int8 makes weights is not known" in unknown.stdout
+
+
 def test_several_gpus_and_a_demand(run: Run, shape: Path) -> None:
     words = ("--gpu", "H100", "--count", "2", "--max-model-len", "32768", "--streams", "16")
     said = json.loads(run("plan", str(shape), *words, "-o", "json").stdout)
