@@ -81,14 +81,22 @@ class Demand:
 
 @attrs.frozen
 class Devices:
-    """Where a model would run: on `gpus` together, else on the machine's processor."""
+    """Where a model would run: on `gpus` together, else on the machine's processor. Each of
+    `copies` has as many of the GPUs to itself; only experts are divided among all of them.
+    """
 
     memory: MachineMemory
     gpus: tuple[Gpu, ...] = ()
+    copies: int = 1
 
     @property
     def on_gpu(self) -> bool:
         return bool(self.gpus)
+
+    @property
+    def sharing(self) -> int:
+        """How many devices hold one copy together."""
+        return max(len(self.gpus) // self.copies, 1)
 
 
 @attrs.frozen
@@ -154,8 +162,8 @@ class MemoryPlan:
 
 def plan_memory(model: PlannedModel, use: MemoryUse, place: Devices, demand: Demand) -> MemoryPlan:
     """What the engine of `use` takes of `place` to serve `demand` with `model`."""
-    count = max(len(place.gpus), 1)
-    weights = -(-_weights(model, use, place) // count)
+    count = place.sharing
+    weights = _weights(model, use, place)
     activations = _activations(model, use, place, demand)
     graphs = 0 if demand.eager or not place.on_gpu else use.graphs
     adapters = -(-_adapters(model, demand) // count)
@@ -191,10 +199,12 @@ def plan_memory(model: PlannedModel, use: MemoryUse, place: Devices, demand: Dem
 
 
 def _weights(model: PlannedModel, use: MemoryUse, place: Devices) -> int:
-    """Of all devices together."""
+    """On each device."""
     parts = model.parts
     again = use.packs and parts.tied and not place.on_gpu and 4 * parts.table <= place.memory.free
-    return parts.total + (parts.table if again else 0)
+    total = parts.total + (parts.table if again else 0)
+    experts = -(-parts.experts // (place.sharing * place.copies))
+    return -(-(total - parts.experts) // place.sharing) + experts
 
 
 def _loading(model: PlannedModel, use: MemoryUse) -> tuple[int, int]:

@@ -190,8 +190,7 @@ def _exact() -> Sequence[Facts]:
 def _plan(spec: LLMSpec, found: Outline, settings: Settings, target: GpuTarget | None) -> Plan:
     facts = facts_of(spec.backend or "")
     use = facts.memory or MemoryUse()
-    gpus, devices = _gpus(spec, found, facts, settings, target)
-    place = Devices(_machine(), gpus)
+    place, devices = _place(spec, found, facts, settings, target)
     dtype = _dtype(spec, found.config, place, use)
     parts = (
         loaded_parts(found.tensors, found.config, dtype, spec.quantization)
@@ -224,38 +223,43 @@ def _demand(spec: LLMSpec) -> Demand:
     )
 
 
-def _gpus(
+def _place(
     spec: LLMSpec, found: Outline, facts: Facts, settings: Settings, target: GpuTarget | None
-) -> tuple[tuple[Gpu, ...], str]:
-    """The GPUs that one engine would run on, and why these."""
+) -> tuple[Devices, str]:
+    """What one engine would run on, and why on these. Errors: ConfigurationError."""
+    machine = Devices(_machine())
     use = facts.memory or MemoryUse()
     if target is not None:
         there: Sequence[Gpu] = find_gpu(target.gpu).gpus(target.count)
     elif not facts.uses_gpu or kind_of(spec.device or "") == "cpu":
-        return (), "The processor: no GPU is asked for."
+        return machine, "The processor: no GPU is asked for."
     elif find_backend(facts.name).cpu_build() is not None:
-        return (), "The processor: the engine that is installed is built for it."
+        return machine, "The processor: the engine that is installed is built for it."
     else:
         there = visible_gpus(settings.visible_devices)
     if not there:
-        return (), "The processor: no GPU is visible."
+        return machine, "The processor: no GPU is visible."
     chosen, why = alike_gpus(used_gpus(spec, there), asked=spec.tensor_parallel_size is not None)
     if not use.parallel:
-        return chosen[:1], f"{_names(chosen[:1])}: the {facts.name} backend runs on one."
+        one = attrs.evolve(machine, gpus=tuple(chosen[:1]))
+        return one, f"{_names(one.gpus)}: the {facts.name} backend runs on one."
     parallel = plan_parallel(
         model_shape(found.config),
         len(chosen),
         spec.tensor_parallel_size,
         spec.pipeline_parallel_size,
+        data=spec.data_parallel_size,
+        experts=spec.enable_expert_parallel is True,
     )
-    count = parallel.tensor * parallel.pipeline
+    count = parallel.tensor * parallel.pipeline * parallel.data
     if count > len(chosen):
         raise ConfigurationError(
             f"{count} GPUs are asked for, and there are {len(chosen)}.",
             hint="Ask for fewer, or plan for more.",
             param="tensor_parallel_size",
         )
-    return tuple(chosen[:count]), f"{_names(chosen[:count])}: {why}{parallel.line}"
+    several = attrs.evolve(machine, gpus=tuple(chosen[:count]), copies=parallel.data)
+    return several, f"{_names(several.gpus)}: {why}{parallel.line}"
 
 
 def _names(gpus: Sequence[Gpu]) -> str:

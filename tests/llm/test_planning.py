@@ -35,14 +35,18 @@ LLAMA_8B: dict[str, Any] = {
 WIDE = {"q_proj": 4096, "k_proj": 1024, "v_proj": 1024, "o_proj": 4096}
 
 
-def write_shape(directory: Path, config: dict[str, Any] = LLAMA_8B) -> Path:
-    """A model of the shape whose weights are a file of holes: it takes no room on the disk."""
+def write_shape(directory: Path, config: dict[str, Any] = LLAMA_8B, part: str = "") -> Path:
+    """A model of the shape whose weights are a file of holes: it takes no room on the disk. The
+    matrices of its MLPs are those of `part`.
+    """
     shapes = {"model.embed_tokens.weight": (128256, 4096), "lm_head.weight": (128256, 4096)}
     for layer in range(config["num_hidden_layers"]):
         within = f"model.layers.{layer}"
         shapes |= {f"{within}.self_attn.{name}.weight": (w, 4096) for name, w in WIDE.items()}
-        shapes |= {f"{within}.mlp.{name}_proj.weight": (14336, 4096) for name in ("gate", "up")}
-        shapes[f"{within}.mlp.down_proj.weight"] = (4096, 14336)
+        shapes |= {
+            f"{within}.mlp.{part}{name}_proj.weight": (14336, 4096) for name in ("gate", "up")
+        }
+        shapes[f"{within}.mlp.{part}down_proj.weight"] = (4096, 14336)
     header, end = {}, 0
     for name, shape in shapes.items():
         size = 2 * math.prod(shape)
@@ -123,6 +127,30 @@ def test_several_gpus_divide_weights_keys_and_values(eight_billion: str) -> None
     assert len(on_gpu(eight_billion, "H100", 2, backend="pytorch").memory.place.gpus) == 1
     with pytest.raises(ConfigurationError, match="4 GPUs are asked for, and there are 2"):
         on_gpu(eight_billion, "H100", 2, tensor_parallel_size=4)
+
+
+def test_copies_have_their_gpus_to_themselves(eight_billion: str) -> None:
+    one, two = on_gpu(eight_billion, "H100", 2), on_gpu(eight_billion, "H100", 4)
+    copies = on_gpu(eight_billion, "H100", 4, data_parallel_size=2)
+    assert copies.memory.weights == one.memory.weights == two.memory.weights * 2
+    assert copies.memory.sequence == one.memory.sequence
+    assert "data_parallel_size=2 (4 GPUs in all)" in copies.devices
+    assert "4 x H100" in copies.devices
+    with pytest.raises(ConfigurationError, match="8 GPUs are asked for, and there are 4"):
+        on_gpu(eight_billion, "H100", 4, tensor_parallel_size=2, data_parallel_size=4)
+    with pytest.raises(ConfigurationError, match="this model has none"):
+        on_gpu(eight_billion, "H100", 4, enable_expert_parallel=True)
+
+
+def test_copies_share_the_experts(tmp_path: Path) -> None:
+    config = {**LLAMA_8B, "architectures": ["MixtralForCausalLM"], "model_type": "mixtral"}
+    model = str(write_shape(tmp_path / "mixture", {**config, "num_local_experts": 8}, "experts.0."))
+    one = on_gpu(model, "H100")
+    fields = {"tensor_parallel_size": 1, "data_parallel_size": 2, "enable_expert_parallel": True}
+    two = on_gpu(model, "H100", 2, **fields)
+    assert one.model.parts.experts > one.model.parts.dense
+    assert two.memory.weights == one.model.parts.dense + one.model.parts.experts // 2
+    assert two.memory.sequence == one.memory.sequence
 
 
 def test_cards_that_differ_are_not_mixed(

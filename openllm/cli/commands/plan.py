@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 FIELDS = (
     *("model_id", "family", "revision", "task", "backend", "device", "dtype", "quantization"),
     *("max_model_len", "max_num_seqs", "gpu_memory_utilization", "kv_cache_memory"),
-    *("kv_cache_dtype", "tensor_parallel_size", "pipeline_parallel_size", "enforce_eager"),
+    *("kv_cache_dtype", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
+    *("enable_expert_parallel", "enforce_eager"),
     *("adapters", "max_adapters", "max_lora_rank", "engine_args"),
 )
 _APART = ("family", "adapters", "task", "engine_args")  # left out of the command, or written apart

@@ -66,6 +66,11 @@ def test_several_gpus_and_a_demand(run: Run, shape: Path) -> None:
     assert said["backend"] == "vllm"
     assert said["memory"]["context"] == 32768
     assert "--max-model-len 32768 --max-num-seqs 16" in said["command"]
+    copies = json.loads(
+        run("plan", str(shape), *words[:4], "--data-parallel-size", "2", "-o", "json").stdout
+    )
+    assert copies["memory"]["weights"] > said["memory"]["weights"]
+    assert copies["command"].endswith("--data-parallel-size 2")
     assert run("plan", str(shape), "--gpu", "H10O").exit_code != 0
     assert "at least one" in run("plan", str(shape), "--gpu", "H100", "--count", "0").stderr
 
