@@ -209,10 +209,16 @@ class PyTorchBackend(Backend):
 
     async def close(self) -> None:
         started, self._started = self._started, None
+        loaded = self._loaded is not None
         self._loaded = None  # its layers were made products of: the next start reads it anew
         if started is not None:
             await asyncio.to_thread(started.close)
             started.grammars.close()
+        started = None  # or the model would still be held here
+        if loaded:
+            from openllm.backends.pytorch.started import return_memory
+
+            await asyncio.to_thread(return_memory)
 
 
 BACKEND = PyTorchBackend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -212,6 +213,16 @@ def find_processor(spec: LLMSpec, weights_dir: Path) -> Processor | None:
     except OpenLLMError as error:
         log.warning("this model is served for text alone: %s", error)
         return None
+
+
+def return_memory() -> None:
+    """Give the GPU's memory of a model that nobody holds any longer back to the driver. Torch would
+    keep it for this process, and who asks the driver what is free, as the next start does, would
+    find none.
+    """
+    if torch.cuda.is_initialized():
+        gc.collect()  # modules of a model refer to one another
+        torch.cuda.empty_cache()
 
 
 def choose_recorder(spec: LLMSpec, loaded: LoadedModel) -> Recorder | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,24 @@ async def test_closing_ends_every_live_row_as_cancelled(
         ends = [[delta.finish_reason async for delta in stream][-1] for stream in streams]
     assert ends == ["cancelled"] * 4
     assert "died" not in caplog.text
+
+
+async def test_closing_returns_the_memory_of_a_gpu_once_the_model_is_gone(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = []
+    async with started(llama) as backend:
+        await ask(backend, prompt_of(4))
+        model = weakref.ref(backend.load_model())
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: gone.append(model() is None))
+        await backend.close()
+        assert gone == []  # no GPU is used
+        await backend.start()
+        await ask(backend, prompt_of(4))
+        model = weakref.ref(backend.load_model())
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        await backend.close()
+    assert gone == [True]
 
 
 @pytest.mark.parametrize(
