@@ -181,11 +181,11 @@ class Server:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        gc.unfreeze()  # or an engine could not collect its model, to return a GPU's memory
         for llm in self.catalog.llms:
             await llm.aclose()
         if self._tracing is not None:
             await self._tracing.close()
-        gc.unfreeze()
 
     # Requests.
 

@@ -5,6 +5,7 @@ end.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from openllm import protocols
 from openllm.answer.assembler import ChoiceAssembler
+from openllm.backends.select import find_backend
 from openllm.config.logs import FIELDS, JSONFormatter
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
@@ -112,6 +114,28 @@ def test_draining_ends_when_its_time_is_over(slow: Running) -> None:
         lines = answer.iter_lines()
         next(lines)
         assert slow.run(slow.server.drain(0.05)) is False
+
+
+def test_an_engine_that_is_closed_can_collect_what_was_loaded(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = []
+    closing = find_backend("echo").close
+
+    async def close(backend: Any) -> None:
+        frozen.append(gc.get_freeze_count())
+        await closing(backend)
+
+    monkeypatch.setattr(find_backend("echo"), "close", close)
+
+    async def life() -> None:
+        server = Server([echo(weights)], Settings())
+        await server.start()
+        assert gc.get_freeze_count() > 0
+        await server.close()
+
+    asyncio.run(life())
+    assert frozen == [0]
 
 
 def test_closing_twice_and_starting_twice_is_fine(weights: Path) -> None:
