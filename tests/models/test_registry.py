@@ -25,8 +25,8 @@ NAMES = """
 apertus baichuan bert bge bge_reranker command cross_encoder deepseek deepseek_distill demo
 devstral e5 embedding_gemma ernie exaone falcon flan_t5 gemma gemma4 generic glm gpt2 gpt_neox
 gpt_oss granite gte gte_reranker hunyuan internlm jamba kimi lfm2 llama llama4 magistral minimax
-ministral mistral mixtral modernbert nemotron nomic olmo opt phi qwen qwen3_5 qwen3_embedding
-qwen3_next qwen_coder qwen_vl seed_oss smollm stablelm starcoder yi
+ministral mistral mixtral modernbert nemotron nomic olmo opt phi qwen qwen2_5_coder qwen3_5
+qwen3_embedding qwen3_next qwen_coder qwen_vl seed_oss smollm stablelm starcoder yi
 """
 KNOWN = NAMES.split()
 ARCHITECTURES = {
@@ -163,6 +163,8 @@ def test_an_architecture_nobody_claims_is_generic() -> None:
         ("C:/models/llama", "GPT2LMHeadModel", "gpt2"),
         ("C:\\models\\llama", "GPT2LMHeadModel", "gpt2"),
         ("~/demo", "LlamaForCausalLM", "llama"),
+        ("Qwen/Qwen2.5-Coder-7B-Instruct", "Qwen2ForCausalLM", "qwen2_5_coder"),
+        ("acme/qwen3-coder-30b-a3b-awq", "Qwen3MoeForCausalLM", "qwen_coder"),
         ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2_5_VLForConditionalGeneration", "qwen_vl"),
         ("acme/Qwen3-Omni-30B", "Qwen3OmniMoeForConditionalGeneration", "generic"),
         ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "LlamaForCausalLM", "deepseek_distill"),

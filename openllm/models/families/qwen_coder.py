@@ -1,4 +1,4 @@
-"""Qwen trained to write code, by Alibaba Cloud: the chat models' architectures."""
+"""Qwen 3 trained to write code, by Alibaba Cloud: the chat models' architectures."""
 
 from openllm.models.base import LLMConfig, ModelCard
 
@@ -6,20 +6,14 @@ from openllm.models.base import LLMConfig, ModelCard
 class QwenCoderConfig(LLMConfig):
     name = "qwen_coder"
     title = "Qwen Coder"
-    architectures = ("Qwen3MoeForCausalLM", "Qwen2ForCausalLM", "Qwen3NextForCausalLM")
+    architectures = ("Qwen3MoeForCausalLM", "Qwen3NextForCausalLM")
     by_id_only = True
     models = {
         "Qwen/Qwen3-Coder-30B-A3B-Instruct": ModelCard(30.5e9, 262_144, active=3.3e9),
         "Qwen/Qwen3-Coder-480B-A35B-Instruct": ModelCard(480e9, 262_144, active=35e9),
         "Qwen/Qwen3-Coder-Next": ModelCard(79.7e9, 262_144, active=3e9),
-        "Qwen/Qwen2.5-Coder-0.5B-Instruct": ModelCard(494e6, 32768),
-        "Qwen/Qwen2.5-Coder-1.5B-Instruct": ModelCard(1.54e9, 32768),
-        "Qwen/Qwen2.5-Coder-3B-Instruct": ModelCard(3.09e9, 32768, license="qwen-research"),
-        "Qwen/Qwen2.5-Coder-7B-Instruct": ModelCard(7.62e9, 32768),
-        "Qwen/Qwen2.5-Coder-14B-Instruct": ModelCard(14.8e9, 32768),
-        "Qwen/Qwen2.5-Coder-32B-Instruct": ModelCard(32.8e9, 32768),
     }
-    patterns = ("*/qwen3-coder-*", "*/qwen2.5-coder-*")
+    patterns = ("*/qwen3-coder-*",)
     default_id = "Qwen/Qwen3-Coder-30B-A3B-Instruct"
     sampling = {"temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
