@@ -21,8 +21,10 @@ FORCE = "force"  # the setting that lets one try it all the same
 
 def require_room(served: Iterable[tuple[LLMSpec, Path]], settings: Settings) -> None:
     """Refuse models, each with the directory of its weights and the backend in its spec, that do
-    not fit this machine, or its container, together. What is said of the context is left to the
-    engine, which fits that to what the weights leave. Errors: ConfigurationError.
+    not fit: those that run on the processor together in what the machine, or its container, has
+    free; one that runs on GPUs in what is free there now, whatever else is to run on them. What is
+    said of the context is left to the engine, which fits that to what the weights leave. Errors:
+    ConfigurationError.
     """
     if settings.force:
         return
