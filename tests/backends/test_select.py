@@ -210,7 +210,8 @@ def test_looking_imports_no_engine() -> None:
         " from openllm.config.settings import Settings;"
         " unusable(LLMSpec(model_id='x'), None);select_backend(LLMSpec(model_id='x',"
         " backend='echo'), Settings());"
-        " print(sorted({'torch', 'vllm', 'transformers'} & set(sys.modules)))"
+        "from openllm.backends.select import find_backend; find_backend('vllm').cpu_build();"
+        " print(sorted({'torch', 'vllm', 'transformers', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

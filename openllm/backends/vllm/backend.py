@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -19,8 +19,6 @@ from openllm.backends.base import Backend, BackendInfo, Embeddings, EngineStats,
 from openllm.backends.vllm.environment import longer_contexts_allowed
 from openllm.backends.vllm.facts import FACTS
 from openllm.backends.vllm.failures import RESTART, request_errors, translate
-from openllm.backends.vllm.launch import engine_args_class, launch, plan_arguments
-from openllm.backends.vllm.launched import Launched
 from openllm.backends.vllm.params import images_input, prompt_input, sampling_params
 from openllm.backends.vllm.pooling import classify_inputs, embed_prompts, whole_prompts
 from openllm.backends.vllm.stats import StatsBoard
@@ -40,6 +38,9 @@ from openllm.errors import (
 from openllm.hardware.devices import kind_of
 from openllm.media.looking import WORKERS
 from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
+
+if TYPE_CHECKING:
+    from openllm.backends.vllm.launched import Launched
 
 DEVICES = ("auto", "cpu", "cuda", "rocm", "xpu", "tpu")
 # Engine arguments that put something in the place of what config.json says of positions.
@@ -91,6 +92,8 @@ class VLLMBackend(Backend):
 
     @classmethod
     def broken(cls, spec: LLMSpec, settings: Settings) -> str | None:
+        from openllm.backends.vllm.launch import engine_args_class
+
         try:
             engine_args_class(spec, settings)
         except MissingDependency as error:
@@ -112,11 +115,15 @@ class VLLMBackend(Backend):
                 param="device",
             )
         if sure and (spec.engine_args or spec.quantization):
+            from openllm.backends.vllm.launch import plan_arguments
+
             plan_arguments(spec, weights_dir, settings)
 
     async def start(self) -> None:
         if self._launched is not None:
             return
+        from openllm.backends.vllm.launch import launch
+
         # made on a thread, because it blocks; what it runs on this loop begins with the two lines
         # below
         self._launched = await asyncio.to_thread(

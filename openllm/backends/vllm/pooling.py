@@ -7,15 +7,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openllm.backends.base import Embeddings, Logits
 from openllm.backends.stages import check_stages
-from openllm.backends.vllm.launched import Launched
 from openllm.errors import UnsupportedFeature, option
 from openllm.types import EncodedText
 from openllm.weights.modules import MODULES, Dense, LogitScore, Stage, read_modules
 from openllm.weights.pooling import pooling_of, pools_prompt
+
+if TYPE_CHECKING:
+    from openllm.backends.vllm.launched import Launched
 
 _KINDS: Mapping[str, Any] = {"mean": "MEAN", "cls": "CLS", "last": "LAST"}
 # What vLLM takes for sentence-transformers' Dense; it passes over any other in silence.
