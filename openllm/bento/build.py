@@ -31,7 +31,7 @@ from openllm.bento.pack.names import check_name, check_specs, check_text, tag_na
 from openllm.bento.pack.render import render_readme, render_service
 from openllm.bento.pack.resources import Resources
 from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec
-from openllm.bento.pack.store import Stored, publish, workshop
+from openllm.bento.pack.store import Stored, bento_store, publish, workshop
 from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
@@ -112,7 +112,7 @@ def _build(wanted: Sequence[LLMSpec], options: BuildOptions, settings: Settings)
     }
     image = LockedImage.for_specs(ready, settings)
     inputs = _inputs(name, project, image, options)
-    path, new = built_of(_bento_store() / name, inputs), False
+    path, new = built_of(bento_store() / name, inputs), False
     if path is None:
         plan = BentoPlan(name, project, tuple(packed), options, inputs)
         with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
@@ -172,19 +172,13 @@ def _assemble(plan: BentoPlan, private: tuple[Path, ...]) -> Path:
             logger.info("Writing what it says of itself, and looking for secrets.")
             version = complete_bento(path, plan.packed, plan.inputs)
             scan_bento(path, private, process_environment())
-            return publish(path, _bento_store(), bentoml.Tag(plan.name, version), is_intact)
+            return publish(path, bento_store(), bentoml.Tag(plan.name, version), is_intact)
     except BentoMLException as error:
         raise BuildError(
             f"BentoML could not build {plan.name}: {str(error).splitlines()[0]}"
         ) from error
     except OSError as error:
         raise explain(error, f"Building {plan.name}") from error
-
-
-def _bento_store() -> Path:
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    return Path(BentoMLContainer.bento_store_dir.get())
 
 
 def _create(tag: bentoml.Tag, folder: Path, bench: Path, options: BuildOptions) -> bentoml.Bento:

@@ -17,7 +17,7 @@ from openllm.bento.contents.manifest import Manifest, ModelEntry
 from openllm.bento.contents.signature import check_signature
 from openllm.bento.contents.version import SBOM
 from openllm.bento.pack.document import bento_document, read_document, read_resources
-from openllm.bento.pack.store import find_bento, find_model
+from openllm.bento.pack.store import find_bento, find_model, in_bento_store
 from openllm.config.names import is_tag
 from openllm.errors import BuildError
 
@@ -86,7 +86,7 @@ def verify_bento(target: str, key: Path | None = None) -> Verification:
         full, place = find_bento(target)
     if key is not None:
         check_signature(place.resolve(), key)
-    return check_bento(place.resolve(), find_model, full)
+    return check_bento(place.resolve(), find_model, full, stored=in_bento_store(place))
 
 
 def require_intact(path: Path, key: Path | None = None) -> None:

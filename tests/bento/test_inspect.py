@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from openllm.bento.build import BuildResult
-from openllm.bento.inspect import inspect_bento, verify_bento
+from openllm.bento.build import BuildResult, build
+from openllm.bento.inspect import inspect_bento, require_intact, verify_bento
 from openllm.bento.lock.requirements import lock_requirements
 from openllm.bento.lock.wheel import wheel_name
+from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError, ServeError
 from tests.bento.contents.conftest import built, weights
 
@@ -68,6 +69,39 @@ def test_changed_weights_are_named(built: BuildResult) -> None:
     assert verify_bento(built.tag).problems == (
         f"{built.models[0].tag}/model.safetensors was changed.",
     )
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_models_beside_a_stored_bento_do_not_stand_in_for_the_stores(
+    built: BuildResult, tmp_path: Path, linked: bool
+) -> None:
+    """`openllm start TAG` loads those of the store, wherever the Bento's directory leads."""
+    if linked:
+        shutil.move(built.path, tmp_path / "moved")
+        built.path.symlink_to(tmp_path / "moved", target_is_directory=True)
+    for stored in built.models:
+        name, _, version = stored.tag.partition(":")
+        shutil.copytree(stored.path, built.path / "models" / name / version)
+        (built.path / "models" / name / "latest").write_text(version)
+    config = built.models[0].path / "config.json"
+    text = config.read_text()
+    config.unlink()
+    config.write_text(f"{text} ")
+    for target in (built.tag, str(built.path)):
+        found = verify_bento(target).problems
+        assert "models was added." in found
+        assert f"{built.models[0].tag}/config.json was changed." in found
+    with pytest.raises(BuildError, match="is not as it was built"):
+        require_intact(built.path)
+
+
+def test_a_stored_bento_with_models_of_its_own_is_built_again(home: Path, echo_model: Path) -> None:
+    spec = LLMSpec(model_id=str(echo_model), backend="echo")
+    path = build(spec).path
+    (path / "models").mkdir()
+    assert verify_bento(str(path)).problems == ("models was added.",)
+    assert build(spec).path == path
+    assert verify_bento(str(path)).problems == ()
 
 
 def test_missing_weights_are_named(built: BuildResult) -> None:

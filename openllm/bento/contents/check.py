@@ -13,6 +13,7 @@ import yaml
 
 from openllm.bento.contents.manifest import (
     MANIFEST,
+    MODELS,
     SIGNATURE,
     Manifest,
     ModelEntry,
@@ -33,7 +34,6 @@ from openllm.weights.listing import Listing, differences
 from openllm.weights.store import models_of
 
 PROJECT = "src"  # below a Bento
-MODELS = "models"  # a Bento's own store, which it has in an image
 _LATEST = "latest"
 
 logger = logging.getLogger(__name__)
@@ -52,17 +52,23 @@ class Verification:
     path: Path
 
 
-def check_bento(path: Path, find: Find, tag: str | None = None) -> Verification:
+def check_bento(
+    path: Path, find: Find, tag: str | None = None, *, stored: bool = False
+) -> Verification:
     """Read everything that the Bento at `path` consists of, and compare it with its manifest.
 
     Models are those in the Bento itself where it has any, as in an image, else `find` tells where
-    the store has them. `tag` is what the Bento was asked for by. Nothing of it is run, and no link
-    is followed. Errors: BuildError for a directory that is no Bento of ours.
+    the store has them. One that is `stored` in BentoML's store may have none itself: `openllm
+    start` would load those of the store all the same. `tag` is what the Bento was asked for by.
+    Nothing of it is run, and no link is followed. Errors: BuildError for a directory that is no
+    Bento of ours.
     """
     manifest = Manifest.read(path)
     try:
         named = bento_tag(path)
-        problems = [*_misnamed(named, tag), *_problems(path, manifest, find, named)]
+        listing = own_listing(path, stored=stored)
+        models = _model_differences(path, manifest, find, stored=stored)
+        problems = [*_misnamed(named, tag), *_problems(path, manifest, listing, models)]
     except OSError as error:
         raise BuildError(
             f"{path} cannot be read whole: {error.strerror}.", hint="Check the permissions."
@@ -73,9 +79,11 @@ def check_bento(path: Path, find: Find, tag: str | None = None) -> Verification:
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a Bento is what its name says, but for its models, which are not looked at."""
+    """Whether a Bento of the store is what its name says, but for its models, which are not looked
+    at.
+    """
     try:
-        manifest, listing = Manifest.read(path), own_listing(path)
+        manifest, listing = Manifest.read(path), own_listing(path, stored=True)
         return (
             not any(_own_differences(path, manifest, listing))
             and bento_tag(path).partition(":")[2] == path.name
@@ -119,26 +127,34 @@ def _misnamed(named: str, tag: str | None) -> Iterator[str]:
         yield f"{BENTO_FILE} says that this is {named}."
 
 
-def _problems(path: Path, manifest: Manifest, find: Find, named: str) -> Iterator[str]:
-    listing = own_listing(path)
+def _problems(
+    path: Path, manifest: Manifest, listing: Listing, different_models: Iterator[str]
+) -> Iterator[str]:
     own = list(_own_differences(path, manifest, listing))
     yield from own
-    store = path / MODELS
-    if store.is_symlink() or store.exists():
-        models = list(_differences_inside(store, manifest.models))
-    else:
-        inside = [model for model in manifest.models if model.inside]
-        models = [found for model in inside for found in _differences(model, find(model.tag))]
-    models += _unnamed(path, manifest.models)
+    models = [*different_models, *_unnamed(path, manifest.models)]
     yield from models
     # what was changed above has another version, of course
     if not own and not models:
-        version = content_version(path, listing, manifest.models)
+        named, version = bento_tag(path), content_version(path, listing, manifest.models)
         if version != named.partition(":")[2]:
             yield (
                 f"{MANIFEST} was changed with what it describes: this content is not what"
                 f" {named} was named after, its version would be {version}."
             )
+
+
+def _model_differences(
+    path: Path, manifest: Manifest, find: Find, *, stored: bool
+) -> Iterator[str]:
+    """What is different in the models that whoever serves the Bento loads."""
+    store = path / MODELS
+    if not stored and (store.is_symlink() or store.exists()):
+        yield from _differences_inside(store, manifest.models)
+        return
+    for model in manifest.models:
+        if model.inside:
+            yield from _differences(model, find(model.tag))
 
 
 def _own_differences(path: Path, manifest: Manifest, listing: Listing) -> Iterator[str]:

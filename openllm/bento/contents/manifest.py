@@ -17,6 +17,7 @@ from openllm.weights.listing import Listing
 
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"  # the name that OpenSSF's model signing gives it
+MODELS = "models"  # a Bento's own store, which it has in an image
 FORMAT = 2  # 1 had no modes, and left out caches and what lies beside a model's own files
 _TEXT = attrs.validators.instance_of(str)
 _TEXTS = attrs.validators.deep_mapping(_TEXT, _TEXT)
@@ -93,11 +94,11 @@ def _entry(data: Mapping[str, Any]) -> ModelEntry:
     return ModelEntry(**{**data, "listing": Listing(**data["listing"])})
 
 
-def own_listing(bento: Path) -> Listing:
+def own_listing(bento: Path, *, stored: bool = False) -> Listing:
     """All paths of a Bento but the manifest, its signature, and the models that an image has beside
-    it. Errors: OSError.
+    it: one that is `stored` in BentoML's store has none of its own. Errors: OSError.
     """
-    listing = Listing.of(bento).without(MANIFEST, SIGNATURE, "models")
+    listing = Listing.of(bento).without(MANIFEST, SIGNATURE, *(() if stored else (MODELS,)))
     # BentoML makes this directory in every image, mostly empty
     if any(name.startswith("hf-models/") for name in listing.modes):
         return listing

@@ -137,6 +137,19 @@ def find_bento(tag: str) -> tuple[str, Path]:
     return str(found.tag), Path(found.path)
 
 
+def in_bento_store(bento: Path) -> bool:
+    """Whether a Bento's directory is one of BentoML's store, be it or what leads there a link."""
+    store = bento_store().resolve()
+    return store in (bento.resolve().parent.parent, bento.absolute().parent.parent.resolve())
+
+
+def bento_store() -> Path:
+    """BentoML's store of Bentos, as this process has it set."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    return Path(BentoMLContainer.bento_store_dir.get())
+
+
 def hub_source(path: Path) -> dict[str, str]:
     """Where a stored model came from, as far as model.yaml knows: `hub_id` and `commit`."""
     info = yaml.safe_load((path / MODEL_FILE).read_text(encoding="utf-8"))
