@@ -174,7 +174,7 @@ def _claim(workload: Workload) -> dict[str, Any]:
     manifest["spec"] = {
         "accessModes": "@@yaml .Values.storage.accessModes@@",
         "resources": {"requests": {"storage": "@@.Values.storage.size@@"}},
-        "storageClassName": "@@if .Values.storage.className ? .Values.storage.className@@",
+        "storageClassName": "@@if .Values.storage.className ? .Values.storage.className | quote@@",
     }
     return manifest
 

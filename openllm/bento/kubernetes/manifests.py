@@ -4,6 +4,7 @@ folder of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,5 +112,16 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
 
 
 class _Dumper(yaml.SafeDumper):
+    """Quotes also the texts that Go's YAML reads as numbers or booleans, and PyYAML does not."""
+
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+# 1e3, 0o17, 0B1, 1_0e5: whatever is made of what numbers are made of
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\.?[0-9][0-9a-fA-FxXoO_.+-]*\Z"),
+    list("-+.0123456789"),
+)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yYnN]\Z"), list("yYnN"))

@@ -43,6 +43,7 @@ def chart(folder: Path, files: dict[str, str]) -> Path:
         (("scaler=none", "api-key=keys", "any-user=true"), 2, 0),
         (("scaler=keda", "node=a=b", "picker=epp", "storage-class=fast"), 2, LARGE),
         (("scaler=keda", "replicas=0..2"), 1, LARGE),
+        (("node=disk=1e3", "node=eight=0o17", "node=y=n", "storage-class=1e3"), 0, LARGE),
     ],
 )
 def test_without_other_values_it_is_the_plain_manifests(

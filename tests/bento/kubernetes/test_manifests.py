@@ -11,7 +11,7 @@ import yaml
 
 from openllm.bento.build import BuildOptions, BuildResult, build
 from openllm.bento.image.dockerfile import ContainerOptions, Contents, render_dockerfile
-from openllm.bento.kubernetes.manifests import write_manifests
+from openllm.bento.kubernetes.manifests import dump, write_manifests
 from openllm.bento.kubernetes.objects import METRIC
 from openllm.bento.kubernetes.options import KubernetesOptions, Replicas
 from openllm.bento.pack.resources import Resources
@@ -116,6 +116,21 @@ def test_an_image_that_is_none_is_one_line(built: BuildResult, tmp_path: Path, i
         write_manifests(built.tag, image, tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1e3", "12345678901234e5", "-1E+3", ".5e3", "0o17", "0O17", "0X1F", "0B1", "1_0e5", "y", "N"],
+)
+def test_texts_that_go_would_not_read_as_texts_are_quoted(text: str) -> None:
+    assert dump({"value": text, text: "key"}) == f"value: '{text}'\n'{text}': key\n"
+
+
+def test_numbers_and_other_texts_are_as_plain_as_they_were() -> None:
+    values = {"int": 5, "float": 1e20, "bool": True, "version": "1.0.0-k", "size": "2Gi"}
+    text = dump(values)
+    assert "'" not in text
+    assert yaml.safe_load(text) == values
 
 
 def test_what_else_cannot_be_is_one_line(built: BuildResult, tmp_path: Path) -> None:
