@@ -20,6 +20,7 @@ from openllm.bento.lock import completion
 from openllm.bento.lock.image import WHEELS
 from openllm.bento.pack.files import explain, place, require_room
 from openllm.bento.pack.store import find_bento, workshop
+from openllm.errors import BuildError
 
 HUB = "huggingface"  # BentoML's word for models that a Bento does not carry
 CONTEXT, ENGINE_TEMPORARY = "context", "tmp"  # below the directory of a build
@@ -62,7 +63,7 @@ def build_context(parts: BentoParts, dockerfile: str) -> Iterator[Path]:
 
     Weights are linked where everybody may read them. Where only their owner may, they are cloned
     with the right mode, or copied on a disk that cannot clone. Errors: BuildError when the disk has
-    no room or refuses.
+    no room or refuses, or a link leads out of the Bento or a model.
     """
     what = f"The build context of {parts.tag}"
     try:
@@ -100,7 +101,17 @@ def _plan(parts: BentoParts) -> Iterator[tuple[Path, Path]]:
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.rglob("*") if path.is_file())
+    """The files below it; a link to one inside counts as that. Errors: BuildError for a link out of
+    it: everybody who has the image could read what only this user may.
+    """
+    found, root = sorted(directory.rglob("*")), directory.resolve()
+    for path in found:
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            raise BuildError(
+                f"{path} is a link to {path.readlink()}, out of what the image is made of.",
+                hint="Remove it, or build the Bento again.",
+            )
+    return [path for path in found if path.is_file()]
 
 
 def _bytes_to_copy(sources: Sequence[Path], directory: Path) -> int:

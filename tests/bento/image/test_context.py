@@ -86,6 +86,38 @@ def test_room_for_what_must_be_copied_is_asked_for_first(
 
 
 @pytest.mark.parametrize("parts", [0o644], indirect=True)
+def test_a_link_out_of_the_bento_or_the_model_is_refused(parts: BentoParts, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "id_rsa").write_text("a key")
+    (secret / "id_rsa").chmod(0o600)
+    ((_, model),) = parts.models
+    for link, target in [
+        (parts.path / "src/notes.txt", secret / "id_rsa"),
+        (parts.path / "env/folder", secret),
+        (model / "notes.txt", secret / "id_rsa"),
+    ]:
+        link.symlink_to(target)
+        with (
+            pytest.raises(BuildError, match=rf"{link} is a link to {target}, out of") as error,
+            build_context(parts, "FROM scratch\n"),
+        ):
+            pass
+        assert "\n" not in str(error.value)
+        link.unlink()
+
+
+@pytest.mark.parametrize("parts", [0o644], indirect=True)
+def test_a_link_that_stays_inside_is_the_file_that_it_leads_to(parts: BentoParts) -> None:
+    (parts.path / "src/notes.txt").symlink_to("service.py")
+    (parts.path / "src/loop").symlink_to("loop")
+    with build_context(parts, "FROM scratch\n") as work:
+        copied = work / "context/bento/src/notes.txt"
+        assert not copied.is_symlink()
+        assert copied.read_bytes() == (parts.path / "src/service.py").read_bytes()
+
+
+@pytest.mark.parametrize("parts", [0o644], indirect=True)
 def test_the_store_is_what_it_was(parts: BentoParts, home: Path) -> None:
     def everything() -> dict[Path, tuple[int, int]]:
         return {
