@@ -18,6 +18,7 @@ from openllm.weights.listing import Listing
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"  # the name that OpenSSF's model signing gives it
 MODELS = "models"  # a Bento's own store, which it has in an image
+_HUB_MODELS = "hf-models"
 FORMAT = 2  # 1 had no modes, and left out caches and what lies beside a model's own files
 _TEXT = attrs.validators.instance_of(str)
 _TEXTS = attrs.validators.deep_mapping(_TEXT, _TEXT)
@@ -100,6 +101,7 @@ def own_listing(bento: Path, *, stored: bool = False) -> Listing:
     """
     listing = Listing.of(bento).without(MANIFEST, SIGNATURE, *(() if stored else (MODELS,)))
     # BentoML makes this directory in every image, mostly empty
-    if any(name.startswith("hf-models/") for name in listing.modes):
+    below = any(name.startswith(f"{_HUB_MODELS}/") for name in listing.modes)
+    if below or not listing.modes.get(_HUB_MODELS, "").startswith("d"):
         return listing
-    return listing.without("hf-models")
+    return listing.without(_HUB_MODELS)

@@ -161,6 +161,19 @@ def test_links_in_place_of_models_and_manifest_are_found(bento: Path, tmp_path: 
     assert problems(bento) == ("manifest.json is no file.", "models is no directory.")
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_called_as_bentomls_empty_directory_and_is_none_is_found(
+    bento: Path, tmp_path: Path, linked: bool
+) -> None:
+    place = bento / "hf-models"
+    place.rmdir()
+    if linked:
+        place.symlink_to(tmp_path, target_is_directory=True)
+    else:
+        place.write_text("x")
+    assert problems(bento) == ("hf-models was added.",)
+
+
 def test_what_is_no_file_is_not_opened(bento: Path) -> None:
     os.mkfifo(bento / "src/pipe")
     assert problems(bento) == ("src/pipe was added.",)
