@@ -32,6 +32,9 @@ _DIGEST = r"@sha256:[0-9a-f]{64}"
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?")
 _LONGEST = 255  # characters of an image's name
+# Where an instruction ends must be as clear to us as to every engine.
+_BLANKS = " \t\r"
+_UNCLEAR = re.compile(r"(?<!<)<<-?[^\s<]+|\\\\\Z")
 # What a part may do; the others would undo what the image promises.
 _INSTRUCTIONS = ("RUN", "ENV", "COPY", "ARG", "LABEL", "ADD", "SHELL")
 
@@ -158,14 +161,23 @@ def _check_part(block: str, text: str) -> None:
             f"The Dockerfile has no part {block[:80]!r}.", hint=f"It has {' and '.join(PARTS)}."
         )
     continued = False
-    for line in text.splitlines():
-        word = (line.split() or [""])[0].upper()
-        if not continued and word and not word.startswith("#") and word not in _INSTRUCTIONS:
+    for line in text.strip().split("\n"):
+        bare = line.strip(_BLANKS)
+        if not bare or bare.startswith("#"):
+            continue  # stands for nothing, also in the middle of an instruction
+        word = (bare.split() or [""])[0].upper()
+        if not continued and word not in _INSTRUCTIONS:
             hint = f"It may use {', '.join(_INSTRUCTIONS)}."
             raise BuildError(
                 f"The {block} part of the Dockerfile begins a line with {word[:40]!r}.", hint=hint
             )
-        continued = line.rstrip().endswith("\\")
+        if unclear := _UNCLEAR.search(bare):
+            raise BuildError(
+                f"The {block} part of the Dockerfile has {unclear[0]!r} in a line, which engines"
+                " read differently.",
+                hint="Write it otherwise: heredocs are not taken, nor two \\ at a line's end.",
+            )
+        continued = bare.endswith("\\")
     if continued:
         raise BuildError(
             f"The {block} part of the Dockerfile ends in the middle of a line.",

@@ -126,6 +126,14 @@ def test_a_field_that_is_none_is_refused_in_one_line(field: str, value: str) -> 
         ("runtime", "RUN a\nFROM scratch", "begins a line with 'FROM'"),
         ("build", "{{ 7 * 7 }}", "begins a line with '{{'"),
         ("build", "RUN a \\", "ends in the middle of a line"),
+        ("build", "RUN a \\\n\n# b\n", "ends in the middle of a line"),
+        ("build", "RUN a \\\f", "ends in the middle of a line"),
+        ("runtime", "# x\\\nUSER root", "begins a line with 'USER'"),
+        ("runtime", "RUN a \\\n\x1c\nUSER root", "begins a line with 'USER'"),
+        ("runtime", "RUN a \\\f\nUSER root", "begins a line with 'USER'"),
+        ("runtime", "RUN a \\\\\nUSER root", "engines read differently"),
+        ("runtime", "RUN <<EOF\nRUN a\nEOF", "heredocs are not taken"),
+        ("runtime", "COPY <<-'RUN' /x\nRUN\nUSER root", "heredocs are not taken"),
     ],
 )
 def test_a_part_that_cannot_be_is_refused_in_one_line(block: str, text: str, said: str) -> None:
@@ -133,6 +141,13 @@ def test_a_part_that_cannot_be_is_refused_in_one_line(block: str, text: str, sai
         ContainerOptions(parts={block: text})
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_comments_and_empty_lines_may_stand_in_an_instruction() -> None:
+    text = (
+        "# first \\\nRUN cat <<< a \\\n  # ours\n\n  && echo $((1 << 2)) \\\r\n  # more \\\n  && b"
+    )
+    assert text in render_dockerfile(ECHO, ContainerOptions(parts={"runtime": text}))
 
 
 def test_a_part_is_text_and_no_template() -> None:
