@@ -126,6 +126,8 @@ def test_another_input_gives_another_version_of_the_same_weights(
     assert other.tag != built.tag
     assert other.models[0].tag == built.models[0].tag
     assert not other.models[0].new
+    bills = [json.loads((item.path / "sbom.cdx.json").read_text()) for item in (built, other)]
+    assert bills[0]["serialNumber"] != bills[1]["serialNumber"]
 
 
 @pytest.mark.parametrize("damage", ["changed", "added", "manifest", "weights"])

@@ -38,7 +38,7 @@ def complete_bento(bento: Path, packed: Sequence[Packed], inputs: str) -> str:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(text, target)
     lines = (bento / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
-    write_sbom(bento, bento_tag(bento), lines, entries)
+    write_sbom(bento, bento_tag(bento), lines, entries, inputs)
     _open_to_all(bento)
     version = content_version(bento, own_listing(bento), entries)
     name_version(bento, version)

@@ -24,10 +24,14 @@ _LONGEST_LICENCE = 80  # characters; old metadata holds whole texts
 
 
 def write_sbom(
-    bento: Path, tag: str, requirements: Iterable[str], models: Sequence[ModelEntry]
+    bento: Path,
+    tag: str,
+    requirements: Iterable[str],
+    models: Sequence[ModelEntry],
+    inputs: str,
 ) -> None:
-    """Write the bill beside bento.yaml; the same Bento gives the same bytes (no time; a serial
-    number of the tag).
+    """Write the bill beside bento.yaml; the same Bento gives the same bytes: no time, and a serial
+    number of `inputs`, the digest of what it was made of, as `tag` has no version yet.
     """
     name, _, version = tag.partition(":")
     packages = [
@@ -37,7 +41,7 @@ def write_sbom(
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'bento:{tag}')}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'bento:{name}:{inputs}')}",
         "version": 1,
         "metadata": {
             "tools": {
