@@ -76,8 +76,11 @@ def test_what_is_no_bento_is_refused_rather_than_run(
 def test_a_bento_that_is_as_it_was_built_is_served_and_stays_so(
     built: BuildResult, tmp_path: Path
 ) -> None:
+    """As in an image: nothing is imported from where it is started."""
+    (tmp_path / "bentoml.py").write_text("raise AssertionError('it was imported')")
     arguments = ["bentoml", "serve", built.tag, "--host", "127.0.0.1"]
-    with running(arguments, tmp_path / "log", OPENLLM_VERIFY="1") as server:
+    environment = {"OPENLLM_VERIFY": "1", "PYTHONSAFEPATH": "1"}
+    with running(arguments, tmp_path / "log", **environment) as server:
         server.wait_ready()
         server.send(signal.SIGTERM)
         assert server.wait() == 0

@@ -55,6 +55,7 @@ def test_the_service_cannot_change_its_code() -> None:
     text = render_dockerfile(ECHO, ContainerOptions())
     assert steps(text, "USER") == ["1034:1034"]
     assert "chown" not in text  # whatever is copied is root's
+    assert any("PYTHONSAFEPATH=1" in line.split() for line in steps(text, "ENV"))
 
 
 def test_labels_say_what_it_is_and_when() -> None:
