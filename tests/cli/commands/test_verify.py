@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,25 @@ def test_verify_says_how_much_it_checked(run: Run, built: BuildResult) -> None:
     result = run("verify", built.tag)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith(f"{built.tag} is as it was built: ")
+
+
+def test_start_checks_the_weights_that_it_would_load(
+    run: Run, built: BuildResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not those that somebody has put into the Bento."""
+    (stored,) = built.models
+    name, _, version = stored.tag.partition(":")
+    shutil.copytree(stored.path, built.path / "models" / name / version)
+    (built.path / "models" / name / "latest").write_text(version)
+    config = stored.path / "config.json"
+    text = config.read_text()
+    config.unlink()
+    config.write_text(f"{text} ")
+    monkeypatch.setenv("OPENLLM_VERIFY", "1")
+    result = run("start", built.tag)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert f"{built.tag} is not as it was built: models was added." in line
 
 
 def test_verify_names_what_differs(run: Run, built: BuildResult) -> None:
