@@ -106,7 +106,7 @@ def test_a_plain_tar_of_a_directory_is_read(into, tmp_path) -> None:
         link(tarfile.CHRTYPE),
         link(tarfile.SYMTYPE, "dir"),
     ],
-    ids=str,
+    ids=lambda member: getattr(member, "type", str(member)),
 )
 def test_nothing_but_plain_files_inside_is_written(member, into, tmp_path) -> None:
     before = sorted(tmp_path.rglob("*"))
