@@ -122,17 +122,18 @@ class VLLMBackend(Backend):
     async def start(self) -> None:
         if self._launched is not None:
             return
-        from openllm.backends.vllm.launch import launch
-
         # made on a thread, because it blocks; what it runs on this loop begins with the two lines
         # below
-        self._launched = await asyncio.to_thread(
-            launch, self.spec, self.weights_dir, self.settings, self._board
-        )
+        self._launched = await asyncio.to_thread(self._launch)
         self._launched.requests.others_wait = self.others_wait
         # now, or the death of an idle engine would go unseen
         self._launched.engine._run_output_handler()
         await self._launched.engine.get_supported_tasks()
+
+    def _launch(self) -> Launched:
+        from openllm.backends.vllm.launch import launch
+
+        return launch(self.spec, self.weights_dir, self.settings, self._board)
 
     @property
     def info(self) -> BackendInfo:
