@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bentoml_cli.serve import serve_command
+from bentoml_cli.utils import BentoMLCommandGroup
 
 
 def _serve(*args: Any, **options: Any) -> Any:
@@ -67,5 +68,7 @@ def _checked(target: str, place: Path | None, key: Path | None) -> Path:
 
 
 command = copy.copy(serve_command.commands["serve"])
+# without the options that all of BentoML's commands get at their end when they are added
+command.params = command.params[: -BentoMLCommandGroup.NUMBER_OF_COMMON_PARAMS]
 _theirs: Callable[..., Any] = command.callback
 command.callback = functools.wraps(_theirs)(_serve)
