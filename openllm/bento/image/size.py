@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from openllm.bento.contents.description import REQUIREMENTS
+from openllm.bento.image import trim
 from openllm.bento.image.context import BentoParts
 from openllm.bento.image.engine import ContainerEngine, image_size
 from openllm.bento.lock.completion import installed
@@ -77,8 +78,8 @@ def measure_image(
 
 
 def package_sizes(lines: list[str]) -> dict[str, int]:
-    """Bytes of each locked package as it is installed here, compiled files included; 0 for one of
-    another version.
+    """Bytes of each locked package as it is installed here, compiled files included, folders of
+    tests not, which `trim` removes from an image; 0 for one of another version.
     """
     pins = [match.groups() for line in lines if (match := _PIN.match(line))]
     return {name: _installed_size(name, version) for name, version in pins}
@@ -88,5 +89,6 @@ def _installed_size(name: str, version: str) -> int:
     found = installed(name)
     if found is None or found.version.partition("+")[0] != version.partition("+")[0]:
         return 0
-    paths = (Path(str(file.locate())) for file in found.files or ())
+    files = (file for file in found.files or () if trim.NAME not in file.parts[:-1])
+    paths = (Path(str(file.locate())) for file in files)
     return sum(path.stat().st_size for path in paths if path.is_file())
