@@ -4,7 +4,7 @@ Kubernetes; a copy on BentoCloud.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +61,8 @@ def container_options(function: F) -> F:
             metavar="OS/ARCH",
             help="The image's platform; by default the engine's own.",
         ),
-        click.option(
-            "--attest",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIRECTORY",
-            help="Write the image's SLSA provenance and its bill of materials there.",
+        _directory(
+            "--attest", "Write the image's SLSA provenance and its bill of materials there."
         ),
         click.option(
             "--dockerfile-part",
@@ -89,24 +86,9 @@ def kubernetes_options(function: F) -> F:
     """--k8s, --helm, --kserve, and --k8s-set for all three."""
     return with_options(
         function,
-        click.option(
-            "--k8s",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIRECTORY",
-            help="Write Kubernetes manifests for the image of this Bento there.",
-        ),
-        click.option(
-            "--helm",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIRECTORY",
-            help="Write a Helm chart of them there.",
-        ),
-        click.option(
-            "--kserve",
-            type=click.Path(file_okay=False, path_type=Path),
-            metavar="DIRECTORY",
-            help="Write KServe's ServingRuntime and InferenceService there.",
-        ),
+        _directory("--k8s", "Write Kubernetes manifests for the image of this Bento there."),
+        _directory("--helm", "Write a Helm chart of them there."),
+        _directory("--kserve", "Write KServe's ServingRuntime and InferenceService there."),
         click.option(
             "--k8s-set",
             "k8s_set",
@@ -120,6 +102,12 @@ def kubernetes_options(function: F) -> F:
             ),
         ),
     )
+
+
+def _directory(flag: str, about: str) -> Callable[[F], F]:
+    """An option for a directory that something is written to."""
+    kind = click.Path(file_okay=False, path_type=Path)
+    return click.option(flag, type=kind, metavar="DIRECTORY", help=about)
 
 
 @attrs.frozen
