@@ -31,12 +31,7 @@ def serving_runtime(workload: Workload) -> dict[str, Any]:
         "volumes": pod["volumes"],
     }
     spec |= {key: pod[key] for key in ("nodeSelector", "tolerations") if key in pod}
-    return {
-        "apiVersion": "serving.kserve.io/v1alpha1",
-        "kind": "ServingRuntime",
-        "metadata": workload.metadata(),
-        "spec": spec,
-    }
+    return workload.manifest("serving.kserve.io/v1alpha1", "ServingRuntime", spec)
 
 
 def inference_service(workload: Workload) -> dict[str, Any]:
@@ -73,9 +68,7 @@ def inference_service(workload: Workload) -> dict[str, Any]:
         "serving.kserve.io/autoscalerClass": "keda" if keda else "none",
         "openllm.dev/bento": workload.tag,
     }
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": workload.metadata(annotations=annotations),
-        "spec": {"predictor": predictor},
-    }
+    spec = {"predictor": predictor}
+    return workload.manifest(
+        "serving.kserve.io/v1beta1", "InferenceService", spec, annotations=annotations
+    )

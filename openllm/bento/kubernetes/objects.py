@@ -32,17 +32,14 @@ def deployment(workload: Workload) -> dict[str, Any]:
     if not workload.gpus:
         surge = {"maxSurge": 1, "maxUnavailable": 0}
     spec |= {
-        "selector": {"matchLabels": workload.labels()},
+        "selector": workload.selector(),
         "progressDeadlineSeconds": LOADING_SECONDS + 60,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": surge},
         "template": template(workload),
     }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": workload.metadata(annotations={"openllm.dev/bento": workload.tag}),
-        "spec": spec,
-    }
+    return workload.manifest(
+        "apps/v1", "Deployment", spec, annotations={"openllm.dev/bento": workload.tag}
+    )
 
 
 def template(workload: Workload) -> dict[str, Any]:
@@ -55,16 +52,12 @@ def template(workload: Workload) -> dict[str, Any]:
 
 def service(workload: Workload) -> dict[str, Any]:
     """One address in the cluster, at port 80."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": workload.metadata(),
-        "spec": {
-            "type": "ClusterIP",
-            "selector": workload.labels(),
-            "ports": [{"name": HTTP, "port": 80, "targetPort": HTTP}],
-        },
+    spec = {
+        "type": "ClusterIP",
+        "selector": workload.labels(),
+        "ports": [{"name": HTTP, "port": 80, "targetPort": HTTP}],
     }
+    return workload.manifest("v1", "Service", spec)
 
 
 def autoscaler(workload: Workload) -> dict[str, Any]:
@@ -75,34 +68,26 @@ def autoscaler(workload: Workload) -> dict[str, Any]:
         "metric": {"name": METRIC},
         "target": {"type": "AverageValue", "averageValue": str(WAITING_PER_POD)},
     }
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": workload.metadata(),
-        "spec": {
-            "scaleTargetRef": {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "name": workload.name,
-            },
-            "minReplicas": workload.options.replicas.least,
-            "maxReplicas": workload.options.replicas.most,
-            "metrics": [{"type": "Pods", "pods": metric}],
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
+    spec = {
+        "scaleTargetRef": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": workload.name,
         },
+        "minReplicas": workload.options.replicas.least,
+        "maxReplicas": workload.options.replicas.most,
+        "metrics": [{"type": "Pods", "pods": metric}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
     }
+    return workload.manifest("autoscaling/v2", "HorizontalPodAutoscaler", spec)
 
 
 def disruption_budget(workload: Workload) -> dict[str, Any]:
     """A node that is emptied takes one pod at a time; a single one holds it up no longer than it
     drains.
     """
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": workload.metadata(),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": workload.labels()}},
-    }
+    spec = {"maxUnavailable": 1, "selector": workload.selector()}
+    return workload.manifest("policy/v1", "PodDisruptionBudget", spec)
 
 
 def network_policy(workload: Workload) -> dict[str, Any]:
@@ -118,19 +103,15 @@ def network_policy(workload: Workload) -> dict[str, Any]:
         {"from": near, "ports": [{"protocol": "TCP", "port": PORT}]},
     ]
     if workload.options.hosts > 1:  # which find each other at ports of their own
-        own = [{"podSelector": {"matchLabels": workload.labels()}}]
+        own = [{"podSelector": workload.selector()}]
         ingress.append({"from": own})
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": workload.metadata(),
-        "spec": {
-            "podSelector": {"matchLabels": workload.labels()},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress,
-            "egress": egress,
-        },
+    spec = {
+        "podSelector": workload.selector(),
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": ingress,
+        "egress": egress,
     }
+    return workload.manifest("networking.k8s.io/v1", "NetworkPolicy", spec)
 
 
 def claim(workload: Workload) -> dict[str, Any]:
@@ -143,9 +124,4 @@ def claim(workload: Workload) -> dict[str, Any]:
     }
     if options.storage_class:
         spec["storageClassName"] = options.storage_class
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {**workload.metadata(), "name": claim_name(workload)},
-        "spec": spec,
-    }
+    return workload.manifest("v1", "PersistentVolumeClaim", spec, name=claim_name(workload))

@@ -21,27 +21,23 @@ _RAY = "/app/.venv/bin/ray"
 
 def scaled_object(workload: Workload) -> dict[str, Any]:
     """KEDA's, on the queue of all pods as Prometheus has it."""
-    return {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": workload.metadata(),
-        "spec": {
-            "scaleTargetRef": {"name": workload.name},
-            "minReplicaCount": workload.options.replicas.least,
-            "maxReplicaCount": workload.options.replicas.most,
-            "cooldownPeriod": COOLDOWN_SECONDS,
-            "triggers": [
-                {
-                    "type": "prometheus",
-                    "metadata": {
-                        "serverAddress": workload.options.prometheus,
-                        "query": waiting(workload),
-                        "threshold": str(WAITING_PER_POD),
-                    },
-                }
-            ],
-        },
+    spec = {
+        "scaleTargetRef": {"name": workload.name},
+        "minReplicaCount": workload.options.replicas.least,
+        "maxReplicaCount": workload.options.replicas.most,
+        "cooldownPeriod": COOLDOWN_SECONDS,
+        "triggers": [
+            {
+                "type": "prometheus",
+                "metadata": {
+                    "serverAddress": workload.options.prometheus,
+                    "query": waiting(workload),
+                    "threshold": str(WAITING_PER_POD),
+                },
+            }
+        ],
     }
+    return workload.manifest("keda.sh/v1alpha1", "ScaledObject", spec)
 
 
 def waiting(workload: Workload) -> str:
@@ -54,58 +50,46 @@ def http_scaled_object(workload: Workload) -> dict[str, Any]:
     until one is ready, and counts them. It is asked by the host name of the Service.
     """
     replicas = workload.options.replicas
-    return {
-        "apiVersion": "http.keda.sh/v1alpha1",
-        "kind": "HTTPScaledObject",
-        "metadata": workload.metadata(),
-        "spec": {
-            "hosts": [workload.name],
-            "scaleTargetRef": {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "name": workload.name,
-                "service": workload.name,
-                "port": 80,
-            },
-            "replicas": {"min": replicas.least, "max": replicas.most},
-            "scaledownPeriod": COOLDOWN_SECONDS,
-            "scalingMetric": {"concurrency": {"targetValue": WAITING_PER_POD}},
+    spec = {
+        "hosts": [workload.name],
+        "scaleTargetRef": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": workload.name,
+            "service": workload.name,
+            "port": 80,
         },
+        "replicas": {"min": replicas.least, "max": replicas.most},
+        "scaledownPeriod": COOLDOWN_SECONDS,
+        "scalingMetric": {"concurrency": {"targetValue": WAITING_PER_POD}},
     }
+    return workload.manifest("http.keda.sh/v1alpha1", "HTTPScaledObject", spec)
 
 
 def pod_monitor(workload: Workload) -> dict[str, Any]:
     """Tells Prometheus' operator to read /metrics of each pod, which needs no key."""
-    return {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "PodMonitor",
-        "metadata": workload.metadata(),
-        "spec": {
-            "selector": {"matchLabels": workload.labels()},
-            "podMetricsEndpoints": [
-                {"port": HTTP, "path": "/metrics", "interval": f"{SCRAPE_SECONDS}s"}
-            ],
-        },
+    spec = {
+        "selector": workload.selector(),
+        "podMetricsEndpoints": [
+            {"port": HTTP, "path": "/metrics", "interval": f"{SCRAPE_SECONDS}s"}
+        ],
     }
+    return workload.manifest("monitoring.coreos.com/v1", "PodMonitor", spec)
 
 
 def inference_pool(workload: Workload) -> dict[str, Any]:
     """The pods among which an endpoint picker, the Service that is named, chooses for a gateway."""
-    return {
-        "apiVersion": "inference.networking.k8s.io/v1",
-        "kind": "InferencePool",
-        "metadata": workload.metadata(),
-        "spec": {
-            "selector": {"matchLabels": workload.labels()},
-            "targetPorts": [{"number": PORT}],
-            "endpointPickerRef": {
-                "name": workload.options.picker,
-                "port": {"number": 9002},
-                # Any pod answers, if less well chosen.
-                "failureMode": "FailOpen",
-            },
+    spec = {
+        "selector": workload.selector(),
+        "targetPorts": [{"number": PORT}],
+        "endpointPickerRef": {
+            "name": workload.options.picker,
+            "port": {"number": 9002},
+            # Any pod answers, if less well chosen.
+            "failureMode": "FailOpen",
         },
     }
+    return workload.manifest("inference.networking.k8s.io/v1", "InferencePool", spec)
 
 
 def leader_worker_set(workload: Workload) -> dict[str, Any]:
@@ -131,17 +115,18 @@ def leader_worker_set(workload: Workload) -> dict[str, Any]:
     # LeaderWorkerSet sets the variable in each of its pods.
     address = f"--address=$(LWS_LEADER_ADDRESS):{RAY_PORT}"
     joins["args"] = [" ".join(["exec", _RAY, "start", address, "--block"])]
-    return {
-        "apiVersion": "leaderworkerset.x-k8s.io/v1",
-        "kind": "LeaderWorkerSet",
-        "metadata": workload.metadata(annotations={"openllm.dev/bento": workload.tag}),
-        "spec": {
-            "replicas": options.replicas.least,
-            "leaderWorkerTemplate": {
-                "size": options.hosts,
-                "restartPolicy": "RecreateGroupOnPodRestart",
-                "leaderTemplate": leader,
-                "workerTemplate": worker,
-            },
+    spec = {
+        "replicas": options.replicas.least,
+        "leaderWorkerTemplate": {
+            "size": options.hosts,
+            "restartPolicy": "RecreateGroupOnPodRestart",
+            "leaderTemplate": leader,
+            "workerTemplate": worker,
         },
     }
+    return workload.manifest(
+        "leaderworkerset.x-k8s.io/v1",
+        "LeaderWorkerSet",
+        spec,
+        annotations={"openllm.dev/bento": workload.tag},
+    )

@@ -40,7 +40,7 @@ def pod_spec(workload: Workload) -> dict[str, Any]:
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": workload.labels()},
+                "labelSelector": workload.selector(),
             }
         ],
     }

@@ -5,7 +5,6 @@ outside.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
@@ -80,9 +79,20 @@ class Workload:
         """What selects its pods."""
         return {"app.kubernetes.io/name": self.name, "app.kubernetes.io/managed-by": "openllm"}
 
-    def metadata(self, **more: Mapping[str, str]) -> dict[str, Any]:
-        """That of each of its objects."""
-        return {"name": self.name, "labels": self.labels(), **more}
+    def selector(self) -> dict[str, Any]:
+        """Its pods, as the specs of other objects name them."""
+        return {"matchLabels": self.labels()}
+
+    def manifest(
+        self, version: str, kind: str, spec: dict[str, Any], **metadata: str | dict[str, str]
+    ) -> dict[str, Any]:
+        """One of its objects; `version` is that of its API, `metadata` is said over the usual."""
+        return {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {"name": self.name, "labels": self.labels(), **metadata},
+            "spec": spec,
+        }
 
     def resources(self) -> dict[str, Any]:
         """Requests and limits of one pod: memory by the true size of the weights."""
