@@ -18,7 +18,6 @@ from openllm.bento.kubernetes import objects, operators, pod
 from openllm.bento.kubernetes.manifests import dump, write_files
 from openllm.bento.kubernetes.options import SCALERS, KubernetesOptions, Replicas
 from openllm.bento.kubernetes.workload import Workload
-from openllm.bento.pack.names import dns_label
 from openllm.errors import BuildError
 
 # A text that the YAML of a template holds in the place of a value, and what becomes of it.
@@ -50,10 +49,10 @@ def make_chart(workload: Workload) -> dict[str, str]:
             "The chart is written for replicas of one host.",
             hint="Write plain manifests for several: they are a LeaderWorkerSet.",
         )
-    name, version = dns_label(workload.tag.partition(":")[0]), workload.tag.partition(":")[2]
+    version = workload.tag.partition(":")[2]
     about = {
         "apiVersion": "v2",
-        "name": name,
+        "name": workload.name,
         "description": f"{workload.tag}, packed by openllm",
         "type": "application",
         "version": f"1.0.0-b{version}",
@@ -104,8 +103,13 @@ def _values(workload: Workload) -> dict[str, Any]:
 
 def _templates(workload: Workload) -> dict[str, tuple[str, dict[str, Any]]]:
     """Each object with values in their places, and the condition on which it is there."""
-    options = attrs.evolve(workload.options, scaler="keda", prometheus="@@.Values.prometheus@@")
-    options = attrs.evolve(options, picker="@@.Values.picker@@", replicas=Replicas(1, 1))
+    options = attrs.evolve(
+        workload.options,
+        scaler="keda",
+        replicas=Replicas(1, 1),
+        prometheus="@@.Values.prometheus@@",
+        picker="@@.Values.picker@@",
+    )
     slots = attrs.evolve(workload, name=_RELEASE, image="@@.Values.image@@", options=options)
     keda = 'and (eq .Values.scaler "keda") '
     found = {

@@ -4,7 +4,6 @@ API's inference extension, LeaderWorkerSet.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from openllm.bento.image.dockerfile import BENTO
@@ -104,7 +103,7 @@ def leader_worker_set(workload: Workload) -> dict[str, Any]:
     head["command"] = ["sh", "-c"]
     head["args"] = [f"{begin} && exec /app/.venv/bin/python -m bentoml serve {BENTO} {kept}"]
     head["env"].append({"name": "OPENLLM_DISTRIBUTED_EXECUTOR", "value": "ray"})
-    worker = copy.deepcopy(template(workload))
+    worker = template(workload)
     # Services and figures are the leader's.
     worker["metadata"] = {"labels": {**workload.labels(), "openllm.dev/role": "worker"}}
     leader["metadata"]["labels"] = {**workload.labels(), "openllm.dev/role": "leader"}

@@ -80,7 +80,7 @@ class KubernetesOptions:
                 "Only KEDA starts the first replica when somebody asks.",
                 hint=f"Add {option('k8s_set', 'scaler=keda')}, or keep one replica.",
             )
-        if self.hosts > 1 and self.scaler != "none" and self.replicas.least == 0:
+        if self.hosts > 1 and self.replicas.least == 0:
             raise BuildError("A replica of several hosts cannot be scaled to none.")
 
     @classmethod
