@@ -68,7 +68,7 @@ def check_bento(
         named = bento_tag(path)
         listing = own_listing(path, stored=stored)
         models = _model_differences(path, manifest, find, stored=stored)
-        problems = [*_misnamed(named, tag), *_problems(path, manifest, listing, models)]
+        problems = [*_misnamed(named, tag), *_problems(path, named, manifest, listing, models)]
     except OSError as error:
         raise BuildError(
             f"{path} cannot be read whole: {error.strerror}.", hint="Check the permissions."
@@ -128,7 +128,7 @@ def _misnamed(named: str, tag: str | None) -> Iterator[str]:
 
 
 def _problems(
-    path: Path, manifest: Manifest, listing: Listing, different_models: Iterator[str]
+    path: Path, named: str, manifest: Manifest, listing: Listing, different_models: Iterator[str]
 ) -> Iterator[str]:
     own = list(_own_differences(path, manifest, listing))
     yield from own
@@ -136,7 +136,7 @@ def _problems(
     yield from models
     # what was changed above has another version, of course
     if not own and not models:
-        named, version = bento_tag(path), content_version(path, listing, manifest.models)
+        version = content_version(path, listing, manifest.models)
         if version != named.partition(":")[2]:
             yield (
                 f"{MANIFEST} was changed with what it describes: this content is not what"

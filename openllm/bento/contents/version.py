@@ -32,7 +32,8 @@ _TIME = re.compile(rb"^( *creation_time: )'?[0-9T:.+ -]+'?$", re.MULTILINE)
 
 def content_version(bento: Path, listing: Listing, models: Sequence[ModelEntry]) -> str:
     """The version that this content has; the files are as `listing` says. Errors: OSError."""
-    files = {**listing.files, **{name: _digest(bento, name) for name in NAMING}}
+    named = _named(bento)
+    files = {**listing.files, **{name: _digest(bento / name, named) for name in NAMING}}
     parts = {
         "files": files,
         "modes": listing.modes,
@@ -57,17 +58,15 @@ def model_file_digest(path: Path) -> str:
     return hashlib.sha256(_WRITTEN.sub(rb"\1\2", path.read_bytes())).hexdigest()
 
 
-def _digest(bento: Path, name: str) -> str:
-    """That of a file that names the version, and may say when it was written."""
-    data = _TIME.sub(rb"\1", (bento / name).read_bytes())
-    return hashlib.sha256(data.replace(_named(bento), UNKNOWN.encode())).hexdigest()
+def _digest(path: Path, named: bytes) -> str:
+    """That of a file that names the version as `named`, and may say when it was written."""
+    data = _TIME.sub(rb"\1", path.read_bytes())
+    return hashlib.sha256(data.replace(named, UNKNOWN.encode())).hexdigest()
 
 
 def _named(bento: Path) -> bytes:
     """The version that bento.yaml names; of one that names none nothing is replaced."""
-    found = re.search(
-        rb"^version: '?([a-z0-9]+)'?$", (bento / BENTO_FILE).read_bytes(), re.MULTILINE
-    )
+    found = _VERSION.search((bento / BENTO_FILE).read_bytes())
     return found[1] if found else UNKNOWN.encode()
 
 
