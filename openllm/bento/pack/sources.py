@@ -16,7 +16,7 @@ from openllm.backends.base import Backend
 from openllm.backends.select import select_packed
 from openllm.bento.pack.files import explain
 from openllm.bento.pack.pinning import Pinned, is_pinned, pin_weights
-from openllm.bento.pack.store import Stored, check_stored, hub_source, store_directory, workshop
+from openllm.bento.pack.store import Stored, checked_entry, hub_source, store_directory, workshop
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import AdapterSpec, LLMSpec
@@ -233,9 +233,11 @@ def _whole_again(model: StoredModel, spec: LLMSpec, settings: Settings) -> Store
     WeightsError.
     """
     home = settings.bentoml_home
-    known = model.ours or is_pulled(model.tag, home)
-    if not known or not (damaged := damaged_files(model, home)):
-        return _stored_already(model.path, home)
+    if not model.ours and not is_pulled(model.tag, home):
+        return _stored_already(model.path)
+    digests = _digests(model.path, model.tag, home, sure=True)
+    if not (damaged := damaged_files(model, home, digests)):
+        return Stored(model.tag, model.path, digests)
     source = hub_source(model.path)
     if "commit" not in source:
         raise damaged_model(model, damaged)
@@ -323,16 +325,18 @@ def _draft(spec: LLMSpec) -> LLMSpec:
 
 def _store_weights(spec: LLMSpec, directory: Path, home: Path) -> Stored:
     if origin(spec.model_id) is Origin.STORE:
-        return _stored_already(directory, home)
+        return _stored_already(directory)
     name = attrs.evolve(spec, name=None).served_name
     digests = _digests(directory, name, home)
     return store_directory(directory, name, digests, _provenance(spec.model_id, directory))
 
 
-def _digests(directory: Path, name: str, home: Path) -> dict[str, str]:
-    """Those of all the model's files; large ones that nobody has touched are not read again."""
+def _digests(directory: Path, name: str, home: Path, *, sure: bool = False) -> dict[str, str]:
+    """Those of all the model's files; large ones that nobody has touched are read again only to be
+    `sure`.
+    """
     _say_reading(directory, name)
-    digests = Digests(home)
+    digests = Digests(home, sure=sure)
     found = digests.of_directory(directory)
     digests.keep()
     return found
@@ -346,19 +350,18 @@ def _say_reading(directory: Path, name: str) -> None:
 def _store_adapter(adapter: AdapterSpec, home: Path) -> Stored:
     directory = resolve_adapter(adapter, home)
     if origin(adapter.source) is Origin.STORE:
-        return _stored_already(directory, home)
+        return _stored_already(directory)
     metadata = {**_provenance(adapter.source, directory), "kind": "lora"}
     digests = _digests(directory, adapter.name, home)
     return store_directory(directory, adapter.name, digests, metadata)
 
 
-def _stored_already(directory: Path, home: Path) -> Stored:
+def _stored_already(directory: Path) -> Stored:
     """An entry of the store, by its full tag (the spec may say `name:latest`). Errors: BuildError
     for one that is damaged.
     """
-    tag = f"{directory.parent.name}:{directory.name}"
-    check_stored(tag, directory)
-    return Stored(tag, directory, _digests(directory, tag, home))
+    _say_reading(directory, f"{directory.parent.name}:{directory.name}")
+    return checked_entry(directory)
 
 
 def _provenance(source: str, directory: Path) -> dict[str, str]:

@@ -103,17 +103,20 @@ def store_directory(
         known.keep()
 
 
-def check_stored(tag: str, path: Path) -> None:
-    """Refuse an entry of the store that is not what was stored, and cannot be replaced by what it
-    came from. Errors: BuildError.
+def checked_entry(path: Path) -> Stored:
+    """The entry of the store that lies at `path`. Errors: BuildError for one that is not what was
+    stored, and cannot be replaced by what it came from.
     """
+    tag = f"{path.parent.name}:{path.name}"
     known = Digests(_store_path().parent)
-    if damage := _damage(path, tag, known):
+    digests = known.of_directory(path)
+    if damage := _damage(path, tag, digests):
         raise BuildError(
             f"{tag} in the store is not as it was stored: {damage}.",
             hint=f"Build from where it came from, or remove it: openllm rm {tag}.",
         )
     known.keep()
+    return Stored(tag, path, digests)
 
 
 def find_model(tag: str) -> Path | None:
@@ -228,27 +231,25 @@ def _intact(tag: str, known: Digests) -> Path | None:
     found = find_model(tag)
     if found is None:
         return None
-    if damage := _damage(found, tag, known):
+    if damage := _damage(found, tag, known.of_directory(found)):
         logger.warning("%s in the store is damaged (%s), and is replaced.", tag, damage)
         return None
     return found
 
 
 def _is_same(tag: str, known: Digests, path: Path) -> bool:
-    return find_model(tag) == path and not _damage(path, tag, known)
+    return find_model(tag) == path and not _damage(path, tag, known.of_directory(path))
 
 
-def _damage(path: Path, tag: str, known: Digests) -> str:
-    """What of a stored model is not as it was stored, in words; empty: nothing, or it is not
-    known.
+def _damage(path: Path, tag: str, digests: Mapping[str, str]) -> str:
+    """What of a stored model, whose files have these `digests` now, is not as it was stored, in
+    words; empty: nothing, or it is not known.
     """
     home = _store_path().parent
     model = stored_model(path)
     if not (model.ours or kept_digests(tag, home)):
         return ""  # of somebody else's making
-    damaged = [
-        name or "its content" for name in damaged_files(model, home, known.of_directory(path))
-    ]
+    damaged = [name or "its content" for name in damaged_files(model, home, digests)]
     more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
     return ", ".join(damaged[:3]) + more
 
