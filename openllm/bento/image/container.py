@@ -17,7 +17,6 @@ from pathlib import Path
 import attrs
 import yaml
 
-from openllm.bento.contents.description import REQUIREMENTS
 from openllm.bento.image.context import BentoParts, build_context
 from openllm.bento.image.dockerfile import ContainerOptions, Contents, render_dockerfile
 from openllm.bento.image.engine import (
@@ -28,9 +27,8 @@ from openllm.bento.image.engine import (
     push_image,
 )
 from openllm.bento.image.provenance import ImageFacts, write_attestations
-from openllm.bento.image.size import ImageSize, measure_image, package_sizes
+from openllm.bento.image.size import ContentSize, ImageSize, measure_image
 from openllm.bento.pack.document import bento_document, merge_document, read_document
-from openllm.bento.pack.files import size_on_disk
 from openllm.config.settings import process_environment
 from openllm.config.sizes import readable_size
 from openllm.errors import BuildError
@@ -77,11 +75,12 @@ def containerize(tag: str, options: ContainerOptions | None = None) -> Container
     contents = Contents(parts.tag, specs, tuple(parts.layers), created)
     name = options.name or parts.tag
     dockerfile = render_dockerfile(contents, options)
-    _require_room(engine, parts)
+    size = ContentSize.of(parts)
+    _require_room(engine, parts.tag, size)
     of_files = created if process_environment().get(EPOCH, "").strip() else _FILE_TIME
     with build_context(parts, dockerfile) as work:
         build_image(engine, work, name, of_files, options.platform)
-    made = ContainerImage(name, engine.name, measure_image(name, parts, engine, options.base_image))
+    made = ContainerImage(name, engine.name, measure_image(name, size, engine, options.base_image))
     if options.push:
         made = attrs.evolve(made, digest=push_image(engine, name))
     if options.attest is not None:
@@ -107,21 +106,19 @@ def creation_time(bento: Path, environ: Mapping[str, str]) -> int:
     return int(built.timestamp())
 
 
-def _require_room(engine: ContainerEngine, parts: BentoParts) -> None:
+def _require_room(engine: ContainerEngine, tag: str, size: ContentSize) -> None:
     """Refuse to begin what the engine's disk cannot hold: the packages twice, and the Bento.
     Errors: BuildError.
     """
     root = image_root(engine)
     if root is None:
         return
-    lines = (parts.path / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
-    packages = sum(package_sizes(lines).values())
-    own = size_on_disk(parts.path, *(path for _, path in parts.models))
-    needed, free = _STAGES * packages + own, shutil.disk_usage(root).free
+    needed = _STAGES * sum(size.packages.values()) + size.bento
+    free = shutil.disk_usage(root).free
     logger.info("The image needs %s where %s keeps images.", readable_size(needed), engine.name)
     if needed > free:
         raise BuildError(
-            f"The image of {parts.tag} needs {readable_size(needed)} where {engine.name} keeps"
+            f"The image of {tag} needs {readable_size(needed)} where {engine.name} keeps"
             f" images, {readable_size(free)} are free.",
             hint=f"Free some space below {root}.",
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import attrs
 
@@ -19,6 +20,23 @@ from openllm.bento.pack.files import size_on_disk
 
 LARGEST = 5  # packages that are named
 _PIN = re.compile(r"^([a-z0-9-]+)==([^ ]+)")
+
+
+@attrs.frozen
+class ContentSize:
+    """Bytes of what an image holds beside its base, before there is one: the locked packages by
+    name, and the Bento with its models.
+    """
+
+    packages: Mapping[str, int]
+    bento: int
+
+    @classmethod
+    def of(cls, parts: BentoParts) -> Self:
+        lines = (parts.path / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
+        return cls(
+            package_sizes(lines), size_on_disk(parts.path, *(path for _, path in parts.models))
+        )
 
 
 @attrs.frozen
@@ -64,17 +82,15 @@ class ImageSize:
 
 
 def measure_image(
-    name: str, parts: BentoParts, engine: ContainerEngine, base: str
+    name: str, content: ContentSize, engine: ContainerEngine, base: str
 ) -> ImageSize | None:
-    """The parts of the image `name` of a Bento; None when the engine does not say how large images
-    are.
+    """The parts of the image `name` of this content; None when the engine does not say how large
+    images are.
     """
     total, below = image_size(engine, name), image_size(engine, base)
     if total is None or below is None:
         return None
-    lines = (parts.path / REQUIREMENTS).read_text(encoding="utf-8").splitlines()
-    bento = size_on_disk(parts.path, *(path for _, path in parts.models))
-    return ImageSize(total, below, package_sizes(lines), bento)
+    return ImageSize(total, below, content.packages, content.bento)
 
 
 def package_sizes(lines: list[str]) -> dict[str, int]:
