@@ -21,6 +21,7 @@ import attrs
 
 from openllm.bento.contents.manifest import MANIFEST, SIGNATURE, Manifest
 from openllm.errors import BuildError, MissingDependency, option
+from openllm.weights.aliases import write_whole
 from openllm.weights.checkpoint import file_digest
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Signer:
                 "signatures": [{"sig": base64.b64encode(signature).decode()}],
             },
         }
-        _write(path / SIGNATURE, json.dumps(bundle) + "\n")
+        write_whole(path / SIGNATURE, json.dumps(bundle) + "\n")
+        (path / SIGNATURE).chmod(0o644)
 
 
 def _statement(name: str, files: Mapping[str, str]) -> dict[str, object]:
@@ -165,9 +167,9 @@ def _private_key(path: Path, password: str | None) -> ec.EllipticCurvePrivateKey
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), secret)
     except (OSError, ValueError, TypeError) as error:
-        raise _no_key(path, "a private key", error) from None
+        raise _no_key(path, "private key", error) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise _no_key(path, "a private key", "it is not elliptic")
+        raise _no_key(path, "private key", "it is not elliptic")
     return key
 
 
@@ -178,16 +180,16 @@ def _public_key(path: Path) -> ec.EllipticCurvePublicKey:
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise _no_key(path, "a public key", error) from None
+        raise _no_key(path, "public key", error) from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise _no_key(path, "a public key", "it is not elliptic")
+        raise _no_key(path, "public key", "it is not elliptic")
     return key
 
 
 def _no_key(path: Path, what: str, why: Exception | str) -> BuildError:
     said = why if isinstance(why, str) else getattr(why, "strerror", None) or "it cannot be read"
     return BuildError(
-        f"{path} holds no {what.removeprefix('a ')} for signing: {said}.",
+        f"{path} holds no {what} for signing: {said}.",
         hint="Make one: openssl ecparam -name prime256v1 -genkey -noout -out sign.key; openssl ec"
         " -in sign.key -pubout -out sign.pub.",
     )
@@ -226,10 +228,3 @@ def _require_cryptography() -> None:
         raise MissingDependency(
             "Signatures need the package cryptography.", hint="Run: pip install cryptography"
         ) from None
-
-
-def _write(path: Path, text: str) -> None:
-    half = path.with_name(f".{path.name}")
-    half.write_text(text, encoding="utf-8")
-    half.chmod(0o644)
-    half.replace(path)

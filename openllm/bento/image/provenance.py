@@ -17,6 +17,7 @@ import attrs
 import openllm
 from openllm.bento.contents.description import REQUIREMENTS
 from openllm.bento.contents.manifest import MANIFEST, Manifest
+from openllm.bento.contents.signature import STATEMENT
 from openllm.bento.contents.version import SBOM
 from openllm.bento.image.context import BentoParts
 from openllm.bento.image.dockerfile import ContainerOptions
@@ -78,7 +79,7 @@ def provenance(facts: ImageFacts, engine: ContainerEngine) -> dict[str, Any]:
         "dockerfile": facts.dockerfile,
     }
     return {
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": STATEMENT,
         "subject": [
             {
                 "name": facts.reference.partition("@")[0],
