@@ -24,10 +24,9 @@ import yaml
 from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError
 from openllm.weights.checkpoint import file_digests
-from openllm.weights.store import StoredModel, damaged_files, damaged_model
+from openllm.weights.store import MODEL_FILE, StoredModel, damaged_files, damaged_model
 
 CONTENTS = ".openllm.json"  # the first member of an archive of ours: tag, metadata, files' digests
-MODEL_FILE = "model.yaml"  # BentoML's, so that `bentoml models import` reads the archive, too
 METADATA = ("hub_id", "commit", "kind")  # of what an archive says of a model, what is believed
 _GZIPPED = (".gz", ".tgz", ".bentomodel")
 _LONGEST_CONTENTS = 64 * 2**20  # bytes
@@ -66,7 +65,7 @@ def write_archive(model: StoredModel, home: Path, target: IO[bytes], name: str) 
     text = json.dumps(contents, indent=1, sort_keys=True).encode()
     with _compressed(target, name) as packed, tarfile.open(fileobj=packed, mode="w|") as archive:
         archive.addfile(_member(CONTENTS, len(text)), io.BytesIO(text))
-        if (model.path / MODEL_FILE).is_file():
+        if (model.path / MODEL_FILE).is_file():  # so that BentoML reads the archive, too
             _add(archive, model.path, MODEL_FILE)
         for inner in files:
             _add(archive, model.path, inner)

@@ -31,8 +31,8 @@ BENTOS = "bentos"
 PULLED = "openllm-pulled"  # a file for each tag that somebody asked to have: its files' digests
 STORED = "openllm-stored"  # the same for each tag that openllm has stored
 TEMPORARY = "tmp"  # and its directory for unfinished work
-_MODEL_FILE = "model.yaml"
-_LATEST = "latest"
+MODEL_FILE, BENTO_FILE = "model.yaml", "bento.yaml"  # BentoML's, beside what they describe
+LATEST = "latest"  # BentoML's, beside versions: the one that was stored last
 # A line of YAML that means what it says, and a value that is the same as text: a digest,
 # or a word that is none of those for true, false and nothing.
 _PLAIN = re.compile(r"( *)([A-Za-z_][\w.-]*):(?: ([^#&*!|>%@`]*))?")
@@ -68,10 +68,10 @@ def find_tag(tag: str, home: Path) -> Path:
     """
     name, version = split_tag(tag_of(tag, home) or tag) or ("", "")
     versions = home / MODELS / name
-    if version == _LATEST and (versions / _LATEST).is_file():
-        version = (versions / _LATEST).read_text(encoding="utf-8").strip()
+    if version == LATEST and (versions / LATEST).is_file():
+        version = (versions / LATEST).read_text(encoding="utf-8").strip()
     path = versions / version
-    if not name or not (path / _MODEL_FILE).is_file():
+    if not name or not (path / MODEL_FILE).is_file():
         raise WeightsError(
             f"The model store has no {tag}.", hint="`openllm list` shows what it has."
         )
@@ -80,7 +80,7 @@ def find_tag(tag: str, home: Path) -> Path:
 
 def list_store(home: Path) -> list[StoredModel]:
     """Everything in the store under `home`, by name, newest first."""
-    found = [stored_model(path.parent) for path in (home / MODELS).glob(f"*/*/{_MODEL_FILE}")]
+    found = [stored_model(path.parent) for path in (home / MODELS).glob(f"*/*/{MODEL_FILE}")]
     return sorted(
         found, key=lambda model: (model.tag.partition(":")[0], -_stamp(model.created), model.tag)
     )
@@ -93,7 +93,7 @@ def find_model(tag: str, home: Path) -> StoredModel:
 
 def stored_model(path: Path) -> StoredModel:
     """The entry of the store that lies at `path`; what cannot be read of it is left out."""
-    info = _read_info(path / _MODEL_FILE)
+    info = _read_info(path / MODEL_FILE)
     return StoredModel(
         tag=f"{path.parent.name}:{path.name}",
         path=path,
@@ -135,7 +135,7 @@ def needed_by(home: Path) -> Mapping[str, list[str]]:
     Bento that cannot be read: what it needs is then not known.
     """
     found: dict[str, list[str]] = {}
-    for path in sorted((home / BENTOS).glob("*/*/bento.yaml")):
+    for path in sorted((home / BENTOS).glob(f"*/*/{BENTO_FILE}")):
         for tag in dict.fromkeys(models_of(path)):
             found.setdefault(tag, []).append(f"{path.parent.parent.name}:{path.parent.name}")
     return found
@@ -234,7 +234,7 @@ def _belongs(path: Path, root: Path, own: set[str]) -> bool:
         return False
     if path.is_dir():
         return any(inner.startswith(f"{name}/") for inner in own)
-    return name in own or name == _MODEL_FILE
+    return name in own or name == MODEL_FILE
 
 
 def damaged_model(model: StoredModel, damaged: Iterable[str]) -> WeightsError:
@@ -249,9 +249,9 @@ def damaged_model(model: StoredModel, damaged: Iterable[str]) -> WeightsError:
 
 def _mend_latest(versions: Path) -> None:
     """Let `latest` point at what was stored last of what is left."""
-    latest = versions / _LATEST
+    latest = versions / LATEST
     left = sorted(
-        (stored_model(path.parent) for path in versions.glob(f"*/{_MODEL_FILE}")),
+        (stored_model(path.parent) for path in versions.glob(f"*/{MODEL_FILE}")),
         key=lambda model: _stamp(model.created),
     )
     if left:

@@ -19,22 +19,16 @@ from openllm.bento.contents.manifest import (
     ModelEntry,
     own_listing,
 )
-from openllm.bento.contents.version import (
-    BENTO_FILE,
-    MODEL_FILE,
-    content_version,
-    model_file_digest,
-)
+from openllm.bento.contents.version import content_version, model_file_digest
 from openllm.bento.pack.document import DOCUMENT, merge_document, read_document
 from openllm.bento.pack.pinning import is_pinned
 from openllm.bento.pack.sources import inside_sources
 from openllm.errors import BuildError, OpenLLMError
 from openllm.weights.checkpoint import join_digests
 from openllm.weights.listing import Listing, differences
-from openllm.weights.store import models_of
+from openllm.weights.store import BENTO_FILE, LATEST, MODEL_FILE, models_of
 
 PROJECT = "src"  # below a Bento
-_LATEST = "latest"
 
 logger = logging.getLogger(__name__)
 Find = Callable[[str], Path | None]
@@ -173,7 +167,7 @@ def _differences_inside(store: Path, models: tuple[ModelEntry, ...]) -> Iterator
     found = Listing.of(store).without(*wanted)
     names = {place.partition("/")[0] for place in wanted}
     # BentoML writes a file that says which version was stored last
-    kinds = {**dict.fromkeys(names, "d"), **{f"{name}/{_LATEST}": "-" for name in names}}
+    kinds = {**dict.fromkeys(names, "d"), **{f"{name}/{LATEST}": "-" for name in names}}
     for name, mode in found.modes.items():
         if kinds.get(name) != mode[:1]:
             yield f"{MODELS}/{name} was added."

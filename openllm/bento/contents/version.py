@@ -14,9 +14,8 @@ import attrs
 
 from openllm.bento.contents.manifest import ModelEntry
 from openllm.weights.listing import Listing
+from openllm.weights.store import BENTO_FILE
 
-BENTO_FILE = "bento.yaml"
-MODEL_FILE = "model.yaml"
 SBOM = "sbom.cdx.json"
 LENGTH = 16  # hexadecimal digits
 UNKNOWN = "0" * LENGTH  # stands for the version while a Bento is made

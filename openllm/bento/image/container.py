@@ -32,6 +32,7 @@ from openllm.bento.pack.document import bento_document, merge_document, read_doc
 from openllm.config.settings import process_environment
 from openllm.config.sizes import readable_size
 from openllm.errors import BuildError
+from openllm.weights.store import BENTO_FILE
 
 logger = logging.getLogger("openllm")
 
@@ -98,7 +99,7 @@ def creation_time(bento: Path, environ: Mapping[str, str]) -> int:
         if not said.isdecimal() or len(said) > len("253402300799"):  # the end of the year 9999
             raise BuildError(f"{EPOCH} must be seconds since 1970, got {said[:40]!r}.")
         return int(said)
-    built = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))["creation_time"]
+    built = yaml.safe_load((bento / BENTO_FILE).read_text(encoding="utf-8"))["creation_time"]
     if isinstance(built, str):
         built = datetime.datetime.fromisoformat(built)
     if built.tzinfo is None:

@@ -21,6 +21,7 @@ from openllm.bento.lock.image import WHEELS
 from openllm.bento.pack.files import explain, place, require_room
 from openllm.bento.pack.store import find_bento, workshop
 from openllm.errors import BuildError
+from openllm.weights.store import LATEST
 
 HUB = "huggingface"  # BentoML's word for models that a Bento does not carry
 CONTEXT, ENGINE_TEMPORARY = "context", "tmp"  # below the directory of a build
@@ -29,7 +30,6 @@ BUILD, MODELS, SERVICE = "build", "models", "bento"
 PACKAGES, WHEEL = "packages.txt", "openllm.txt"  # the lock in two, below BUILD
 SCRIPTS = (completion, trim)  # run in the image before openllm is there
 _FILE, _PROGRAM, _DIRECTORY = 0o644, 0o755, 0o755
-_LATEST = "latest"
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ def build_context(parts: BentoParts, dockerfile: str) -> Iterator[Path]:
                 _bring(source, context / inner)
             _write_build(parts.path, context / BUILD)
             for tag, _ in parts.models:
-                pointer = context / SERVICE / MODELS / str(tag.name) / _LATEST
+                pointer = context / SERVICE / MODELS / str(tag.name) / LATEST
                 pointer.parent.mkdir(parents=True, exist_ok=True)
                 pointer.write_text(str(tag.version), encoding="utf-8")
             _open_up(context)

@@ -32,6 +32,8 @@ from openllm.weights.digests import Digests
 from openllm.weights.links import check_links
 from openllm.weights.scratch import HIDDEN, PREFIX, scratch
 from openllm.weights.store import (
+    LATEST,
+    MODEL_FILE,
     TEMPORARY,
     damaged_files,
     kept_digests,
@@ -41,8 +43,6 @@ from openllm.weights.store import (
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILE = "model.yaml"
-LATEST = "latest"
 VERSION_LENGTH = 20  # hexadecimal digits of the content digest, 80 bits
 
 
