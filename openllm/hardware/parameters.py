@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -163,14 +163,6 @@ def key_value_widths(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
             at = int(layer[1])
             widths[at] = widths.get(at, 0) + tensor.shape[0]
     return tuple(widths.get(at, 0) for at in range(max(widths, default=-1) + 1))
-
-
-def parameter_count(tensors: Iterable[Tensor]) -> int:
-    """Numbers of the checkpoint that are floats; what is packed counts as its bytes."""
-    return sum(
-        math.prod(tensor.shape) if tensor.dtype in _FLOATS else tensor.span[1] - tensor.span[0]
-        for tensor in tensors
-    )
 
 
 def _loaded(name: str, tensor: Tensor, wide: int, quantization: str | None) -> float:

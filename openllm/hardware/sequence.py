@@ -25,20 +25,8 @@ class Kept:
     state: int = 0  # however long it is, in the format of keys and values
     recurrent: int = 0  # however long it is, in fp32
 
-    def token_bytes(self, item: float, use: MemoryUse) -> float:
-        """Of one more token of a long sequence, with `item` bytes a number."""
-        windowed = 0 if use.windows else sum(numbers for _, numbers in self.windowed)
-        return (self.full + windowed) * item
-
-    def fixed_bytes(self, item: float, use: MemoryUse) -> float:
-        """Of a sequence however long it is, its windows full."""
-        states = use.states * (self.state * item + self.recurrent * FLOAT32)
-        if not use.windows:
-            return states
-        return states + item * sum(tokens * numbers for tokens, numbers in self.windowed)
-
     def sequence_bytes(self, tokens: int, item: float, use: MemoryUse) -> int:
-        """Of a sequence of `tokens`, in whole blocks of the engine's."""
+        """Of a sequence of `tokens` with `item` bytes a number, in whole blocks of the engine's."""
         held = -(-tokens // use.block) * use.block
         total = self.full * held * item
         for window, numbers in self.windowed:
