@@ -63,8 +63,12 @@ class Plan:
     reason: str  # which backend, and why
     devices: str  # which GPUs are used, and why
     outline: Outline
-    dtype: str
     helps: tuple[tuple[str, LLMSpec], ...] = ()  # (a field of the spec, the spec with it)
+
+    @property
+    def dtype(self) -> str:
+        """The format of activations and of weights that are not quantized."""
+        return self.model.dtype
 
     @property
     def fits(self) -> bool:
@@ -109,15 +113,11 @@ class Plan:
             return spec
         if spec.max_model_len is None and memory.context < self.model.longest:
             spec = attrs.evolve(spec, max_model_len=memory.context)
-        usual = plan_memory(self.model, self._use, memory.place, Demand()).cache
+        usual = plan_memory(self.model, _memory_use(spec), memory.place, Demand()).cache
         asked = memory.sequence * memory.streams
         if not memory.place.on_gpu and spec.kv_cache_memory is None and asked > usual:
             spec = attrs.evolve(spec, kv_cache_memory=asked + memory.sequence)
         return spec
-
-    @property
-    def _use(self) -> MemoryUse:
-        return facts_of(self.spec.backend or "").memory or MemoryUse()
 
 
 def plan(
@@ -141,9 +141,10 @@ def plan_outline(
 ) -> Plan:
     """Plan for a model whose outline is known. Errors: ConfigurationError."""
     facts, reason = _engine(spec, settings, target)
-    made = _plan(attrs.evolve(spec, backend=facts.name), found, settings, target)
-    helps = () if made.memory.fits or made.unsure else _helps(made, settings, target)
-    return attrs.evolve(made, reason=reason, helps=helps)
+    spec = attrs.evolve(spec, backend=facts.name)
+    place, devices = _place(spec, found, settings, target)
+    made = Plan(spec, *_sum(spec, found, place), reason, devices, found)
+    return made if made.fits or made.unsure else attrs.evolve(made, helps=_helps(made))
 
 
 def _engine(spec: LLMSpec, settings: Settings, target: GpuTarget | None) -> tuple[Facts, str]:
@@ -187,10 +188,14 @@ def _exact() -> Sequence[Facts]:
     return [facts for facts in all_facts() if facts.quantizations]
 
 
-def _plan(spec: LLMSpec, found: Outline, settings: Settings, target: GpuTarget | None) -> Plan:
-    facts = facts_of(spec.backend or "")
-    use = facts.memory or MemoryUse()
-    place, devices = _place(spec, found, facts, settings, target)
+def _memory_use(spec: LLMSpec) -> MemoryUse:
+    """What the engine of `spec`, which names one, takes."""
+    return facts_of(spec.backend or "").memory or MemoryUse()
+
+
+def _sum(spec: LLMSpec, found: Outline, place: Devices) -> tuple[PlannedModel, MemoryPlan]:
+    """The model as `spec` would load it there, and what that comes to."""
+    use = _memory_use(spec)
     dtype = _dtype(spec, found.config, place, use)
     parts = (
         loaded_parts(found.tensors, found.config, dtype, spec.quantization)
@@ -202,8 +207,7 @@ def _plan(spec: LLMSpec, found: Outline, settings: Settings, target: GpuTarget |
         kept = kept_by(found.config, key_value_widths(found.tensors))
     cache = "fp8" if (spec.kv_cache_dtype or "").startswith("fp8") else dtype
     model = PlannedModel.of(found.config, kept, parts, (dtype, cache), spec.quantization)
-    memory = plan_memory(model, use, place, _demand(spec))
-    return Plan(spec, model, memory, "", devices, found, dtype)
+    return model, plan_memory(model, use, place, _demand(spec))
 
 
 def _machine() -> MachineMemory:
@@ -224,11 +228,10 @@ def _demand(spec: LLMSpec) -> Demand:
 
 
 def _place(
-    spec: LLMSpec, found: Outline, facts: Facts, settings: Settings, target: GpuTarget | None
+    spec: LLMSpec, found: Outline, settings: Settings, target: GpuTarget | None
 ) -> tuple[Devices, str]:
     """What one engine would run on, and why on these. Errors: ConfigurationError."""
-    machine = Devices(_machine())
-    use = facts.memory or MemoryUse()
+    machine, facts = Devices(_machine()), facts_of(spec.backend or "")
     if target is not None:
         there: Sequence[Gpu] = find_gpu(target.gpu).gpus(target.count)
     elif not facts.uses_gpu or kind_of(spec.device or "") == "cpu":
@@ -240,7 +243,7 @@ def _place(
     if not there:
         return machine, "The processor: no GPU is visible."
     chosen, why = alike_gpus(used_gpus(spec, there), asked=spec.tensor_parallel_size is not None)
-    if not use.parallel:
+    if not _memory_use(spec).parallel:
         one = attrs.evolve(machine, gpus=tuple(chosen[:1]))
         return one, f"{_names(one.gpus)}: the {facts.name} backend runs on one."
     parallel = plan_parallel(
@@ -282,24 +285,22 @@ def _dtype(spec: LLMSpec, config: Mapping[str, Any], place: Devices, use: Memory
     return stored if stored in _HALF else "bfloat16"
 
 
-def _helps(
-    made: Plan, settings: Settings, target: GpuTarget | None
-) -> tuple[tuple[str, LLMSpec], ...]:
-    """Changes of the spec under which it fits, what loses least first."""
+def _helps(made: Plan) -> tuple[tuple[str, LLMSpec], ...]:
+    """Changes of the spec under which it fits where it is, what loses least first."""
     found = []
     for name, changes in _changes(made):
         try:
             spec = attrs.evolve(made.spec, **changes)
-            if _plan(spec, made.outline, settings, target).fits:
-                found.append((name, spec))
         except (ConfigurationError, UnsupportedCombination):
             continue
+        _, memory = _sum(spec, made.outline, made.memory.place)
+        if memory.fits:
+            found.append((name, spec))
     return tuple(found)
 
 
 def _changes(made: Plan) -> list[tuple[str, dict[str, Any]]]:
     spec, memory = made.spec, made.memory
-    use = facts_of(spec.backend or "").memory or MemoryUse()
     changes: list[tuple[str, dict[str, Any]]] = []
     if 0 < memory.most_context < memory.context:
         changes.append(("max_model_len", {"max_model_len": memory.most_context}))
@@ -309,9 +310,8 @@ def _changes(made: Plan) -> list[tuple[str, dict[str, Any]]]:
         changes.append(("dtype", {"dtype": "bfloat16"}))
     packed = made.outline.config.get("quantization_config") is not None
     if spec.quantization is None and not packed:
-        changes += [
-            ("quantization", {"quantization": name}) for name in quantizations(use, memory.place)
-        ]
+        names = quantizations(_memory_use(spec), memory.place)
+        changes += [("quantization", {"quantization": name}) for name in names]
     return changes
 
 
