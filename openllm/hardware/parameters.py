@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import attrs
 
 from openllm.hardware.fields import first, text_fields
-from openllm.hardware.shape import DTYPE_BYTES
+from openllm.hardware.shape import DTYPE_BYTES, hidden_size, model_shape
 
 # Bytes of a number in safetensors' words, where it is a format that engines change while they load.
 _FLOATS: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -118,17 +118,14 @@ def guessed_parts(
     """The same where only the bytes of the whole checkpoint are known: all of it in the format that
     the configuration names, quantized as one.
     """
-    fields = text_fields(config)
     wide, stored = DTYPE_BYTES.get(dtype, 2), stored_dtype(config)
-    packed = config.get("quantization_config") is not None
-    rows = first(fields, "vocab_size") * first(fields, "hidden_size", "n_embd", "d_model")
-    table = rows * wide
+    packed, shape = is_packed(config), model_shape(config)
+    table = shape.vocab * hidden_size(config) * wide
     whole = total = size if packed else int(size * wide / DTYPE_BYTES.get(stored, 2))
     if not packed:
         total = table + int((total - table) * QUANTIZED.get(quantization or "", wide) / wide)
-    mixture = first(fields, "num_experts", "num_local_experts", "n_routed_experts")
     # of a mixture so large that its headers are not read, nearly all is in the experts
-    experts = max(total - 4 * table, 0) if mixture else 0
+    experts = max(total - 4 * table, 0) if shape.experts else 0
     tied = config.get("tie_word_embeddings") is True
     return WeightParts(
         dense=total - experts,
@@ -140,6 +137,11 @@ def guessed_parts(
         apart=experts,
         tied=tied,
     )
+
+
+def is_packed(config: Mapping[str, Any]) -> bool:
+    """Whether the checkpoint has quantized its numbers."""
+    return config.get("quantization_config") is not None
 
 
 def stored_dtype(config: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import attrs
 from openllm.facts import MemoryUse
 from openllm.hardware.fields import first, flag, text_fields
 from openllm.hardware.layers import Kind, layer_kinds
+from openllm.hardware.shape import hidden_size
 
 FLOAT32 = 4  # bytes; engines carry recurrent states in it, whatever the weights are
 
@@ -90,9 +91,8 @@ def _token_numbers(
         return widths[at]
     kept = first(fields, "num_key_value_heads", "num_kv_heads", "n_head_kv")
     kept = kept or (1 if flag(fields, "multi_query") else heads)
-    hidden = first(fields, "hidden_size", "n_embd", "d_model")
     width = first(fields, "head_dim", "d_kv", "attention_head_dim")
-    width = width or (hidden // heads if heads else 0)
+    width = width or (hidden_size(fields) // heads if heads else 0)
     if everywhere:
         kept = first(fields, "num_global_key_value_heads") or kept
         width = first(fields, "global_head_dim") or width
@@ -106,7 +106,7 @@ def state_numbers(fields: Mapping[str, Any]) -> tuple[int, int]:
     """Numbers of one layer's state: those of its convolution, and those that recur; (0, 0) where
     the configuration has no words of such layers.
     """
-    hidden = first(fields, "hidden_size", "d_model")
+    hidden = hidden_size(fields)
     if heads := first(fields, "linear_num_value_heads"):  # Qwen 3 Next: a gated delta rule
         keys = first(fields, "linear_num_key_heads") * first(fields, "linear_key_head_dim")
         width = first(fields, "linear_value_head_dim")

@@ -29,6 +29,7 @@ from openllm.hardware.parallel import plan_parallel
 from openllm.hardware.parameters import (
     QUANTIZED,
     guessed_parts,
+    is_packed,
     key_value_widths,
     loaded_parts,
     stored_dtype,
@@ -81,7 +82,7 @@ class Plan:
             names = ", ".join(sorted(self.spec.engine_args))
             return f"the engine's own options ({names}) are not counted."
         name = self.spec.quantization
-        packed = self.outline.config.get("quantization_config") is not None
+        packed = is_packed(self.outline.config)
         if name is not None and not packed and name not in QUANTIZED:
             return f"how small {name} makes weights is not known: they count as {self.dtype}."
         return ""
@@ -308,8 +309,7 @@ def _changes(made: Plan) -> list[tuple[str, dict[str, Any]]]:
         changes.append(("max_num_seqs", {"max_num_seqs": memory.most_streams}))
     if not memory.place.on_gpu and made.dtype == "float32":
         changes.append(("dtype", {"dtype": "bfloat16"}))
-    packed = made.outline.config.get("quantization_config") is not None
-    if spec.quantization is None and not packed:
+    if spec.quantization is None and not is_packed(made.outline.config):
         names = quantizations(_memory_use(spec), memory.place)
         changes += [("quantization", {"quantization": name}) for name in names]
     return changes
