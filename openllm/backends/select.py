@@ -40,7 +40,7 @@ def select_packed(spec: LLMSpec, settings: Settings) -> type[Backend]:
     if spec.backend is None:
         return select_backend(spec, settings)[0]
     backend = find_backend(spec.backend)
-    if reason := _unfit(spec, spec.backend) or backend.unpackable(spec, settings):
+    if reason := unfit(spec, spec.backend) or backend.unpackable(spec, settings):
         raise ConfigurationError(
             f"The {spec.backend} backend cannot go into a Bento here: {reason}", param="backend"
         )
@@ -59,7 +59,7 @@ def obstacle(spec: LLMSpec, name: str, settings: Settings, *, sure: bool = False
     """Why the backend called `name` cannot serve `spec` in this process, options in it marked as in
     an error; None when it can.
     """
-    if reason := _unfit(spec, name):
+    if reason := unfit(spec, name):
         return reason
     try:
         backend = find_backend(name)
@@ -78,8 +78,8 @@ def _read(variant: Variant, module: ModuleType) -> type[Backend]:
     return backend
 
 
-def _unfit(spec: LLMSpec, name: str) -> str | None:
-    """What the backend's facts have against `spec`."""
+def unfit(spec: LLMSpec, name: str) -> str | None:
+    """What the facts of the backend called `name` have against `spec`; None: nothing."""
     facts = facts_of(name)
     if spec.task not in facts.tasks:
         return f"it has no task {spec.task}."

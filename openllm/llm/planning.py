@@ -10,12 +10,12 @@ from typing import Any
 
 import attrs
 
-from openllm.backends.select import find_backend, ranked_backends, select_backend
+from openllm.backends.select import find_backend, ranked_backends, select_backend, unfit
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, MissingDependency, UnsupportedCombination
-from openllm.facts import Facts, MemoryUse, facts_of
+from openllm.facts import Facts, MemoryUse, all_facts, facts_of
 from openllm.hardware.devices import kind_of
 from openllm.hardware.gpus import Gpu, alike_gpus, used_gpus, visible_gpus
 from openllm.hardware.kinds import find_gpu, known_gpu
@@ -164,8 +164,7 @@ def _engine(spec: LLMSpec, settings: Settings, target: GpuTarget | None) -> tupl
     able = [
         facts
         for facts in map(facts_of, ranked)
-        if spec.task in facts.tasks
-        and (facts.adapters or not spec.adapters)
+        if unfit(spec, facts.name) is None
         and (spec.quantization is None or _can_quantize(facts, spec.quantization))
     ]
     if not able:
@@ -179,14 +178,8 @@ def _engine(spec: LLMSpec, settings: Settings, target: GpuTarget | None) -> tupl
 def _can_quantize(facts: Facts, name: str) -> bool:
     if facts.quantizations is not None:
         return name in facts.quantizations
-    return not any(name in (other.quantizations or ()) for other in _exact())
-
-
-def _exact() -> Sequence[Facts]:
-    """Engines whose quantizations are listed."""
-    from openllm.facts import all_facts
-
-    return [facts for facts in all_facts() if facts.quantizations]
+    # it tells when it starts: what another engine lists is that one's own
+    return not any(name in (other.quantizations or ()) for other in all_facts())
 
 
 def _memory_use(spec: LLMSpec) -> MemoryUse:
