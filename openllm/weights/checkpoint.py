@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import attrs
 
@@ -30,7 +30,6 @@ _BYSTANDERS = ("training_args", "optimizer", "scheduler", "rng_state", "scaler",
 # What a whole checkpoint is cut into, and Mistral's copy of it.
 _COPIES = re.compile(r"(model-\d+-of-\d+|model|consolidated.*)\.safetensors$")
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
-_CHUNK = 4 * 2**20  # bytes
 
 
 @attrs.frozen
@@ -299,17 +298,10 @@ def join_digests(digests: Mapping[str, str]) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 (hexadecimal) of a file. Errors: OSError."""
-    with path.open("rb") as file:
-        return _file_digest(file)
-
-
-def _file_digest(file: BinaryIO) -> str:
     import hashlib
 
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_size(directory: Path) -> int:

@@ -7,7 +7,6 @@ fetches what is missing, whenever the one before was killed, and the SHA-256 of 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import attrs
 
 from openllm.errors import WeightsError
+from openllm.weights.checkpoint import file_digest
 
 LEAST = 4 * 2**20  # bytes from which a file comes in parts
 DATA, PARTS = ".openllm-data", ".openllm-parts"
@@ -215,7 +215,7 @@ def _finish(file: _File) -> None:
     """Check the whole file and put it where it belongs. Errors: WeightsError."""
     source = file.source
     data = _beside(source, DATA)
-    if _digest(data) != source.sha256:
+    if file_digest(data) != source.sha256:
         _forget(source)
         raise WeightsError(
             f"What came of {source.target.name[:12]} has not the SHA-256 that the server names.",
@@ -224,11 +224,6 @@ def _finish(file: _File) -> None:
     data.chmod(0o644)
     data.replace(source.target)
     _beside(source, PARTS).unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _forget(source: Source) -> None:
