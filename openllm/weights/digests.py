@@ -7,10 +7,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import time
 from pathlib import Path
 
+from openllm.weights.aliases import write_whole
 from openllm.weights.checkpoint import file_digest, model_files
 
 logger = logging.getLogger(__name__)
@@ -76,11 +76,7 @@ class Digests:
             return
         last = dict(list({**_read(self._path), **self._known}.items())[-_MOST:])
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{KEPT}")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(last, file)
-            Path(name).replace(self._path)
+            write_whole(self._path, json.dumps(last))
         except OSError as error:
             logger.info("The digests cannot be kept: %s.", error.strerror)
         self._changed = False
