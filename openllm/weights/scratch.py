@@ -16,7 +16,7 @@ from pathlib import Path
 PREFIX = "openllm-"
 HIDDEN = f".{PREFIX}"  # where names are those of models, too: none of theirs begins with a dot
 # What flock(2) answers on file systems without it; NFS locks no directories (EBADF).
-_NO_LOCKS = {errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+NO_LOCKS = {errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def _hold(directory: Path) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         os.close(descriptor)
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         return None
     return descriptor

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from openllm.weights.downloads import Download
+from openllm.weights.scratch import NO_LOCKS
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +20,10 @@ _PAUSE = 0.1  # seconds between two looks at whose turn it is
 _SHARED_SECONDS = 0.2  # between two notes of how far the work is
 _LENGTH = 64  # bytes of such a note, always written whole
 # No lock: a cache that is only read, or a file system without them. Then all work.
-_NO_LOCKS = {
+_NO_TURNS = {
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST),
     *(errno.ENOSPC, errno.EDQUOT),  # the download says it
-    *(errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF, errno.EINVAL),
+    *NO_LOCKS,
 }
 
 
@@ -52,7 +53,7 @@ def turn(path: Path, name: str) -> Iterator[Turn]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o664)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in _NO_TURNS:
             raise
         yield Turn(None)
         return
@@ -88,7 +89,7 @@ def _take(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in _NO_TURNS:
             raise
     return True
 
