@@ -52,9 +52,17 @@ def read_aliases(home: Path) -> Mapping[str, str]:
     return {name: tag for name, tag in found.items() if tag is not None}
 
 
+def aliases_by_tag(home: Path) -> Mapping[str, list[str]]:
+    """The aliases that stand for a tag, sorted, by the tag."""
+    found: dict[str, list[str]] = {}
+    for name, tag in read_aliases(home).items():
+        found.setdefault(tag, []).append(name)
+    return found
+
+
 def aliases_of(tag: str, home: Path) -> list[str]:
     """The aliases that stand for `tag`, sorted."""
-    return [name for name, known in read_aliases(home).items() if known == tag]
+    return aliases_by_tag(home).get(tag, [])
 
 
 def write_whole(path: Path, text: str) -> None:

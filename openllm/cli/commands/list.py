@@ -8,7 +8,7 @@ from openllm.cli.given.options import FORMATS, format_option
 from openllm.cli.output import print_json, print_table
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
-from openllm.weights.aliases import aliases_of
+from openllm.weights.aliases import aliases_by_tag
 from openllm.weights.store import list_store, needed_by, own_bytes
 
 
@@ -22,8 +22,7 @@ def command(size: bool, output: str) -> None:
     Hub's cache. `bentoml models list` shows the same store.
     """
     home = Settings.from_env().bentoml_home
-    stored, users = list_store(home), needed_by(home)
-    names = {item.tag: aliases_of(item.tag, home) for item in stored}
+    stored, users, names = list_store(home), needed_by(home), aliases_by_tag(home)
     if output == "json":
         print_json(
             [
@@ -34,7 +33,7 @@ def command(size: bool, output: str) -> None:
                     "created": item.created.isoformat() if item.created else None,
                     "hub_id": item.metadata.get("hub_id"),
                     "bentos": users.get(item.tag, []),
-                    "aliases": names[item.tag],
+                    "aliases": names.get(item.tag, []),
                 }
                 for item in stored
             ]
@@ -49,6 +48,6 @@ def command(size: bool, output: str) -> None:
         own = [readable_size(own_bytes(item))] if size else []
         day = item.created.date().isoformat() if item.created else "-"
         bentos = ", ".join(users.get(item.tag, [])) or "-"
-        aliases = ", ".join(names[item.tag]) or "-"
+        aliases = ", ".join(names.get(item.tag, [])) or "-"
         rows.append([item.tag, readable_size(item.size), *own, day, bentos, aliases])
     print_table(head, rows)
