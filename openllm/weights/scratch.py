@@ -7,8 +7,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +22,9 @@ def scratch(parent: Path, prefix: str = PREFIX) -> Iterator[Path]:
     """An empty directory in `parent`, which exists; gone afterwards, whatever happens. Errors:
     OSError.
     """
+    import shutil  # both are slow to load, and listing a store makes no directories
+    import tempfile
+
     with _locked(parent):  # nobody takes a directory that is not locked yet for an abandoned one
         for path in abandoned(parent, prefix):
             shutil.rmtree(path, ignore_errors=True)
