@@ -49,9 +49,13 @@ class StoredModel:
 
     tag: str
     path: Path
-    size: int  # bytes
     created: datetime | None
     metadata: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files, which are looked at for this. Errors: WeightsError, OSError."""
+        return directory_size(self.path)
 
     @property
     def ours(self) -> bool:
@@ -97,7 +101,6 @@ def stored_model(path: Path) -> StoredModel:
     return StoredModel(
         tag=f"{path.parent.name}:{path.name}",
         path=path,
-        size=directory_size(path),
         created=_time(info.get("creation_time")),
         metadata=dict(info.get("metadata") or {}),
     )
