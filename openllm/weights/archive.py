@@ -48,8 +48,8 @@ class Extracted:
     digests: Mapping[str, str]
 
 
-def write_archive(model: StoredModel, home: Path, target: IO[bytes], name: str) -> int:
-    """Write `model` to `target`, compressed where `name` ends so; the bytes of its files.
+def write_archive(model: StoredModel, home: Path, target: IO[bytes], name: str) -> None:
+    """Write `model` to `target`, compressed where `name` ends so.
 
     The same stored model is the same archive, byte by byte. Errors: WeightsError for a model that
     is not as it was stored, OSError.
@@ -69,7 +69,6 @@ def write_archive(model: StoredModel, home: Path, target: IO[bytes], name: str) 
             _add(archive, model.path, MODEL_FILE)
         for inner in files:
             _add(archive, model.path, inner)
-    return model.size
 
 
 def extract_archive(source: IO[bytes], into: Path) -> Extracted:
