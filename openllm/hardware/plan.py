@@ -254,12 +254,11 @@ def _cache(place: Devices, demand: Demand, left: int) -> int:
     return min(cpu_cache(left), MOST_CPU_CACHE, left)
 
 
-def _split(model: PlannedModel, count: int) -> float:
+def _split(model: PlannedModel, count: int) -> int:
     """Among how many of `count` GPUs keys and values are divided: heads are, and where there are
     fewer of them they are copied; a latent vector is never divided.
     """
-    heads = model.shape.kv_heads
-    return max(min(count, heads), 1)
+    return 1 if model.kept.latent else max(min(count, model.shape.kv_heads), 1)
 
 
 def _streams(cache: int, sequence: int, use: MemoryUse, place: Devices, demand: Demand) -> int:

@@ -25,6 +25,7 @@ class Kept:
     windowed: tuple[tuple[int, int], ...] = ()  # (tokens of the window, numbers of each token)
     state: int = 0  # however long it is, in the format of keys and values
     recurrent: int = 0  # however long it is, in fp32
+    latent: bool = False  # one vector of a token for all heads
 
     def sequence_bytes(self, tokens: int, item: float, use: MemoryUse) -> int:
         """Of a sequence of `tokens` with `item` bytes a number, in whole blocks of the engine's."""
@@ -70,6 +71,7 @@ def kept_by(config: Mapping[str, Any], widths: Sequence[int] = ()) -> Kept:
         windowed=((window, windowed),) if window and windowed else (),
         state=stateful * state,
         recurrent=stateful * recurrent,
+        latent=first(fields, "kv_lora_rank") > 0,
     )
 
 

@@ -116,11 +116,14 @@ def test_what_does_not_fit_says_what_would(eight_billion: str) -> None:
     assert {spec.quantization for _, spec in long.helps} >= {"fp8"}
 
 
-def test_several_gpus_divide_weights_keys_and_values(eight_billion: str) -> None:
+def test_several_gpus_divide_weights_keys_and_values(eight_billion: str, tmp_path: Path) -> None:
     one, two = on_gpu(eight_billion, "H100"), on_gpu(eight_billion, "H100", 2)
     assert two.memory.weights == -(-one.memory.weights // 2)
     assert two.memory.sequence * 2 == one.memory.sequence
     assert "2 x H100" in two.devices
+    latent = str(write_shape(tmp_path, {**LLAMA_8B, "kv_lora_rank": 512, "qk_rope_head_dim": 64}))
+    alone, both = (on_gpu(latent, "H100", count, max_model_len=4096) for count in (1, 2))
+    assert both.memory.sequence == alone.memory.sequence  # one vector for all heads
     three = on_gpu(eight_billion, "H100", 3)
     assert len(three.memory.place.gpus) == 2
     assert "stay idle" in three.devices
