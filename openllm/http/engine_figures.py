@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 import openllm
 
 if TYPE_CHECKING:
+    from openllm.backends.base import EngineStats
     from openllm.llm.llm import LLM
 
 # name without its unit's suffix -> (EngineStats field, what it is, whether it only grows)
@@ -41,13 +42,7 @@ class EngineFigures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         up = [llm for llm in self._llms if llm.started]
-        readings = [(llm.name, llm.stats()) for llm in up]
-        for name, field, meaning, grows in _ENGINE:
-            kind = CounterMetricFamily if grows else GaugeMetricFamily
-            family = kind(name, meaning, labels=["model"])
-            for model, stats in readings:
-                family.add_metric([model], float(getattr(stats, field)))
-            yield family
+        yield from _readings("openllm_", ["model"], [([llm.name], llm.stats()) for llm in up])
         yield from _replicas(up)
         yield from _about(up)
         yield from _adapters(up)
@@ -57,10 +52,24 @@ class EngineFigures(Collector):
         return iter(())
 
 
+def _readings(
+    prefix: str, labels: list[str], readings: Sequence[tuple[list[str], EngineStats]]
+) -> Iterator[Metric]:
+    """The figures of `_ENGINE`, whose names begin with `prefix` then; readings have the labels'
+    values.
+    """
+    for name, field, meaning, grows in _ENGINE:
+        kind = CounterMetricFamily if grows else GaugeMetricFamily
+        family = kind(name.replace("openllm_", prefix, 1), meaning, labels=labels)
+        for values, stats in readings:
+            family.add_metric(values, float(getattr(stats, field)))
+        yield family
+
+
 def _replicas(llms: Sequence[LLM]) -> Iterator[Metric]:
     """The same of each replica, where a model has several, and whether it is there."""
     found = [
-        (llm.name, str(number), one)
+        ([llm.name, str(number)], one)
         for llm in llms
         for number, one in enumerate(llm.backend.replicas)
     ]
@@ -70,15 +79,11 @@ def _replicas(llms: Sequence[LLM]) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "openllm_replica_up", "1 while the replica takes requests, else 0.", labels=labels
     )
-    for model, number, one in found:
-        up.add_metric([model, number], float(one.up))
+    for values, one in found:
+        up.add_metric(values, float(one.up))
     yield up
-    for name, field, meaning, grows in _ENGINE:
-        kind = CounterMetricFamily if grows else GaugeMetricFamily
-        family = kind(name.replace("openllm_", "openllm_replica_", 1), meaning, labels=labels)
-        for model, number, one in found:
-            family.add_metric([model, number], float(getattr(one.stats, field)))
-        yield family
+    readings = [(values, one.stats) for values, one in found]
+    yield from _readings("openllm_replica_", labels, readings)
 
 
 def _about(llms: Sequence[LLM]) -> Iterator[Metric]:
