@@ -9,10 +9,8 @@ from typing import Any
 
 import click
 
-from openllm.cli.given.options import endpoint_options, format_option
+from openllm.cli.given.options import FILE, endpoint_options, format_option
 from openllm.cli.output import print_json
-
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()

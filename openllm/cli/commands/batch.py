@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from openllm.cli.given.options import SectionedCommand, given_spec, spec_options
+from openllm.cli.given.options import FILE, SectionedCommand, given_spec, spec_options
 from openllm.cli.given.specs import read_specs
 from openllm.cli.output import note
 from openllm.config.settings import Settings
@@ -24,7 +24,7 @@ AT_EACH = 64  # requests at a time of each server
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("requests", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("requests", type=FILE)
 @click.option(
     "-o",
     "--output",

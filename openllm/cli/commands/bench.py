@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openllm.cli.bench.options import answer_options, load_options, prompt_options, read_limits
-from openllm.cli.given.options import endpoint_options, format_option, given_settings
+from openllm.cli.given.options import FILE, endpoint_options, format_option, given_settings
 from openllm.cli.output import note, print_json
 from openllm.errors import ConfigurationError, ServeError
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from openllm.cli.bench.figures import BenchRun
     from openllm.config.settings import Settings
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 _LEVELS = ("streams", "rate", "requests", "burstiness")
 _SHAPE = ("prompt_tokens", "answer_tokens", "prefix_tokens", "prefixes")

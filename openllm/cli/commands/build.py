@@ -15,6 +15,7 @@ from openllm.cli.given.artefacts import (
     kubernetes_options,
 )
 from openllm.cli.given.options import (
+    FILE,
     SectionedCommand,
     format_option,
     given_spec,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--sign",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="KEY",
     help=(
         "Sign the Bento by this private key (elliptic, PEM), in the form of OpenSSF's model"

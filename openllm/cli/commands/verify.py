@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.given.options import FILE, FORMATS, format_option
 from openllm.cli.given.specs import is_bento
 from openllm.cli.given.words import offer_models
 from openllm.cli.output import print_json
@@ -19,7 +19,7 @@ from openllm.weights.store import damaged_files, damaged_model, find_model, is_s
 @click.argument("tag", metavar="TAG|PATH", shell_complete=offer_models)
 @click.option(
     "--key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="A public key (PEM), whose owner must have signed the Bento.",
 )
 @format_option(*FORMATS)

@@ -20,6 +20,7 @@ from openllm.config.variables import PARSERS, PREFIX, SPEC_VARIABLES, Variable
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("table", "json")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)  # that is read
 UNSET = "unset"
 _SWITCH = {"true": "on", "false": "off"}
 MODEL_FIELDS = ("model_id", "family", "revision", "trust_remote_code", "chat_template")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openllm import models
-from openllm.cli.given.options import F
+from openllm.cli.given.options import FILE, F
 from openllm.cli.given.words import offer_models
 from openllm.cli.output import print_json
 from openllm.config.names import is_tag
@@ -32,7 +32,7 @@ def model_argument(function: F) -> F:
         "-f",
         "--file",
         "recipe",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=FILE,
         help="A recipe: a YAML file with the fields of a spec, or several specs under llms.",
     )
     offered = click.argument(
