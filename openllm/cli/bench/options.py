@@ -7,9 +7,18 @@ from typing import Any
 
 import click
 
-from openllm.cli.given.options import FILE, with_options
+from openllm.cli.given.options import FILE, F, with_options
 
 COUNT = click.IntRange(min=1)
+COUNT_OR_NONE = click.IntRange(min=0)
+ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
+
+
+def _number(
+    name: str, kind: click.IntRange | click.FloatRange, default: float, meaning: str
+) -> Callable[[F], F]:
+    """An option with a number that help tells the default of."""
+    return click.option(name, type=kind, default=default, show_default=True, help=meaning)
 
 
 def read_limits(
@@ -51,12 +60,11 @@ def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Requests per second that come whatever the server does, a level each; inf: all at"
             " once. Without it each stream asks again when it has its answer.",
         ),
-        click.option(
+        _number(
             "--burstiness",
-            type=click.FloatRange(min=0, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Shape of the times between requests of --rate: 1 Poisson, less in bursts.",
+            ABOVE_ZERO,
+            1.0,
+            "Shape of the times between requests of --rate: 1 Poisson, less in bursts.",
         ),
         click.option(
             "--requests",
@@ -64,26 +72,14 @@ def load_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Requests of a level.  [default: 4 a stream, at least 8; with --rate 10 seconds'"
             " worth, at least 20]",
         ),
-        click.option(
-            "--warmup",
-            type=click.IntRange(min=0),
-            default=1,
-            show_default=True,
-            help="Requests before the first level, not counted.",
-        ),
+        _number("--warmup", COUNT_OR_NONE, 1, "Requests before the first level, not counted."),
         click.option("--seed", type=int, default=0, show_default=True, help="Of what is random."),
         click.option(
             "--processes",
             type=COUNT,
             help="Processes of the load generator.  [default: one for each 64 streams]",
         ),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            default=600.0,
-            show_default=True,
-            help="Seconds that an answer may take.",
-        ),
+        _number("--timeout", ABOVE_ZERO, 600.0, "Seconds that an answer may take."),
     )
 
 
@@ -98,27 +94,19 @@ def prompt_options(function: Callable[..., Any]) -> Callable[..., Any]:
             type=FILE,
             help="A file with a prompt a line: text, or JSON with prompt or messages, max_tokens.",
         ),
-        click.option(
+        _number(
             "--prompt-tokens",
-            type=COUNT,
-            default=128,
-            show_default=True,
-            help="Tokens of a made-up prompt (with --chat words, about as many).",
+            COUNT,
+            128,
+            "Tokens of a made-up prompt (with --chat words, about as many).",
         ),
-        click.option(
+        _number(
             "--prefix-tokens",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Of a prompt's tokens, how many at its beginning are shared with others.",
+            COUNT_OR_NONE,
+            0,
+            "Of a prompt's tokens, how many at its beginning are shared with others.",
         ),
-        click.option(
-            "--prefixes",
-            type=COUNT,
-            default=1,
-            show_default=True,
-            help="How many such beginnings there are.",
-        ),
+        _number("--prefixes", COUNT, 1, "How many such beginnings there are."),
     )
 
 
@@ -126,24 +114,12 @@ def answer_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How long answers are, and how they are sampled."""
     return with_options(
         function,
-        click.option(
-            "--answer-tokens",
-            type=COUNT,
-            default=128,
-            show_default=True,
-            help="Longest answer in tokens.",
-        ),
+        _number("--answer-tokens", COUNT, 128, "Longest answer in tokens."),
         click.option(
             "--ignore-eos/--no-ignore-eos",
             default=True,
             show_default=True,
             help="Let every answer be as long as it may.",
         ),
-        click.option(
-            "--temperature",
-            type=click.FloatRange(min=0),
-            default=0.0,
-            show_default=True,
-            help="How answers are sampled.",
-        ),
+        _number("--temperature", click.FloatRange(min=0), 0.0, "How answers are sampled."),
     )
