@@ -57,7 +57,7 @@ class GenerateRequest:
         """What the model gets: one turn of a chat where it has a chat template."""
         if self.raw or not (self.images or target.llm.renderer.has_template):
             return f"{self.system}\n\n{self.prompt}" if self.system else self.prompt
-        said = joined([*self.images, self.prompt]) if self.images else self.prompt
+        said = joined([*self.images, self.prompt])
         messages = (Message("system", self.system), Message("user", said))
         kwargs = self.common.template_kwargs
         return Conversation(messages if self.system else messages[1:], template_kwargs=kwargs)

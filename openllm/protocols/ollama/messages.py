@@ -52,7 +52,7 @@ def _message(fields: Fields) -> Message:
     name, call_id = fields.text("tool_name", longest=256), fields.text("tool_call_id", longest=256)
     name = name or fields.text("name", longest=256)
     fields.close()
-    said = joined([*images, content or ""]) if images else content or ""
+    said = joined([*images, content or ""])
     return Message(role, said, name, calls or None, call_id, thought or None)
 
 
