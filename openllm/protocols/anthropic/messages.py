@@ -92,10 +92,13 @@ def _read_block(block: Fields, kind: str, said: _Said) -> None:
     elif kind == "redacted_thinking":
         block.ignore("data")  # nobody but its vendor can read it
         block.close()
-    elif kind == IMAGE:
-        said.texts.append(_image(block))
     else:
-        said.texts += _block_texts(block, kind)
+        said.texts += _shown(block, kind)
+
+
+def _shown(block: Fields, kind: str) -> list[str | Image]:
+    """What a block lets the model read or see. Errors: as of `_block_texts`, `_image`."""
+    return [_image(block)] if kind == IMAGE else [*_block_texts(block, kind)]
 
 
 def _blocks(fields: Fields, name: str, *, anything: bool = False) -> list[Fields | str]:
@@ -135,10 +138,10 @@ def _kind(block: Fields) -> str:
     return found
 
 
-def _texts(fields: Fields, name: str, *, anything: bool = False) -> list[str]:
+def _texts(fields: Fields, name: str) -> list[str]:
     """The texts of a field that holds a text, or blocks that are texts."""
     found: list[str] = []
-    for block in _blocks(fields, name, anything=anything):
+    for block in _blocks(fields, name):
         found += [block] if isinstance(block, str) else _block_texts(block, _kind(block))
     return found
 
@@ -224,12 +227,7 @@ def _result(block: Fields) -> Message:
     failed = block.flag("is_error")
     said: list[str | Image] = []
     for item in _blocks(block, "content", anything=not block.strict):
-        if isinstance(item, str):
-            said.append(item)
-        elif (kind := _kind(item)) == IMAGE:
-            said.append(_image(item))
-        else:
-            said += _block_texts(item, kind)
+        said += [item] if isinstance(item, str) else _shown(item, _kind(item))
     if failed:
         first = said[0] if said and isinstance(said[0], str) else None
         said[: first is not None] = [ERROR + (first or "")]
