@@ -25,6 +25,10 @@ MOST_WAITING = 64 * 1024**2  # bytes of requests that the engine's process has n
 RESTART = "Restart the service."
 
 
+def not_started() -> EngineDead:
+    return EngineDead("The engine has not been started, or was closed.", hint="Start it first.")
+
+
 class SharedBackend(Backend):
     """What is in processes of its own and used by several others, which tell each other what they
     have counted, and share its adapters.
@@ -93,7 +97,7 @@ class RunnerBackend(SharedBackend):
     ) -> None:
         super().__init__(spec, weights_dir, settings)
         self.address = address
-        # Called when the engine tells how it is, and when it is gone.
+        # Called when the engine tells how it is, and when it is gone. Set before `start`.
         self.noticed: Callable[[], None] = lambda: None
         self._link: Connection | None = None
 
@@ -112,7 +116,7 @@ class RunnerBackend(SharedBackend):
         while True:
             try:
                 _, link = await loop.create_unix_connection(
-                    lambda: Connection(self._tell, self._notice), str(self.address)
+                    lambda: Connection(self._tell, self.noticed), str(self.address)
                 )
             except (FileNotFoundError, ConnectionRefusedError):
                 self._still_coming(time.monotonic() < end)
@@ -123,9 +127,6 @@ class RunnerBackend(SharedBackend):
     def _tell(self) -> bytes:
         return self.report()
 
-    def _notice(self) -> None:
-        self.noticed()
-
     def _still_coming(self, in_time: bool) -> None:
         """Errors: EngineDead when there is nothing to wait for any more."""
         if not in_time:
@@ -133,9 +134,7 @@ class RunnerBackend(SharedBackend):
 
     def _running(self) -> Connection:
         if self._link is None:
-            raise EngineDead(
-                "The engine has not been started, or was closed.", hint="Start it first."
-            )
+            raise not_started()
         if self._link.failure is not None:
             raise EngineDead(f"The engine has stopped: {self._link.failure}.", hint=RESTART)
         return self._link
@@ -143,9 +142,7 @@ class RunnerBackend(SharedBackend):
     @property
     def info(self) -> BackendInfo:
         if self._link is None:
-            raise EngineDead(
-                "The engine has not been started, or was closed.", hint="Start it first."
-            )
+            raise not_started()
         return self._link.info
 
     @property

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import reduce
+from operator import attrgetter
 from pathlib import Path
 
 import attrs
@@ -17,7 +18,7 @@ from openllm.backends.base import BackendInfo, Embeddings, EngineStats, Logits, 
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, OpenLLMError, ReplicaLost
-from openllm.remote.backend import RESTART, RunnerBackend, SharedBackend
+from openllm.remote.backend import RESTART, RunnerBackend, SharedBackend, not_started
 from openllm.remote.replica import (
     COUNTERS,
     Replica,
@@ -126,10 +127,8 @@ class ReplicatedBackend(SharedBackend):
         if replica.trouble is not None or self._info is not None:
             logger.info("%s is there.", self._called(replica))
         if self._info is None:
-            self._info, self._engine, self._reason = (
-                *(runner.info, runner.engine),
-                runner.reason or "",
-            )
+            self._info, self._engine = runner.info, runner.engine
+            self._reason = runner.reason or ""
         replica.runner, replica.trouble, replica.attempts = runner, None, 0
         self._routing.forget(replica.number)
         self._news.set()
@@ -177,9 +176,10 @@ class ReplicatedBackend(SharedBackend):
             if (runner := replica.runner) is not None and runner.failure is None:
                 yield replica, runner
 
-    def _choose(self, request: TokenRequest) -> RunnerBackend:
-        """Errors: ReplicaLost while none of them can answer."""
-        adapter = request.adapter
+    def _able(self, adapter: str | None = None) -> dict[int, RunnerBackend]:
+        """Those that are up, and have the adapter, by number. Errors: ReplicaLost where there are
+        none.
+        """
         found = {
             replica.number: runner
             for replica, runner in self._up()
@@ -187,6 +187,11 @@ class ReplicatedBackend(SharedBackend):
         }
         if not found:
             raise self._nobody()
+        return found
+
+    def _choose(self, request: TokenRequest) -> RunnerBackend:
+        """Errors: ReplicaLost while none of them can answer."""
+        found = self._able(request.adapter)
         return found[self._routing.choose(request, _loads(found))]
 
     def _nobody(self) -> OpenLLMError:
@@ -203,9 +208,7 @@ class ReplicatedBackend(SharedBackend):
 
     def _idlest(self) -> RunnerBackend:
         """Errors: ReplicaLost."""
-        found = {replica.number: runner for replica, runner in self._up()}
-        if not found:
-            raise self._nobody()
+        found = self._able()
         return found[self._routing.least_loaded(_loads(found))]
 
     async def embed(
@@ -291,9 +294,7 @@ class ReplicatedBackend(SharedBackend):
     @property
     def info(self) -> BackendInfo:
         if self._info is None:
-            raise EngineDead(
-                "The engine has not been started, or was closed.", hint="Start it first."
-            )
+            raise not_started()
         return self._info
 
     @property
@@ -337,15 +338,9 @@ class ReplicatedBackend(SharedBackend):
 
     async def reports(self) -> list[bytes]:
         """From the engine that most processes are connected to. Errors: also ReplicaLost."""
-        found = max((runner for _, runner in self._up()), key=_users, default=None)
-        if found is None:
-            raise self._nobody()
+        found = max(self._able().values(), key=attrgetter("users"))
         return await lasting(found.reports())
 
 
 def _loads(runners: Mapping[int, RunnerBackend]) -> dict[int, int]:
     return {number: runner.load for number, runner in runners.items()}
-
-
-def _users(runner: RunnerBackend) -> int:
-    return runner.users
