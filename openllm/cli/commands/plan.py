@@ -146,7 +146,7 @@ def _table(made: Plan, target: GpuTarget | None) -> str:
     ]
     said = made.spec.quantization or made.dtype
     rows = [
-        ("weights", memory.weights, f"{said}{', ' if inside else ''}{', '.join(inside)}"),
+        ("weights", memory.weights, ", ".join([said, *inside])),
         ("keys and values", memory.sequence * memory.streams, _streams(made)),
         ("activations", memory.activations, "of the largest step"),
         ("recorded steps", memory.graphs, "CUDA graphs"),
