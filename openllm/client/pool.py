@@ -16,11 +16,9 @@ import attrs
 import httpx
 
 from openllm.client.connection import Access
-from openllm.client.retries import seconds_of
+from openllm.client.retries import PASSING, seconds_of
 from openllm.errors import Forbidden, Unauthorized, Unreachable
 
-# A key that has sent too much for now, a proxy without its server, a server without room: they pass
-BUSY = (429, 502, 503, 504)
 FIRST_REST, LONGEST_REST = 0.5, 60.0  # seconds that a server is left alone
 PATIENCE_SECONDS = 600.0  # in which no server answers anything before that is given up
 QUIET_SECONDS = 60.0  # without an answer of a server before it is asked whether it is there
@@ -147,7 +145,7 @@ class ServerPool:
                 continue
             finally:
                 place.under_way -= 1
-            if answer.status_code in BUSY:
+            if answer.status_code in PASSING:
                 asked = seconds_of(answer.headers.get("retry-after"))
                 place.pause(asked, f"it answers {answer.status_code}")
                 continue
