@@ -12,6 +12,7 @@ import attrs
 from openllm import models
 from openllm.config.hf_options import translate_options
 from openllm.config.names import is_path, is_tag, split_hub_name
+from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import AdapterSpec, LLMSpec, resolve_spec
 from openllm.discovery import did_you_mean
@@ -231,6 +232,17 @@ def _is_word(model: str) -> bool:
     except UnknownFamily:
         return named_directory(model) is None
     return True
+
+
+def named_recipe(model: str) -> Path | None:
+    """The file of the recipe that comes with openllm and that `model` names; None where it is a
+    family's name, or no recipe's.
+    """
+    try:
+        models.get(model)
+    except UnknownFamily:
+        return find_recipe(model)
+    return None
 
 
 def _is_chosen(said: Mapping[str, Any], recipe: Mapping[str, Any], model_id: str) -> bool:

@@ -10,17 +10,15 @@ from typing import Any
 
 import attrs
 
-from openllm import models
 from openllm.bento.pack.document import read_document, read_resources
-from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec
 from openllm.config.variables import PARSERS, SPEC_VARIABLES
 from openllm.discovery import did_you_mean
-from openllm.errors import ConfigurationError, UnknownFamily
+from openllm.errors import ConfigurationError
 from openllm.facts import facts_of
 from openllm.hardware.gpus import gpus_needed
-from openllm.llm.resolve import Layers, resolve_model
+from openllm.llm.resolve import Layers, named_recipe, resolve_model
 
 MODEL, FILE, GPUS = "model", "file", "gpus"
 TARGET = 64  # answers under way in a replica at which another one is worth its start
@@ -130,8 +128,11 @@ def make_plan(args: Mapping[str, Any]) -> ClusterPlan:
                 hint=did_you_mean(key, known) or "See the fields of a recipe.",
             )
     settings = Settings.from_env()
-    path = Path(args[FILE]) if FILE in args else _recipe(args.get(MODEL))
-    spec = _spec(args.get(MODEL), path, explicit, settings)
+    model: str | None = args.get(MODEL)
+    path = Path(args[FILE]) if FILE in args else None
+    if path is None and model is not None:
+        path = named_recipe(model)
+    spec = _spec(model, path, explicit, settings)
     if gpu is None and path is not None:
         gpu = read_resources(path).gpu
     return ClusterPlan(spec.engines()[0], spec.replicas, Autoscaling(**scaling), settings, gpu)
@@ -158,14 +159,3 @@ def _spec(
             hint="Run an application for each, with routes of their own.",
         )
     return resolve_model(None, Layers(explicit, spec_layer(), written[0]), settings)
-
-
-def _recipe(model: str | None) -> Path | None:
-    """The recipe that comes along by that name, unless it is a family's."""
-    if model is None:
-        return None
-    try:
-        models.get(model)
-    except UnknownFamily:
-        return find_recipe(model)
-    return None

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openllm import models
 from openllm.cli.given.options import FILE, F
 from openllm.cli.given.words import offer_models
 from openllm.cli.output import print_json
 from openllm.config.names import is_tag
-from openllm.config.recipes import find_recipe
 from openllm.config.settings import Settings, spec_layer
 from openllm.config.spec import LLMSpec, identity_in, refuse_identity
-from openllm.errors import ConfigurationError, UnknownFamily
-from openllm.llm.resolve import Layers, resolve_model
+from openllm.errors import ConfigurationError
+from openllm.llm.resolve import Layers, named_recipe, resolve_model
 from openllm.weights.aliases import tag_of
 
 if TYPE_CHECKING:
@@ -111,11 +109,7 @@ def _document(
         if settings.verify:
             require_intact(find_bento(model)[1], settings.verify_key)
         return bento_document(model)
-    try:
-        models.get(model)
-    except UnknownFamily:
-        return find_recipe(model)
-    return None
+    return named_recipe(model)
 
 
 def is_bento(tag: str, home: Path) -> bool:
