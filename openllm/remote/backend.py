@@ -15,7 +15,7 @@ from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import AdapterNotFound, EngineDead, OpenLLMError, Overloaded, call
 from openllm.facts import Facts, facts_of
-from openllm.remote.client import Connection
+from openllm.remote.client import Connection, connect
 from openllm.remote.frames import Ask, Cancel, Classify, Embed, Mount, Unmount
 from openllm.types import EncodedText, Running, Sink, TokenDelta, TokenRequest
 
@@ -111,18 +111,11 @@ class RunnerBackend(SharedBackend):
             self._link = link
 
     async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
         end = time.monotonic() + CONNECT_SECONDS
-        while True:
-            try:
-                _, link = await loop.create_unix_connection(
-                    lambda: Connection(self._tell, self.noticed), str(self.address)
-                )
-            except (FileNotFoundError, ConnectionRefusedError):
-                self._still_coming(time.monotonic() < end)
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return link
+        while (link := await connect(self.address, self._tell, self.noticed)) is None:
+            self._still_coming(time.monotonic() < end)
+            await asyncio.sleep(RETRY_SECONDS)
+        return link
 
     def _tell(self) -> bytes:
         return self.report()

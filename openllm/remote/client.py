@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -218,3 +219,17 @@ class Connection(Link):
     def _done(self, frame: Done) -> None:
         error = None if frame.trouble is None else from_trouble(frame.trouble)
         self.numbers.answer(frame.number, error=error)
+
+
+async def connect(
+    address: Path, report: Callable[[], bytes], changed: Callable[[], None] = lambda: None
+) -> Connection | None:
+    """A connection to the engine that listens at `address`; None while nobody does."""
+    loop = asyncio.get_running_loop()
+    try:
+        _, link = await loop.create_unix_connection(
+            lambda: Connection(report, changed), str(address)
+        )
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    return link

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openllm.errors import OpenLLMError
 from openllm.remote.backend import RETRY_SECONDS
-from openllm.remote.client import Connection
+from openllm.remote.client import connect
 
 
 def say_up(address: Path) -> None:
@@ -35,17 +35,10 @@ def wait_up(address: Path, seconds: float) -> str | None:
 
 
 async def _wait_up(address: Path, seconds: float) -> str | None:
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):
-            while True:
-                try:
-                    _, link = await loop.create_unix_connection(
-                        lambda: Connection(bytes), str(address)
-                    )
-                    break
-                except (FileNotFoundError, ConnectionRefusedError):
-                    await asyncio.sleep(RETRY_SECONDS)
+            while (link := await connect(address, bytes)) is None:  # noqa: ASYNC110  has no event
+                await asyncio.sleep(RETRY_SECONDS)
             await link.greeted()
             link.hang_up()
             return None
