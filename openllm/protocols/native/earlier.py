@@ -140,7 +140,8 @@ class EarlierWire:
         new = self._output(delta, total)
         held = self._held.get(delta.index)
         if held is not None and not delta.token_ids:
-            self._held[delta.index] = {**new, "text": held["text"] + new["text"]} | {
+            self._held[delta.index] = new | {
+                "text": held["text"] + new["text"],
                 "token_ids": held["token_ids"],
                 "logprobs": held["logprobs"],
             }
