@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import msgspec
 from starlette.types import ASGIApp
 
-from openllm.client.pool import ServerPool
 from openllm.errors import EngineDead
 from openllm.http.inside import Answer, Sender, post
 from openllm.protocols.openai.batch.lines import BatchLine, Results
+
+if TYPE_CHECKING:
+    from openllm.client.pool import ServerPool  # an HTTP client, of which routes need none
 
 # A key that has sent too much for now, and an engine that has no room just now: both pass
 BUSY = (429, 503)
