@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ def command(
     """
     import asyncio
 
-    from openllm.protocols.openai.batch.lines import Results, survey
+    from openllm.protocols.openai.batch.lines import Results, read_lines, survey
 
     if output.exists() and output.samefile(requests):
         raise InvalidRequest(
@@ -96,10 +96,12 @@ def command(
     try:
         if left:
             if endpoints:
-                servers = (endpoints, api_key or settings.api_key, model)
-                work = _ask_servers(servers, requests, results, concurrency, left)
+                key = api_key or settings.api_key
+                lines = (_to_model(line, model) for line in read_lines(requests))
+                work = _ask_servers(endpoints, key, lines, results, concurrency, left)
             else:
-                work = _run(spec, settings, requests, results, concurrency, left)
+                lines = (_addressed(line, spec) for line in read_lines(requests))
+                work = _run(spec, settings, lines, results, concurrency, left)
             asyncio.run(work)
     finally:
         note(
@@ -126,7 +128,7 @@ def _named(asked: Survey) -> str:
 async def _run(
     spec: LLMSpec,
     settings: Settings,
-    requests: Path,
+    lines: Iterable[BatchLine],
     results: Results,
     concurrency: int | None,
     left: int,
@@ -135,7 +137,6 @@ async def _run(
 
     from openllm.http.app import create_app
     from openllm.llm.llm import LLM
-    from openllm.protocols.openai.batch.lines import read_lines
     from openllm.protocols.openai.batch.work import AT_ONCE, Asker, answer_all
 
     llm = LLM.from_spec(spec, settings=settings)
@@ -143,7 +144,6 @@ async def _run(
     await server.start()
     try:
         at_once = min(concurrency or llm.info.max_concurrency or AT_ONCE, left)
-        lines = (_addressed(line, spec) for line in read_lines(requests))
         with click.progressbar(length=left, label="Answering", file=sys.stderr) as bar:
             asker = Asker(server, lambda: server.alive, room=asyncio.Semaphore(at_once))
             await answer_all(asker, lines, results, at_once, lambda: bar.update(1))
@@ -152,23 +152,16 @@ async def _run(
 
 
 async def _ask_servers(
-    servers: tuple[Sequence[str], str | None, str | None],
-    requests: Path,
+    endpoints: Sequence[str],
+    key: str | None,
+    lines: Iterable[BatchLine],
     results: Results,
     concurrency: int | None,
     left: int,
 ) -> None:
-    """`servers`: their endpoints, their key, and the model that is named for every line."""
     from openllm.client.pool import ServerPool
-    from openllm.protocols.openai.batch.lines import read_lines
     from openllm.protocols.openai.batch.work import ServersAsker, answer_all
 
-    endpoints, key, model = servers
-    named = {"model": model} if model is not None else {}
-    lines = (
-        attrs.evolve(line, body={**line.body, **named}) if named else line
-        for line in read_lines(requests)
-    )
     at_once = min(concurrency or AT_EACH * len(endpoints), left)
     with click.progressbar(length=left, label="Answering", file=sys.stderr) as bar:
         async with ServerPool(endpoints, key) as pool:
@@ -180,4 +173,9 @@ def _addressed(line: BatchLine, spec: LLMSpec) -> BatchLine:
     adapters = [adapter.name for adapter in spec.adapters]
     if line.body.get("model") in adapters:
         return line
-    return attrs.evolve(line, body={**line.body, "model": spec.served_name})
+    return _to_model(line, spec.served_name)
+
+
+def _to_model(line: BatchLine, model: str | None) -> BatchLine:
+    """`line`, to `model` where there is one, else to what it names."""
+    return line if model is None else attrs.evolve(line, body={**line.body, "model": model})
