@@ -172,12 +172,11 @@ class RunnerBackend(SharedBackend):
 
     @property
     def adapters(self) -> Mapping[str, Path]:
-        found = self._link.status.adapters if self._link is not None else {}
-        return {name: Path(path) for name, path in found.items()}
+        return self._link.adapters if self._link is not None else {}
 
     def has(self, adapter: str) -> bool:
         """Whether requests can name it."""
-        return self._link is not None and adapter in self._link.status.adapters
+        return adapter in self.adapters
 
     async def mount_adapter(self, name: str, path: Path) -> None:
         link = self._running()

@@ -5,7 +5,7 @@ them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ class Connection(Link):
         self.choices = 0  # of those requests, that have not ended
         self.numbers = Numbers()
         self.status = Status(EngineStats())
+        self.adapters: Mapping[str, Path] = {}  # those of `status`
         self.most_users = 0  # at once, so far
         self.engine = ""
         self.reason = ""
@@ -210,6 +211,8 @@ class Connection(Link):
                 asking.fail(from_trouble(trouble))
 
     def _take_status(self, status: Status) -> None:
+        if status.adapters != self.status.adapters:
+            self.adapters = {name: Path(path) for name, path in status.adapters.items()}
         self.status = status
         self.most_users = max(self.most_users, status.users)
         own = self.choices + self.numbers.waiting
