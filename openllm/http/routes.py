@@ -27,6 +27,7 @@ class Endpoint:
     headers show a client of its dialect (`Dialect.speaks`). `beside`: work of its own, which begins
     once the models are up and is cancelled when the server closes. `statuses`: those of
     answers that are no errors. `described`: the server's description of itself has it.
+    `content_type`: that of those answers where it is not the dialect's.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Endpoint:
         beside: Beside | None = None,
         statuses: Sequence[int] = (200,),
         described: bool = True,
+        content_type: bytes | None = None,
     ) -> None:
         self.beside = beside
         self.statuses = statuses
@@ -47,6 +49,7 @@ class Endpoint:
         self.path = path
         self.handler = handler
         self.dialect = dialect
+        self.content_type = content_type or dialect.content_type
         self.public = public
         self.shared = shared
 

@@ -103,7 +103,7 @@ class _Operation:
             found["requestBody"] = {"required": True, "content": content}
         errors = _ALWAYS if self.method != "POST" else (*_ALWAYS, *_WITH_BODY)
         found["responses"] = {
-            **{str(status): _answer(dialect, body) for status in self.endpoint.statuses},
+            **{str(status): _answer(self.endpoint, body) for status in self.endpoint.statuses},
             **dict(sorted(error_answers(dialect, errors).items())),
         }
         return found
@@ -121,14 +121,18 @@ def _operations(routes: Iterable[Route]) -> Iterator[_Operation]:
                 yield _Operation(path, method, endpoint)
 
 
-def _answer(dialect: Dialect, body: JSONSchema | None) -> dict[str, Any]:
+def _answer(endpoint: Endpoint, body: JSONSchema | None) -> dict[str, Any]:
     """An answer that is no error: what it looks like is the vendor's to say."""
     if body is None:
         return {"description": "The answer."}
-    content: dict[str, Any] = {dialect.content_type.decode(): {}}
+    content: dict[str, Any] = {_media_type(endpoint.content_type): {}}
     if "stream" in body.get("properties", ()):
-        content[dialect.framing.content_type.decode().partition(";")[0]] = {}
+        content[_media_type(endpoint.dialect.framing.content_type)] = {}
     return {"description": "The answer, whole or streamed.", "content": content}
+
+
+def _media_type(content_type: bytes) -> str:
+    return content_type.decode().partition(";")[0]
 
 
 def error_answers(

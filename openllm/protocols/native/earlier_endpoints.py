@@ -42,7 +42,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         Route("/v1/metadata", Endpoint("/v1/metadata", metadata, NATIVE), methods=["POST"]),
         Route(
             "/v1/helpers/messages",
-            Endpoint("/v1/helpers/messages", render, CHAT),
+            Endpoint("/v1/helpers/messages", render, CHAT, content_type=TEXT),
             methods=["POST"],
         ),
     ]

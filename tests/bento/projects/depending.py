@@ -55,5 +55,9 @@ class Both:
         return (await self.parrot.embed(texts)).vectors
 
     @bentoml.api
+    async def started(self) -> list[bool]:
+        return [self.parrot.started, self.tiny.started]
+
+    @bentoml.api
     async def running(self) -> int:
         return self.parrot.stats().running + self.tiny.stats().running

@@ -30,6 +30,11 @@ def _runner(request: dict[str, Any]) -> Any:
     return parrot if request["model"] == "parrot" else tiny
 
 
+@svc.api(input=JSON(), output=JSON())
+async def started(_: dict[str, Any]) -> list[bool]:
+    return [await runner.runner_handle_is_ready() for runner in (parrot, tiny)]
+
+
 @svc.api(input=JSON(), output=Text())
 async def whole(request: dict[str, Any]) -> str:
     answer = await _runner(request).generate.async_run(

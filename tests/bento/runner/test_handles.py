@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from openllm.config.spec import LLMSpec
@@ -83,6 +84,11 @@ def call(server: ServerProcess) -> Call:
     return post
 
 
+def test_ready_says_that_the_engines_are_up(call: Call) -> None:
+    """Nobody has asked anything yet."""
+    assert call("started").json() == [True, True]
+
+
 def test_whole_answers_of_both_engines(call: Call, expected: dict[str | None, str]) -> None:
     assert call("whole", model="parrot", text="the engine").text.startswith("the engine")
     assert call("whole", model="tiny", text=TEXT).text == expected[None]
@@ -147,6 +153,27 @@ def test_a_wrong_text_in_a_batch_harms_nobody_else(server: ServerProcess) -> Non
 
 def test_no_port_but_the_services_own(server: ServerProcess) -> None:
     assert server.listening_ports() == {server.port}
+
+
+def test_an_engine_that_was_killed_comes_back(server: ServerProcess, call: Call) -> None:
+    """And /readyz says so meanwhile. BentoML starts its process again."""
+    _engine(server).kill()
+    end = time.monotonic() + STOP_WAIT
+    while server.status("/readyz") == 200:
+        assert time.monotonic() < end, "nobody has noticed"
+        time.sleep(0.05)
+    server.wait_ready()
+    assert call("whole", model="parrot", text="hello there").text == "hello there"
+
+
+def _engine(server: ServerProcess) -> psutil.Process:
+    """The process in which the parrot is."""
+    (found,) = (
+        member
+        for member in server.family()
+        if {"parrot_engine", "parrot"} & set(member.cmdline())
+    )
+    return found
 
 
 def stream(server: ServerProcess, **arguments: Any) -> Iterator[str]:
