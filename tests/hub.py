@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 import threading
 import time
 from collections import Counter
@@ -62,6 +63,8 @@ class FakeHub:
         self.asked = 0  # bytes of bodies that were asked for
         self.shown: list[tuple[str, str]] = []  # host and path of requests with a token
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._kept = socket.socket()  # holds the port once the Hub is gone
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )
@@ -72,13 +75,15 @@ class FakeHub:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._kept.close()
 
     def stop(self) -> None:
-        """The Hub is gone: connections are refused from now on."""
+        """The Hub is gone: connections are refused from now on, and nobody else gets its port."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
+            self._kept.bind(self._server.server_address)
 
     @property
     def url(self) -> str:

@@ -151,12 +151,12 @@ async def _with_images(
 async def _text_ids(model: Model, request: GenerationRequest, limit: int) -> list[int]:
     prompt, most = request.prompt, request.options.truncate_prompt_tokens
     if most is None:
-        return await encode(model, prompt, request.add_special_tokens, limit)
+        return await _encode(model, prompt, request.add_special_tokens, limit)
     room = limit - min(request.params.max_tokens or 1, limit - 1)
     most = room if most == -1 else most
     if isinstance(prompt, str):
         prompt = model.renderer.ending(prompt, most)
-    token_ids = await encode(model, prompt, request.add_special_tokens, max(limit, most))
+    token_ids = await _encode(model, prompt, request.add_special_tokens, max(limit, most))
     return token_ids[-most:]
 
 
@@ -187,6 +187,13 @@ async def encode(
         raise UnsupportedFeature(
             f"{images[0].name} images are not looked at here.", param=images[0].param
         )
+    return await _encode(model, prompt, add_special_tokens, max_model_len)
+
+
+async def _encode(
+    model: Model, prompt: Prompt, add_special_tokens: bool, max_model_len: int
+) -> list[int]:
+    """As `encode`, of a prompt without images."""
     if isinstance(prompt, str) and model.renderer.too_long(prompt, max_model_len):
         raise ContextLengthExceeded(
             f"{_context(max_model_len)}, and the prompt is too long: the prompt has {len(prompt)}"

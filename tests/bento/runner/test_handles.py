@@ -169,9 +169,7 @@ def test_an_engine_that_was_killed_comes_back(server: ServerProcess, call: Call)
 def _engine(server: ServerProcess) -> psutil.Process:
     """The process in which the parrot is."""
     (found,) = (
-        member
-        for member in server.family()
-        if {"parrot_engine", "parrot"} & set(member.cmdline())
+        member for member in server.family() if {"parrot_engine", "parrot"} & set(member.cmdline())
     )
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,13 @@ def begin(client: openai.OpenAI, *lines: Any, url: Any = PLAIN, **asked: Any) ->
 
 def ended(client: openai.OpenAI, batch: Any) -> Any:
     """The batch, once it has ended: what runs it is in the same process, and quick."""
+    return once(client, batch, lambda batch: batch.status in ENDED)
+
+
+def once(client: openai.OpenAI, batch: Any, told: Callable[[Any], bool]) -> Any:
+    """The batch, once that is `told` of it."""
     end = time.monotonic() + LONG_WAIT
-    while batch.status not in ENDED:
+    while not told(batch):
         assert time.monotonic() < end, batch
         time.sleep(0.01)
         batch = client.batches.retrieve(batch.id)
@@ -284,6 +289,7 @@ def test_what_is_over_its_time_has_expired(
         hold(gate, running, monkeypatch, 1)
         batch = begin(client, line("a"), line("b"))
         running.wait_until(lambda: len(gate.asked) == 2)
+        batch = once(client, batch, lambda batch: batch.request_counts.completed == 1)
         monkeypatch.setattr(runs, "now", lambda: batch.expires_at)
         batch = ended(client, batch)
         assert batch.status == "expired"
