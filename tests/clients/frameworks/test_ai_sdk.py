@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.clients.servers import REPOSITORY, Writer
+from tests.clients.frameworks import HOME
+from tests.clients.servers import Writer
 
 SCRIPT = Path(__file__).with_name("ask.mjs")
-HOME = Path(os.environ.get("FRAMEWORKS_HOME") or REPOSITORY / ".venv-frameworks")
 pytestmark = pytest.mark.skipif(
     shutil.which("node") is None or not (HOME / "node_modules" / "ai").exists(),
     reason="needs Node.js and npm (apt-get install npm), then `make -B install-frameworks`",

@@ -4,16 +4,14 @@ holds mypy to the same one.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from tests.clients.frameworks import HOME
 from tests.clients.servers import PYTHON, REPOSITORY
 
-HOME = Path(os.environ.get("FRAMEWORKS_HOME") or REPOSITORY / ".venv-frameworks")
 PYRIGHT = HOME / "node_modules/.bin/pyright"
 
 
