@@ -24,7 +24,7 @@ CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstra
 # How long `make fuzz` goes on, in seconds.
 FUZZ ?= 600
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks install-ray check format test test-vllm test-keras test-clients test-frameworks test-ray fuzz test-architectures test-browser screenshots test-container test-chaos test-pulls demo bench clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks install-ray check format test test-vllm test-keras test-clients test-frameworks test-ray fuzz test-architectures test-browser screenshots test-container test-chaos test-pulls demo bench bench-guard clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -143,6 +143,9 @@ bench: install  ## the benchmarks that run on a CPU, short
 	$(BIN)/python -m benchmarks.startup
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.engine --rounds 1
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.serving --tiny --systems echo-llm echo pytorch-llm pytorch
+
+bench-guard: install  ## whether a layer costs more CPU time than benchmarks/guard.json says
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.guard
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .venv-ray .venv-keras .venv-clients .venv-frameworks build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
