@@ -77,6 +77,7 @@ class Backend(abc.ABC):
     """
 
     facts: ClassVar[Facts]
+    elsewhere: ClassVar[bool] = False  # whether the engine has a process of its own
 
     def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
         """`settings` are those of this process, as its door has read them; None: the defaults."""

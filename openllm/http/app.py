@@ -37,6 +37,7 @@ from openllm.http.metrics import CONTENT_TYPE, Metrics
 from openllm.http.origins import Origins
 from openllm.http.routes import Endpoint, Found, Routes
 from openllm.llm.collector import collect_by_the_clock, collection_paused, set_aside, settle
+from openllm.llm.loops import together
 
 if TYPE_CHECKING:
     from openllm.http.tracing.spans import Tracing
@@ -118,8 +119,9 @@ class Server:
     # Life.
 
     async def start(self) -> None:
-        """Start every LLM, one after the other; later calls wait for the first. Errors: the LLM's
-        own.
+        """Start every LLM: those with an engine in a process of its own side by side, the others
+        one after the other, for each takes what memory it finds. Later calls wait for the first.
+        Errors: the LLM's own.
         """
         if self._starting is None:
             if self.keys is not None:
@@ -129,16 +131,24 @@ class Server:
 
     async def _start(self) -> None:
         with collection_paused():
+            starting: list[asyncio.Task[None]] = []
             for llm in self.catalog.llms:
-                await asyncio.to_thread(_import_libraries, llm)
-                llm.backend.others_wait = self.arrivals.waiting
-                set_aside()
-                await llm.start()
+                starting.append(asyncio.create_task(self._start_one(llm, tuple(starting))))
+            await together(starting)
         if self.peers is not None:
             await self.peers.join()
         settle()
         self._tasks.append(asyncio.create_task(collect_by_the_clock()))
         self._tasks += [asyncio.create_task(work(self)) for work in self.routes.beside()]
+
+    async def _start_one(self, llm: LLM, earlier: Sequence[asyncio.Task[None]]) -> None:
+        """Start one; where its engine lives in this process, once the `earlier` ones have."""
+        await asyncio.to_thread(_import_libraries, llm)
+        llm.backend.others_wait = self.arrivals.waiting
+        if not llm.backend.elsewhere:
+            await asyncio.gather(*earlier)
+        set_aside()
+        await llm.start()
 
     @property
     def alive(self) -> bool:

@@ -7,7 +7,7 @@ import concurrent.futures.thread
 import contextlib
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from openllm.errors import EngineDead
@@ -67,7 +67,7 @@ class LoopThread:
                 self.loop.close()
 
 
-async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def together(works: Sequence[Awaitable[T]]) -> list[T]:
     """The results, in order. Errors: the first one; the others are cancelled then."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

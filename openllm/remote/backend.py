@@ -40,6 +40,7 @@ class SharedBackend(Backend):
         tasks=("generate", "embed", "classify"),
         adapters=True,
     )
+    elsewhere = True
 
     def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
         super().__init__(spec, weights_dir, settings)

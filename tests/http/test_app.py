@@ -16,6 +16,7 @@ import pytest
 
 from openllm import protocols
 from openllm.answer.assembler import ChoiceAssembler
+from openllm.backends.echo.backend import EchoBackend
 from openllm.backends.select import find_backend
 from openllm.config.logs import FIELDS, JSONFormatter
 from openllm.config.settings import Settings
@@ -25,7 +26,7 @@ from openllm.errors import ConfigurationError, WeightsError
 from openllm.http.app import Server, create_app
 from openllm.llm.llm import LLM
 from openllm.types import AnswerDelta, TokenDelta
-from tests.serving import Running, serve, write_echo_model
+from tests.serving import LONG_WAIT, Running, serve, write_echo_model
 
 ENDLESS: Any = {"prompt": "hello", "ignore_eos": True, "max_tokens": 400}
 
@@ -149,6 +150,72 @@ def test_closing_twice_and_starting_twice_is_fine(weights: Path) -> None:
         assert not server.ready
 
     asyncio.run(live())
+
+
+class Slow(EchoBackend):
+    """Starts once it is let; `begun` tells whose start has."""
+
+    def __init__(self, spec: LLMSpec, *rest: Any) -> None:
+        super().__init__(spec, *rest)
+        self.begun, self.let = asyncio.Event(), asyncio.Event()
+
+    async def start(self) -> None:
+        self.begun.set()
+        await self.let.wait()
+        await super().start()
+
+
+class Elsewhere(Slow):
+    elsewhere = True
+
+
+def slowly(kind: type[Slow], weights: Path, name: str) -> LLM:
+    spec = LLMSpec(model_id=str(weights), name=name, backend="echo")
+    return LLM.from_spec(spec, weights, lambda *parts: (kind(*parts), "for a test"))
+
+
+async def test_engines_of_their_own_processes_start_side_by_side(weights: Path) -> None:
+    first, second = (slowly(Elsewhere, weights, name) for name in ("first", "second"))
+    server = Server([first, second], Settings())
+    async with asyncio.timeout(LONG_WAIT), asyncio.TaskGroup() as group:
+        starting = group.create_task(server.start())
+        await second.backend.begun.wait()
+        second.backend.let.set()
+        await second.start()
+        assert second.started  # and answers, while the first one loads
+        assert not first.started
+        assert not server.ready
+        first.backend.let.set()
+        await starting
+        assert server.ready
+    await server.close()
+
+
+async def test_engines_of_this_process_start_one_after_the_other(weights: Path) -> None:
+    first, second = (slowly(Slow, weights, name) for name in ("first", "second"))
+    server = Server([first, second], Settings())
+    second.backend.let.set()
+    async with asyncio.timeout(LONG_WAIT), asyncio.TaskGroup() as group:
+        starting = group.create_task(server.start())
+        await first.backend.begun.wait()
+        assert not second.backend.begun.is_set()
+        first.backend.let.set()
+        await starting
+        assert second.backend.begun.is_set()
+    await server.close()
+
+
+async def test_a_start_that_fails_begins_no_other_in_this_process(weights: Path) -> None:
+    class Failing(Slow):
+        async def start(self) -> None:
+            raise WeightsError("There is none.")
+
+    first, second = slowly(Failing, weights, "first"), slowly(Slow, weights, "second")
+    server = Server([first, second], Settings())
+    with pytest.raises(WeightsError):
+        await server.start()
+    await server.close()
+    assert not second.backend.begun.is_set()
 
 
 def test_an_llm_that_cannot_start_fails_the_startup_in_one_line(tmp_path: Path) -> None:
