@@ -29,12 +29,15 @@ from openllm.bento.pack.document import DOCUMENT, merge_document, write_document
 from openllm.bento.pack.files import explain, size_on_disk
 from openllm.bento.pack.names import check_name, check_specs, check_text, tag_name
 from openllm.bento.pack.render import render_readme, render_service
-from openllm.bento.pack.resources import Resources
+from openllm.bento.pack.resources import Resources, require_fit
 from openllm.bento.pack.sources import Packed, local_source_paths, pack_spec
 from openllm.bento.pack.store import Stored, bento_store, publish, workshop
 from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
+from openllm.llm.replica import PlannedEngine, PlannedReplica
+from openllm.weights.checkpoint import directory_size
+from openllm.weights.outline import outline_of_size
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +100,8 @@ def _build(wanted: Sequence[LLMSpec], options: BuildOptions, settings: Settings)
     """What `build` says."""
     merged = merge_document([spec.to_dict() for spec in wanted], {})
     check_specs(merged)
-    _check_gpus(merged, options.resources)
+    resources = options.resources
+    _check_gpus(merged, resources)
     name = check_name(options.name or tag_name(merged[0].served_name))
     hashes = {}
     if options.hashes:
@@ -105,9 +109,13 @@ def _build(wanted: Sequence[LLMSpec], options: BuildOptions, settings: Settings)
         hashes = {HASHES: write_hashes(fetch_hashes(pins))}
     packed = [pack_spec(spec, settings, by_reference=options.by_reference) for spec in merged]
     ready = tuple(item.spec for item in packed)
+    replica = PlannedReplica.of(
+        [_engine(item) for item in packed], resources.gpu, resources.gpu_type
+    )
+    require_fit(replica, name, settings)
     project = {
         SERVICE: render_service(name),
-        DOCUMENT: write_document(ready, options.resources),
+        DOCUMENT: write_document(ready, resources),
         **hashes,
     }
     image = LockedImage.for_specs(ready, settings)
@@ -139,6 +147,20 @@ def _check_gpus(specs: Sequence[LLMSpec], resources: Resources) -> None:
                     f" {' '.join(backend.facts.packages)}`, or leave the GPUs out of resources."
                 ),
             )
+
+
+def _engine(item: Packed) -> PlannedEngine:
+    """What a packed spec runs, by its files; of weights that stay on the Hub the description is
+    here.
+    """
+    stored = list(item.stored)
+    if item.pinned is not None:
+        outline = outline_of_size(item.pinned.directory, item.pinned.size)
+    else:
+        path = stored.pop(0).path
+        outline = outline_of_size(path, directory_size(path))
+    draft = directory_size(stored[0].path) if item.spec.speculative_model else 0
+    return PlannedEngine(item.spec, outline, draft)
 
 
 def _inputs(

@@ -17,9 +17,13 @@ from openllm.bento.contents.manifest import Manifest, ModelEntry
 from openllm.bento.contents.signature import check_signature
 from openllm.bento.contents.version import SBOM
 from openllm.bento.pack.document import bento_document, read_document, read_resources
+from openllm.bento.pack.resources import Resources
 from openllm.bento.pack.store import find_bento, find_model, in_bento_store
 from openllm.config.names import is_tag
+from openllm.config.spec import LLMSpec
 from openllm.errors import BuildError
+from openllm.llm.replica import PlannedEngine, PlannedReplica
+from openllm.weights.outline import Outline, outline_of_size
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +77,37 @@ def inspect_bento(tag: str) -> Inspection:
         licences=tuple(name for name in manifest.files if name.startswith(f"{LICENCES}/")),
         sbom=sbom,
     )
+
+
+def bento_replica(found: Inspection) -> PlannedReplica:
+    """What one replica of a Bento runs: its specs with the outlines of their models, as they lie in
+    the store, or as the Bento says of what is fetched at start. Errors: ConfigurationError.
+    """
+    entries = {
+        model.tag if model.inside else model.source.get("hub_id", ""): model
+        for model in found.models
+    }
+    resources = Resources.read(found.resources)
+    specs = [LLMSpec.from_dict(spec) for spec in found.specs]
+    engines = [
+        PlannedEngine(
+            spec,
+            _outline(entries.get(spec.model_id)),
+            model.size if (model := entries.get(spec.speculative_model or "")) else 0,
+        )
+        for spec in specs
+    ]
+    return PlannedReplica.of(engines, resources.gpu, resources.gpu_type)
+
+
+def _outline(model: ModelEntry | None) -> Outline | None:
+    """None where neither the weights nor their size are known here."""
+    if model is None:
+        return None
+    path = find_model(model.tag) if model.inside else None
+    if path is None:
+        return Outline(model.config, {}, model.size) if model.size else None
+    return outline_of_size(path, model.size)
 
 
 def verify_bento(target: str, key: Path | None = None) -> Verification:

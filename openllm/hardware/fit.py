@@ -8,7 +8,7 @@ import attrs
 
 from openllm.config.sizes import readable_size, write_size
 from openllm.errors import ConfigurationError, option
-from openllm.hardware.footprint import CacheLayout
+from openllm.hardware.cache import CacheLayout
 from openllm.hardware.gpus import Gpu
 from openllm.hardware.shape import ModelShape
 

@@ -77,6 +77,7 @@ class Demand:
     adapters: int = 0  # mounted at once
     rank: int = 16
     eager: bool = False  # no steps are recorded
+    draft: int = 0  # bytes of another model's weights, which drafts for this one
 
 
 @attrs.frozen
@@ -88,6 +89,7 @@ class Devices:
     memory: MachineMemory
     gpus: tuple[Gpu, ...] = ()
     copies: int = 1
+    bf16: bool = False  # the processor multiplies it by instructions of its own
 
     @property
     def on_gpu(self) -> bool:
@@ -121,6 +123,8 @@ class MemoryPlan:
     most_context: int  # that one sequence alone can have
     most_streams: int  # of `context` at once
     merging: int = 0  # of `loading`: what has its peak while the files are read
+    told: int = 0  # bytes for keys and values that the engine was told to take
+    passing: int = 0  # of the machine, beside GPUs: processes, and files while they are read
 
     @property
     def fixed(self) -> int:
@@ -130,7 +134,8 @@ class MemoryPlan:
     @property
     def serving(self) -> int:
         """Beside the weights and the engine itself, while what was asked is served."""
-        return self.fixed - self.weights - self.process + self.sequence * self.streams
+        kept = max(self.sequence * self.streams, self.told)
+        return self.fixed - self.weights - self.process + kept
 
     @property
     def needed(self) -> int:
@@ -151,6 +156,11 @@ class MemoryPlan:
         return self.weights + self.process + beside
 
     @property
+    def machine(self) -> int:
+        """Of the machine's own memory, whether or not the model lies on GPUs."""
+        return self.passing if self.place.on_gpu else self.needed
+
+    @property
     def fits(self) -> bool:
         """Whether what was asked fits."""
         return (
@@ -163,7 +173,7 @@ class MemoryPlan:
 def plan_memory(model: PlannedModel, use: MemoryUse, place: Devices, demand: Demand) -> MemoryPlan:
     """What the engine of `use` takes of `place` to serve `demand` with `model`."""
     count = place.sharing
-    weights = _weights(model, use, place)
+    weights = _weights(model, use, place) + demand.draft
     activations = _activations(model, use, place, demand)
     graphs = 0 if demand.eager or not place.on_gpu else use.graphs
     adapters = -(-_adapters(model, demand) // count)
@@ -195,6 +205,8 @@ def plan_memory(model: PlannedModel, use: MemoryUse, place: Devices, demand: Dem
         if most_context >= context
         else 0,
         merging=merging,
+        told=demand.cache or 0,
+        passing=use.process * len(place.gpus) + model.parts.stored if place.on_gpu else 0,
     )
 
 

@@ -34,9 +34,16 @@ from openllm.hardware.parameters import (
     loaded_parts,
     stored_dtype,
 )
-from openllm.hardware.plan import Demand, Devices, MemoryPlan, PlannedModel, plan_memory
+from openllm.hardware.plan import (
+    USUAL_CONTEXT,
+    Demand,
+    Devices,
+    MemoryPlan,
+    PlannedModel,
+    plan_memory,
+)
 from openllm.hardware.sequence import Kept, kept_by
-from openllm.hardware.shape import model_shape
+from openllm.hardware.shape import longest_context, model_shape
 from openllm.weights.hub import Token
 from openllm.weights.outline import Outline, outline, outline_of
 
@@ -148,6 +155,34 @@ def plan_outline(
     return made if made.fits or made.unsure else attrs.evolve(made, helps=_helps(made))
 
 
+def plan_at(spec: LLMSpec, found: Outline, machine: Devices, draft: int = 0) -> Plan:
+    """Plan `spec`, which names its backend, for a machine that is only described: on the GPUs of
+    `machine`, where that backend uses any. `draft` are the bytes of a draft model's weights.
+    Errors: ConfigurationError where it asks for more GPUs than there are.
+    """
+    if not facts_of(spec.backend or "").uses_gpu or kind_of(spec.device or "") == "cpu":
+        machine = attrs.evolve(machine, gpus=())
+    place, devices = _chosen(spec, found, machine)
+    reason = f"Backend {spec.backend}: it is what is deployed."
+    made = Plan(spec, *_sum(spec, found, place, draft), reason, devices, found)
+    return made if made.fits or made.unsure else attrs.evolve(made, helps=_helps(made, draft))
+
+
+def with_usual_context(spec: LLMSpec, config: Mapping[str, Any]) -> LLMSpec:
+    """`spec` with the context that a deployment must at least have room for, where it says none: an
+    engine would take whatever is left, a few tokens too.
+    """
+    if spec.max_model_len is not None or spec.task != "generate":
+        return spec
+    longest = longest_context(config) or USUAL_CONTEXT
+    return attrs.evolve(spec, max_model_len=min(longest, USUAL_CONTEXT))
+
+
+def room_here(settings: Settings) -> int:
+    """Bytes that weights could take here at most: of all visible GPUs, or of memory."""
+    return max(sum(gpu.total for gpu in visible_gpus(settings.visible_devices)), _machine().free)
+
+
 def _engine(spec: LLMSpec, settings: Settings, target: GpuTarget | None) -> tuple[Facts, str]:
     """The engine that would be taken, and why."""
     if target is None:
@@ -187,7 +222,9 @@ def _memory_use(spec: LLMSpec) -> MemoryUse:
     return facts_of(spec.backend or "").memory or MemoryUse()
 
 
-def _sum(spec: LLMSpec, found: Outline, place: Devices) -> tuple[PlannedModel, MemoryPlan]:
+def _sum(
+    spec: LLMSpec, found: Outline, place: Devices, draft: int = 0
+) -> tuple[PlannedModel, MemoryPlan]:
     """The model as `spec` would load it there, and what that comes to."""
     use = _memory_use(spec)
     dtype = _dtype(spec, found.config, place, use)
@@ -201,14 +238,14 @@ def _sum(spec: LLMSpec, found: Outline, place: Devices) -> tuple[PlannedModel, M
         kept = kept_by(found.config, key_value_widths(found.tensors))
     cache = "fp8" if (spec.kv_cache_dtype or "").startswith("fp8") else dtype
     model = PlannedModel.of(found.config, kept, parts, (dtype, cache), spec.quantization)
-    return model, plan_memory(model, use, place, _demand(spec))
+    return model, plan_memory(model, use, place, _demand(spec, draft))
 
 
 def _machine() -> MachineMemory:
     return machine_memory() or MachineMemory(UNKNOWN_MEMORY, UNKNOWN_MEMORY)
 
 
-def _demand(spec: LLMSpec) -> Demand:
+def _demand(spec: LLMSpec, draft: int) -> Demand:
     adapters = spec.max_adapters or len(spec.adapters)
     return Demand(
         context=spec.max_model_len,
@@ -218,6 +255,7 @@ def _demand(spec: LLMSpec) -> Demand:
         adapters=adapters,
         rank=spec.max_lora_rank or _OTHER_RANK,
         eager=spec.enforce_eager is True,
+        draft=draft,
     )
 
 
@@ -225,21 +263,28 @@ def _place(
     spec: LLMSpec, found: Outline, settings: Settings, target: GpuTarget | None
 ) -> tuple[Devices, str]:
     """What one engine would run on, and why on these. Errors: ConfigurationError."""
-    machine, facts = Devices(_machine()), facts_of(spec.backend or "")
+    machine = Devices(_machine(), bf16=fast_in_bf16())
+    facts = facts_of(spec.backend or "")
     if target is not None:
-        there: Sequence[Gpu] = find_gpu(target.gpu).gpus(target.count)
+        there = find_gpu(target.gpu).gpus(target.count)
     elif not facts.uses_gpu or kind_of(spec.device or "") == "cpu":
         return machine, "The processor: no GPU is asked for."
     elif find_backend(facts.name).cpu_build() is not None:
         return machine, "The processor: the engine that is installed is built for it."
     else:
         there = visible_gpus(settings.visible_devices)
+    return _chosen(spec, found, attrs.evolve(machine, gpus=there))
+
+
+def _chosen(spec: LLMSpec, found: Outline, machine: Devices) -> tuple[Devices, str]:
+    """What of `machine` one engine would run on, and why on these. Errors: ConfigurationError."""
+    there = machine.gpus
     if not there:
         return machine, "The processor: no GPU is visible."
     chosen, why = alike_gpus(used_gpus(spec, there), asked=spec.tensor_parallel_size is not None)
     if not _memory_use(spec).parallel:
         one = attrs.evolve(machine, gpus=tuple(chosen[:1]))
-        return one, f"{_names(one.gpus)}: the {facts.name} backend runs on one."
+        return one, f"{_names(one.gpus)}: the {spec.backend} backend runs on one."
     parallel = plan_parallel(
         model_shape(found.config),
         len(chosen),
@@ -271,7 +316,7 @@ def _dtype(spec: LLMSpec, config: Mapping[str, Any], place: Devices, use: Memory
         return {"half": "float16", "float": "float32"}.get(spec.dtype, spec.dtype)
     stored = stored_dtype(config)
     if not place.on_gpu:
-        keeps = use.bf16_on_cpu and stored == "bfloat16" and fast_in_bf16()
+        keeps = use.bf16_on_cpu and stored == "bfloat16" and place.bf16
         return "bfloat16" if keeps else "float32"
     kind = known_gpu(place.gpus[0].name)
     if kind is not None and not kind.bf16:
@@ -279,7 +324,7 @@ def _dtype(spec: LLMSpec, config: Mapping[str, Any], place: Devices, use: Memory
     return stored if stored in _HALF else "bfloat16"
 
 
-def _helps(made: Plan) -> tuple[tuple[str, LLMSpec], ...]:
+def _helps(made: Plan, draft: int = 0) -> tuple[tuple[str, LLMSpec], ...]:
     """Changes of the spec under which it fits where it is, what loses least first."""
     found = []
     for name, changes in _changes(made):
@@ -287,7 +332,7 @@ def _helps(made: Plan) -> tuple[tuple[str, LLMSpec], ...]:
             spec = attrs.evolve(made.spec, **changes)
         except (ConfigurationError, UnsupportedCombination):
             continue
-        _, memory = _sum(spec, made.outline, made.memory.place)
+        _, memory = _sum(spec, made.outline, made.memory.place, draft)
         if memory.fits:
             found.append((name, spec))
     return tuple(found)

@@ -82,6 +82,16 @@ def outline_of(directory: Path) -> Outline:
     return Outline(read_config(directory), tensors, _stored(tensors))
 
 
+def outline_of_size(directory: Path, size: int) -> Outline:
+    """Of a model's local directory, or of one that holds no more than its description: `size` are
+    the bytes of weights whose headers cannot be read there. Errors: WeightsError.
+    """
+    config = read_config(directory)
+    if not any(iter_weight_files(directory)):
+        return Outline(config, {}, size)
+    return outline_of(directory)
+
+
 def _over_network(repository: Repository) -> Outline:
     """Errors: WeightsError."""
     found = repository.head(CONFIG, _FIRST * 4)

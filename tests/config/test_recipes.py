@@ -115,9 +115,3 @@ def test_resources_that_cannot_be_are_one_line(tmp_path: Path, resources: Any, s
     with pytest.raises(ConfigurationError, match=said) as error:
         read_resources(path)
     assert "\n" not in str(error.value)
-
-
-def test_gpus_are_counted_where_nobody_says() -> None:
-    assert Resources().gpus([LLMSpec(model_id="demo", backend="pytorch")]) == 0
-    assert Resources().gpus([LLMSpec(model_id="a/b", backend="vllm", tensor_parallel_size=2)]) == 2
-    assert Resources(gpu=1).gpus([LLMSpec(model_id="a/b", backend="vllm")] * 2) == 1

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from openllm.errors import ConfigurationError
+from openllm.hardware.cache import CacheLayout
 from openllm.hardware.fit import (
     CPU_SEQUENCES,
     LEAST_CACHE,
@@ -19,7 +20,6 @@ from openllm.hardware.fit import (
     require_sequence,
     why_crowded,
 )
-from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.gpus import Gpu
 from openllm.hardware.shape import ModelShape, plain_attention
 from openllm.weights.checkpoint import weights_size

@@ -12,8 +12,8 @@ import attrs
 
 from openllm.config.spec import LLMSpec
 from openllm.errors import ConfigurationError, option
+from openllm.hardware.cache import CacheLayout
 from openllm.hardware.fit import cpu_cache, plan_cpu_cache
-from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.parallel import ParallelPlan, plan_parallel
 from openllm.hardware.shape import ModelShape
 

@@ -1,5 +1,5 @@
-"""The machines that BentoCloud has to offer, with prices, and which of them a Bento fits on, by its
-weights.
+"""The machines that BentoCloud has to offer, with prices, and which of them a Bento fits on, by the
+plan of its engines.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import attrs
 from openllm.bento.cloud.account import Account, conversation
 from openllm.bento.cloud.deployment import Deployable, DeployOptions
 from openllm.bento.cloud.push import Say
-from openllm.bento.inspect import inspect_bento
-from openllm.bento.pack.resources import Resources
-from openllm.config.sizes import UNITS, readable_size
-from openllm.config.spec import LLMSpec
+from openllm.bento.inspect import bento_replica, inspect_bento
+from openllm.config.sizes import UNITS
 from openllm.discovery import did_you_mean
 from openllm.errors import DeployError, call, option
-from openllm.hardware.footprint import Footprint
+from openllm.hardware.gpus import Gpu
+from openllm.hardware.kinds import known_gpu
+from openllm.hardware.memory import MachineMemory
+from openllm.hardware.plan import Devices
+from openllm.llm.replica import AMPLE, PlannedReplica
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT]i|[kKMGT]|)B?")
 _NO_LIST = ("403", "404")  # codes of an account, or a server, without a list
@@ -65,19 +67,6 @@ class InstanceType:
         return float(found[0]) if found else math.inf
 
 
-def bento_footprint(tag: str) -> Footprint:
-    """What one replica takes, by what `openllm build` wrote into the Bento. Errors: ServeError,
-    BuildError.
-    """
-    found = inspect_bento(tag)
-    resources = Resources.read(found.resources)
-    known = all(model.inside or model.size for model in found.models)
-    weights = sum(model.size for model in found.models) if known else None
-    specs = [LLMSpec.from_dict(spec) for spec in found.specs]
-    footprint = Footprint.of(specs, weights, resources.gpu)
-    return attrs.evolve(footprint, gpu_type=resources.gpu_type)
-
-
 def list_instance_types(account: Account, cluster: str | None) -> tuple[InstanceType, ...]:
     """What there is, cheapest first. Errors: DeployError."""
     with conversation(account, "list the instance types"):
@@ -100,25 +89,31 @@ def find_instance_type(kinds: Sequence[InstanceType], name: str) -> InstanceType
     )
 
 
-def why_not(kind: InstanceType, need: Footprint) -> str | None:
+def why_not(kind: InstanceType, need: PlannedReplica) -> str | None:
     """The first reason why a replica does not fit on `kind`; None: it does, as far as is known."""
     if kind.gpus < need.gpus:
         return f"needs {_gpus(need.gpus)}, has {kind.gpus or 'none'}"
     if need.gpus and need.gpu_type and kind.gpu_type != need.gpu_type:
         return f"needs {need.gpu_type}, has {kind.gpu_type or 'another GPU'}"
-    if need.weights is None:
+    if not need.is_known:
         return None
-    each = kind.gpu_memory if need.gpus else kind.memory
-    if each is None:
-        return "its memory is not known"
-    memory = each * (need.gpus or 1)
-    if memory < need.memory:
-        where = f"on {_gpus(need.gpus)}" if need.gpus else "of memory"
-        return f"needs {readable_size(need.memory)} {where}, has {readable_size(memory)}"
-    return None
+    place = _place(kind, need.gpus)
+    return "its memory is not known" if place is None else need.why_not(place)
 
 
-def cheapest(kinds: Sequence[InstanceType], need: Footprint) -> InstanceType:
+def _place(kind: InstanceType, gpus: int) -> Devices | None:
+    """The machine with so many of its GPUs; None: the cloud does not say how much memory it has."""
+    if not gpus:
+        return Devices(MachineMemory(kind.memory, kind.memory)) if kind.memory else None
+    known = known_gpu(kind.gpu_type)
+    sizes = [kind.gpu_memory, known.gpus(1)[0].total if known else None]
+    size = min((size for size in sizes if size), default=None)
+    if size is None:
+        return None
+    return Devices(AMPLE, tuple(Gpu(at, kind.gpu_type, size, size) for at in range(gpus)))
+
+
+def cheapest(kinds: Sequence[InstanceType], need: PlannedReplica) -> InstanceType:
     """Errors: DeployError when none fits; it says why the largest does not."""
     for kind in sorted(kinds, key=lambda kind: (kind.cost, kind.name)):
         if why_not(kind, need) is None:
@@ -152,7 +147,7 @@ def choose(account: Account, bento: Deployable, options: DeployOptions, say: Say
             f" {'It is not checked' if options.instance_type else 'BentoCloud decides'}."
         )
         return options
-    need = bento_footprint(bento.tag) if bento.local else None
+    need = bento_replica(inspect_bento(bento.tag)) if bento.local else None
     if options.instance_type is not None:
         kind = find_instance_type(kinds, options.instance_type)
         if need is not None and (reason := why_not(kind, need)) is not None:

@@ -18,6 +18,7 @@ from openllm.bento.pack.names import tag_name
 from openllm.bento.pack.pinning import Pinned
 from openllm.bento.pack.sources import Packed
 from openllm.bento.pack.store import Stored, hub_source
+from openllm.weights.checkpoint import read_config
 from openllm.weights.listing import paths_below
 
 LICENCES = "licences"
@@ -80,6 +81,7 @@ def _pinned_entry(pinned: Pinned, family: str | None) -> ModelEntry:
         licence=model_licence(pinned.directory, pinned.hub_id, family),
         source={"hub_id": pinned.hub_id, "commit": pinned.commit},
         inside=False,
+        config=read_config(pinned.directory),
     )
 
 

@@ -30,8 +30,8 @@ class ModelEntry:
     start.
 
     `files` are those of the model itself, `listing` has all that lies in its directory, where
-    model.yaml counts without the lines that say when and by what it was written. `sizes` are said
-    where the model is not inside.
+    model.yaml counts without the lines that say when and by what it was written. `sizes` and
+    `config`, the content of its config.json, are said where the model is not inside.
     """
 
     tag: str = attrs.field(validator=_TEXT)
@@ -43,6 +43,7 @@ class ModelEntry:
     inside: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
     listing: Listing = attrs.field(factory=Listing)
     sizes: Mapping[str, int] = attrs.field(factory=dict)  # name -> bytes
+    config: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -73,4 +73,6 @@ def _described(model: ModelEntry) -> dict[str, object]:
     """All that is said of a model but modes, which are its source's where files are linked."""
     said = attrs.asdict(model)
     said["listing"].pop("modes")
+    if not said["config"]:  # as in Bentos that were built before it was said
+        said.pop("config")
     return said

@@ -75,7 +75,8 @@ def security(workload: Workload) -> dict[str, Any]:
 
 def node_selector(workload: Workload) -> dict[str, str]:
     """Labels of the nodes it may run on."""
-    kind = {"openllm.dev/gpu-type": workload.gpu_type} if workload.gpu_type else {}
+    gpu_type = workload.replica.gpu_type
+    kind = {"openllm.dev/gpu-type": gpu_type} if gpu_type else {}
     return {**kind, **workload.options.node_selector}
 
 

@@ -10,41 +10,39 @@ from typing import Any, Self
 import attrs
 
 from openllm.bento.image.dockerfile import check_reference
-from openllm.bento.inspect import inspect_bento
+from openllm.bento.inspect import bento_replica, inspect_bento
 from openllm.bento.kubernetes.options import KubernetesOptions
 from openllm.bento.pack.names import dns_label
-from openllm.bento.pack.resources import Resources
-from openllm.config.spec import LLMSpec
+from openllm.bento.pack.resources import require_fit
+from openllm.config.settings import Settings
 from openllm.errors import BuildError
-from openllm.hardware.footprint import HEADROOM, Footprint
+from openllm.llm.replica import PlannedReplica
 
 PORT = 3000
 GPU = "nvidia.com/gpu"
+HEADROOM = 2  # times the memory that a pod asks for it may use before it is ended
 _GIB = 2**30
 _CLAIM_ROOM = 1.1  # times the weights: what the Hub's client keeps beside them
 
 
 @attrs.frozen
 class Workload:
-    """One deployment. `name` is a DNS label; `weights` are bytes fetched at start, 0 where the
-    image has all.
+    """One deployment. `name` is a DNS label; `replica` is what a pod, or the hosts of one that is
+    spread over several, runs; `weights` are bytes fetched at start, 0 where the image has all.
     """
 
     name: str
     tag: str
     image: str
-    footprint: Footprint
-    gpu_type: str | None
+    replica: PlannedReplica
     weights: int
     options: KubernetesOptions
 
     @classmethod
     def of(cls, tag: str, image: str, options: KubernetesOptions) -> Self:
-        """Errors: BuildError, ServeError."""
+        """Errors: BuildError, also where the plan says that the GPUs are too few; ServeError."""
         found = inspect_bento(tag)
         check_reference(image)
-        specs = [LLMSpec.from_dict(spec) for spec in found.specs]
-        resources = Resources.read(found.resources)
         outside = [model for model in found.models if not model.inside]
         if unknown := [model.tag for model in outside if not model.size]:
             raise BuildError(
@@ -52,13 +50,13 @@ class Workload:
                 " memory to ask for.",
                 hint="Build it again with this openllm.",
             )
-        size = sum(model.size for model in found.models)
+        replica = bento_replica(found)
+        require_fit(replica, found.tag, Settings.from_env())
         return cls(
             name=dns_label(found.tag.partition(":")[0]),
             tag=found.tag,
             image=image,
-            footprint=Footprint.of(specs, size, resources.gpu),
-            gpu_type=resources.gpu_type,
+            replica=replica,
             weights=sum(model.size for model in outside),
             options=options,
         )
@@ -68,12 +66,12 @@ class Workload:
         """GPUs of one pod. Errors: BuildError when the hosts of a replica cannot share them
         evenly.
         """
-        if self.footprint.gpus % self.options.hosts:
+        if self.replica.gpus % self.options.hosts:
             raise BuildError(
-                f"{self.footprint.gpus} GPU(s) cannot be shared by {self.options.hosts} hosts.",
+                f"{self.replica.gpus} GPU(s) cannot be shared by {self.options.hosts} hosts.",
                 hint="Give as many to each, by resources in the recipe or another number.",
             )
-        return self.footprint.gpus // self.options.hosts
+        return self.replica.gpus // self.options.hosts
 
     def labels(self) -> dict[str, str]:
         """What selects its pods."""
@@ -95,8 +93,8 @@ class Workload:
         }
 
     def resources(self) -> dict[str, Any]:
-        """Requests and limits of one pod: memory by the true size of the weights."""
-        gib = math.ceil(self.footprint.host_memory / _GIB)
+        """Requests and limits of one pod: memory by the plan of its engines. Errors: BuildError."""
+        gib = math.ceil(self.replica.memory / _GIB)
         requests: dict[str, Any] = {"cpu": "1", "memory": f"{gib}Gi"}
         limits: dict[str, Any] = {"memory": f"{HEADROOM * gib}Gi"}
         if self.gpus:

@@ -1,16 +1,19 @@
-"""How many GPUs a deployment needs, and which: said in a recipe, or counted from its specs."""
+"""How many GPUs of which kind a recipe says that a deployment gets, and whether that is enough."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from openllm.config.spec import LLMSpec
-from openllm.errors import ConfigurationError
-from openllm.hardware.gpus import replica_gpus
+from openllm.config.settings import Settings
+from openllm.errors import BuildError, ConfigurationError, option
+from openllm.hardware.kinds import known_gpu
+
+if TYPE_CHECKING:
+    from openllm.llm.replica import PlannedReplica
 
 _GPU_TYPE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 MOST_GPUS = 64  # of one machine; more is a slip of the pen
@@ -56,8 +59,18 @@ class Resources:
         """Only what was said."""
         return attrs.asdict(self, filter=lambda _, value: value is not None)
 
-    def gpus(self, specs: Sequence[LLMSpec]) -> int:
-        """How many GPUs a replica gets: as said, else one set per engine that wants them."""
-        if self.gpu is not None:
-            return self.gpu
-        return replica_gpus(specs)
+
+def require_fit(replica: PlannedReplica, name: str, settings: Settings) -> None:
+    """Refuse a deployment, called `name`, whose plan does not fit the GPUs that it asks for; one
+    whose GPUs are not known, or an engine that nobody has measured, is not looked at. Errors:
+    BuildError.
+    """
+    known = replica.is_measured and known_gpu(replica.gpu_type or "") is not None
+    if settings.force or not replica.gpus or not known:
+        return
+    if reason := replica.why_not(replica.place):
+        raise BuildError(
+            f"{name} does not fit {replica.gpus} x {replica.gpu_type}: {reason}.",
+            hint=f"Give it more of them in resources, a shorter {option('max_model_len')} or"
+            f" {option('quantization')}; OPENLLM_FORCE=1 goes on all the same.",
+        )

@@ -157,13 +157,14 @@ def _rehearse(request: Request) -> None:
 def _list_types(request: Request) -> None:
     """The machines, cheapest first; where a Bento is named, whether a replica fits."""
     from openllm.bento.cloud.deployment import find_deployable
-    from openllm.bento.cloud.instances import bento_footprint, list_instance_types, why_not
+    from openllm.bento.cloud.instances import list_instance_types, why_not
+    from openllm.bento.inspect import bento_replica, inspect_bento
 
     account = _connect(request)
     need = None
     if request.model or request.recipe:
         bento = find_deployable(_tag(request), account)
-        need = bento_footprint(bento.tag) if bento.local else None
+        need = bento_replica(inspect_bento(bento.tag)) if bento.local else None
     kinds = list_instance_types(account, request.options.cluster)
     reasons = [why_not(kind, need) if need is not None else None for kind in kinds]
     if request.output == "json":

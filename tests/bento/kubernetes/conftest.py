@@ -8,7 +8,9 @@ import pytest
 
 from openllm.bento.kubernetes.options import KubernetesOptions
 from openllm.bento.kubernetes.workload import Workload
-from openllm.hardware.footprint import Footprint
+from openllm.config.spec import LLMSpec
+from openllm.llm.replica import PlannedEngine, PlannedReplica
+from openllm.weights.outline import Outline
 
 IMAGE = f"registry.example/demo@sha256:{'0' * 64}"
 Make = Callable[..., Workload]
@@ -21,12 +23,13 @@ def make() -> Make:
     """
 
     def workload(*texts: str, gpus: int = 0, weights: int = 0) -> Workload:
+        spec = LLMSpec(model_id="demo", backend="vllm" if gpus else "pytorch")
+        engine = PlannedEngine(spec, Outline({}, {}, weights or 10**9))
         return Workload(
             name="demo",
             tag="demo:0123456789abcdef",
             image=IMAGE,
-            footprint=Footprint(weights or 10**9, 2**31, gpus),
-            gpu_type="nvidia-l4" if gpus else None,
+            replica=PlannedReplica((engine,), gpus, "nvidia-l4" if gpus else None),
             weights=weights,
             options=KubernetesOptions.read(texts),
         )

@@ -8,9 +8,9 @@ import pytest
 
 from openllm.bento.kubernetes.manifests import make_kserve, make_manifests
 from openllm.bento.kubernetes.objects import CLIENTS
+from openllm.bento.kubernetes.workload import HEADROOM
 from openllm.config.settings import Settings
 from openllm.errors import BuildError
-from openllm.hardware.footprint import HEADROOM
 from tests.bento.kubernetes.conftest import IMAGE, Make
 
 LARGE = 140 * 10**9  # bytes: 70 billion parameters of 2 bytes

@@ -69,7 +69,12 @@ def test_a_deployment_asks_for_memory_by_the_size_on_the_hub(
     built = reference()
     (model,) = inspect_bento(built.tag).models
     workload = Workload.of(built.tag, "parrot:1", KubernetesOptions())
-    assert workload.weights == workload.footprint.weights == model.size
+    assert workload.weights == model.size
+    (engine,) = workload.replica.engines
+    assert engine.outline is not None
+    assert engine.outline.size == model.size
+    # and by the shape, which the Bento has with it
+    assert engine.outline.config["hidden_size"] == model.config["hidden_size"] > 0
     manifest = built.path / "manifest.json"
     said = json.loads(manifest.read_text())
     said["models"][0]["size"] = 0  # as an earlier openllm left it

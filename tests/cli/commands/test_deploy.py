@@ -60,7 +60,7 @@ def test_a_bento_is_pushed_deployed_and_waited_for(
         "https://parrot.example.org",
     ]
     lines = result.stderr.splitlines()
-    assert lines[0] == "Taking cpu.2 at 0.09, the cheapest that it fits on."
+    assert lines[0] == "Taking cpu.1 at 0.04, the cheapest that it fits on."
     assert lines[1].startswith(f"Sent {built.models[0].tag} (")
     assert lines[3:] == [
         f"Created parrot: {cloud.url}/deployments/parrot",
@@ -75,7 +75,7 @@ def test_a_bento_is_pushed_deployed_and_waited_for(
         "envs": [{"name": "HF_HOME", "value": SECRET_VALUE}, {"name": "EMPTY", "value": ""}],
         "secrets": ["huggingface"],
         "services": {
-            "parrot": {"instance_type": "cpu.2", "scaling": {"min_replicas": 0, "max_replicas": 3}}
+            "parrot": {"instance_type": "cpu.1", "scaling": {"min_replicas": 0, "max_replicas": 3}}
         },
     }
     assert SECRET_VALUE not in result.output

@@ -21,8 +21,8 @@ from openllm.errors import (
     WeightsError,
     option,
 )
+from openllm.hardware.cache import CacheLayout
 from openllm.hardware.fit import MOST_CPU_CACHE, cpu_cache, gpu_cache, require_sequence
-from openllm.hardware.footprint import CacheLayout
 from openllm.hardware.memory import free_memory
 from openllm.hardware.shape import has_alibi
 from openllm.media.processor import looks_at_images
