@@ -12,10 +12,16 @@ from typing import Any, ClassVar, NamedTuple
 
 from openllm.discovery import did_you_mean, variants
 from openllm.errors import ConfigurationError, UnsupportedCombination
+from openllm.models.shape import KnownShape
 
 # Spelled out so that reading the registry loads neither attrs nor msgspec; tests compare them with
 # spec and types.
 TASKS = ("generate", "embed", "classify")
+_TASK_WORDS = {
+    "generate": ("chat",),
+    "embed": ("embedding", "embeddings"),
+    "classify": ("rerank", "reranker", "classifier"),
+}
 SAMPLING = (
     *("temperature", "top_p", "top_k", "min_p"),
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),
@@ -62,6 +68,12 @@ class LLMConfig:
     architectures: ClassVar[tuple[str, ...]] = ()  # as in config.json, the default id's first
     by_id_only: ClassVar[bool] = False
     models: ClassVar[Mapping[str, ModelCard]] = {}  # what is known of each, by Hub id
+    shapes: ClassVar[
+        Mapping[str, KnownShape]
+    ] = {}  # of some of `models`, for plans without a download
+    # other words that people look for its models by (vision, code), each with shell globs over the
+    # lower-cased Hub ids that it is said of
+    topics: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # Hub ids that are known to belong here: those of `models`, and others
     model_ids: ClassVar[tuple[str, ...]] = ()
     patterns: ClassVar[tuple[str, ...]] = ()
@@ -96,7 +108,10 @@ class LLMConfig:
             _fail(cls, "has no name")
         if twice := set(cls.models) & set(vars(cls).get("model_ids", ())):
             _fail(cls, f"has {min(twice)!r} in its models and in its model_ids")
+        if strange := set(cls.shapes) - set(cls.models):
+            _fail(cls, f"has a shape of {min(strange)!r}, which is not in its models")
         cls.models = MappingProxyType(dict(cls.models))
+        cls.shapes = MappingProxyType(dict(cls.shapes))
         cls.model_ids = (*cls.models, *cls.model_ids)
         if cls.default_id is not None and cls.default_id not in cls.model_ids:
             _fail(cls, f"has a default_id that is not in its model_ids: {cls.default_id!r}")
@@ -115,6 +130,18 @@ class LLMConfig:
         family's own models.
         """
         return any(marks.fit(template, tokens) for marks in cls.marks)
+
+    @classmethod
+    def words_of(cls, model_id: str) -> str:
+        """All that one of its models can be looked up by, in lower case."""
+        topics = [
+            topic
+            for topic, globs in cls.topics.items()
+            if any(fnmatch.fnmatchcase(model_id.lower(), glob) for glob in globs)
+        ]
+        thinks = ["reasoning"] if cls.reasoning_format else []
+        words = [cls.name, cls.title, *cls.aliases, model_id, cls.license_of(model_id)]
+        return " ".join([*words, cls.task, *_TASK_WORDS[cls.task], *topics, *thinks]).lower()
 
     @classmethod
     def cards(cls) -> dict[str, dict[str, Any]]:
@@ -205,6 +232,13 @@ def _models(value: object) -> bool:
     )
 
 
+def _shapes(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        _text(model_id) and isinstance(shape, KnownShape) and min(shape[:6]) >= 1
+        for model_id, shape in value.items()
+    )
+
+
 def _card(card: ModelCard) -> bool:
     """At least one parameter and one token; what a token passes is less than all of them."""
     counts = card.parameters >= 1 and isinstance(card.context, int) and card.context >= 1
@@ -237,6 +271,8 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "architectures": _texts,
     "by_id_only": lambda value: isinstance(value, bool),
     "models": _models,
+    "shapes": _shapes,
+    "topics": lambda value: isinstance(value, Mapping) and all(map(_texts, value.values())),
     "model_ids": _texts,
     "patterns": lambda value: _texts(value) and all(item == item.lower() for item in value),
     "marks": _marks,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from openllm import models
+from openllm.cli.commands.models import card_cells
 from openllm.cli.given.options import FORMATS, format_option
+from openllm.cli.given.verdicts import HEAD, verdict_cell, verdict_fields
 from openllm.cli.given.words import offer_models
 from openllm.cli.output import GAP, print_json, print_table
 from openllm.config.names import is_tag
 from openllm.config.settings import Settings
-from openllm.config.sizes import readable_count, readable_size
+from openllm.config.sizes import readable_size
 from openllm.errors import WeightsError
+from openllm.models.base import LLMConfig
 from openllm.weights.aliases import aliases_of, tag_of
 from openllm.weights.checkpoint import architecture, model_files
 from openllm.weights.store import StoredModel, find_model, list_store, needed_by, own_bytes
+
+if TYPE_CHECKING:
+    from openllm.llm.catalogue import Verdict
 
 
 @click.command()
@@ -29,23 +34,57 @@ def command(model: str, output: str) -> None:
     \b
     openllm show qwen
     openllm show demo:latest
+
+    Of each model it says whether it fits this machine, as it is or quantised, by what is known of
+    its shape: nothing is downloaded.
     """
-    home = Settings.from_env().bentoml_home
+    settings = Settings.from_env()
+    home = settings.bentoml_home
     if is_tag(model) or tag_of(model, home) is not None:
         stored = find_model(model, home)
         found = _stored(stored, needed_by(home).get(stored.tag, []), aliases_of(stored.tag, home))
+        fits = _verdict(stored, settings)
+        found |= verdict_fields(fits) if output == "json" else {"fits": verdict_cell(fits)}
+        verdicts = {}
     else:
-        found = _family(model, list_store(home))
+        from openllm.llm.catalogue import judge
+
+        family = models.get(model)
+        found = _family(family, list_store(home))
+        verdicts = {each: judge(family, each, settings) for each in family.model_ids}
     if output == "json":
+        cards = found.get("cards", {})
+        for model_id, verdict in verdicts.items():
+            cards[model_id] = cards.get(model_id, {}) | verdict_fields(verdict)
         print_json(found)
         return
-    known = found.pop("cards", {})
+    found.pop("cards", None)
     width = max(map(len, found)) + GAP
     for key, value in found.items():
         click.echo(f"{key.replace('_', ' '):{width}}{_said(value)}")
-    if known:
+    if verdicts:
         click.echo()
-        print_table(("MODEL", "PARAMETERS", "CONTEXT", "LICENSE"), _rows(known))
+        rows = [
+            (model_id, *card_cells(family, model_id), verdict_cell(verdict))
+            for model_id, verdict in verdicts.items()
+        ]
+        print_table(("MODEL", "PARAMETERS", "CONTEXT", "LICENSE", HEAD), rows)
+
+
+def _verdict(stored: StoredModel, settings: Settings) -> Verdict:
+    """Whether a stored model fits, by the headers of its weights."""
+    from openllm.config.spec import LLMSpec
+    from openllm.llm.catalogue import UNKNOWN, judge_outline
+    from openllm.weights.outline import outline_of
+
+    try:
+        found = outline_of(stored.path)
+    except WeightsError:
+        return UNKNOWN  # an adapter, or no model at all
+    name = str(stored.metadata.get("hub_id") or stored.tag)
+    family = models.resolve(name, architecture(stored.path))
+    spec = LLMSpec(model_id=stored.tag, family=family.name, task=family.task)
+    return judge_outline(spec, found, settings) if found.tensors else UNKNOWN
 
 
 def _stored(model: StoredModel, bentos: list[str], aliases: list[str]) -> dict[str, Any]:
@@ -68,8 +107,7 @@ def _stored(model: StoredModel, bentos: list[str], aliases: list[str]) -> dict[s
     }
 
 
-def _family(name: str, stored: list[StoredModel]) -> dict[str, Any]:
-    family = models.get(name)
+def _family(family: type[LLMConfig], stored: list[StoredModel]) -> dict[str, Any]:
     ids = {family.default_id, *family.model_ids}
     return {
         "family": family.name,
@@ -88,20 +126,6 @@ def _family(name: str, stored: list[StoredModel]) -> dict[str, Any]:
         "start": f"openllm start {family.name}",
         "cards": family.cards(),
     }
-
-
-def _rows(known: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Of each model its parameters, those that a token passes where not all do, and so on."""
-    return [
-        (
-            model_id,
-            readable_count(card["parameters"])
-            + (f", {readable_count(card['active'])} active" if card["active"] else ""),
-            str(card["context"]),
-            card["license"],
-        )
-        for model_id, card in known.items()
-    ]
 
 
 def _said(value: object) -> str:

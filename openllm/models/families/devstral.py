@@ -1,6 +1,9 @@
 """Devstral, Mistral AI's models for agents that write code."""
 
 from openllm.models.base import LLMConfig, ModelCard
+from openllm.models.shape import KnownShape
+
+_24B = KnownShape(40, 5120, 32, 8, 32768, 131_072, head_dim=128)
 
 
 class DevstralConfig(LLMConfig):
@@ -20,6 +23,11 @@ class DevstralConfig(LLMConfig):
             125e9, 262_144, license="modified-mit"
         ),
     }
+    shapes = {
+        "mistralai/Devstral-Small-2507": _24B,
+        "mistralai/Devstral-Small-2505": _24B,
+    }
+    topics = {"code": ("*",)}
     patterns = ("*/devstral-*",)
     default_id = "mistralai/Devstral-Small-2507"
     sampling = {"temperature": 0.15}

@@ -1,6 +1,7 @@
 """Gemma 1, 2 and 3, by Google."""
 
 from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
+from openllm.models.shape import KnownShape
 
 
 class GemmaConfig(LLMConfig):
@@ -24,6 +25,41 @@ class GemmaConfig(LLMConfig):
         "google/gemma-2-27b-it": ModelCard(27.2e9, 8192),
         "google/gemma-2b-it": ModelCard(2.51e9, 8192),
         "google/gemma-7b-it": ModelCard(8.54e9, 8192),
+    }
+    shapes = {
+        "google/gemma-3-270m-it": KnownShape(
+            18, 640, 4, 1, 2048, 262_144, head_dim=256, tied=True, window=512, every=6
+        ),
+        "google/gemma-3-1b-it": KnownShape(
+            26, 1152, 4, 1, 6912, 262_144, head_dim=256, tied=True, window=512, every=6
+        ),
+        "google/gemma-3-4b-it": KnownShape(
+            34, 2560, 8, 4, 10240, 262_208, head_dim=256, tied=True, window=1024, every=6
+        ),
+        "google/gemma-3-12b-it": KnownShape(
+            48, 3840, 16, 8, 15360, 262_208, head_dim=256, tied=True, window=1024, every=6
+        ),
+        "google/gemma-3-27b-it": KnownShape(
+            62, 5376, 32, 16, 21504, 262_208, head_dim=128, tied=True, window=1024, every=6
+        ),
+        "google/gemma-2-2b-it": KnownShape(
+            26, 2304, 8, 4, 9216, 256_000, head_dim=256, tied=True, window=4096, every=2
+        ),
+        "google/gemma-2-9b-it": KnownShape(
+            42, 3584, 16, 8, 14336, 256_000, head_dim=256, tied=True, window=4096, every=2
+        ),
+        "google/gemma-2-27b-it": KnownShape(
+            46, 4608, 32, 16, 36864, 256_000, head_dim=128, tied=True, window=4096, every=2
+        ),
+        "google/gemma-2b-it": KnownShape(18, 2048, 8, 1, 16384, 256_000, head_dim=256, tied=True),
+        "google/gemma-7b-it": KnownShape(28, 3072, 16, 16, 24576, 256_000, head_dim=256, tied=True),
+    }
+    topics = {
+        "vision": (
+            "google/gemma-3-4b*",
+            "google/gemma-3-12b*",
+            "google/gemma-3-27b*",
+        )
     }
     patterns = ("google/gemma-[0-9]b*", "*/gemma-[23]-*")
     marks = (

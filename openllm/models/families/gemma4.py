@@ -13,6 +13,7 @@ class Gemma4Config(LLMConfig):
         "google/gemma-4-26B-A4B-it": ModelCard(26.5e9, 262_144, active=3.8e9),
         "google/gemma-4-31B-it": ModelCard(31.3e9, 262_144),
     }
+    topics = {"vision": ("*",)}
     patterns = ("*/gemma-4-*",)
     marks = (FamilyMarks(("<|turn>", "<turn|>"), ("<|turn>", "<turn|>")),)
     default_id = "google/gemma-4-E2B-it"

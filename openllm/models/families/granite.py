@@ -1,6 +1,7 @@
 """Granite 3 and 4, by IBM: dense, mixtures of experts, and hybrids with Mamba 2."""
 
 from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
+from openllm.models.shape import KnownShape
 
 
 class GraniteConfig(LLMConfig):
@@ -16,6 +17,10 @@ class GraniteConfig(LLMConfig):
         "ibm-granite/granite-4.0-1b": ModelCard(1.63e9, 131_072),
         "ibm-granite/granite-3.3-2b-instruct": ModelCard(2.53e9, 131_072),
         "ibm-granite/granite-3.3-8b-instruct": ModelCard(8.17e9, 131_072),
+    }
+    shapes = {
+        "ibm-granite/granite-3.3-2b-instruct": KnownShape(40, 2048, 32, 8, 8192, 49159, tied=True),
+        "ibm-granite/granite-3.3-8b-instruct": KnownShape(40, 4096, 32, 8, 12800, 49159, tied=True),
     }
     patterns = ("*/granite-4.0-*", "*/granite-3.[0-9]-*b-instruct*")
     marks = (

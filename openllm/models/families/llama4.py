@@ -11,6 +11,7 @@ class Llama4Config(LLMConfig):
         "meta-llama/Llama-4-Scout-17B-16E-Instruct": ModelCard(109e9, 10_485_760, active=17e9),
         "meta-llama/Llama-4-Maverick-17B-128E-Instruct": ModelCard(402e9, 1_048_576, active=17e9),
     }
+    topics = {"vision": ("*",)}
     patterns = ("*/llama-4-*",)
     marks = (FamilyMarks(("<|header_start|>", "<|eot|>"), ("<|header_start|>", "<|eot|>")),)
     default_id = "meta-llama/Llama-4-Scout-17B-16E-Instruct"

@@ -1,6 +1,9 @@
 """Magistral and Ministral 3 Reasoning, Mistral AI's models that think."""
 
 from openllm.models.base import LLMConfig, ModelCard
+from openllm.models.shape import KnownShape
+
+_24B = KnownShape(40, 5120, 32, 8, 32768, 131_072, head_dim=128)
 
 
 class MagistralConfig(LLMConfig):
@@ -15,6 +18,17 @@ class MagistralConfig(LLMConfig):
         "mistralai/Ministral-3-3B-Reasoning-2512": ModelCard(3.85e9, 262_144),
         "mistralai/Ministral-3-8B-Reasoning-2512": ModelCard(8.92e9, 262_144),
         "mistralai/Ministral-3-14B-Reasoning-2512": ModelCard(13.9e9, 262_144),
+    }
+    shapes = {
+        "mistralai/Magistral-Small-2507": _24B,
+        "mistralai/Magistral-Small-2506": _24B,
+        "mistralai/Magistral-Small-2509": _24B,
+    }
+    topics = {
+        "vision": (
+            "*-2509",
+            "*/ministral-3-*",
+        )
     }
     patterns = (
         "*/magistral-*",

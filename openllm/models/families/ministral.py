@@ -14,6 +14,7 @@ class MinistralConfig(LLMConfig):
         "mistralai/Ministral-3-14B-Instruct-2512": ModelCard(13.9e9, 262_144),
         "mistralai/Ministral-8B-Instruct-2410": ModelCard(8.02e9, 32768, license="mrl"),
     }
+    topics = {"vision": ("*/ministral-3-*",)}
     # not Ministral 3 Reasoning, which is sampled as Magistral is
     patterns = ("*/ministral-3-[38]b-[!r]*", "*/ministral-3-14b-[!r]*", "*/ministral-8b-*")
     default_id = "mistralai/Ministral-3-3B-Instruct-2512"

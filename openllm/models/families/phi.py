@@ -1,6 +1,11 @@
 """Phi 1.5 to 4, by Microsoft."""
 
 from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
+from openllm.models.shape import KnownShape
+
+_4_MINI = KnownShape(32, 3072, 24, 8, 8192, 200_064, tied=True)
+_3_MINI = KnownShape(32, 3072, 32, 32, 8192, 32064)
+_14B = KnownShape(40, 5120, 40, 10, 17920, 100_352)
 
 
 class PhiConfig(LLMConfig):
@@ -19,6 +24,14 @@ class PhiConfig(LLMConfig):
         "microsoft/Phi-3-medium-4k-instruct": ModelCard(14.0e9, 4096),
         "microsoft/phi-2": ModelCard(2.78e9, 2048),
         "microsoft/phi-1_5": ModelCard(1.42e9, 2048),
+    }
+    shapes = {
+        "microsoft/phi-4": _14B,
+        "microsoft/Phi-4-reasoning": _14B,
+        "microsoft/Phi-4-mini-instruct": _4_MINI,
+        "microsoft/Phi-4-mini-reasoning": _4_MINI,
+        "microsoft/Phi-3.5-mini-instruct": _3_MINI,
+        "microsoft/Phi-3-mini-128k-instruct": _3_MINI,
     }
     patterns = (
         "microsoft/phi-[12]*",

@@ -18,6 +18,7 @@ class Qwen35Config(LLMConfig):
         "Qwen/Qwen3.5-397B-A17B": ModelCard(403e9, 262_144, active=17e9),
         "Qwen/Qwen3.6-35B-A3B": ModelCard(36.0e9, 262_144, active=3e9),
     }
+    topics = {"vision": ("*",)}
     patterns = ("*/qwen3.[56]-[0-9]*b*",)
     marks = (FamilyMarks(("<|im_start|>", "<function="), ("<|im_start|>", "<|vision_start|>")),)
     default_id = "Qwen/Qwen3.5-4B"

@@ -1,6 +1,9 @@
 """Qwen that reads images and video, by Alibaba Cloud: 2, 2.5 and 3."""
 
 from openllm.models.base import FamilyMarks, LLMConfig, ModelCard
+from openllm.models.shape import KnownShape
+
+_7B = KnownShape(28, 3584, 28, 4, 18944, 152_064)
 
 
 class QwenVLConfig(LLMConfig):
@@ -25,6 +28,24 @@ class QwenVLConfig(LLMConfig):
         "Qwen/Qwen2-VL-2B-Instruct": ModelCard(2.21e9, 32768),
         "Qwen/Qwen2-VL-7B-Instruct": ModelCard(8.29e9, 32768),
     }
+    shapes = {
+        "Qwen/Qwen3-VL-2B-Instruct": KnownShape(28, 2048, 16, 8, 6144, 151_936, tied=True),
+        "Qwen/Qwen3-VL-4B-Instruct": KnownShape(
+            36, 2560, 32, 8, 9728, 151_936, head_dim=128, tied=True
+        ),
+        "Qwen/Qwen3-VL-8B-Instruct": KnownShape(36, 4096, 32, 8, 12288, 151_936),
+        "Qwen/Qwen3-VL-32B-Instruct": KnownShape(64, 5120, 64, 8, 25600, 151_936, head_dim=128),
+        "Qwen/Qwen3-VL-30B-A3B-Instruct": KnownShape(
+            48, 2048, 32, 4, 6144, 151_936, head_dim=128, experts=128, taken=8, expert_width=768
+        ),
+        "Qwen/Qwen2.5-VL-3B-Instruct": KnownShape(36, 2048, 16, 2, 11008, 151_936, tied=True),
+        "Qwen/Qwen2.5-VL-7B-Instruct": _7B,
+        "Qwen/Qwen2.5-VL-32B-Instruct": KnownShape(64, 5120, 40, 8, 27648, 152_064),
+        "Qwen/Qwen2.5-VL-72B-Instruct": KnownShape(80, 8192, 64, 8, 29568, 152_064),
+        "Qwen/Qwen2-VL-2B-Instruct": KnownShape(28, 1536, 12, 2, 8960, 151_936, tied=True),
+        "Qwen/Qwen2-VL-7B-Instruct": _7B,
+    }
+    topics = {"vision": ("*",)}
     patterns = ("*/qwen3-vl-[0-9]*", "*/qwen2.5-vl-[0-9]*", "*/qwen2-vl-[0-9]*")
     marks = (
         FamilyMarks(("<|im_start|>", "<|vision_start|>"), ("<|im_start|>", "<|vision_start|>")),

@@ -14,6 +14,7 @@ class StarCoderConfig(LLMConfig):
         "bigcode/starcoder2-15b": ModelCard(16.0e9, 16384),
         "bigcode/starcoder2-15b-instruct-v0.1": ModelCard(16.0e9, 16384),
     }
+    topics = {"code": ("*",)}
     patterns = ("*/starcoder2-*",)
     default_id = "bigcode/starcoder2-3b"
     lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj")
