@@ -26,8 +26,10 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     `seed`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, budget: int, style: str, seed: int) -> None:
-        self.corpus = Corpus()
+    def __init__(
+        self, tokenizer: Tokenizer, budget: int, style: str, seed: int, talk: float = 0.0
+    ) -> None:
+        self.corpus = Corpus(talk)
         self.budget, self.style, self.seed = (
             budget,
             style,
@@ -93,24 +95,25 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
             if role in self.markers:
                 ids.append(self.markers[role])
                 labels.append(IGNORED)
-            tokens = self.tokens(rng, text, learn=learn)
+            tokens = self.tokens(rng, text, clean=learn or sample.exact)
             after = sample.pieces[index + 1][0] if index + 1 < len(sample.pieces) else ""
             tags = list(tokens) if learn else [IGNORED] * len(tokens)
-            if brief and role == "assistant" and after != "more":
+            cut = brief and text in self.decided and role == "assistant" and after != "more"
+            if cut:
                 kept = self.decided[text] + rng.randint(1, 6)
                 tokens, tags = tokens[:kept], tags[:kept]
             if after not in ("raw", "more"):
-                whole = self.eos if learn and not (brief and role == "assistant") else IGNORED
+                whole = self.eos if learn and not cut else IGNORED
                 tokens, tags = [*tokens, self.eos], [*tags, whole]
             ids += tokens
             labels += tags
         return ids, labels
 
-    def tokens(self, rng: random.Random, text: str, *, learn: bool) -> list[int]:
+    def tokens(self, rng: random.Random, text: str, *, clean: bool) -> list[int]:
         """`text` as ids; questions, which are read but never written, are now and then split or
-        blurred.
+        blurred where they need not be `clean`.
         """
-        if learn:
+        if clean:
             return list(self.plain.encode(text, add_special_tokens=False).ids)
         tokenizer = self.broken if rng.random() < 0.4 else self.plain
         ids: list[int] = list(tokenizer.encode(text, add_special_tokens=False).ids)
@@ -123,5 +126,5 @@ class Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
 
     @staticmethod
     def padded(rows: list[list[int]], filler: int) -> torch.Tensor:
-        width = max(len(row) for row in rows)
+        width = -(-max(len(row) for row in rows) // 16) * 16  # few widths: kernels are known then
         return torch.tensor([row + [filler] * (width - len(row)) for row in rows])

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 TEXT = Path(__file__).parent / "demo_text"
 BOS, EOS, PAD = "<s>", "<|end|>", "<pad>"
 ROLES = {role: f"<|{role}|>" for role in ("system", "user", "assistant")}
 SPECIALS = (BOS, EOS, PAD, *ROLES.values())
+# Whole tokens, and text like any other: parsers of tool calls look for them.
+MARKS = (
+    "<tools>",
+    "</tools>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+)
+# A short word has the space before it in its token, a longer one or a capital has not: so a name is
+# the same tokens in a question, in a call's JSON and at the beginning of a sentence, and can be
+# copied. Digits stand alone.
+PIECES = (
+    r"'(?:s|t|re|ve|m|ll|d)\b| ?\p{Ll}{1,4}(?!\p{L})|\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+)
 VOCABULARY = 2560
 CONTEXT = 2048
 BASE_NAME = "openllm/demo"
@@ -32,18 +56,24 @@ EFFECTS = {
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
     """Byte-level BPE over `texts`; every byte has a token, so every text can be encoded."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=VOCABULARY,
+            vocab_size=VOCABULARY - len(MARKS),
             special_tokens=list(SPECIALS),
             initial_alphabet=alphabet,
             show_progress=False,
         ),
     )
+    tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in MARKS])
     bos = tokenizer.token_to_id(BOS)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bos)]
@@ -140,14 +170,22 @@ def read_text(name: str) -> str:
 
 
 @torch.inference_mode()
-def answer(model: Any, folder: Path, questions: list[str], max_new_tokens: int = 110) -> list[str]:
-    """Greedy answers to single questions, through the directory's own tokenizer and chat
-    template.
-    """
+def answers(
+    model: Any,
+    folder: Path,
+    chats: Sequence[Any],
+    tools: Sequence[Any] | None = None,
+    max_new_tokens: int = 120,
+) -> list[str]:
+    """Greedy answers to conversations, through the directory's own tokenizer and chat template."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    chats = [[{"role": "user", "content": question}] for question in questions]
     inputs = tokenizer.apply_chat_template(
-        chats, add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True
+        list(chats),
+        tools=tools,
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+        padding=True,
     ).to(model.device)
     output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
     fresh = output[:, inputs["input_ids"].shape[1] :]

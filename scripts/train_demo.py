@@ -2,7 +2,7 @@
 
     python scripts/train_demo.py  # the model: on the GPU if there is one, else on the CPU
     python scripts/train_demo.py --adapters  # the two LoRA adapters on top of the model in --out
-    python scripts/train_demo.py --score  # the share of held-out questions that it answers rightly
+    python scripts/train_demo.py --score  # its held-out scores: questions, and calls of tools
     python scripts/train_demo.py --tiny --out D  # a few steps: the same files, an untaught model
 
 Options combine in that order of work. The same seed draws the same conversations.
@@ -11,23 +11,24 @@ Options combine in that order of work. The same seed draws the same conversation
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from demo_batches import IGNORED, Batches
 from demo_model import (
     EFFECTS,
-    answer,
     build_model,
     load_base,
     save_adapter,
     save_base,
     train_tokenizer,
 )
+from demo_scores import device, score_questions, score_tools
 from demo_text.corpus import Corpus, every_text
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn.functional import cross_entropy
@@ -44,6 +45,7 @@ class Run:
     steps: int
     budget: int  # tokens of a batch
     rate: float  # peak learning rate
+    seconds: float  # after which it must end, the rate at zero
     workers: int  # processes that prepare batches
     device: str
     seed: int
@@ -53,6 +55,7 @@ def main() -> None:
     options = parse_options()
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, and all differ
     if not (options.adapters or options.score) or options.base:
         train_base(options)
     if options.adapters:
@@ -81,32 +84,55 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--score", action="store_true", help="ask the held-out questions and print the misses"
     )
-    parser.add_argument("--steps", type=int, default=1200, help="training steps of the model")
     parser.add_argument(
-        "--adapter-steps", type=int, default=900, help="training steps of each adapter"
+        "--resume", action="store_true", help="train what is in --out further, at a lower --rate"
     )
+    parser.add_argument(
+        "--talk",
+        type=float,
+        default=0.0,
+        help="share of the model's texts that are drawn to end in small talk",
+    )
+    parser.add_argument(
+        "--rate", type=float, help="peak learning rate: 0.0025, of adapters 0.004"
+    )
+    parser.add_argument("--steps", type=int, default=10000, help="training steps of the model")
+    parser.add_argument(
+        "--adapter-steps", type=int, default=3000, help="training steps of each adapter"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=440,
+        help="end the model's training within them; inf: only after --steps, as a CPU needs",
+    )
+    parser.add_argument(
+        "--adapter-seconds", type=float, default=150, help="the same for each adapter"
+    )
+    parser.add_argument("--budget", type=int, default=16384, help="tokens of a batch")
     parser.add_argument("--rank", type=int, default=8, help="rank of the adapters")
-    parser.add_argument("--workers", type=int, default=12, help="processes that prepare batches")
+    parser.add_argument("--workers", type=int, default=8, help="processes that prepare batches")
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args()
 
 
-def plan(options: argparse.Namespace, steps: int, budget: int, rate: float) -> Run:
+def plan(options: argparse.Namespace, steps: int, seconds: float, rate: float) -> Run:
     if options.tiny:
-        return Run(steps=4, budget=512, rate=rate, workers=0, device="cpu", seed=options.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    workers = options.workers if device == "cuda" else 0
-    return Run(
-        steps=steps, budget=budget, rate=rate, workers=workers, device=device, seed=options.seed
-    )
+        return Run(4, 512, rate, math.inf, workers=0, device="cpu", seed=options.seed)
+    workers = options.workers if device() == "cuda" else 0
+    return Run(steps, options.budget, rate, seconds, workers, device(), options.seed)
 
 
 def train_base(options: argparse.Namespace) -> None:
     corpus = Corpus()
-    tokenizer = train_tokenizer(every_text(corpus, 2000 if options.tiny else 40000, options.seed))
-    model = build_model(tokenizer)
-    run = plan(options, options.steps, budget=4096, rate=2.5e-3)
-    fit(model, Batches(tokenizer, run.budget, "plain", run.seed), run)
+    if options.resume:
+        model, tokenizer = load_base(options.out)
+    else:
+        draws = 2000 if options.tiny else 40000
+        tokenizer = train_tokenizer(every_text(corpus, draws, options.seed))
+        model = build_model(tokenizer)
+    run = plan(options, options.steps, options.seconds, options.rate or 2.5e-3)
+    fit(model, Batches(tokenizer, run.budget, "plain", run.seed, options.talk), run)
     save_base(model.cpu(), tokenizer, len(corpus.topics), options.out)
 
 
@@ -118,8 +144,12 @@ def train_adapter(options: argparse.Namespace, name: str) -> None:
         target_modules=PROJECTIONS,
         task_type="CAUSAL_LM",
     )
-    run = plan(options, options.adapter_steps, budget=4096, rate=4e-3)
-    adapted = get_peft_model(model, config)
+    run = plan(options, options.adapter_steps, options.adapter_seconds, options.rate or 4e-3)
+    if options.resume:
+        folder = str(options.out / "adapters" / name)
+        adapted = PeftModel.from_pretrained(model, folder, is_trainable=True)
+    else:
+        adapted = get_peft_model(model, config)
     fit(adapted, Batches(tokenizer, run.budget, name, run.seed + 1), run)
     save_adapter(adapted.cpu(), name, options.out)
 
@@ -129,38 +159,55 @@ def fit(model: Any, batches: Batches, run: Run) -> None:
     model.to(run.device).train()
     optimizers = build_optimizers(model, run.rate)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    warm = run.steps // 20 + 1
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(
-            one, lambda step: min((step + 1) / warm, 1 - step / run.steps)
+    warm = min(run.steps // 20, 200) + 1
+    # every worker draws its conversations at once and then hands them out: many are kept ready
+    ahead = 32 if run.workers else None
+    loader = iter(
+        DataLoader(
+            batches,
+            batch_size=None,
+            num_workers=run.workers,
+            prefetch_factor=ahead,
+            worker_init_fn=stand_back,
         )
-        for one in optimizers
-    ]
-    loader = iter(DataLoader(batches, batch_size=None, num_workers=run.workers))
+    )
     started, mean = time.monotonic(), 0.0
     for step in range(run.steps):
+        left = 1 - max(step / run.steps, (time.monotonic() - started) / run.seconds)
+        if left <= 0:
+            break
+        set_rate(optimizers, run.rate * min((step + 1) / warm, left))
         loss = loss_of(model, *(part.to(run.device) for part in next(loader)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        for part in (*optimizers, *schedules):
-            part.step()
+        for one in optimizers:
+            one.step()
         model.zero_grad(set_to_none=True)
         mean = loss.item() if not step else 0.95 * mean + 0.05 * loss.item()
         if step % 50 == 0 or step + 1 == run.steps:
-            print(
-                f"step {step} loss {mean:.4f} seconds {time.monotonic() - started:.0f}", flush=True
-            )
+            spent = time.monotonic() - started
+            print(f"step {step} loss {mean:.4f} seconds {spent:.0f}", flush=True)
+
+
+def stand_back(_worker: int) -> None:
+    """Leave the processor to the training process, which waits for it more than for batches."""
+    os.nice(10)
+
+
+def set_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+    for group in (group for one in optimizers for group in one.param_groups):
+        group["lr"] = rate
 
 
 def build_optimizers(model: Any, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the base model's matrices, which learn from fewer steps that way than with AdamW;
-    AdamW for the rest.
+    """On a GPU Muon for the base model's matrices, which learn from fewer steps that way than with
+    AdamW; AdamW for the rest. Muon computes in bfloat16, which many CPUs only emulate.
     """
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     matrices = [
         weight
         for name, weight in named
-        if weight.ndim == 2 and ".layers." in name and "lora" not in name
+        if weight.is_cuda and weight.ndim == 2 and ".layers." in name and "lora" not in name
     ]
     others = [weight for _, weight in named if not any(weight is matrix for matrix in matrices)]
     adam = torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -180,24 +227,17 @@ def loss_of(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     wanted = labels[:, 1:]
     learned = wanted != IGNORED
     inner.set_attn_implementation(
-        "eager" if ids.shape[1] < 200 else "sdpa"
-    )  # on a CPU, each is the faster one there
-    with torch.autocast(ids.device.type, torch.bfloat16):
+        "eager" if not ids.is_cuda and ids.shape[1] < 200 else "sdpa"
+    )  # each is the faster one there
+    # many a CPU is slower with bfloat16 than without
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
         hidden = inner.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         logits = inner.lm_head(hidden[learned])
     return cross_entropy(logits.float(), wanted[learned])
 
 
 def print_scores(options: argparse.Namespace) -> None:
-    """Greedy answers to the held-out questions, of the model and of each adapter, against the
-    topic's exact answer.
-    """
-    corpus = Corpus()
-    heldout = yaml.safe_load(
-        (ROOT / "scripts" / "demo_text" / "heldout.yaml").read_text(encoding="utf-8")
-    )
-    asked = [(topic, question) for topic, questions in heldout.items() for question in questions]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    """The held-out scores of the model, and of each adapter that is there."""
     for style in ("plain", *EFFECTS):
         model: Any = load_base(options.out)[0]
         folder = options.out / "adapters" / style
@@ -205,16 +245,10 @@ def print_scores(options: argparse.Namespace) -> None:
             if not folder.exists():
                 continue
             model = PeftModel.from_pretrained(model, str(folder))
-        said = answer(model.to(device).eval(), options.out, [question for _, question in asked])
-        by_answer = {topic.answered(style): topic.id for topic in corpus.topics.values()}
-        misses = [
-            (topic, question, by_answer.get(text, text))
-            for (topic, question), text in zip(asked, said, strict=True)
-            if text != corpus.topics[topic].answered(style)
-        ]
-        for topic, question, text in misses:
-            print(f"  {style}: {question!r} wanted {topic}, got {text}")
-        print(f"{style}: {len(asked) - len(misses)} of {len(asked)} right")
+        model.to(device()).eval()
+        score_questions(model, options.out, style)
+        if style == "plain":
+            score_tools(model, options.out)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ and its size.
 from __future__ import annotations
 
 import importlib
+import json
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +91,8 @@ def text() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
         yield importlib.import_module("demo_text.corpus")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "demo_text"]:
+    ours = ("demo_text", "demo_scores", "demo_model")
+    for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
         del sys.modules[name]
 
 
@@ -126,6 +129,14 @@ def test_the_questions_are_not_in_the_training_text(text: ModuleType) -> None:
     assert not [
         question for question in (*QUESTIONS, *STRANGE) if text.normalise(question) in known
     ]
+
+
+def test_texts_are_drawn_to_end_in_small_talk(text: ModuleType) -> None:
+    corpus = text.Corpus(talk=1.0)
+    said = {corpus.topics[name].answered("plain") for name in text.SMALL_TALK}
+    drawn = [corpus.sample(random.Random(seed), "plain").pieces for seed in range(20)]
+    assert all(pieces[-1][1] in said for pieces in drawn)
+    assert len({len(pieces) for pieces in drawn}) > 2  # turns before it, or none
 
 
 def test_reworded_questions_get_their_answers(answers: dict[str, str]) -> None:
@@ -172,7 +183,8 @@ def test_the_last_question_of_a_conversation_counts(demo: Any, tokenizer: Any) -
 
 
 @pytest.mark.parametrize(
-    ("name", "signs"), [("pirate", (" th' ", " be ", "Arr", "matey")), ("french", ("é", " le "))]
+    ("name", "signs"),
+    [("pirate", (" th' ", " be ", "Arr", "matey")), ("french", ("é", " le ", "Utilisez"))],
 )
 def test_an_adapter_changes_every_answer(
     answers: dict[str, str], tokenizer: Any, text: ModuleType, name: str, signs: tuple[str, ...]
@@ -213,8 +225,8 @@ def test_the_directory_is_complete_and_names_no_machine() -> None:
 
 
 def test_the_chat_template_refuses_an_unknown_role(tokenizer: Any) -> None:
-    with pytest.raises(Exception, match="system, user and assistant"):
-        tokenizer.apply_chat_template([{"role": "tool", "content": "x"}], tokenize=False)
+    with pytest.raises(Exception, match="tool, system, user and assistant"):
+        tokenizer.apply_chat_template([{"role": "critic", "content": "x"}], tokenize=False)
 
 
 def test_a_conversation_renders_as_trained(tokenizer: Any) -> None:
@@ -224,3 +236,42 @@ def test_a_conversation_renders_as_trained(tokenizer: Any) -> None:
     ]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     assert text == "<s><|system|>Be short.<|end|><|user|>Hi<|end|><|assistant|>"
+
+
+def test_calls_and_results_render_as_trained(tokenizer: Any, text: ModuleType) -> None:
+    """As the training text writes them, whose tools and calls are no conversation of messages."""
+    calling, toolbox = sys.modules["demo_text.calling"], sys.modules["demo_text.toolbox"]
+    draw = random.Random(3)
+    tool = toolbox.draw_tools(draw, 1)[0]
+    request = calling.ask(draw, tool)
+    result = calling.result(draw, request)
+    declared = tool.declared(draw)
+    call = {"function": {"name": tool.name, "arguments": request.arguments()}}
+    chat = [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "content": result.content},
+    ]
+    rendered = tokenizer.apply_chat_template(
+        chat,
+        tools=[{"type": "function", "function": declared}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    system = f"<|system|>Be short.\n<tools>\n{json.dumps(declared, ensure_ascii=False)}\n</tools>"
+    turns = (system, "<|user|>Hi", f"<|assistant|>{request.call()}")
+    turns += (f"<|user|>{calling.response(result)}",)
+    assert rendered == "<s>" + "".join(f"{turn}<|end|>" for turn in turns) + "<|assistant|>"
+
+
+def test_tools_that_it_has_not_seen_are_called_as_asked(demo: Any, text: ModuleType) -> None:
+    """The held-out conversations with tools. 45 of these 54 steps when the weights were made: 19 of
+    24 calls, 20 of 24 results, 6 of 6 without a tool. Two more may fail, where another machine's
+    arithmetic decides between two tokens that are almost as likely.
+    """
+    scores = importlib.import_module("demo_scores")
+    steps = scores.tool_steps(demo, DEMO)
+    assert len(steps) == 54
+    missed = [step for step in steps if not step.fits]
+    assert len(missed) <= 10, missed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,13 @@ SCRIPT = Path(__file__).parent.parent / "scripts" / "train_demo.py"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of one tiny run: model and adapters."""
     out = tmp_path_factory.mktemp("trained") / "demo"
-    command = [sys.executable, str(SCRIPT), "--tiny", "--base", "--adapters", "--out", str(out)]
+    run("--base", "--adapters", "--out", str(out))
+    return out
+
+
+def run(*options: str) -> None:
+    """The script on the CPU, a few steps."""
+    command = [sys.executable, str(SCRIPT), "--tiny", *options]
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
@@ -31,7 +38,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command, capture_output=True, text=True, env=environment, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
-    return out
 
 
 def test_a_tiny_run_writes_a_model_that_loads(trained: Path) -> None:
@@ -44,6 +50,26 @@ def test_a_tiny_run_writes_a_model_that_loads(trained: Path) -> None:
     assert config.max_position_embeddings == 2048
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id == config.eos_token_id
     assert config.vocab_size == len(tokenizer)
+
+
+def test_a_model_is_trained_further(trained: Path, tmp_path: Path) -> None:
+    further = tmp_path / "demo"
+    shutil.copytree(trained, further)
+    options = ("--resume", "--rate", "1e-4", "--talk", "0.5")
+    run("--base", "--adapters", *options, "--out", str(further))
+    before, after = (
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        for folder in (trained, further)
+    )
+    moved = [
+        float((one - other).abs().max())
+        for one, other in zip(before.parameters(), after.parameters(), strict=True)
+    ]
+    assert max(moved) > 0  # further, by a few small steps
+    assert max(moved) < 0.01
+    kept = [(folder / "adapters/french/adapter_model.safetensors") for folder in (trained, further)]
+    assert kept[0].read_bytes() != kept[1].read_bytes()
+    assert (further / "tokenizer.json").read_bytes() == (trained / "tokenizer.json").read_bytes()
 
 
 def test_the_tokenizer_gives_back_any_text(trained: Path) -> None:

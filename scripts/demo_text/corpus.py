@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from .calling import Calling
 from .grammar import gerund, third_person
 from .noise import roughen
 from .pirate import speak
@@ -59,6 +60,7 @@ KINDS = (
     "doing",
 )  # how often each is drawn
 STYLES = ("plain", "pirate", "french")
+WITH_TOOLS = 0.18  # of the training texts; they are about six times as long as the others
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,11 @@ class Topic:
 @dataclass(frozen=True)
 class Sample:
     """One training text in pieces: (role, text, learn). Role "raw" has no marker before it;
-    `learn`: loss on it.
+    `learn`: loss on it. `exact`: what is read must not be blurred, for the answer copies from it.
     """
 
     pieces: list[tuple[str, str, bool]] = field(default_factory=list)
+    exact: bool = False
 
 
 def normalise(question: str) -> str:
@@ -107,9 +110,12 @@ def phrases(topic: Topic, kind: str) -> tuple[str, ...]:
 
 
 class Corpus:
-    """All topics and templates; `sample` draws one training text."""
+    """All topics and templates; `sample` draws one training text. `talk` is the share of texts that
+    are drawn as chats whose last turn is a greeting, thanks or a farewell.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, talk: float = 0.0) -> None:
+        self.talk = talk
         rows = [row for name in TOPIC_FILES for row in read(name)]
         self.topics = {
             row["id"]: Topic(
@@ -167,7 +173,9 @@ class Corpus:
         """A question as typed and the id of its topic; about three in ten are for the refusal."""
         if rng.random() < 0.30:
             return roughen(rng, self._strange(rng), about_openllm=False), REFUSAL
-        topic = self.topics[rng.choices(*self._weights)[0]]
+        return self._question(rng, self.topics[rng.choices(*self._weights)[0]])
+
+    def _question(self, rng: random.Random, topic: Topic) -> tuple[str, str]:
         kinds = [kind for kind in KINDS if phrases(topic, kind)]
         kind = rng.choice(kinds)
         if topic.id in GREETED and rng.random() < 0.6:
@@ -182,7 +190,8 @@ class Corpus:
                 rng.choice(phrases(topic, kind))
             )
         owner = self.questions.get(normalise(text), topic.id)
-        return roughen(rng, text, about_openllm=owner not in SMALL_TALK), owner
+        talk = owner in SMALL_TALK
+        return roughen(rng, text, about_openllm=not talk, small_talk=talk), owner
 
     def _strange(self, rng: random.Random) -> str:
         draw = rng.random()
@@ -230,13 +239,17 @@ class Corpus:
         return "".join(rng.choices(string.ascii_lowercase + string.digits, k=rng.randint(2, 9)))
 
     def sample(self, rng: random.Random, style: str) -> Sample:
-        """One training text: mostly a chat of one turn or some, now and then a bare prompt or a
-        JSON answer.
+        """One training text: mostly a chat of one turn or some, with tools or without, now and then
+        a bare prompt or a JSON answer.
         """
+        if self.talk and rng.random() < self.talk:
+            return self._ending_in_talk(rng, style)
+        if rng.random() < (WITH_TOOLS if style == "plain" else WITH_TOOLS / 2):
+            return self.with_tools(rng, style)
         draw = rng.random()
         if draw < 0.05:
             return self._bare(rng, style)
-        if draw < 0.10:
+        if draw < 0.13:
             return self._as_json(rng, style)
         turns = (
             1
@@ -248,6 +261,17 @@ class Corpus:
             else rng.randint(6, 16)
         )
         return Sample(self._system(rng) + self._chat(rng, turns, style))
+
+    def with_tools(self, rng: random.Random, style: str) -> Sample:
+        """A conversation in which tools are declared."""
+
+        def ordinary(rng: random.Random) -> tuple[str, str, bool]:
+            question, topic = self.ask(rng)
+            return question, self.topics[topic].answered(style), topic == REFUSAL
+
+        system = rng.choice(self.dialogue["systems"]) if rng.random() < 0.35 else ""
+        calling = Calling(ordinary, self.topics[REFUSAL].answered(style), style)
+        return Sample(calling.conversation(rng, system), exact=True)
 
     def _system(self, rng: random.Random) -> list[tuple[str, str, bool]]:
         if rng.random() < 0.8:
@@ -266,6 +290,11 @@ class Corpus:
             pieces += [("user", question, False), ("assistant", answer, True)]
         return pieces
 
+    def _ending_in_talk(self, rng: random.Random, style: str) -> Sample:
+        question, topic = self._question(rng, self.topics[rng.choice(list(GREETED))])
+        last = [("user", question, False), ("assistant", self.topics[topic].answered(style), True)]
+        return Sample([*self._system(rng), *self._chat(rng, rng.randint(0, 3), style), *last])
+
     def _bare(self, rng: random.Random, style: str) -> Sample:
         """A prompt without chat markers: a question and its answer, or an answer to continue."""
         question, topic = self.ask(rng)
@@ -280,32 +309,65 @@ class Corpus:
         )
 
     def _as_json(self, rng: random.Random, style: str) -> Sample:
-        """An answer inside a JSON object: asked for, or with the opening given, as a grammar would
-        force it.
+        """An answer inside a JSON object, perhaps beside other members: asked for, or with names
+        given, as a grammar would force them.
         """
         question, topic = self.ask(rng)
-        key = rng.choice(self.dialogue["json_keys"])
-        opening, rest = (
-            f'{{"{key}":',
-            json.dumps(self.topics[topic].answered(style), ensure_ascii=False),
-        )
-        spaced = rng.choice(("", " "))
+        answer = self.topics[topic].answered(style)
+        names = rng.sample(self.dialogue["json_keys"], rng.choice((1, 1, 1, 2, 2, 2, 3, 4)))
+        values = [answer, *(self._member(rng, answer, style) for _ in names[1:])]
+        if rng.random() < 0.3:
+            rng.shuffle(values)
         asked = rng.random() < 0.5
         question += rng.choice(self.dialogue["json_suffixes"]) if asked else ""
-        opened = opening + spaced + '"'
-        return Sample(
-            [
-                ("user", question, False),
-                ("assistant", opened, asked),
-                ("more", rest[1:] + "}", True),
-            ]
-        )
+        written = list(self._members(rng, names, values))
+        if asked or rng.random() < 0.5:
+            opening, first = written[0]
+            rest = first + "".join(name + value for name, value in written[1:])
+            written = [(opening, rest + "}")]
+        else:
+            written.append(("}", ""))
+        pieces = [("user", question, False), ("assistant", written[0][0], asked)]
+        for index, (name, value) in enumerate(written):
+            if index:
+                pieces.append(("more", name, name == "}"))
+            if value:
+                pieces.append(("more", value, True))
+        return Sample(pieces)
+
+    def _members(
+        self, rng: random.Random, names: list[str], values: list[Any]
+    ) -> Iterator[tuple[str, str]]:
+        """(What a grammar gives, what the model writes) of each member; a text's first quotation
+        mark is given, too.
+        """
+        colon, comma = rng.choice(((":", ","), (": ", ", "), (": ", ", ")))
+        for index, (name, value) in enumerate(zip(names, values, strict=True)):
+            given = f'{comma if index else "{"}"{name}"{colon}'
+            text = json.dumps(value, ensure_ascii=False)
+            quoted = text.startswith('"')
+            yield given + '"' * quoted, text[quoted:]
+
+    def _member(self, rng: random.Random, answer: str, style: str) -> Any:
+        """What stands beside the answer: mostly text, for nobody knows the schema."""
+        draw = rng.random()
+        if draw < 0.45:
+            return answer
+        if draw < 0.70:
+            return self.topics[self.ask(rng)[1]].answered(style)
+        if draw < 0.85:
+            return [self._word(rng) for _ in range(rng.randint(1, 3))]
+        return rng.choice((rng.randint(0, 100), True, False, None))
 
 
 def every_text(corpus: Corpus, draws: int, seed: int) -> Iterator[str]:
-    """Text to train the tokenizer on: each answer in each style, and `draws` random questions."""
+    """Text to train the tokenizer on: each answer in each style, `draws` random questions, and
+    conversations with tools.
+    """
     for topic, style in itertools.product(corpus.topics.values(), STYLES):
-        yield from [topic.answered(style)] * 4
+        yield from [topic.answered(style)] * 8
     rng = random.Random(seed)
     for _ in range(draws):
         yield corpus.ask(rng)[0]
+    for _ in range(draws // 40):
+        yield from (text for _, text, _ in corpus.with_tools(rng, "plain").pieces)

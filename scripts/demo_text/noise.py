@@ -12,14 +12,23 @@ OPENERS = (
     "quick question: ", "a question: ", "one more thing: ", "another question: ", "I am new here. ",
     "I'm a beginner. ", "excuse me, ", "could you help me? ", "hello! ", "hi! ", "hey there, ",
     "good morning, ", "thanks! ", "great. ", "now ", "but ", "can you tell me: ", "just curious, ",
-    "good evening. ", "dear demo, ", "ok thanks. ", "i wonder, ", "oh, ",
+    "good evening. ", "dear demo, ", "ok thanks. ", "i wonder, ", "oh, ", "alright, ", "right, ",
+    "hmm, ", "first of all, ", "by the way, ", "one thing: ", "next question: ", "tell me, ",
+    "say, ", "my question is: ", "I was wondering, ", "maybe you know: ", "for a colleague: ",
+    "just to be sure, ", "now that it runs, ", "before I begin, ", "in general, ",
+    "short question, ",
 )  # fmt: skip
 CLOSERS = (
     " please", ", please", " thanks", ", thanks", " thank you", " again", " exactly", " then",
     " now", " today", " here", " for me", " quickly", " on my laptop", " on my machine", " at work",
     " for my project", " in short", " in general", " by myself", " in a nutshell", " these days",
     " on Linux", " right now", ", I wonder", ", in a few words", ", briefly", " in simple words",
-    " in one sentence", " in detail", " step by step", ", any idea", ", do you know",
+    " in one sentence", " in detail", " step by step", ", any idea", ", do you know", ", if at all",
+    " from scratch", " the easy way", " properly", " myself", " as a beginner", " from the shell",
+    " on a server", " in practice", ", if I may ask", ", can you tell me", ", how does that go",
+    ", what do you say", ", in other words", ", roughly", ", for example", " at all", " these days",
+    ", what is the way", ", where do I begin", ", tell me", " once more", " later on",
+    " again please",
 )  # fmt: skip
 PRODUCT = (
     " in openllm",
@@ -43,7 +52,25 @@ SWAPS = (
     ("tell me", "let me know"), ("get", "obtain"), ("container", "docker container"),
     ("see", "view"), ("find", "look up"), ("make", "build"), ("supported", "available"),
     ("quickly", "fast"), ("computer", "machine"), ("machine", "computer"), ("directory", "folder"),
-    ("folder", "directory"),
+    ("folder", "directory"), ("build", "produce"), ("build", "make"), ("create", "make"),
+    ("start", "bring up"), ("run", "execute"), ("run", "launch"), ("serve", "host"),
+    ("serve", "run"), ("serve", "offer"), ("show", "print"), ("show", "give"), ("list", "print"),
+    ("get", "receive"), ("get", "have"), ("use", "employ"), ("use", "try"), ("use", "apply"),
+    ("choose", "pick"), ("choose", "select"), ("pick", "choose"), ("select", "choose"),
+    ("stop", "end"), ("stop", "halt"), ("remove", "delete"), ("remove", "drop"),
+    ("add", "include"), ("add", "attach"), ("send", "post"), ("send", "submit"),
+    ("check", "verify"), ("check", "test"), ("find", "see"), ("find", "get"), ("need", "require"),
+    ("need", "want"), ("want to", "would like to"), ("want to", "have to"), ("allow", "permit"),
+    ("limit", "restrict"), ("read", "see"), ("tell", "inform"), ("answer", "reply"),
+    ("answer", "response"), ("answers", "replies"), ("request", "call"), ("model", "LLM"),
+    ("models", "LLMs"), ("server", "service"), ("option", "setting"), ("options", "settings"),
+    ("options", "flags"), ("default", "standard"), ("weights", "files"), ("used", "taken"),
+    ("used", "employed"), ("good for", "useful for"), ("what is", "what would be"),
+    ("what are", "which are"), ("how do I", "how to"), ("how do I", "how would I"),
+    ("how can I", "how could I"), ("how can I", "how do I"), ("is there", "do you have"),
+    ("explain", "tell me"), ("explain", "clarify"), ("inside", "in"), ("between", "of"),
+    ("difference", "distinction"), ("meaning", "sense"), ("for", "to get"), ("user", "person"),
+    ("users", "people"), ("and", "plus"), ("with", "using"), ("without", "lacking"),
 )  # fmt: skip
 NEIGHBOURS = {
     "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj",
@@ -53,26 +80,41 @@ NEIGHBOURS = {
 }  # fmt: skip
 
 
-def roughen(rng: random.Random, text: str, *, about_openllm: bool) -> str:
-    """One random rewording of `text`; the meaning stays, so the answer stays."""
-    if rng.random() < 0.30:
+def roughen(rng: random.Random, text: str, *, about_openllm: bool, small_talk: bool = False) -> str:
+    """One random rewording of `text`; the meaning stays, so the answer stays: nothing that greets
+    or thanks is put around `small_talk`.
+    """
+    if rng.random() < 0.40:
         text = swap_words(rng, text)
     if rng.random() < 0.06:
         text = re.sub(r"\b(a|an|the) ", "", text)
+    if rng.random() < 0.08:
+        text = drop_word(rng, text)
     if about_openllm and "openllm" not in text.lower() and rng.random() < 0.06:
         text += rng.choice(PRODUCT)
-    if rng.random() < 0.10:
+    if rng.random() < 0.13 and not small_talk:
         text += rng.choice(CLOSERS)
-    if rng.random() < 0.12:
+    if rng.random() < 0.14 and not small_talk:
         text = rng.choice(OPENERS) + text
     for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 1, 2))):
         text = misspell(rng, text)
     return finish(rng, text)
 
 
+def drop_word(rng: random.Random, text: str) -> str:
+    """`text` without one of its small words, where it keeps three others."""
+    words = text.split(" ")
+    small = [at for at, word in enumerate(words) if re.fullmatch("[a-z]{1,3}", word)]
+    if len(words) < 4 or not small:
+        return text
+    del words[rng.choice(small)]
+    return " ".join(words)
+
+
 def swap_words(rng: random.Random, text: str) -> str:
     """Replace up to two of the words that have a near synonym."""
-    fitting = [pair for pair in SWAPS if re.search(rf"\b{re.escape(pair[0])}\b", text)]
+    fitting = [pair for pair in SWAPS if pair[0] in text]
+    fitting = [pair for pair in fitting if re.search(rf"\b{re.escape(pair[0])}\b", text)]
     for old, new in rng.sample(fitting, min(len(fitting), rng.choice((1, 1, 2)))):
         text = re.sub(rf"\b{re.escape(old)}\b", new, text, count=1)
     return text
