@@ -74,7 +74,11 @@ class Rules:
 
     def json(self, schema: Mapping[str, Any]) -> str:
         """A JSON value that a schema allows. Errors: those of the compiler of schemas."""
-        return self._include(_lines_of(self._schema_grammar(json.dumps(schema))))
+        return self.written(self._schema_grammar(json.dumps(schema)))
+
+    def written(self, grammar: str) -> str:
+        """What a grammar allows that has a rule on each line, as those of schemas have."""
+        return self._include(_lines_of(grammar))
 
     def text_before(self, mark: str, least: int = 0, most: int | None = None) -> str:
         """Any text that has no `mark` in it; the mark must follow. A text whose length is bounded

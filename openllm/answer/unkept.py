@@ -4,10 +4,13 @@ JSON: the first keyword of it, and where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 
+from openllm.answer.schema.bare import lost
+from openllm.answer.schema.explored import explored
 from openllm.answer.schema.text.formats import PATTERNS
-from openllm.answer.values import NAMES, Schema, kinds, resolved
+from openllm.answer.values import NAMES, Schema, kinds, resolved, stands_for
 
 _DEEPEST = 16  # schemas within each other, as in `literals`
 # Keywords that say something of values, by the types that they say it of.
@@ -30,25 +33,23 @@ _OF: Mapping[str, tuple[str, ...]] = {
 }
 _FAMILY: Mapping[str, str] = {"integer": "number"}
 _LENGTHS = ("maxLength", "minLength")
-_PLAIN = frozenset(("boolean", "null"))  # types whose values need no schema
 
 
 def in_literals(schema: Schema) -> str | None:
     """What `openllm.answer.literals` does not keep of the arguments' schema; None: it keeps all."""
-    return next(_of_object(schema, schema, "", _in_literal), None)
+    return next(_of_object(schema, schema, ""), None)
 
 
 def in_bare_values(schema: Schema) -> str | None:
-    """What `openllm.answer.values.bare_arguments` does not keep of it; None: it keeps all."""
-    return next(_of_object(schema, schema, "", _in_bare), None)
+    """What `openllm.answer.values.bare_arguments` does not keep of it; None: it keeps all.
+
+    Errors: InvalidRequest for a schema that no grammar keeps.
+    """
+    keyword = lost(explored(json.dumps(schema)))
+    return None if keyword is None else _told(keyword, "")
 
 
-_Within = Callable[[object, Schema, str, int], Iterator[str]]
-
-
-def _of_object(
-    schema: Schema, root: Schema, where: str, within: _Within, depth: int = 0
-) -> Iterator[str]:
+def _of_object(schema: Schema, root: Schema, where: str, depth: int = 0) -> Iterator[str]:
     """What is lost of an object whose properties are written one by one."""
     declared = schema.get("properties") or {}
     yield from _beside(schema, where, "object", ("additionalProperties", "properties", "required"))
@@ -59,12 +60,16 @@ def _of_object(
     if depth and not declared and isinstance(others, Mapping) and others:
         yield _told("additionalProperties", where)
     for name, own in declared.items():
-        yield from within(own, root, f"{where}.{name}" if where else name, depth + 1)
+        yield from _in_literal(own, root, f"{where}.{name}" if where else name, depth + 1)
 
 
 def _in_literal(schema: object, root: Schema, where: str, depth: int) -> Iterator[str]:
-    if isinstance(schema, Mapping) and "$ref" in schema:
-        yield from _beside(schema, where, None, ("$ref",))
+    own, following = schema, stands_for(schema, root)
+    for _ in range(_DEEPEST):
+        if following is None or not isinstance(own, Mapping):
+            break
+        yield from _beside(own, where, None, ("$ref" if "$ref" in own else "allOf",))
+        own, following = following, stands_for(following, root)
     own = resolved(schema, root)
     if depth >= _DEEPEST:
         yield f"schemas deeper than {_DEEPEST} within each other ({where})"
@@ -89,32 +94,9 @@ def _by_kind(own: Schema, root: Schema, where: str, depth: int) -> Iterator[str]
         yield from _beside(own, where, "array", ("items", "maxItems", "minItems"))
         yield from _in_literal(own.get("items") or {}, root, f"{where}[]", depth + 1)
     if "object" in allowed:
-        yield from _of_object(own, root, where, _in_literal, depth)
+        yield from _of_object(own, root, where, depth)
     for kind in allowed - {"string", "array", "object"}:
         yield from _beside(own, where, _FAMILY.get(kind, kind), _OF["number"])
-
-
-def _in_bare(schema: object, root: Schema, where: str, depth: int) -> Iterator[str]:
-    if isinstance(schema, Mapping) and "$ref" in schema:
-        yield from _beside(schema, where, None, ("$ref",))
-    own = resolved(schema, root)
-    if "const" in own or isinstance(own.get("enum"), list):
-        yield from _listed(own, root, where)
-        return
-    allowed = kinds(own, root)
-    if allowed and "string" not in allowed:
-        return  # it is written as JSON, and kept as such
-    inner = _branches(own)
-    if inner:
-        yield from _alternatives(own, inner, root, where)
-        for item in inner:
-            yield from _beside(resolved(item, root), where, None, ())
-    elif not allowed:
-        yield from _beside(own, where, None, ())
-    else:
-        yield from _beside(own, where, "string", _LENGTHS)
-        for kind in allowed - {"string"} - _PLAIN:
-            yield from _beside(own, where, _FAMILY.get(kind, kind), ())
 
 
 def _branches(own: Schema) -> list[object]:

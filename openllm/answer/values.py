@@ -7,14 +7,23 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 from openllm.answer.calls import CallReader, NoCall, Tools
-from openllm.answer.grammar import Rules, either, literal, optional
+from openllm.answer.grammar import Rules
 from openllm.answer.reader import Phrases, Tell, Wait
+from openllm.answer.schema.bare import Argument, argument, bare_grammar
+from openllm.answer.schema.document import fraction
 
 Schema = Mapping[str, Any]
+Write = Callable[[str, str], str]  # the expressions of an argument's name and value to that of both
 _ONLY_TEXT = frozenset(("string",))
+_MOST_STEPS = 8  # from a schema to what it stands for
+# What stands beside a schema's keywords and says nothing of values.
+_ANNOTATED = frozenset(
+    ("allOf", "default", "deprecated", "description", "examples", "readOnly", "title", "writeOnly")
+)
 NAMES: Mapping[type, str] = {
     str: "string",
     bool: "boolean",
@@ -24,6 +33,8 @@ NAMES: Mapping[type, str] = {
     dict: "object",
     type(None): "null",
 }
+_EVERY = frozenset(NAMES.values())
+_PYTHON = ("T", "F", "N", "[", "{")  # with what Python's names, lists and dictionaries begin
 
 
 def properties(tools: Tools, name: str) -> Mapping[str, Schema]:
@@ -36,39 +47,74 @@ def kinds(schema: object, root: Schema, depth: int = 8) -> frozenset[str]:
     """The JSON types that a schema allows; empty where it does not say."""
     if not isinstance(schema, Mapping) or depth == 0:
         return frozenset()
+    own = _types(schema)
+    said = [own] if own else []
+    said += [kinds(part, root, depth - 1) for part in _all_of(schema, root)]
+    for keyword in ("anyOf", "oneOf"):
+        inner = schema.get(keyword)
+        if isinstance(inner, list):
+            found = [kinds(item, root, depth - 1) for item in inner]
+            said.append(frozenset().union(*found) if all(found) else frozenset())
+    return reduce(_both, filter(None, said), frozenset())
+
+
+def _types(schema: Schema) -> frozenset[str]:
+    """What `type`, or a list of values, says itself."""
     said = schema.get("type")
-    if isinstance(said, str):
-        return frozenset((said,))
-    if isinstance(said, list):
-        return frozenset(said)
+    if isinstance(said, str | list):
+        nullable = ["null"] if schema.get("nullable") is True else []
+        return frozenset((*([said] if isinstance(said, str) else said), *nullable))
     if "const" in schema or isinstance(schema.get("enum"), list):
         values = [schema["const"]] if "const" in schema else schema["enum"]
         return frozenset(NAMES.get(type(value), "") for value in values)
-    if isinstance(schema.get("$ref"), str):
-        return kinds(resolved(schema, root), root, depth - 1)
-    inner = schema.get("anyOf") or schema.get("oneOf")
-    if not isinstance(inner, list):
-        return frozenset()
-    found = [kinds(item, root, depth - 1) for item in inner]
-    return frozenset().union(*found) if all(found) else frozenset()
+    return frozenset()
+
+
+def _all_of(schema: Schema, root: Schema) -> list[object]:
+    """The schemas that must be followed, too."""
+    referred: list[object] = [resolved(schema, root)] if "$ref" in schema else []
+    inner = schema.get("allOf")
+    return referred + (inner if isinstance(inner, list) else [])
+
+
+def _both(first: frozenset[str], second: frozenset[str]) -> frozenset[str]:
+    """The types that two schemas allow; an integer is a number."""
+    if not first or not second:
+        return first | second
+    grown = (said | {"integer"} if "number" in said else said for said in (first, second))
+    return frozenset.intersection(*grown)
 
 
 def resolved(schema: object, root: Schema) -> Schema:
-    """The schema, or the one within `root` that it refers to; empty where that is not there."""
-    reference = schema.get("$ref") if isinstance(schema, Mapping) else None
-    if not isinstance(reference, str):
-        return schema if isinstance(schema, Mapping) else {}
+    """The schema, or the one within `root` that it stands for; empty where that is not there."""
+    for _ in range(_MOST_STEPS):
+        following = stands_for(schema, root)
+        if following is None:
+            return schema if isinstance(schema, Mapping) else {}
+        schema = following
+    return {}
+
+
+def stands_for(schema: object, root: Schema) -> object | None:
+    """What a schema refers to, or is `allOf` alone, as some write a reference that they say more
+    of; None where it stands for itself.
+    """
+    if not isinstance(schema, Mapping):
+        return None
+    reference, inner = schema.get("$ref"), schema.get("allOf")
+    if isinstance(reference, str):
+        return _referred(reference, root)
+    alone = isinstance(inner, list) and len(inner) == 1 and schema.keys() <= _ANNOTATED
+    only: object = inner[0] if alone and inner else None
+    return only
+
+
+def _referred(reference: str, root: Schema) -> object:
     found: object = root if reference.startswith("#") else None
     for step in reference.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
-def part(schema: object, root: Schema) -> Schema:
-    """A schema from within `root` as one that stands alone."""
-    own: Schema = schema if isinstance(schema, Mapping) else {}
-    return {**own, **{key: root[key] for key in ("$defs", "definitions") if key in root}}
+    return {} if found is None else found
 
 
 def lengths(schema: Schema, of: str) -> tuple[int, int | None]:
@@ -77,11 +123,14 @@ def lengths(schema: Schema, of: str) -> tuple[int, int | None]:
     return least if isinstance(least, int) else 0, most if isinstance(most, int) else None
 
 
-def as_json(text: str, allowed: frozenset[str]) -> str:
-    """A bare value as JSON: what it says if its type is allowed (any, where nothing is said), else
-    a string.
+def as_json(text: str, allowed: frozenset[str], argument: Argument | None = None) -> str:
+    """A bare value as JSON: what it says if the `argument` allows that, or else if its type is
+    allowed (any, where nothing is said); else a string.
     """
     bare = text.strip()
+    written = None if argument is None else _allowed(text, bare, argument)
+    if written is not None:
+        return written
     try:
         value = json.loads(bare, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -93,12 +142,36 @@ def as_json(text: str, allowed: frozenset[str]) -> str:
     return bare if fits or "string" not in allowed else quoted(text)
 
 
+def _allowed(text: str, bare: str, argument: Argument) -> str | None:
+    """The first of what a bare value may say that the argument allows, as JSON: a text in quotes
+    has them only where it may be nothing else.
+    """
+    readings = [bare]
+    if argument.lists(text):
+        readings.append(quoted(text))
+    python = _python_as_json(bare, _EVERY)
+    readings += [*([python] if python else []), quoted(text)]
+    for written in readings:
+        try:
+            value = json.loads(written, parse_float=fraction, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            continue
+        inside = written is bare and isinstance(value, str)
+        if argument.allows(value) and not (inside and argument.allows(text)):
+            return written
+    return None
+
+
 def _refuse(constant: str) -> object:
     raise ValueError(constant)
 
 
 def _python_as_json(bare: str, allowed: frozenset[str]) -> str | None:
-    """A value that is written as Python writes it, if that is an allowed type other than text."""
+    """A value that is written as Python writes it, if that is an allowed type other than text.
+    Where it may be a text, `(5)` and the like are none other.
+    """
+    if "string" in allowed and bare[:1] not in _PYTHON:
+        return None
     try:
         value = ast.literal_eval(bare)
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -153,7 +226,7 @@ class ValueReader(CallReader):
             raise NoCall
         if on_lines:
             text = text.removeprefix("\n").removesuffix("\n")
-        self.argue(as_json(text, allowed))
+        self.argue(as_json(text, allowed, argument(json.dumps(root), key)))
 
     def _text_value(self, end: Phrases, on_lines: bool) -> Wait[None]:
         tell: Tell = self.argue_inside
@@ -187,28 +260,6 @@ class _Line:
             self._tell(text)
 
 
-def bare_arguments(rules: Rules, schema: Schema, end: str, write: Callable[[str, str], str]) -> str:
-    """The grammar of a tool's arguments: all that are required, others or not, in the schema's
-    order. `write` makes one of a name and the expression of its value, which goes up to `end`.
-
-    The grammar does not keep a text to all that a schema may say of it: see
-    `openllm.answer.unkept`.
-    """
-    required = schema.get("required") or ()
-    found = []
-    for name, own in (schema.get("properties") or {}).items():
-        argument = write(name, _bare(rules, own, schema, end))
-        found.append(argument if name in required else optional(argument))
-    return " ".join(found) or '""'
-
-
-def _bare(rules: Rules, schema: object, root: Schema, end: str) -> str:
-    """The expression of one bare value."""
-    own = resolved(schema, root)
-    values = [own["const"]] if "const" in own else own.get("enum")
-    if isinstance(values, list) and values:
-        return either(literal(bare(value)) for value in values)
-    allowed = kinds(own, root)
-    if not allowed or "string" in allowed:
-        return rules.text_before(end, *lengths(own, "Length"))
-    return rules.json(part(own, root))
+def bare_arguments(rules: Rules, schema: Schema, end: str, write: Write) -> str:
+    """The grammar of a tool's arguments: see `openllm.answer.schema.bare`."""
+    return rules.written(bare_grammar(json.dumps(schema), end, write))

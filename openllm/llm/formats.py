@@ -24,6 +24,7 @@ from openllm.answer.formats import (
     tool_format,
 )
 from openllm.answer.grammar import Rules, either, literal, optional, sequence
+from openllm.answer.schema.explored import Explored, known, remember
 from openllm.answer.schema.writing import json_grammar
 from openllm.answer.tokens import TokenTable
 from openllm.backends.base import Backend
@@ -196,7 +197,9 @@ async def kept_to(
         prompt_end if reading.reasoning and not thought_over else "",
         thought_over,
     )
-    return Structure(StructureKind.GRAMMAR, await asyncio.to_thread(_grammar, wanted))
+    grammar, schemas = await asyncio.to_thread(_grammar, wanted)
+    remember(schemas)  # by which the calls are read
+    return Structure(StructureKind.GRAMMAR, grammar)
 
 
 def _may_call(entry: Mapping[str, Any], use: ToolUse) -> bool:
@@ -217,15 +220,19 @@ class _Wanted:
 
 
 @lru_cache(maxsize=128)
-def _grammar(wanted: _Wanted) -> str:
-    """Takes milliseconds for each tool. Errors: InvalidRequest."""
+def _grammar(wanted: _Wanted) -> tuple[str, Mapping[str, Explored]]:
+    """The grammar, and the schemas of the tools by their texts. Takes milliseconds for each tool.
+    Errors: InvalidRequest.
+    """
     rules = Rules(json_grammar)
     thought = None if wanted.reasoning is None else reasoning_format(wanted.reasoning)
     introduction = "" if thought is None else thought.introduction
     answer = _answer(rules, wanted, introduction)
-    if thought is None or wanted.thought_over:
-        return rules.grammar(answer)
-    return rules.grammar(sequence(thought.grammar(rules, wanted.prompt_end), answer))
+    if thought is not None and not wanted.thought_over:
+        answer = sequence(thought.grammar(rules, wanted.prompt_end), answer)
+    texts = (json.dumps(tool(json.loads(text)).schema) for text in wanted.tools)
+    schemas = {text: found for text in texts if (found := known(text)) is not None}
+    return rules.grammar(answer), schemas
 
 
 def _answer(rules: Rules, wanted: _Wanted, introduction: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from openllm.answer.formats import Call, tool_format
+from openllm.answer.schema.explored import explored, known
 from openllm.config.spec import LLMSpec
 from openllm.discovery import variants
 from openllm.errors import InvalidRequest
@@ -88,14 +89,35 @@ def test_a_structure_that_no_grammar_holds_stays_as_it_is() -> None:
     assert allows(grammar(ToolUse(required=True), structure=own), written("hermes", "time"))
 
 
-@pytest.mark.parametrize("form", ["qwen3_coder", "gemma4"])
-def test_what_a_format_cannot_keep_is_refused_where_it_must_be(form: str) -> None:
-    schema = {"type": "object", "properties": {"zone": {"type": "string", "pattern": "^U"}}}
+@pytest.mark.parametrize(
+    ("form", "beside", "lost"),
+    [
+        ("qwen3_coder", {"minProperties": 1}, r"minProperties \(the whole\)"),
+        ("gemma4", {}, r"pattern \(zone\)"),
+    ],
+)
+def test_what_a_format_cannot_keep_is_refused_where_it_must_be(
+    form: str, beside: dict[str, int], lost: str
+) -> None:
+    zone = {"type": "string", "pattern": "^U"}
+    schema = {"type": "object", "properties": {"zone": zone}, **beside}
     strict = ToolUse(strict=frozenset(("time",)))
-    with pytest.raises(InvalidRequest, match=r"pattern \(zone\)"):
+    with pytest.raises(InvalidRequest, match=lost):
         kept(strict, form, schema=schema)
     assert allows(grammar(strict, "hermes", schema=schema), written("hermes", "time"))
     assert allows(grammar(ToolUse(required=True), form, schema=schema), written(form, "time"))
+
+
+def test_what_calls_are_kept_to_is_known_to_who_reads_them() -> None:
+    """Also where the grammar was made before and others were explored since."""
+    schema = {"type": "object", "properties": {"zone": {"type": "string", "pattern": "^[UC]"}}}
+    text = json.dumps(schema)
+    for _ in range(2):
+        assert allows(grammar(ToolUse(required=True), "glm45", schema), written("glm45", "time"))
+        assert known(text) is not None
+        for count in range(300):
+            explored(json.dumps({"const": count}))
+        assert known(text) is None
 
 
 def test_a_schema_that_cannot_be_kept_is_refused_where_it_must_be() -> None:

@@ -221,14 +221,15 @@ def _escaped(step: str) -> str:
 
 def _decoded(text: str) -> object:
     try:
-        return json.loads(text, parse_float=_fraction, parse_constant=_no_constant)
+        return json.loads(text, parse_float=fraction, parse_constant=_no_constant)
     except RecursionError:
         invalid("#", "nests too deep")
     except ValueError as error:
         raise InvalidRequest(f"The schema is not JSON: {error}.", param="structure") from None
 
 
-def _fraction(text: str) -> Decimal:
+def fraction(text: str) -> Decimal:
+    """A number that JSON writes as a fraction. Errors: ValueError beyond what is counted with."""
     value = Decimal(text)
     if value and abs(value.adjusted()) > LARGEST_EXPONENT:
         raise ValueError(f"{text[:20]} is out of range")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Mapping
+from decimal import localcontext
+from threading import Lock
+
 from openllm.answer.schema.cases import Cases
 from openllm.answer.schema.document import Document, Goal, TooLarge
 from openllm.answer.schema.merging import (
@@ -17,6 +22,8 @@ from openllm.answer.schema.shapes import Array, Listed, Object, Shape
 from openllm.answer.schema.text.pattern import PatternError
 
 MOST_GOALS = 4_000
+DIGITS = 5_000  # of the largest numbers that Python reads, and more
+_MOST_KNOWN = 256
 
 
 class Explored:
@@ -105,6 +112,41 @@ class Explored:
             if goal not in self._fruitful and any(map(self.can_shape, self.shapes[goal])):
                 self._fruitful.add(goal)
                 todo += above.get(goal, [])
+
+
+_known: OrderedDict[str, Explored] = OrderedDict()  # the schemas that were explored last
+_lock = Lock()
+
+
+def known(schema: str) -> Explored | None:
+    """A schema, given as text, that was explored not long ago."""
+    with _lock:
+        found = _known.get(schema)
+        if found is not None:
+            _known.move_to_end(schema)
+        return found
+
+
+def explored(schema: str) -> Explored:
+    """A schema given as text. Bounded, but not for an event loop. Errors: InvalidRequest, TooLarge,
+    RecursionError.
+    """
+    found = known(schema)
+    if found is None:
+        with localcontext(prec=DIGITS):
+            found = Explored(Document(schema))
+        remember({schema: found})
+    return found
+
+
+def remember(schemas: Mapping[str, Explored]) -> None:
+    """Have `known` find schemas, by their texts, that are in use again."""
+    with _lock:
+        for text, found in schemas.items():
+            _known[text] = found
+            _known.move_to_end(text)
+        while len(_known) > _MOST_KNOWN:
+            _known.popitem(last=False)
 
 
 def contained(shape: Array) -> Goal:

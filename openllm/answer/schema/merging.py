@@ -15,7 +15,7 @@ from openllm.answer.schema.document import Goal, Place, TooLarge, invalid, refus
 from openllm.answer.schema.instances import kind, same_key, written
 from openllm.answer.schema.numbers import Bound, NumberRange, highest, lowest
 from openllm.answer.schema.shapes import Array, Listed, Number, Shape, TextShape
-from openllm.answer.schema.text.automaton import Wanted, matches
+from openllm.answer.schema.text.automaton import Wanted, follows
 from openllm.answer.schema.text.expression import exactly
 from openllm.answer.schema.text.formats import PATTERNS
 from openllm.answer.schema.text.pattern import PatternError, Tree, whole
@@ -114,7 +114,7 @@ def allows(case: Goal, value: object) -> bool:
     if isinstance(value, str):
         return _allows_text(case, value)
     if name in _NUMBER:
-        return _within(_numbers(case, _NUMBER, ()), Decimal(str(value)))
+        return within(_numbers(case, _NUMBER, ()), Decimal(str(value)))
     if name in ("array", "object"):
         for keyword, kinds in _OF_TYPES.items():
             for place in case:
@@ -124,7 +124,8 @@ def allows(case: Goal, value: object) -> bool:
     return True
 
 
-def _within(wanted: NumberRange, value: Decimal) -> bool:
+def within(wanted: NumberRange, value: Decimal) -> bool:
+    """Whether a number lies between the bounds and is a multiple of the steps."""
     low, high = wanted.low, wanted.high
     if low is not None and (value < low.value or (low.open and value == low.value)):
         return False
@@ -134,13 +135,8 @@ def _within(wanted: NumberRange, value: Decimal) -> bool:
 
 
 def _allows_text(case: Goal, value: str) -> bool:
-    wanted = wanted_text(case)
-    if len(value) < wanted.least or (wanted.most is not None and len(value) > wanted.most):
-        return False
     try:
-        return all(matches(tree, value) for tree in wanted.matching) and not any(
-            matches(tree, value) for tree in wanted.avoiding
-        )
+        return follows(wanted_text(case), value)
     except PatternError as error:
         refuse_pattern(case, error)
 

@@ -6,25 +6,32 @@ object in the schema's order. A number whose range is bounded has no exponent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import localcontext
 from functools import lru_cache
 
 from openllm.answer.grammar import between_times, optional, sequence
-from openllm.answer.schema.document import Document, Goal, TooLarge, refuse
-from openllm.answer.schema.explored import Explored, contained
+from openllm.answer.schema.document import Goal, TooLarge, refuse
+from openllm.answer.schema.explored import DIGITS, Explored, contained, explored
 from openllm.answer.schema.merging import refuse_pattern, who
 from openllm.answer.schema.numbers import NUMBER, NumberError, number_rules
 from openllm.answer.schema.rules import RuleSet
 from openllm.answer.schema.shapes import Array, Listed, Number, Object, Shape, TextShape
 from openllm.answer.schema.text.automaton import Wanted
-from openllm.answer.schema.text.expression import CHARACTER, CODE, STRING, exact, quoted, text_rule
+from openllm.answer.schema.text.expression import (
+    CHARACTER,
+    CODE,
+    STRING,
+    TextWriter,
+    exact,
+    quoted,
+)
 from openllm.answer.schema.text.pattern import PatternError
 from openllm.errors import InvalidRequest
 
 MOST_UNIQUE = 6  # values of which each item of an array is another one
 MOST_COUNTED = 4_000  # states of an object whose properties are counted
 _NUMBERS = ("multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-_DIGITS = 5_000  # of the largest numbers that Python reads, and more
 _COMMA, _COLON = '", "', '": "'
 
 
@@ -35,9 +42,15 @@ def json_grammar(schema: str) -> str:
 
     Errors: InvalidRequest for a schema that cannot be kept, naming the keyword and where it stands.
     """
+    return within_bounds(schema, lambda found: GrammarWriter(found).text())
+
+
+def within_bounds(schema: str, write: Callable[[Explored], str]) -> str:
+    """The grammar that is written of a schema. Errors: InvalidRequest."""
     try:
-        with localcontext(prec=_DIGITS):
-            grammar = _Writer(Explored(Document(schema))).text()
+        found = explored(schema)
+        with localcontext(prec=DIGITS):
+            grammar = write(found)
         grammar.encode()
     except (TooLarge, RecursionError) as error:
         why = str(error) if isinstance(error, TooLarge) else "it nests too deep"
@@ -51,44 +64,48 @@ def json_grammar(schema: str) -> str:
     return grammar
 
 
-class _Writer:
+class GrammarWriter:
     """Writes a rule for each goal."""
 
-    def __init__(self, explored: Explored) -> None:
-        self._explored = explored
-        self._rules = RuleSet()
+    def __init__(self, found: Explored) -> None:
+        self.explored = found
+        self.rules = RuleSet()
         self._names: dict[Goal, str] = {}
         self._todo: list[Goal] = []
 
     def text(self) -> str:
         """The whole grammar. Errors: InvalidRequest, TooLarge."""
-        root = self._explored.root
-        if not self._explored.can(root):
+        root = self.explored.root
+        if not self.explored.can(root):
             raise InvalidRequest(
                 "The schema cannot be kept: no value follows it.",
                 hint="Make it allow something.",
                 param="structure",
             )
-        name = self._goal(root)
+        return self.whole(self.goal(root))
+
+    def whole(self, root: str) -> str:
+        """The grammar of what the expression `root` allows, with the rules of all its goals."""
         while self._todo:
             goal = self._todo.pop()
-            self._rules.define(self._names[goal], " | ".join(self._options(goal)) or _never())
-        return self._rules.text(name)
+            self.rules.define(self._names[goal], " | ".join(self._options(goal)) or _never())
+        return self.rules.text(root)
 
-    def _goal(self, goal: Goal) -> str:
+    def goal(self, goal: Goal) -> str:
         """The rule of a goal."""
         if not goal:
             return self._any()
         if goal not in self._names:
-            self._names[goal] = self._rules.name()
+            self._names[goal] = self.rules.name()
             self._todo.append(goal)
         return self._names[goal]
 
     def _options(self, goal: Goal) -> list[str]:
-        shapes = filter(self._explored.can_shape, self._explored.shapes[goal])
-        return [option for shape in shapes for option in self._shape(shape)]
+        shapes = filter(self.explored.can_shape, self.explored.shapes[goal])
+        return [option for shape in shapes for option in self.shape(shape)]
 
-    def _shape(self, shape: Shape) -> list[str]:
+    def shape(self, shape: Shape) -> list[str]:
+        """Expressions of the values of a shape."""
         if isinstance(shape, Listed):
             return [exact(value) for value in shape.values]
         if isinstance(shape, Number):
@@ -100,7 +117,7 @@ class _Writer:
 
     def _number(self, shape: Number) -> list[str]:
         try:
-            return number_rules(shape.wanted, self._rules)
+            return number_rules(shape.wanted, self.rules)
         except NumberError as error:
             keyword = next(
                 word for word in _NUMBERS if any(place.has(word) for place in shape.case)
@@ -109,52 +126,59 @@ class _Writer:
 
     def _string(self, wanted: Wanted, case: Goal) -> str | None:
         if wanted == Wanted():
-            return self._any_string()
+            return self.any_string()
         try:
-            return text_rule(wanted, self._rules)
+            return self.string(wanted)
         except PatternError as error:
             refuse_pattern(case, error)
             return None
 
-    def _any_string(self) -> str:
-        self._rules.share("basic_character", CHARACTER)
-        self._rules.share("basic_code", CODE)
-        return self._rules.share("basic_string", STRING)
+    def string(self, wanted: Wanted) -> str | None:
+        """The expression of a string that something is said of; None where there is none. Errors:
+        PatternError.
+        """
+        return TextWriter(self.rules).text(wanted)
+
+    def any_string(self) -> str:
+        """The rule of a string that nothing is said of."""
+        self.rules.share("basic_character", CHARACTER)
+        self.rules.share("basic_code", CODE)
+        return self.rules.share("basic_string", STRING)
 
     def _any(self) -> str:
-        text = self._any_string()
-        self._rules.share("basic_number", NUMBER)
-        pair = self._rules.share("basic_pair", sequence(text, _COLON, "basic_any"))
+        text = self.any_string()
+        self.rules.share("basic_number", NUMBER)
+        pair = self.rules.share("basic_pair", sequence(text, _COLON, "basic_any"))
         pairs, items = (optional(f"{one} ({_COMMA} {one})*") for one in (pair, "basic_any"))
-        self._rules.share("basic_object", sequence('"{"', pairs, '"}"'))
-        self._rules.share("basic_array", sequence('"["', items, '"]"'))
+        self.rules.share("basic_object", sequence('"{"', pairs, '"}"'))
+        self.rules.share("basic_array", sequence('"["', items, '"]"'))
         others = '"true" | "false" | "null"'
         body = f"{text} | basic_number | basic_object | basic_array | {others}"
-        return self._rules.share("basic_any", body)
+        return self.rules.share("basic_any", body)
 
     def _object(self, shape: Object) -> list[str]:
         if shape == Object((), (), 0, None, shape.case):
             return ['"{}"']
-        inside = _Pairs(shape, self._pairs(shape), self._free(shape)).written(self._rules)
+        inside = _Pairs(shape, self._pairs(shape), self._free(shape)).written(self.rules)
         return [] if inside is None else [sequence('"{"', inside, '"}"')]
 
     def _pairs(self, shape: Object) -> list[tuple[str, bool]]:
         """The named properties, and whether each must be there."""
         return [
-            (sequence(quoted(one.name), _COLON, self._goal(one.goal)), one.required)
+            (sequence(quoted(one.name), _COLON, self.goal(one.goal)), one.required)
             for one in shape.properties
-            if self._explored.can(one.goal)
+            if self.explored.can(one.goal)
         ]
 
     def _free(self, shape: Object) -> str | None:
         """A property with a name that is not listed."""
         options = []
         for free in shape.free:
-            if self._explored.can(free.goal):
+            if self.explored.can(free.goal):
                 name = self._string(free.name, shape.case)
                 if name is not None:
-                    options.append(sequence(name, _COLON, self._goal(free.goal)))
-        return self._rules.add(" | ".join(options)) if options else None
+                    options.append(sequence(name, _COLON, self.goal(free.goal)))
+        return self.rules.add(" | ".join(options)) if options else None
 
     def _array(self, shape: Array) -> list[str]:
         if shape.unique and (shape.most is None or shape.most > 1):
@@ -166,12 +190,12 @@ class _Writer:
     def _items(self, shape: Array) -> str:
         """Items one by one, then the rest, each rule what may follow an item."""
         prefix = shape.prefix if shape.most is None else shape.prefix[: shape.most]
-        dead = [at for at, goal in enumerate(prefix) if not self._explored.can(goal)]
+        dead = [at for at, goal in enumerate(prefix) if not self.explored.can(goal)]
         prefix, cut = prefix[: min(dead, default=len(prefix))], bool(dead)
         length = len(prefix)
         rest = None
-        if shape.rest is not None and self._explored.can(shape.rest) and not cut:
-            rest = self._goal(shape.rest)
+        if shape.rest is not None and self.explored.can(shape.rest) and not cut:
+            rest = self.goal(shape.rest)
         most = None if shape.most is None else shape.most - length
         after = '""'
         if rest is not None and most != 0:
@@ -182,8 +206,8 @@ class _Writer:
             after = f"({_COMMA} {rest}){between_times(max(shape.least - length, 0), most)}"
         for at in reversed(range(length)):
             comma = [_COMMA] if at else []
-            item = sequence(*comma, self._goal(prefix[at]), after)
-            after = self._rules.add(item if at < shape.least else f'{item} | ""')
+            item = sequence(*comma, self.goal(prefix[at]), after)
+            after = self.rules.add(item if at < shape.least else f'{item} | ""')
         return after
 
     def _containing(self, shape: Array) -> list[str]:
@@ -191,14 +215,14 @@ class _Writer:
         if shape.prefix or shape.most is not None or shape.least > 1 or shape.rest is None:
             why = "is followed only where the number of items is not bounded"
             refuse(place, "contains", why, "Say it with prefixItems.")
-        item, wanted = self._goal(shape.rest), self._goal(contained(shape))
+        item, wanted = self.goal(shape.rest), self.goal(contained(shape))
         return [f'"[" ({item} {_COMMA})* {wanted} ({_COMMA} {item})* "]"']
 
     def _unique(self, shape: Array) -> list[str]:
         """Each choice of values that are left is a rule of what may follow."""
         values: list[str] = []
         rest = shape.rest if shape.rest is not None else ()
-        listed = self._explored.shapes.get(rest, ())
+        listed = self.explored.shapes.get(rest, ())
         if len(listed) == 1 and isinstance(listed[0], Listed):
             values = list(listed[0].values)
         few = 0 < len(values) <= MOST_UNIQUE
@@ -216,7 +240,7 @@ class _Writer:
                     if left >> at & 1:
                         comma = [_COMMA] if came else []
                         options.append(sequence(*comma, exact(value), after[left & ~(1 << at)]))
-            after[left] = self._rules.add(" | ".join(options))
+            after[left] = self.rules.add(" | ".join(options))
         return [sequence('"["', after[2 ** len(values) - 1], '"]"')]
 
 

@@ -52,8 +52,8 @@ def _written(call: Call) -> str:
 
 def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:
     def argument(name: str, value: str) -> str:
-        begin = literal(f"{KEY}{name}{KEY_END}\n{VALUE}")
-        return sequence(begin, value, literal(f"{VALUE_END}\n"))
+        between = literal(f"{KEY_END}\n{VALUE}")
+        return sequence(literal(KEY), name, between, value, literal(f"{VALUE_END}\n"))
 
     calls = (
         sequence(literal(f"{tool.name}\n"), bare_arguments(rules, tool.schema, VALUE_END, argument))

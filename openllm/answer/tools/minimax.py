@@ -61,7 +61,8 @@ def _written(call: Call) -> str:
 
 def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:
     def argument(name: str, value: str) -> str:
-        return sequence(literal(f'{PARAMETER}"{name}">'), value, literal(f"{PARAMETER_END}\n"))
+        begin, end = literal(f'{PARAMETER}"'), literal(f"{PARAMETER_END}\n")
+        return sequence(begin, name, literal('">'), value, end)
 
     calls = (
         sequence(

@@ -60,8 +60,8 @@ def _written(call: Call) -> str:
 
 def grammar(rules: Rules, tools: Sequence[Tool], several: bool) -> str:
     def argument(name: str, value: str) -> str:
-        begin, end = literal(f"{PARAMETER}{name}>\n"), literal(f"\n{PARAMETER_END}\n")
-        return sequence(begin, value, end)
+        begin, end = literal(PARAMETER), literal(f"\n{PARAMETER_END}\n")
+        return sequence(begin, name, literal(">\n"), value, end)
 
     calls = (
         sequence(

@@ -236,4 +236,13 @@ def matches(tree: Tree, text: str) -> bool:
     return machine.end in nodes
 
 
+def follows(wanted: Wanted, text: str) -> bool:
+    """Whether a text is as wanted. Errors: PatternError where a tree is too large."""
+    if len(text) < wanted.least or (wanted.most is not None and len(text) > wanted.most):
+        return False
+    return all(matches(tree, text) for tree in wanted.matching) and not any(
+        matches(tree, text) for tree in wanted.avoiding
+    )
+
+
 _machine = lru_cache(maxsize=256)(_Machine)

@@ -49,6 +49,10 @@ class Characters:
             at = high + 1
         return Characters((*gaps, (at, _LAST)))
 
+    def bare(self) -> str:
+        """The grammar of one of these characters as it is."""
+        return f"[{''.join(map(_range, self.intervals))}]"
+
     def expression(self) -> str:
         """The grammar of one of these characters within a JSON string."""
         plain = self & _PLAIN

@@ -1,8 +1,11 @@
-"""From what is said of a text to the grammar of it as a JSON string."""
+"""From what is said of a text to the grammar of it: as a JSON string, or as the text itself."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+
+import attrs
 
 from openllm.answer.grammar import between_times, either, literal, sequence
 from openllm.answer.schema.rules import RuleSet
@@ -29,8 +32,6 @@ CODE = (
 )
 LONG = 128  # characters from which a pattern and a length are kept by shorter parts
 _QUOTE = '"\\""'
-
-
 _BRACKETS = {ord(letter): f"\\u{ord(letter):04x}" for letter in "()[]{}"}
 
 
@@ -72,57 +73,70 @@ def simplified(wanted: Wanted) -> Wanted:
     return wanted
 
 
-def text_rule(wanted: Wanted, rules: RuleSet) -> str | None:
-    """The expression of a JSON string of such a text; None where there is none. Errors:
-    PatternError for what is too large.
+@attrs.frozen
+class TextWriter:
+    """Writes texts into the rules of a grammar: each character as `letter` writes one of a set, the
+    whole between two times `quote`, an expression; "" for none.
     """
-    wanted = simplified(wanted)
-    if not wanted.matching and not wanted.avoiding:
-        if wanted.most is not None and wanted.most < wanted.least:
-            return None
-        inside = _tree(Repeat(One(ANY), wanted.least, wanted.most), rules)
-        return sequence(_QUOTE, inside, _QUOTE)
-    if len(wanted.matching) == 1 and wanted == Wanted(wanted.matching):
-        return sequence(_QUOTE, _tree(wanted.matching[0], rules), _QUOTE)
-    found = automaton(wanted)
-    return sequence(_QUOTE, _states(found, rules)) if found.moves else None
 
+    rules: RuleSet
+    letter: Callable[[Characters], str] = Characters.expression
+    quote: str = _QUOTE
 
-def _tree(tree: Tree, rules: RuleSet) -> str:
-    """Each part is a rule of its own, so that brackets do not nest."""
-    if isinstance(tree, One):
-        return tree.of.expression()
-    if isinstance(tree, Chain):
-        return sequence(*(_tree(part, rules) for part in tree.parts)) or '""'
-    if isinstance(tree, Alternation):
-        return rules.add(" | ".join(_tree(option, rules) for option in tree.options))
-    if not isinstance(tree, Repeat) or tree.most == 0:
-        return '""'
-    part = _tree(tree.part, rules)
-    part = part if isinstance(tree.part, One | Alternation) else rules.add(part)
-    return f"{part}{_times(tree.least, tree.most)}"
+    def text(self, wanted: Wanted) -> str | None:
+        """The expression of such a text; None where there is none. Errors: PatternError for what
+        is too large.
+        """
+        wanted = simplified(wanted)
+        if not wanted.matching and not wanted.avoiding:
+            if wanted.most is not None and wanted.most < wanted.least:
+                return None
+            return self._quoted(self._tree(Repeat(One(ANY), wanted.least, wanted.most)))
+        if len(wanted.matching) == 1 and wanted == Wanted(wanted.matching):
+            return self._quoted(self._tree(wanted.matching[0]))
+        found = automaton(wanted)
+        return self._before(self._states(found)) if found.moves else None
+
+    def _quoted(self, inside: str) -> str:
+        return sequence(self.quote, inside, self.quote) if self.quote else inside
+
+    def _before(self, inside: str) -> str:
+        return sequence(self.quote, inside) if self.quote else inside
+
+    def _tree(self, tree: Tree) -> str:
+        """Each part is a rule of its own, so that brackets do not nest."""
+        if isinstance(tree, One):
+            return self.letter(tree.of)
+        if isinstance(tree, Chain):
+            return sequence(*map(self._tree, tree.parts)) or '""'
+        if isinstance(tree, Alternation):
+            return self.rules.add(" | ".join(map(self._tree, tree.options)))
+        if not isinstance(tree, Repeat) or tree.most == 0:
+            return '""'
+        part = self._tree(tree.part)
+        part = part if isinstance(tree.part, One | Alternation) else self.rules.add(part)
+        return f"{part}{_times(tree.least, tree.most)}"
+
+    def _states(self, found: Automaton) -> str:
+        """Each state is a rule that goes on to the others, and to the quote where it can end: a
+        rule that might end with every character would be looked back from each time.
+        """
+        names = [self.rules.name() for _ in found.moves]
+        for number, moves in enumerate(found.moves):
+            loop = moves.get(number)
+            options = [
+                sequence(self.letter(characters), names[target])
+                for target, characters in moves.items()
+                if target != number
+            ]
+            options += [self.quote or '""'] * (number in found.ends)
+            body = either(options)
+            if loop is not None:
+                body = sequence(f"{self.letter(loop)}*", body)
+            self.rules.define(names[number], body)
+        return names[0]
 
 
 def _times(least: int, most: int | None) -> str:
     short = {(0, None): "*", (1, None): "+", (0, 1): "?", (1, 1): ""}
     return short.get((least, most), between_times(least, most))
-
-
-def _states(found: Automaton, rules: RuleSet) -> str:
-    """Each state is a rule that goes on to the others, and to the quote where it can end: a rule
-    that might end with every character would be looked back from each time.
-    """
-    names = [rules.name() for _ in found.moves]
-    for number, moves in enumerate(found.moves):
-        loop = moves.get(number)
-        options = [
-            sequence(characters.expression(), names[target])
-            for target, characters in moves.items()
-            if target != number
-        ]
-        options += [_QUOTE] * (number in found.ends)
-        body = either(options)
-        if loop is not None:
-            body = sequence(f"{loop.expression()}*", body)
-        rules.define(names[number], body)
-    return names[0]
