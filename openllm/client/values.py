@@ -58,6 +58,9 @@ class ServedModel:
     parent: str | None = None  # the base model of an adapter
     max_model_len: int | None = None  # tokens; None while it loads
     raw: Json = attrs.field(factory=dict, repr=False)  # as the server says it
+    # What its messages may have, "text" and "image"; nothing where the server does not say it, as
+    # while it loads.
+    input_modalities: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -135,12 +138,15 @@ def read_usage(counts: Json) -> Usage:
 def read_models(body: Json) -> list[ServedModel]:
     """Errors: BadAnswer."""
     try:
-        return [
-            ServedModel(item["id"], item.get("parent"), item.get("max_model_len"), item)
-            for item in body["data"]
-        ]
+        return [_served(item) for item in body["data"]]
     except (KeyError, TypeError, AttributeError):
         raise misshapen("list of models") from None
+
+
+def _served(item: Json) -> ServedModel:
+    said = item.get("architecture") or {}
+    inputs = tuple(said.get("input_modalities") or ())
+    return ServedModel(item["id"], item.get("parent"), item.get("max_model_len"), item, inputs)
 
 
 def read_vectors(body: Json) -> list[list[float]]:

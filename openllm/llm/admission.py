@@ -28,7 +28,6 @@ from openllm.llm.host import Host
 from openllm.llm.model import Model
 from openllm.llm.tasks import require
 from openllm.media.looking import look
-from openllm.media.processor import Processor
 from openllm.prompt.messages import images_of
 from openllm.types import (
     Conversation,
@@ -135,11 +134,11 @@ async def _with_images(
     """Errors: UnsupportedFeature for a model that does not look at images, or cannot here;
     InvalidRequest.
     """
-    processor, first = model.processor, images[0]
-    if not isinstance(processor, Processor) or not backend.info.images:
-        why = processor if isinstance(processor, str) else "it takes text only."
+    processor, first = model.sight(backend.info), images[0]
+    if isinstance(processor, str):
         raise UnsupportedFeature(
-            f"{first.name} the model {model.spec.served_name} cannot look at images here: {why}",
+            f"{first.name} the model {model.spec.served_name} cannot look at images here:"
+            f" {processor}",
             hint="Leave it out, or ask a model that sees.",
             param=first.param,
         )

@@ -191,6 +191,14 @@ class LLM(PooledCalls, BlockingCalls, EarlierMethods):
         """Tokens of prompt and answer together."""
         return self.info.max_model_len
 
+    @property
+    def input_modalities(self) -> tuple[str, ...]:
+        """What messages to it may have: "text", and "image" where the model and its started engine
+        look at images.
+        """
+        sees = not isinstance(self._model.sight(self.info), str)
+        return ("text", "image") if sees else ("text",)
+
     def stats(self) -> EngineStats:
         """How busy the engine is."""
         return self.backend.stats()

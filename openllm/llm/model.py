@@ -13,6 +13,7 @@ import attrs
 
 from openllm import models
 from openllm.answer.tokens import TokenTable
+from openllm.backends.base import BackendInfo
 from openllm.backends.select import select_backend
 from openllm.config.sampling import build_params, model_defaults
 from openllm.config.settings import Settings
@@ -188,6 +189,15 @@ class Model:
             return load_processor(self.weights_dir, self.tokenizer)
         except (MissingDependency, WeightsError) as error:
             return error.text
+
+    def sight(self, info: BackendInfo) -> Processor | str:
+        """What prepares the images of requests to an engine that says `info` of itself; or why it
+        is given none.
+        """
+        found = self.processor
+        if isinstance(found, Processor) and info.images:
+            return found
+        return found if isinstance(found, str) else "it takes text only."
 
     @cached_property
     def labels(self) -> Labels:

@@ -269,7 +269,8 @@ def test_the_blocking_client_and_ours_understand_each_other(server: Running) -> 
     with Client(server.url, key="user", admin_key="admin") as client:
         client.wait_until_ready(20)
         assert client.health() is True
-        assert [model.id for model in client.models()] == ["echo"]
+        [model] = client.models()
+        assert (model.id, model.input_modalities) == ("echo", ("text",))
         assert client.metadata()["model_id"] == "echo"
         assert client.adapters() == []
         whole = client.generate("hello world", max_tokens=4, logprobs=1)

@@ -137,7 +137,14 @@ def test_a_form_is_kept(client: Any) -> None:
 
 def test_models(client: Any) -> None:
     assert [model.id for model in client.models.list()] == ["demo"]
-    assert client.models.retrieve("demo").display_name == "demo"
+    model = client.models.retrieve("demo")
+    assert model.display_name == "demo"
+    capabilities = type(model.capabilities).model_validate(model.capabilities.model_dump())
+    assert not capabilities.image_input.supported
+    assert not capabilities.thinking.supported
+    assert capabilities.thinking.types.disabled.supported
+    assert capabilities.structured_outputs.supported
+    assert not capabilities.effort.supported
 
 
 def test_errors_are_the_clients_own(client: Any) -> None:

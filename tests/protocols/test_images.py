@@ -107,6 +107,29 @@ def test_every_protocol_has_the_same_image(client: httpx.Client) -> None:
     assert found.json()["usage"]["tokens"]["input_tokens"] == expected, found.text
 
 
+@pytest.mark.parametrize(("model", "sees"), [("sees", True), ("reads", False)])
+def test_every_list_of_models_says_who_looks_at_images(
+    client: httpx.Client, model: str, sees: bool
+) -> None:
+    listed = client.get(f"/v1/models/{model}").json()["architecture"]
+    inputs = ["text", "image"] if sees else ["text"]
+    assert listed["input_modalities"] == inputs
+    assert listed["output_modalities"] == ["text"]
+    assert listed["modality"] == ("text+image->text" if sees else "text->text")
+    metadata = client.get("/v1/metadata").json()
+    [told] = [each for each in metadata["models"] if each["model_id"] == model]
+    assert told["input_modalities"] == inputs
+    assert (metadata["limits"]["max_images"], metadata["limits"]["max_image_pixels"]) == (3, PIXELS)
+    shown = client.post("/api/show", json={"model": model}).json()
+    assert ("vision" in shown["capabilities"]) == sees
+    theirs = client.get(f"/v1/models/{model}", headers={"anthropic-version": "2023-06-01"}).json()
+    assert theirs["capabilities"]["image_input"] == {"supported": sees}
+    cohere = {"user-agent": "cohere/5.20.0"}
+    assert (
+        "vision" in client.get(f"/v1/models/{model}", headers=cohere).json()["features"]
+    ) == sees
+
+
 def test_a_response_keeps_its_images(client: httpx.Client) -> None:
     expected = prompt_tokens(client, SMALL)
     content = [

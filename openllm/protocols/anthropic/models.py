@@ -13,9 +13,13 @@ from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
 from openllm.http.framing import timestamp
 from openllm.http.listing import listing
+from openllm.llm.formats import reasoning_of
+from openllm.llm.llm import LLM
 from openllm.protocols.anthropic.dialect import ANTHROPIC
+from openllm.protocols.anthropic.params import EFFORT
 
 PATH = "/v1/models"
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 PAGE, LONGEST_PAGE = 20, 1000  # models, as the vendor has it
 
 
@@ -34,7 +38,39 @@ def card(target: Target) -> dict[str, Any]:
     }
     if target.llm.started:
         found |= dict.fromkeys(("max_input_tokens", "max_tokens"), target.llm.max_model_len)
+        found["capabilities"] = capabilities(target.llm)
     return found
+
+
+def capabilities(llm: LLM) -> dict[str, Any]:
+    """What a started model can do, in the vendor's words, all of which have to be there; types of
+    thinking and context management are taken, with or without an effect, and effort is by template.
+    """
+    writes = llm.spec.task == "generate"
+    thinks = writes and reasoning_of(llm, tools=False) is not None
+    effort = writes and EFFORT in llm.renderer.source(tools=False)
+    return {
+        **dict.fromkeys(("batch", "citations", "code_execution", "pdf_input"), _can(False)),
+        "context_management": _can(False),
+        "effort": {**_can(effort), **dict.fromkeys(_EFFORTS, _can(effort))},
+        "image_input": _can("image" in llm.input_modalities),
+        "server_tools": {
+            **_can(False),
+            **dict.fromkeys(("code_execution", "web_search"), _can(False)),
+        },
+        "structured_outputs": _can(writes and llm.backend.follows_structures),
+        "thinking": {
+            **_can(thinks),
+            "types": {
+                **dict.fromkeys(("adaptive", "enabled"), _can(thinks)),
+                **dict.fromkeys(("between_tools", "disabled"), _can(writes)),
+            },
+        },
+    }
+
+
+def _can(does: bool) -> dict[str, Any]:
+    return {"supported": does}
 
 
 def page(cards: list[dict[str, Any]], exchange: Exchange) -> dict[str, Any]:

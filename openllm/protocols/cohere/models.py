@@ -42,7 +42,10 @@ def card(target: Target) -> dict[str, Any]:
         "default_endpoints": [],
         "features": ["json_mode", "json_schema", "tools", "strict_tools"] if writes else [],
     }
-    return {**found, "context_length": llm.max_model_len} if llm.started else found
+    if llm.started:
+        found["context_length"] = llm.max_model_len
+        found["features"] += ["vision"] if "image" in llm.input_modalities else []
+    return found
 
 
 def page(cards: list[dict[str, Any]], exchange: Exchange) -> dict[str, Any]:

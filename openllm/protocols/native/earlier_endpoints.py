@@ -24,7 +24,11 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         name = fields.text("model")
         fields.close()
         told = catalog.find(name) if name else catalog.first
-        found = {**metadata_of(catalog), **describe(told), **describe_earlier(told.llm, settings)}
+        found = {
+            **metadata_of(catalog, settings),
+            **describe(told),
+            **describe_earlier(told.llm, settings),
+        }
         await exchange.answer_json(found)
 
     async def render(exchange: Exchange) -> None:

@@ -21,6 +21,8 @@ from openllm.protocols.native.parse import NativeRequest, read_native
 from openllm.types import Conversation
 
 CHAT = NATIVE.renamed(prompt="messages")
+# Settings that whoever attaches images has to know, in bytes and pixels.
+LIMITS = ("max_body_bytes", "max_images", "max_image_bytes", "max_image_pixels")
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -59,7 +61,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
         await exchange.answer_json({"id": request_id, "status": "cancelled"})
 
     async def metadata(exchange: Exchange) -> None:
-        await exchange.answer_json(metadata_of(catalog))
+        await exchange.answer_json(metadata_of(catalog, settings))
 
     handlers = (
         ("POST", "/v1/generate", generate),
@@ -93,11 +95,13 @@ def _target(catalog: Catalog, request: NativeRequest) -> Target:
     return attrs.evolve(target, adapter=request.adapter)
 
 
-def metadata_of(catalog: Catalog) -> dict[str, Any]:
-    """What is served, to whom this request comes from."""
+def metadata_of(catalog: Catalog, settings: Settings) -> dict[str, Any]:
+    """What is served, to whom this request comes from, and how large what it sends may be."""
     named = [target for target in catalog.targets() if target.name == target.llm.name]
     models = list(map(describe, named))
-    return {"openllm_version": openllm.__version__, **models[0], "models": models}
+    limits = {name: getattr(settings, name) for name in LIMITS}
+    said = {"openllm_version": openllm.__version__, "limits": limits}
+    return {**said, **models[0], "models": models}
 
 
 def describe(target: Target) -> dict[str, Any]:
@@ -114,6 +118,7 @@ def describe(target: Target) -> dict[str, Any]:
         "dtype": info.dtype if info else None,
         "device": info.device if info else None,
         "max_model_len": info.max_model_len if info else None,
+        "input_modalities": list(llm.input_modalities) if info else None,
         "adapters": list(llm.adapters),
         "configuration": dict(llm.spec.sampling),
         "ready": llm.started and llm.failure is None,

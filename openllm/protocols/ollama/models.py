@@ -149,7 +149,8 @@ def _capabilities(target: Target) -> list[str]:
         return ["embedding"]
     if not target.llm.renderer.has_template:
         return ["completion"]
-    return ["completion", "tools", *(["thinking"] if thinks(target) else [])]
+    sees = ["vision"] if "image" in target.llm.input_modalities else []
+    return ["completion", "tools", *sees, *(["thinking"] if thinks(target) else [])]
 
 
 def _details(target: Target) -> dict[str, Any]:

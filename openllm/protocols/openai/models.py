@@ -10,11 +10,15 @@ from openllm.config.settings import Settings
 from openllm.http.catalog import Catalog, Target
 from openllm.http.exchange import Exchange
 from openllm.http.listing import listing
+from openllm.llm.llm import LLM
 from openllm.protocols.openai.dialect import OPENAI
 
 PATH = "/v1/models"
 # What Hugging Face's clients have for a model where the server's address says it all.
 PLACEHOLDERS = ("dummy", "tgi")
+# What models of a task answer with, in the words of OpenRouter's list of models, by which clients
+# of many servers tell models apart (https://openrouter.ai/docs/models).
+OUTPUTS = {"generate": "text", "embed": "embeddings", "classify": "rerank"}
 
 
 def routes(catalog: Catalog, settings: Settings) -> list[Route]:
@@ -47,5 +51,15 @@ def card(target: Target) -> dict[str, Any]:
         "parent": llm.name if target.adapter else None,
     }
     if llm.started:
-        found["max_model_len"] = llm.max_model_len
+        found |= {"max_model_len": llm.max_model_len, "architecture": architecture(llm)}
     return found
+
+
+def architecture(llm: LLM) -> dict[str, Any]:
+    """What a started model takes and answers with, as OpenRouter says it."""
+    output = OUTPUTS[llm.spec.task]
+    return {
+        "modality": f"{'+'.join(llm.input_modalities)}->{output}",
+        "input_modalities": list(llm.input_modalities),
+        "output_modalities": [output],
+    }

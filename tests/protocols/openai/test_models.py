@@ -32,6 +32,8 @@ def test_models_are_listed_and_found_by_ids_with_slashes(several: Running) -> No
         assert [model.id for model in official.models.list()] == ["org/first", "second", "vectors"]
         card = official.models.retrieve("org/first")
         assert (card.id, card.object, card.owned_by) == ("org/first", "model", "openllm")
+        outputs = [model.to_dict()["architecture"] for model in official.models.list()]
+        assert [each["modality"] for each in outputs] == [*["text->text"] * 2, "text->embeddings"]  # type: ignore[index]
 
 
 def test_a_model_that_is_not_there_is_a_404_in_openais_shape(several: Running) -> None:
