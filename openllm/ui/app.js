@@ -3,6 +3,7 @@
 import { ask as askServer } from "./answer.js";
 import * as api from "./api.js";
 import { byId, make, say } from "./dom.js";
+import * as images from "./images.js";
 import * as options from "./options.js";
 import * as request from "./request.js";
 import { Sidebar } from "./sidebar.js";
@@ -19,6 +20,7 @@ let chat = tree.newChat();
 let running = null; // the AbortController of the answers that are being written
 let live = new Set(); // their nodes
 let edited = null; // the question that is being written anew
+let cards = new Map(); // what the server says of each model, by its name
 const turns = new Map(); // node id -> Turn, of this conversation
 
 // What is shown
@@ -61,7 +63,7 @@ function showRunning(yes) {
 // Asking
 
 function bodyFor(model, leaf) {
-  return request.body(model, ui.system.value, tree.messages(chat, leaf), options.fields());
+  return request.body(model, ui.system.value, tree.messages(chat, leaf, sees(model)), options.fields());
 }
 
 // Answers to what ends in `parent`: of the model, of the second one beside it, or of the one named.
@@ -69,7 +71,9 @@ async function answer(parent, models) {
   if (running || !readyToAsk()) return;
   const bodies = models.map((model) => bodyFor(model, parent.id));
   const count = bodies[0].n ?? 1;
-  const groups = models.map((model) => Array.from({ length: count }, () => tree.add(chat, parent.id, "assistant", { model })));
+  const seen = tree.images(chat, parent.id).length > 0;
+  const groups = models.map((model) => Array.from({ length: count }, () => (
+    tree.add(chat, parent.id, "assistant", { model, blind: seen && !sees(model) }))));
   if (groups.length === 2) [groups[0][0].beside, groups[1][0].beside] = [groups[1][0].id, groups[0][0].id];
   chat.leaf = groups[0][0].id;
   running = new AbortController();
@@ -107,12 +111,12 @@ function readyToAsk() {
 
 const asked = () => [ui.model.value, ...(ui.beside.value && ui.beside.value !== ui.model.value ? [ui.beside.value] : [])];
 
-function ask(text) {
+function ask(text, pictures) {
   if (!readyToAsk()) return false;
   const parent = edited ? edited.parent : chat.leaf;
   stopEditing();
   chat.options = options.get();
-  const question = tree.add(chat, parent, "user", { text });
+  const question = tree.add(chat, parent, "user", { text, images: pictures });
   chat.leaf = question.id;
   keep(chat);
   answer(question, asked());
@@ -130,6 +134,7 @@ const actions = {
     edited = node;
     ui.editing.hidden = false;
     ui.input.value = node.text;
+    images.set(node.images ?? []);
     fitInput();
     ui.input.focus();
   },
@@ -181,6 +186,16 @@ const sidebar = new Sidebar({ current: () => chat, open, fresh: () => open(tree.
 
 // Models and keys
 
+const sees = (name) => Boolean(cards.get(name)?.architecture?.input_modalities?.includes("image"));
+
+// Why the models that will be asked are given no images; "" where all of them look at some.
+function blindness() {
+  const name = asked().find((one) => !sees(one));
+  if (name === undefined) return "";
+  const known = cards.get(name)?.architecture;
+  return known ? `${name} takes text only: images cannot be attached.` : "No model is there yet that looks at images.";
+}
+
 const isServed = (name) => [...ui.model.options].some((option) => option.value === name);
 
 async function listModels() {
@@ -197,7 +212,9 @@ async function listModels() {
     ui.beside.replaceChildren(new Option("none", ""), ...data.map(made));
     if (isServed(chosen[0])) ui.model.value = chosen[0];
     ui.beside.value = isServed(chosen[1]) ? chosen[1] : "";
-    notice("");
+    cards = new Map(data.map((model) => [model.id, model]));
+    images.update();
+    if (data.some((model) => sees(model.id))) api.metadata().then((said) => images.setLimits(said.limits), () => {});
     waitUntilReady();
   } catch (error) {
     ui.model.replaceChildren();
@@ -207,10 +224,13 @@ async function listModels() {
   }
 }
 
-async function waitUntilReady() {
+async function waitUntilReady(waited = false) {
   const state = await api.state();
-  if (state === "loading") notice("The model is loading. You can write your question already.", false);
-  if (state === "loading" || state === "down") setTimeout(state === "down" ? listModels : waitUntilReady, LOADING_PAUSE);
+  if (state === "loading") {
+    notice("The model is loading. You can write your question already.", false);
+    setTimeout(() => waitUntilReady(true), LOADING_PAUSE);
+  } else if (state === "down") setTimeout(listModels, LOADING_PAUSE);
+  else if (waited) listModels(); // which says more of models that have started
   else notice("");
 }
 
@@ -235,11 +255,13 @@ function escape() {
 }
 
 function listen() {
-  ui.form.addEventListener("submit", (event) => {
+  ui.form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const pictures = await images.settled();
     const text = ui.input.value.trim();
-    if (!text || running || !ask(text)) return;
+    if (!(text || pictures.length) || running || !ask(text, pictures)) return;
     ui.input.value = "";
+    images.sent();
     fitInput();
   });
   ui.input.addEventListener("input", fitInput);
@@ -266,6 +288,7 @@ function listen() {
     api.key.set(ui.key.value);
     listModels();
   });
+  for (const one of [ui.model, ui.beside]) one.addEventListener("change", images.update);
   ui.model.addEventListener("focus", () => { if (!ui.model.options.length) listModels(); });
 }
 
@@ -277,6 +300,7 @@ function changeTheme() {
 }
 
 options.build();
+images.build({ blindness, earlier: () => tree.images(chat, edited ? edited.parent : chat.leaf) });
 ui.key.value = api.key.get();
 listen();
 listModels();

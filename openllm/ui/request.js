@@ -16,8 +16,12 @@ export function body(model, system, messages, fields) {
 export function curl(request) {
   const quoted = JSON.stringify(request, null, 2).replaceAll("'", "'\\''");
   const secret = key.get() ? " \\\n  -H \"Authorization: Bearer $OPENLLM_API_KEY\"" : "";
-  return `curl ${new URL("chat/completions", API).href} \\\n  -H "Content-Type: application/json"${secret} \\\n  -d '${quoted}'`;
+  const head = `curl ${new URL("chat/completions", API).href} \\\n  -H "Content-Type: application/json"${secret} \\\n  -d`;
+  if (!hasImages(request)) return `${head} '${quoted}'`;
+  return `${head} @- <<'END'\n${JSON.stringify(request, null, 2)}\nEND`; // an argument may have 128 KiB; none of the lines is END
 }
+
+const hasImages = (request) => request.messages.some((message) => Array.isArray(message.content));
 
 export function python(request) {
   const known = Object.entries(request).filter(([name]) => OPENAI.has(name));
@@ -50,14 +54,21 @@ function literal(value, depth = 0) {
   return `${open}\n${inner.map((one) => `${indent}    ${one},\n`).join("")}${indent}${close}`;
 }
 
+// A text with the beginning of each image alone: what can be read, and is drawn in no time.
+function shortened(text) {
+  return text.replace(/(;base64,[A-Za-z0-9+/]{48})[A-Za-z0-9+/=]{48,}/g, "$1…");
+}
+
 export function show(request) {
+  byId("request-note").hidden = !hasImages(request);
   const draw = (language) => {
     const text = language === "python" ? python(request) : curl(request);
+    const shown = shortened(text);
     byId("as-curl").setAttribute("aria-pressed", String(language === "curl"));
     byId("as-python").setAttribute("aria-pressed", String(language === "python"));
     byId("request-code").replaceChildren(make("figure", { class: "code" },
       make("figcaption", {}, make("span", {}, language), icon("copy", "Copy the request", () => copy(text))),
-      make("pre", { tabindex: "0" }, make("code", {}, ...highlight(text, language === "python" ? "python" : "bash")))));
+      make("pre", { tabindex: "0" }, make("code", {}, ...highlight(shown, language === "python" ? "python" : "bash")))));
   };
   byId("as-curl").onclick = () => draw("curl");
   byId("as-python").onclick = () => draw("python");

@@ -32,6 +32,7 @@ function about(model) {
     ["State", model.ready ? "ready" : "loading"],
     ["Engine", [model.backend, model.device, model.dtype].filter(Boolean).join(", ") || "not known yet"],
     ["Context", model.max_model_len ? `${model.max_model_len} tokens` : "not known yet"],
+    ["Takes", model.input_modalities?.join(", ") ?? "not known yet"],
     ["Adapters", model.adapters.join(", ") || "none"],
   ];
 }

@@ -11,11 +11,16 @@ export function newChat(options = {}) {
 
 export function add(chat, parent, role, fields = {}) {
   lastId = Math.max(lastId + 1, Date.now() * 1000); // later nodes have larger ids, in all tabs
-  const node = { id: String(lastId), parent, role, text: "", reasoning: "", calls: [], note: "", error: "", ...fields };
+  const node = { id: String(lastId), parent, role, text: "", images: [], reasoning: "", calls: [], note: "", error: "",
+    ...fields };
   chat.nodes[node.id] = node;
   chat.changed = Date.now();
-  if (!chat.title && role === "user") chat.title = node.text.trim().replace(/\s+/g, " ").slice(0, 60);
+  if (!chat.title && role === "user") chat.title = titleOf(node);
   return node;
+}
+
+function titleOf(node) {
+  return (node.text.trim().replace(/\s+/g, " ") || node.images.map((image) => image.name).join(", ")).slice(0, 60);
 }
 
 // From the first question to `leaf`.
@@ -47,17 +52,28 @@ export function show(chat, node) {
 }
 
 // The messages of a branch as the API takes them. A question that got no answer is left out, so that the next one is
-// asked as if it had not been.
-export function messages(chat, leaf) {
+// asked as if it had not been. `sees`: images are sent with the questions that have some.
+export function messages(chat, leaf, sees) {
   const branch = path(chat, leaf);
   const found = [];
   branch.forEach((node, at) => {
     const next = branch[at + 1];
     if (node.role === "user" && next && next.error && !next.text) return;
-    if (node.role === "user") found.push({ role: "user", content: node.text });
+    if (node.role === "user") found.push({ role: "user", content: sees ? content(node) : node.text || "(an image)" });
     else if (!(node.error && !node.text)) found.push(...answered(node));
   });
   return found;
+}
+
+// The images of the questions that lead to `leaf`.
+export function images(chat, leaf) {
+  return path(chat, leaf).flatMap((node) => node.images ?? []); // a conversation of earlier versions has none
+}
+
+function content(node) {
+  if (!node.images?.length) return node.text;
+  const parts = node.images.map(({ url }) => ({ type: "image_url", image_url: { url } }));
+  return node.text ? [...parts, { type: "text", text: node.text }] : parts;
 }
 
 function answered(node) {
@@ -95,13 +111,16 @@ export function read(value) {
 }
 
 const text = (value) => (typeof value === "string" ? value : "");
+const IMAGE = /^data:image\/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}$/;
 
 function readNode(id, node) {
   const calls = Array.isArray(node.calls) ? node.calls : [];
+  const seen = Array.isArray(node.images) ? node.images.filter((one) => IMAGE.test(one?.url)) : [];
   const stats = typeof node.stats === "object" && node.stats ? node.stats : null;
   return {
     id, parent: node.parent, role: node.role, text: text(node.text), reasoning: text(node.reasoning),
     note: text(node.note), error: text(node.error), model: text(node.model),
+    blind: node.blind === true, images: seen.map(({ name, url }) => ({ name: text(name), url })),
     beside: /^\d+$/.test(node.beside) ? node.beside : undefined,
     calls: calls.map((call) => ({ id: text(call?.id), name: text(call?.name), arguments: text(call?.arguments),
       result: text(call?.result) })),

@@ -11,9 +11,11 @@ export class Turn {
     this.element = make("article", { "aria-label": name });
     this.text = node.role === "user" ? make("div", { class: "plain" }) : null;
     this.markdown = node.role === "user" ? null : new MarkdownView();
+    this.pictures = node.images?.length ? make("div", { class: "pictures" },
+      ...node.images.map((image) => make("img", { src: image.url, alt: image.name }))) : null;
     this.thought = null;
     this.foot = make("div", { class: "foot" });
-    this.element.append(this.text ?? this.markdown.element, this.foot);
+    this.element.append(...[this.pictures, this.text ?? this.markdown.element, this.foot].filter(Boolean));
     this.calls = make("div", { class: "calls" });
     this.foot.before(this.calls);
   }
@@ -61,7 +63,7 @@ export class Turn {
 
   ending() {
     const { node, actions } = this;
-    const said = [node.note, node.stats && measured(node.stats), node.stats && actions.several() ? node.model : ""];
+    const said = [node.blind && "Without the images: this model takes text only.", node.note, node.stats && measured(node.stats), node.stats && actions.several() ? node.model : ""];
     const shown = said.filter(Boolean).join(" · ");
     return [
       node.error ? make("p", { class: "problem" }, node.error) : null,
