@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from openllm.cli.chat.conversation import Talk
-from openllm.cli.given.messages import read_schema
+from openllm.cli.given.messages import image_url, read_schema
 from openllm.discovery import did_you_mean
 from openllm.errors import ConfigurationError, OpenLLMError
 from openllm.types import SamplingParams
@@ -133,7 +133,7 @@ def _image(talk: Talk, rest: str) -> str:
     path = _path(rest, "image")
     if not path.is_file():
         raise OpenLLMError(f"There is no file {str(path)!r}.")
-    talk.images.append(path)
+    talk.images.append(image_url(path))
     return "It goes with your next question."
 
 

@@ -25,12 +25,12 @@ class Talk:
     system: str | None = None
     fields: dict[str, Any] = attrs.field(factory=dict)  # sampling, by its names on the wire
     structure: dict[str, Any] | None = None  # what the answers must follow
-    images: list[Path] = attrs.field(factory=list)  # for the next question
+    images: list[str] = attrs.field(factory=list)  # for the next question, as data: URLs
     messages: list[dict[str, Any]] = attrs.field(factory=list)
 
     def ask(self, text: str) -> Iterator[ChatDelta]:
-        """The answer, as it comes. However it ends, what came of it is kept. Errors: the client's,
-        and ConfigurationError for an image that cannot be read.
+        """The answer, as it comes. However it ends, what came of it is kept. Errors: the
+        client's.
         """
         question = {"role": "user", "content": user_content(text, self.images)}
         self.images.clear()

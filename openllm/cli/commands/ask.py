@@ -57,9 +57,9 @@ def command(
     openllm ask "Name a colour." --json-schema colour.json
     """
     from openllm.cli.client import connect
-    from openllm.cli.given.messages import read_schema, user_content
+    from openllm.cli.given.messages import image_url, read_schema, user_content
 
-    content = user_content(_question(question), images)
+    content = user_content(_question(question), [image_url(path) for path in images])
     fields = {
         key: options[key] for key in ("max_tokens", "temperature") if options[key] is not None
     }

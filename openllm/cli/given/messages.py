@@ -12,11 +12,12 @@ from typing import Any
 from openllm.errors import ConfigurationError
 
 
-def user_content(text: str, images: Sequence[Path]) -> str | list[dict[str, Any]]:
-    """The content of a user's message: the text, or parts of it and of the images."""
-    if not images:
+def user_content(text: str, urls: Sequence[str]) -> str | list[dict[str, Any]]:
+    """The content of a user's message: the text, or parts of it and of the images at `urls`."""
+    if not urls:
         return text
-    return [*map(_image, images), {"type": "text", "text": text}]
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [*images, {"type": "text", "text": text}]
 
 
 def read_schema(path: Path) -> dict[str, Any]:
@@ -35,15 +36,14 @@ def read_schema(path: Path) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": named}
 
 
-def _image(path: Path) -> dict[str, Any]:
-    """An image as a part of a message: a data URL."""
+def image_url(path: Path) -> str:
+    """A file of an image as a data: URL. Errors: ConfigurationError."""
     kind = mimetypes.guess_type(path.name)[0] or ""
     if not kind.startswith("image/"):
         raise ConfigurationError(
             f"{str(path)!r} is no image by its name.", hint="Give a .png, .jpg, .webp or .gif file."
         )
-    data = base64.b64encode(_read(path)).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{data}"}}
+    return f"data:{kind};base64,{base64.b64encode(_read(path)).decode('ascii')}"
 
 
 def _read(path: Path) -> bytes:

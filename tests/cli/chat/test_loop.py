@@ -115,6 +115,15 @@ def test_an_image_goes_with_the_next_question(talk: Talk, tmp_path: Path) -> Non
     assert text == "and?"
 
 
+def test_a_file_that_is_no_image_is_said_at_once_and_spoils_no_question(
+    talk: Talk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    typed(talk, f"/image {tmp_path / 'notes.txt'}", "still here")
+    assert "notes.txt' is no image by its name. Give a .png" in capsys.readouterr().err
+    assert talk.messages[-1]["role"] == "assistant"
+
+
 def test_retry_asks_the_last_question_again(talk: Talk) -> None:
     typed(talk, "first", "second", "/retry")
     assert questions(talk) == ["first", "second"]
