@@ -93,9 +93,7 @@ def parse_options() -> argparse.Namespace:
         default=0.0,
         help="share of the model's texts that are drawn to end in small talk",
     )
-    parser.add_argument(
-        "--rate", type=float, help="peak learning rate: 0.0025, of adapters 0.004"
-    )
+    parser.add_argument("--rate", type=float, help="peak learning rate: 0.0025, of adapters 0.004")
     parser.add_argument("--steps", type=int, default=10000, help="training steps of the model")
     parser.add_argument(
         "--adapter-steps", type=int, default=3000, help="training steps of each adapter"
