@@ -63,6 +63,11 @@ class Settings:
         "number",
         "Longest time in which a body comes, and a second more for each 16 KiB; 0: no limit.",
     )
+    send_seconds: float = _setting(
+        60.0,
+        "number",
+        "Longest time in which a client reads nothing of an answer that waits for it; 0: no limit.",
+    )
     max_json_depth: int = _setting(64, "integer", "Deepest nesting of a JSON body.")
     max_json_values: int = _setting(
         1024**2,

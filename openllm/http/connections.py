@@ -1,13 +1,17 @@
-"""uvicorn's connections with limits: on the time in which a request's head comes, and on its size.
+"""uvicorn's connections with limits: on the time in which a request's head comes, on its size, and
+on how long a client leaves an answer unread.
 
 uvicorn alone waits for the rest of a head, or for a first byte, as long as a client keeps the
-connection open, and keeps what there is of a head, however long it becomes.
+connection open, and keeps what there is of a head, however long it becomes. As long does it wait
+for a client that reads nothing of its answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
+from weakref import WeakSet
 
 import attrs
 import h11
@@ -19,6 +23,8 @@ from openllm.config.settings import Settings
 
 _TOO_SLOW = (408, b"Request Timeout")
 _TOO_LARGE = (431, b"Request Header Fields Too Large")
+DRAINING_SECONDS = 5.0  # that a client may read nothing for while the server drains
+LAST_SECONDS = 1.0  # the same once nothing more is written
 
 
 @attrs.frozen
@@ -29,10 +35,56 @@ class HeadLimits:
     most_bytes: int
 
 
+class Connections:
+    """The open connections of one process. A client that reads nothing for `patience` seconds while
+    its answer is held up, because the buffers between are full, is hung up on (0: never).
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self._open: WeakSet[Limited] = WeakSet()
+        self._finishing = False
+
+    def __iter__(self) -> Iterator[Limited]:
+        return iter(self._open)
+
+    def add(self, connection: Limited) -> None:
+        self._open.add(connection)
+
+    def remove(self, connection: Limited) -> None:
+        self._open.discard(connection)
+
+    def hurry(self, seconds: float = DRAINING_SECONDS) -> None:
+        """From here on a client may read nothing for `seconds` at most."""
+        self.patience = min(self.patience or seconds, seconds)
+        for connection in self._open:
+            if connection.flow.write_paused:
+                connection.await_reader()
+
+    def finish(self) -> None:
+        """Nothing more is written: hang up on each client that reads nothing of what is left for
+        `LAST_SECONDS`.
+        """
+        if not self._finishing:
+            self._finishing = True
+            self._look_at_all({})
+
+    def _look_at_all(self, before: dict[Limited, int]) -> None:
+        left = {connection: size for connection in self._open if (size := connection.unsent)}
+        for connection, size in left.items():
+            if size >= before.get(connection, size + 1):
+                connection.transport.abort()
+        loop = asyncio.get_running_loop()
+        loop.call_later(LAST_SECONDS, self._look_at_all, left)
+
+
 class Limited(asyncio.Protocol):
-    """Comes before one of uvicorn's protocols; `limits` is set by `limited_protocol`."""
+    """Comes before one of uvicorn's protocols; `limits` and `all_open` are set by
+    `limited_protocol`.
+    """
 
     limits: HeadLimits
+    all_open: Connections
     # uvicorn's
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -41,6 +93,7 @@ class Limited(asyncio.Protocol):
     _since: float | None = None  # when the head that is awaited was begun
     _head_bytes = 0  # of it that have come
     _look: asyncio.TimerHandle | None = None
+    _look_at_reader: asyncio.TimerHandle | None = None  # while writing is paused
 
     @property
     def between(self) -> bool:
@@ -60,6 +113,7 @@ class Limited(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.all_open.add(self)
         self._since = self.loop.time()
         if self.limits.seconds:
             self._look = self.loop.call_later(self.limits.seconds, self._look_at_time)
@@ -67,7 +121,39 @@ class Limited(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._look is not None:
             self._look.cancel()
+        self._stop_waiting()
+        self.all_open.remove(self)
         super().connection_lost(error)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of answers that the system has not taken yet."""
+        return self.transport.get_write_buffer_size()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.await_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_waiting()
+        super().resume_writing()
+
+    def await_reader(self) -> None:
+        """Hang up on the client unless it reads something in time; writing is paused."""
+        self._stop_waiting()
+        if patience := self.all_open.patience:
+            self._look_at_reader = self.loop.call_later(patience, self._has_it_read, self.unsent)
+
+    def _has_it_read(self, before: int) -> None:
+        if self.unsent < before:
+            self.await_reader()
+        else:
+            self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._look_at_reader is not None:
+            self._look_at_reader.cancel()
+            self._look_at_reader = None
 
     def data_received(self, data: bytes) -> None:
         awaited = self.between
@@ -159,12 +245,14 @@ def _fast() -> type[Limited]:
 def limited_protocol(settings: Settings) -> type[Limited]:
     """The class of connections that uvicorn's Config takes as `http`."""
     limits = HeadLimits(settings.header_seconds, settings.max_header_bytes)
-    return type("LimitedConnection", (_fast(),), {"limits": limits})
+    known = {"limits": limits, "all_open": Connections(settings.send_seconds)}
+    return type("LimitedConnection", (_fast(),), known)
 
 
-def limit_connections(settings: Settings) -> None:
+def limit_connections(settings: Settings) -> Connections:
     """From here on each server of uvicorn's in this process has such connections, unless it is told
-    of others: BentoML makes its own.
+    of others: BentoML makes its own. Returns all that it will have.
     """
     protocols: dict[str, Any] = uvicorn.config.HTTP_PROTOCOLS
-    protocols["auto"] = limited_protocol(settings)
+    protocol = protocols["auto"] = limited_protocol(settings)
+    return protocol.all_open

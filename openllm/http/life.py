@@ -13,25 +13,29 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openllm.config.words import VARIABLES
 from openllm.errors import OpenLLMError, say
 from openllm.http.app import Server
+
+if TYPE_CHECKING:
+    from openllm.http.connections import Connections
 
 logger = logging.getLogger("openllm")
 
 WATCH_SECONDS = 0.5  # how often engines are asked whether they live
 PATIENCE_SECONDS = 15.0  # between two lines that say that engines still load
 LAST_WORDS_SECONDS = 3.0  # for streams to deliver their final event once nothing more is generated
-BACKSTOP_SECONDS = 10.0  # for the HTTP server to get rid of clients that read nothing
+BACKSTOP_SECONDS = 10.0  # for clients that read slowly to get the rest
 
 
 class WorkerLife:
     """When the process around a `Server` loads, and when and how it has to go."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, connections: Connections) -> None:
         self.server = server
+        self._connections = connections
         self.failure: str | None = None  # why the worker ends by itself, names still marked
         self.told_elsewhere = False  # whoever runs this process says `failure`: the log need not
         self.when_ready: Callable[[Server], None] = lambda server: None
@@ -71,6 +75,7 @@ class WorkerLife:
             self._hurry.set()
             return
         self.server.limits.draining = True
+        self._connections.hurry()
         self._spawn(self._drain())
 
     async def close(self) -> None:
@@ -97,6 +102,7 @@ class WorkerLife:
         while (why := self._why_to_end()) is None:  # noqa: ASYNC110
             await asyncio.sleep(WATCH_SECONDS)
         self._fail(why)
+        self._connections.finish()
         await self.server.drain(LAST_WORDS_SECONDS)
         await self._end()
 
@@ -118,10 +124,11 @@ class WorkerLife:
         await self._end()
 
     async def _end(self) -> None:
-        """Leave: engines first, which ends what still streams; then HTTP; should a client hold that
-        up, without it.
+        """Leave: engines first, which ends what still streams; then HTTP, which waits for clients
+        that still read; should they hold that up, without it.
         """
         await self.server.close()
+        self._connections.finish()
         await self.server.drain(LAST_WORDS_SECONDS)
         if self._stop_http is not None:
             asyncio.get_running_loop().call_later(

@@ -8,19 +8,21 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openllm.config.settings import Settings
 from openllm.http import connections
 from openllm.http.app import Server
-from openllm.http.connections import limited_protocol
+from openllm.http.connections import Connections, limited_protocol
 from tests.protocols.conftest import echo_llm
-from tests.serving import LONG_WAIT, serve
+from tests.serving import LONG_WAIT, Running, serve
 
 SOON = 0.2  # seconds; as limits that a test waits for
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
@@ -146,3 +148,85 @@ def test_half_a_body_holds_neither_slots_nor_the_drain(
         draining = asyncio.run_coroutine_threadsafe(server.drain(LONG_WAIT), loop)
         assert draining.result(LONG_WAIT)
         assert all(b" 408 " in answer(connection) for connection in halves)
+
+
+@attrs.frozen
+class Unread:
+    """A stream of 2 MB to a client that has read nothing of it, and has buffers for little."""
+
+    running: Running
+    all_open: Connections
+    client: socket.socket
+
+    def wait_held_up(self) -> None:
+        self.running.wait_until(lambda: any(one.flow.write_paused for one in self.all_open))
+
+    def wait_idle(self) -> None:
+        """Return once it is answered, or given up."""
+        self.running.run(self.running.server.limits.wait_idle())
+
+    def rest(self) -> bytes:
+        """All that is left for the client, however its connection ends."""
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            while part := self.client.recv(1 << 16):
+                found += part
+        return found
+
+
+@contextlib.contextmanager
+def unread(model: Path, seconds: float) -> Iterator[Unread]:
+    """One whose client may read nothing for so many seconds."""
+    settings = Settings(send_seconds=seconds)
+    http = limited_protocol(settings)
+    with serve(echo_llm(model), settings=settings, http=http, send_buffer=1 << 16) as running:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+            client.settimeout(LONG_WAIT)
+            client.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
+            body = b'{"prompt": "hi", "max_tokens": 1000, "ignore_eos": true, "n": 16,'
+            body += b' "stream": true}'
+            head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
+            client.sendall(head % len(body) + body)
+            found = Unread(running, http.all_open, client)
+            found.wait_held_up()
+            yield found
+
+
+@pytest.mark.parametrize("protocol", ["httptools", "h11"])
+def test_whoever_reads_nothing_is_hung_up_on(
+    echo_model: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """Its slot is free again, and what was kept for it is gone."""
+    if protocol == "h11":
+        monkeypatch.setattr(connections, "AutoHTTPProtocol", H11Protocol)
+    with unread(echo_model, SOON) as stream:
+        stream.wait_idle()
+        assert b"[DONE]" not in stream.rest()
+        stream.running.wait_until(lambda: not list(stream.all_open))
+
+
+def test_whoever_reads_slowly_gets_all(echo_model: Path) -> None:
+    with unread(echo_model, 1.0) as stream:
+        for _ in range(12):
+            time.sleep(0.1)
+            stream.client.recv(1 << 14)
+        assert b"data: [DONE]" in stream.rest()
+
+
+@pytest.mark.parametrize("ending", ["drains", "ends"])
+def test_nobody_holds_up_the_end_by_reading_nothing(
+    echo_model: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(connections, "LAST_SECONDS", SOON)
+    with unread(echo_model, 0.0) as stream:
+
+        async def end() -> None:
+            if ending == "drains":
+                stream.all_open.hurry(SOON)
+            else:
+                stream.all_open.finish()
+
+        stream.running.run(end())
+        stream.wait_idle()
+        assert b"[DONE]" not in stream.rest()

@@ -71,8 +71,7 @@ class HTTPService(bentoml.Service):  # type: ignore[misc]  # bentoml has no type
         server = create_app(llms, settings, tracing_in_force())
         if all(addresses):
             server.peers = Peers(llms, workers, server.metrics.report)
-        self.life = WorkerLife(server)
-        limit_connections(settings)
+        self.life = WorkerLife(server, limit_connections(settings))
         return self.life
 
     def on_load_bento(self, bento: bentoml.Bento) -> None:
