@@ -137,6 +137,11 @@ class Exchange:
         """
         return self._incoming.parts(limit)
 
+    @property
+    def large_body(self) -> bool:
+        """Whether the body, which has been read, is so large that `apart` is off the event loop."""
+        return self._incoming.large
+
     async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` gives, which reads the fields or makes something of all of them: called off
         the event loop where the body is large.

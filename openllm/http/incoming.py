@@ -51,7 +51,7 @@ class Incoming:
         self._headers = headers
         self._settings = settings
         self._times = times
-        self._large = False
+        self.large = False  # so that it is read off the event loop
         self.begun = False  # whether some of it has been read
         self.whole = False  # whether all of it has
 
@@ -89,8 +89,8 @@ class Incoming:
                 self._check(amount.add(new), body)
         if encoding:
             body = await asyncio.to_thread(unpacked, bytes(body), encoding, limit)
-        self._large = len(body) > LARGE_BODY
-        if encoding and self._large:
+        self.large = len(body) > LARGE_BODY
+        if encoding and self.large:
             self._check(await self.apart(amount.add, body), body)
         return body
 
@@ -109,7 +109,7 @@ class Incoming:
         """What `work` gives, which reads the body or makes something of all of it: called off the
         event loop where the body is large.
         """
-        if not self._large:
+        if not self.large:
             return work(*args, **kwargs)
         called = partial(contextvars.copy_context().run, work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(_reader, called)

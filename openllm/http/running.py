@@ -5,7 +5,7 @@ one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
@@ -59,6 +59,8 @@ class Work:
     admitted: Callable[[Sequence[Generation]], None] | None = None
     # sees each delta of a single answer that is written whole; None: nobody needs to
     note: Note | None = None
+    # what is to be done of an answer before its client hears that it is complete
+    before_end: Callable[[], Awaitable[None]] | None = None
 
 
 async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
@@ -70,10 +72,13 @@ async def respond(exchange: Exchange, work: Work, wire: Wire) -> None:
         if work.admitted is not None:
             work.admitted(generations)
         if work.stream:
-            await _stream(exchange, wire, generations)
+            await _stream(exchange, wire, generations, work.before_end)
         else:
             outputs = await _drain(exchange, generations, work.note)
-            await exchange.answer(200, wire.answer(outputs))
+            whole = wire.answer(outputs)
+            if work.before_end is not None:
+                await work.before_end()
+            await exchange.answer(200, whole)
 
 
 async def finished(
@@ -134,7 +139,12 @@ async def _let_others(several: Sequence[object]) -> None:
         await asyncio.sleep(0)
 
 
-async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generation]) -> None:
+async def _stream(
+    exchange: Exchange,
+    wire: Wire,
+    generations: Sequence[Generation],
+    before_end: Callable[[], Awaitable[None]] | None,
+) -> None:
     meter = _meter(exchange, generations)
     n = generations[0].choices
     stream = Stream(exchange, wire, meter, n * len(generations))
@@ -143,7 +153,10 @@ async def _stream(exchange: Exchange, wire: Wire, generations: Sequence[Generati
             await generation.begin(stream.sink(at * n))
             await _let_others(generations)
         await stream.run()
-        await exchange.end_stream(wire.closing(_total(generations)))
+        closing = wire.closing(_total(generations))
+        if before_end is not None:
+            await before_end()
+        await exchange.end_stream(closing)
     finally:
         _end(exchange, generations, meter)
 

@@ -179,18 +179,20 @@ def unread(model: Path, seconds: float) -> Iterator[Unread]:
     """One whose client may read nothing for so many seconds."""
     settings = Settings(send_seconds=seconds)
     http = limited_protocol(settings)
-    with serve(echo_llm(model), settings=settings, http=http, send_buffer=1 << 16) as running:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
-            client.settimeout(LONG_WAIT)
-            client.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
-            body = b'{"prompt": "hi", "max_tokens": 1000, "ignore_eos": true, "n": 16,'
-            body += b' "stream": true}'
-            head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
-            client.sendall(head % len(body) + body)
-            found = Unread(running, http.all_open, client)
-            found.wait_held_up()
-            yield found
+    with (
+        serve(echo_llm(model), settings=settings, http=http, send_buffer=1 << 16) as running,
+        socket.socket() as client,
+    ):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        client.settimeout(LONG_WAIT)
+        client.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
+        body = b'{"prompt": "hi", "max_tokens": 1000, "ignore_eos": true, "n": 16,'
+        body += b' "stream": true}'
+        head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
+        client.sendall(head % len(body) + body)
+        found = Unread(running, http.all_open, client)
+        found.wait_held_up()
+        yield found
 
 
 @pytest.mark.parametrize("protocol", ["httptools", "h11"])

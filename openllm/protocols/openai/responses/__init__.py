@@ -22,7 +22,7 @@ def routes(catalog: Catalog, settings: Settings) -> list[Route]:
     return [
         *create.routes(catalog, settings, store, background),
         *stored.routes(store, background),
-        *conversations.routes(store),
+        *conversations.routes(settings, store),
     ]
 
 

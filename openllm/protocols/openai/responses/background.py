@@ -7,7 +7,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -26,6 +27,20 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS = 0.5  # after which a worker sees what another has cancelled
 
 
+_ENDED = {
+    "code": "server_error",
+    "message": "The process that made this response has ended. Ask for it again.",
+}
+
+
+@attrs.frozen
+class BegunResponse:
+    """What is kept of a response: now, and by `keep` once it is complete."""
+
+    record: Answered
+    keep: Callable[[], None]
+
+
 class Background:
     """The tasks of one server, by the ids of their responses."""
 
@@ -39,17 +54,19 @@ class Background:
         exchange: Exchange,
         generations: Sequence[Generation],
         wire: ResponseWire,
-        record: Answered,
+        kept: BegunResponse,
     ) -> None:
-        """Answer with the response as it is, and go on with it. `record` is what is kept of it."""
+        """Answer with the response as it is, and go on with it."""
         state = wire.state("in_progress")
-        record = attrs.evolve(record, response=msgspec.json.encode(state))
-        self._store.put(record)
+        response = msgspec.json.encode(state)
+        record = attrs.evolve(kept.record, response=response, maker=self._store.process)
+        put = asyncio.create_task(self._store.apart(self._store.put, record))
         try:
+            await asyncio.shield(put)
             await exchange.answer_json(state)
         finally:
             # It counts as a request of its key, so it begins once the one that asked has ended.
-            work = self._work(exchange, generations, wire, record)
+            work = self._work(exchange, generations, wire, kept, put)
             task = self._tasks[wire.id] = asyncio.create_task(work)
             task.add_done_callback(lambda _: self._tasks.pop(wire.id, None))
             if self._store.shared and self._watch is None:
@@ -62,7 +79,7 @@ class Background:
                 await asyncio.sleep(WATCH_SECONDS)
                 for name, task in list(self._tasks.items()):
                     with contextlib.suppress(Overloaded):  # looked at again in a moment
-                        if not await asyncio.to_thread(self._wanted, name):
+                        if not await self._store.apart(self._wanted, name):
                             task.cancel()
         finally:
             self._watch = None
@@ -70,45 +87,65 @@ class Background:
     def _wanted(self, name: str) -> bool:
         """Whether the response called `name` is still to be made."""
         record = self._store.current(name)
-        if not isinstance(record, Answered):
-            return False
-        status: str = msgspec.json.decode(record.response)["status"]
-        return status == "in_progress"
+        return isinstance(record, Answered) and record.maker is not None
 
     async def _work(
         self,
         exchange: Exchange,
         generations: Sequence[Generation],
         wire: ResponseWire,
-        record: Answered,
+        kept: BegunResponse,
+        put: asyncio.Task[bool],
     ) -> None:
+        try:
+            await put
+        except OpenLLMError:  # which its client has been told
+            return
         try:
             with exchange.shared.limits.work(exchange.caller):
                 outputs = await finished(exchange, generations, wire.note)
-            if self._wanted(record.id):
                 wire.answer(outputs)
+                await self._store.apart(self._keep_wanted, wire.id, kept.keep)
         except OpenLLMError as error:
-            self._failed(error, wire, record)
+            await self._failed(error, wire, kept.record)
         except Exception as error:
             log.error("%s: unexpected %s", exchange.request_id, type(error).__name__)
             log.debug("%s: unexpected error", exchange.request_id, exc_info=error)
             hint = f"The server's log has more under {exchange.request_id}."
-            self._failed(OpenLLMError("Something went wrong.", hint=hint), wire, record)
+            failure = OpenLLMError("Something went wrong.", hint=hint)
+            await self._failed(failure, wire, kept.record)
 
-    def _failed(self, error: OpenLLMError, wire: ResponseWire, record: Answered) -> None:
-        if not self._wanted(record.id):
-            return
+    async def _failed(self, error: OpenLLMError, wire: ResponseWire, record: Answered) -> None:
         state = wire.failed_state(tell(error, RESPONSES))
-        self._store.put(attrs.evolve(record, response=msgspec.json.encode(state)))
+        failed = attrs.evolve(record, response=msgspec.json.encode(state))
+        await self._store.apart(self._keep_wanted, record.id, partial(self._store.put, failed))
 
-    def cancel(self, record: Answered) -> dict[str, Any]:
-        """The response in `record`, cancelled where it is not complete."""
-        state: dict[str, Any] = msgspec.json.decode(record.response)
-        task = self._tasks.get(record.id)
-        if state["status"] != "in_progress" or (task is None and not self._store.shared):
-            return state
-        if task is not None:
+    def _keep_wanted(self, name: str, keep: Callable[[], object]) -> None:
+        """`keep` what has become of the response called `name`, unless it is to be none."""
+        with self._store.together():
+            if self._wanted(name):
+                keep()
+
+    def settled(self, record: Answered) -> Answered:
+        """`record`, which is as it is kept: failed, where the process that made it has ended."""
+        if record.maker is None or not self._store.gone(record.maker):
+            return record
+        return self._end(record, "failed", error=_ENDED)
+
+    def cancelled(self, record: Answered) -> Answered:
+        """`record`, which is as it is kept: cancelled, where it is not complete; its task is ended
+        by `stop`, or by the process that has it.
+        """
+        record = self.settled(record)
+        return record if record.maker is None else self._end(record, "cancelled")
+
+    def _end(self, record: Answered, status: str, **said: Any) -> Answered:
+        state = {**msgspec.json.decode(record.response), "status": status, **said}
+        ended = attrs.evolve(record, response=msgspec.json.encode(state), maker=None)
+        self._store.put(ended)
+        return ended
+
+    def stop(self, name: str) -> None:
+        """End the task of the response called `name`, where this process has it."""
+        if (task := self._tasks.get(name)) is not None:
             task.cancel()
-        state["status"] = "cancelled"
-        self._store.put(attrs.evolve(record, response=msgspec.json.encode(state)))
-        return state

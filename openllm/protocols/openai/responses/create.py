@@ -4,10 +4,8 @@ whole, as events, or later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import attrs
 from starlette.routing import Route
@@ -20,11 +18,12 @@ from openllm.http.routes import Endpoint
 from openllm.http.running import Work, admit, respond
 from openllm.llm.formats import reasoning_of
 from openllm.protocols.openai.messages import effort_unasked
-from openllm.protocols.openai.responses.background import Background
+from openllm.protocols.openai.responses.background import Background, BegunResponse
 from openllm.protocols.openai.responses.dialect import RESPONSES
 from openllm.protocols.openai.responses.fitting import fitting, prompt_tokens
 from openllm.protocols.openai.responses.request import (
     ResponseRequest,
+    read_apart,
     read_asked,
     read_response,
 )
@@ -40,7 +39,7 @@ def routes(
 ) -> list[Route]:
     async def create(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        request = await exchange.apart(read_response, fields, settings, store, exchange.owner)
+        request = await read_apart(exchange, read_response, fields, settings, store)
         asked = request.asked
         target = catalog.running(asked.model, "generate")
         if effort_unasked(asked.conversation, target):
@@ -51,13 +50,13 @@ def routes(
         exchange.rename(request.handling.request_id)
         record = Answered(new_id("resp"), exchange.owner, b"", asked.items, [], asked.previous)
         params = target.llm.sampling_params(**request.overrides)
-        keep = partial(_keep, store, request, record)
-        wire = ResponseWire(record.id, request, target, params, keep)
+        wire = ResponseWire(record.id, request, target, params)
+        keep = partial(_keep, store, request, record, wire)
         work = await _work(target, request)
-        work = attrs.evolve(work, note=wire.note)
+        work = attrs.evolve(work, note=wire.note, before_end=partial(store.apart, keep))
         if request.background:
             generations = await admit(exchange, work)
-            await background.begin(exchange, generations, wire, record)
+            await background.begin(exchange, generations, wire, BegunResponse(record, keep))
             return
         if request.stream:
             exchange.dialect = RESPONSES.ending(wire.failed)
@@ -65,7 +64,7 @@ def routes(
 
     async def count(exchange: Exchange) -> None:
         fields = await exchange.fields()
-        asked = await exchange.apart(read_asked, fields, settings, store, exchange.owner)
+        asked = await read_apart(exchange, read_asked, fields, settings, store)
         fields.ignore("personality")
         fields.close()
         target = catalog.running(asked.model, "generate")
@@ -102,17 +101,14 @@ def _keep(
     store: Store,
     request: ResponseRequest,
     record: Answered,
-    response: bytes,
-    output: Sequence[dict[str, Any]],
+    wire: ResponseWire,
 ) -> None:
     """Keep what has been answered, where it is to be kept, and add it to its conversation. Errors:
     InvalidRequest where that becomes too large.
     """
-    answered = [Item.of(item) for item in output]
+    answered = [Item.of(item) for item in wire.items]
     if request.store:
-        store.put(
-            Answered(record.id, record.owner, response, record.asked, answered, record.previous)
-        )
+        store.put(attrs.evolve(record, response=wire.whole, answered=answered))
     if request.asked.thread is not None:
         with suppress(NotFound):  # it has been deleted meanwhile
             thread = store.thread(record.owner, request.asked.thread.id)

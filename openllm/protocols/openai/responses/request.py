@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -13,6 +13,7 @@ from openllm.http.body.conversation import read_template_kwargs
 from openllm.http.body.fields import Fields, required
 from openllm.http.body.sampling import add_limit
 from openllm.http.body.structure import read_form
+from openllm.http.exchange import Exchange
 from openllm.protocols.openai.messages import MAX_EFFORT, NO_EFFORT, with_effort
 from openllm.protocols.openai.params import BUDGETS, Handling, read_rest, read_sampling
 from openllm.protocols.openai.responses.items import (
@@ -21,7 +22,7 @@ from openllm.protocols.openai.responses.items import (
     read_items,
     reread,
 )
-from openllm.protocols.openai.responses.store import Item, Store, Thread
+from openllm.protocols.openai.responses.store import Item, Store, T, Thread
 from openllm.protocols.openai.responses.tools import Declared, read_declared
 from openllm.types import Conversation, Structure
 
@@ -68,6 +69,22 @@ class ResponseRequest:
     handling: Handling
     budget: str | None  # the field that says how long it may think
     shown: Mapping[str, Any]  # fields of the response
+
+
+async def read_apart(
+    exchange: Exchange,
+    read: Callable[[Fields, Settings, Store, str], T],
+    fields: Fields,
+    settings: Settings,
+    store: Store,
+) -> T:
+    """What `read` makes of a body and of what is kept: where the one or the other is read. Errors:
+    those of `read`.
+    """
+    asked = (fields, settings, store, exchange.owner)
+    if exchange.large_body:
+        return await exchange.apart(read, *asked)
+    return await store.apart(read, *asked)
 
 
 def read_response(fields: Fields, settings: Settings, store: Store, owner: str) -> ResponseRequest:

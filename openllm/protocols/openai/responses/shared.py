@@ -4,19 +4,25 @@ answered, the next one continues.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import os
+import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from openllm.errors import Overloaded
 from openllm.protocols.openai.files.folder import lock
-from openllm.protocols.openai.responses.store import Answered, Record, Store, Thread
+from openllm.protocols.openai.responses.store import Answered, P, Record, Store, T, Thread
 
 FILE = "responses.sqlite"
+_LIVING = "living-{}"
 _WAIT_SECONDS = 10.0  # for another process that writes
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (
@@ -36,8 +42,8 @@ UPDATE records SET used = (SELECT IFNULL(MAX(used), 0) + 1 FROM records) WHERE i
 
 class SharedStore(Store):
     """A `Store` in a directory that all who use it share, which this user alone can enter. Its
-    bounds hold for all of them together. Errors: also Overloaded, where the file cannot be read or
-    written.
+    bounds hold for all of them together. Each process holds a lock of its own name, by which the
+    others see that it lives. Errors: also Overloaded, where the file cannot be read or written.
     """
 
     shared = True
@@ -47,7 +53,9 @@ class SharedStore(Store):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / FILE
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._folder = folder
         self._depth = 0
+        self._thread = ThreadPoolExecutor(1, "openllm-responses")
         self._file = sqlite3.connect(
             path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -57,10 +65,37 @@ class SharedStore(Store):
             # What is kept goes with the server, so that nothing waits for the disk.
             self._file.execute("PRAGMA synchronous = OFF")
             self._file.executescript(_TABLES)
+            for left in folder.glob(_LIVING.format("*")):
+                self.gone(left.name[len(_LIVING.format("")) :])
+            self.process = secrets.token_hex(8)
+            self._lives = contextlib.ExitStack()
+            self._lives.enter_context(lock(self._living(self.process), wait=True))
 
     def close(self) -> None:
         """Let go of the file."""
+        self._thread.shutdown()
         self._file.close()
+        self._lives.close()
+        self._living(self.process).unlink(missing_ok=True)
+
+    def _living(self, process: str) -> Path:
+        """What that process has locked for as long as it lives."""
+        return self._folder / _LIVING.format(process)
+
+    def gone(self, process: str) -> bool:
+        if process == self.process:
+            return False
+        path = self._living(process)
+        if not path.exists():
+            return True
+        with lock(path, wait=False) as ended:
+            if ended:
+                path.unlink(missing_ok=True)
+        return ended
+
+    async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        called = partial(contextvars.copy_context().run, work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, called)
 
     def __len__(self) -> int:
         return int(self._file.execute("SELECT COUNT(*) FROM records").fetchone()[0])

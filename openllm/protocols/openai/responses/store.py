@@ -8,8 +8,8 @@ import contextlib
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import attrs
 import msgspec
@@ -48,6 +48,7 @@ class Answered:
     asked: list[Item]
     answered: list[Item]
     previous: str | None = None
+    maker: str | None = None  # the `Store.process` that goes on with it in the background
 
     def items(self) -> Iterator[Item]:
         yield from self.asked
@@ -78,6 +79,8 @@ class Thread:
 
 Record = Answered | Thread
 Kind = TypeVar("Kind", Answered, Thread)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _size(items: Iterable[Item]) -> int:
@@ -91,6 +94,7 @@ class Store:
     """
 
     shared = False  # with other processes
+    process = ""  # which of those this one is
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most = most
@@ -105,6 +109,16 @@ class Store:
     def enabled(self) -> bool:
         """Whether anything is kept."""
         return self._most > 0
+
+    async def apart(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` gives, which uses the store: one after the other, in the order in which they
+        were asked for; off the event loop where the store may have to wait.
+        """
+        return work(*args, **kwargs)
+
+    def gone(self, process: str) -> bool:
+        """Whether the process of that name has ended."""
+        return process != self.process
 
     def __len__(self) -> int:
         return len(self._records)

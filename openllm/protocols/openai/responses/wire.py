@@ -17,12 +17,9 @@ from openllm.protocols.openai.responses.output import Output, event
 from openllm.protocols.openai.responses.request import ResponseRequest
 from openllm.types import AnswerDelta, GenerationOutput, SamplingParams, Usage
 
-# Keeps a response that has ended: its JSON, and its items.
-Keep = Callable[[bytes, list[dict[str, Any]]], None]
-
 
 class ResponseWire:
-    """One response. `keep` is given it once, when it is complete or has come to its limit."""
+    """One response; `whole` is its JSON once it is complete or has come to its limit."""
 
     def __init__(
         self,
@@ -30,7 +27,6 @@ class ResponseWire:
         request: ResponseRequest,
         target: Target,
         params: SamplingParams,
-        keep: Keep,
     ) -> None:
         top = request.top_logprobs
         scores = None if top is None else ChatLogprobs(target.llm.token_table, top)
@@ -39,7 +35,7 @@ class ResponseWire:
         self._length = False  # it has come to its limit
         # of a whole answer, to tell which tokens are those of its text
         self.note: Callable[[AnswerDelta], object] | None = None if top is None else self.delta
-        self._keep = keep
+        self.whole = b""
         self._head = {
             "id": self.id,
             "object": "response",
@@ -53,6 +49,11 @@ class ResponseWire:
             "top_p": params.top_p,
             **request.shown,
         }
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """Those of the answer."""
+        return self._output.items
 
     def opening(self) -> bytes:
         begun = self.state("in_progress")
@@ -71,7 +72,7 @@ class ResponseWire:
 
     def closing(self, usage: Usage) -> bytes:
         ended = self._ended(usage)
-        self._keep(msgspec.json.encode(ended), self._output.items)
+        self.whole = msgspec.json.encode(ended)
         return event(f"response.{ended['status']}", self._output.number, response=ended)
 
     def failed(self, failure: Failure) -> bytes:
@@ -93,9 +94,8 @@ class ResponseWire:
             self._length = choice.finish_reason == "length"
             self._output.add(choice)
             self._output.close(complete=not self._length)
-        whole = msgspec.json.encode(self._ended(outputs[0].usage))
-        self._keep(whole, self._output.items)
-        return whole
+        self.whole = msgspec.json.encode(self._ended(outputs[0].usage))
+        return self.whole
 
     def state(self, status: str, **said: Any) -> dict[str, Any]:
         """The response with `status`, and what else is `said` of it."""

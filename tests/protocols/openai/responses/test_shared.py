@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 
 from openllm.config.settings import Settings
+from openllm.protocols.openai.responses import shared
 from openllm.protocols.openai.responses.shared import SharedStore
+from openllm.protocols.openai.responses.store import Answered
 from tests.protocols.conftest import echo_llm
 from tests.serving import LONG_WAIT, Running, serve
 
@@ -94,6 +97,51 @@ def test_the_other_cancels_what_goes_on_in_the_background(
     assert one.get(f"{PATH}/{gone['id']}").status_code == 404
     done = respond(two, input="hello", background=True)
     assert over(one, done["id"])["status"] in ("completed", "incomplete")
+
+
+def test_what_a_process_that_has_ended_was_making_has_failed(
+    workers: tuple[Running, Running], clients: tuple[httpx.Client, httpx.Client]
+) -> None:
+    one, _ = clients
+    long = {"max_output_tokens": 400, "ignore_eos": True, "background": True}
+    begun = respond(one, input="hello", **long)
+    root = workers[0].server.settings.files_root
+    assert root is not None
+    mine, dying = (SharedStore(20, 1 << 20, root) for _ in range(2))
+    record = mine.current(begun["id"])
+    assert isinstance(record, Answered)
+    for name in ("resp_read", "resp_cancelled"):
+        mine.put(attrs.evolve(record, id=name, maker=dying.process))
+        assert one.get(f"{PATH}/{name}").json()["status"] == "in_progress"
+    dying._lives.close()  # as the system does for one that is killed
+    read = one.get(f"{PATH}/resp_read").json()
+    assert (read["status"], read["error"]["code"]) == ("failed", "server_error")
+    assert one.post(f"{PATH}/resp_cancelled/cancel").json()["status"] == "failed"
+    assert one.get(f"{PATH}/{begun['id']}").json()["status"] == "in_progress"
+    assert one.post(f"{PATH}/{begun['id']}/cancel").json()["status"] == "cancelled"
+    for store in (mine, dying):
+        store.close()
+
+
+def test_others_are_answered_while_the_file_is_waited_for(
+    workers: tuple[Running, Running], clients: tuple[httpx.Client, httpx.Client]
+) -> None:
+    one, two = clients
+    first = respond(one, input="hello")
+    root = workers[0].server.settings.files_root
+    assert root is not None
+    other = SharedStore(20, 1 << 20, root)
+    with ThreadPoolExecutor(1) as pool:
+        with other.together():
+            waiting = pool.submit(respond, two, input="again", previous_response_id=first["id"])
+            workers[1].wait_until(lambda: workers[1].server.limits.live == 1)
+            begun = time.monotonic()
+            with workers[1].client() as beside:
+                assert [beside.get("/livez").status_code for _ in range(5)] == [200] * 5
+            assert time.monotonic() - begun < shared._WAIT_SECONDS / 2
+            assert not waiting.done()
+        assert waiting.result(LONG_WAIT)["status"] in ("completed", "incomplete")
+    other.close()
 
 
 def test_many_begin_at_once(tmp_path: Path) -> None:
