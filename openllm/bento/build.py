@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from openllm.errors import BuildError
 from openllm.llm.replica import PlannedEngine, PlannedReplica
 from openllm.weights.checkpoint import directory_size
 from openllm.weights.outline import outline_of_size
+from openllm.weights.temporary import Temporary
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +123,8 @@ def _build(wanted: Sequence[LLMSpec], options: BuildOptions, settings: Settings)
     path, new = built_of(bento_store() / name, inputs), False
     if path is None:
         plan = BentoPlan(name, project, tuple(packed), options, inputs)
-        with tempfile.TemporaryDirectory(prefix="openllm-build-") as folder:
-            path, new = _assemble(plan, (Path(folder), *local_source_paths(wanted))), True
+        with Temporary() as folder:
+            path, new = _assemble(plan, (folder, *local_source_paths(wanted))), True
     if options.signer is not None:
         options.signer.sign(path)
     models = {stored.tag: stored for item in packed for stored in item.stored}

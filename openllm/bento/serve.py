@@ -12,7 +12,6 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import attrs
 
@@ -31,6 +30,7 @@ from openllm.http.auth import check_files
 from openllm.http.tracing.provider import check_exporters
 from openllm.llm.options import check_options
 from openllm.llm.room import require_room
+from openllm.weights.temporary import Temporary
 
 logger = logging.getLogger("openllm")
 
@@ -57,7 +57,7 @@ def serve(
     check_exporters(process_environment())
     with (
         closing(_bind(settings.host, settings.port)) as listener,
-        TemporaryDirectory(prefix="openllm-") as folder,
+        Temporary() as folder,
     ):
         engines = sum(spec.replicas for spec in wanted)
         alone = engines == 1 and settings.api_workers == 1
@@ -74,7 +74,7 @@ def serve(
             served += [(named, directory)] * spec.replicas
         require_room(served, settings)
         _listen(listener)
-        write_project(Path(folder), wanted)
+        write_project(folder, wanted)
         host, port = listener.getsockname()[:2]
         url = address(host, port)
         with listed(settings.bentoml_home, url, [spec.served_name for spec in wanted]) as log:
@@ -83,10 +83,10 @@ def serve(
             on_listening(url)
             logger.info("Listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
             if alone:
-                service = load_project(Path(folder), ServicePlan(wanted, settings))
+                service = load_project(folder, ServicePlan(wanted, settings))
                 run_service(service, listener, when_ready=lambda server: announce(server, url))
             else:
-                supervise(Fleet(Path(folder), wanted, settings), listener)
+                supervise(Fleet(folder, wanted, settings), listener)
 
 
 def _require_home(home: Path) -> None:

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 from openllm.bento.stand_in import StandIn
+from openllm.weights.temporary import Temporary
 
 SUPERVISOR = "bentoml._internal.utils.circus"
 MAKERS = ("bentoml_cli.serve", "bentoml.serving")  # what a process that makes one has imported
@@ -47,10 +45,10 @@ class _Private:
     _exclusive_running_command: str | None
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="openllm-"))  # which makes it for this user alone
-        options |= {name: f"ipc://{folder / name}" for name in _ENDPOINTS}
+        folder = Temporary()  # for this user alone
+        options |= {name: f"ipc://{folder.path / name}" for name in _ENDPOINTS}
         super().__init__(*args, **{**options, "check_delay": CHECK_SECONDS})
-        self.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        self.exit_stack.callback(folder.close)
         listeners = [one for one in options.get("sockets", ()) if one.family != socket.AF_UNIX]
         encrypted = any("--ssl-certfile" in watcher.args for watcher in self.watchers)
         if len(listeners) == 1 and not encrypted:

@@ -4,10 +4,8 @@ parent is gone.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from openllm.config.settings import Settings, process_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import EngineDead
 from openllm.remote.backend import RESTART, RunnerBackend
+from openllm.weights.temporary import Temporary
 
 STOP_SECONDS = 30.0  # for an engine to stop by itself
 
@@ -84,10 +83,12 @@ class ChildBackend(RunnerBackend):
     def __init__(self, spec: LLMSpec, weights_dir: Path, settings: Settings | None = None) -> None:
         super().__init__(spec, weights_dir, Path(), settings)
         self._child: EngineProcess | None = None
+        self._folder: Temporary | None = None
 
     async def start(self) -> None:
         if self._child is None:
-            self.address = Path(tempfile.mkdtemp(prefix="openllm-")) / "engine.sock"
+            self._folder = Temporary()
+            self.address = self._folder.path / "engine.sock"
             plan = EnginePlan(
                 self.spec.to_json(),
                 str(self.address),
@@ -117,4 +118,5 @@ class ChildBackend(RunnerBackend):
         child, self._child = self._child, None
         if child is not None:
             await asyncio.to_thread(child.stop)
-            shutil.rmtree(self.address.parent, ignore_errors=True)
+        if self._folder is not None:
+            self._folder.close()

@@ -29,7 +29,7 @@ def scratch(parent: Path, prefix: str = PREFIX) -> Iterator[Path]:
         for path in abandoned(parent, prefix):
             shutil.rmtree(path, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        held = _hold(made)
+        held = hold(made)
     try:
         yield made
     finally:
@@ -45,7 +45,7 @@ def abandoned(parent: Path, prefix: str = PREFIX) -> list[Path]:
     return sorted(path for path in found if not _is_held(path))
 
 
-def _hold(directory: Path) -> int | None:
+def hold(directory: Path) -> int | None:
     """Lock it until the descriptor is closed, or the process ends; None where the file system does
     not lock directories. There nobody can lock them, and `_is_held` takes all for held. Errors:
     OSError.
@@ -82,7 +82,7 @@ def _close(descriptor: int | None) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    descriptor = _hold(directory)
+    descriptor = hold(directory)
     try:
         yield
     finally:

@@ -175,7 +175,7 @@ def test_nothing_names_the_builder_s_directories(
             data = path.read_bytes()
             assert str(echo_model).encode() not in data, path
             assert str(tmp_path).encode() not in data, path
-            assert b"openllm-build-" not in data, path
+            assert b"openllm-run-" not in data, path
 
 
 def test_a_secret_of_the_environment_stops_the_build(

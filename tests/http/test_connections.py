@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import attrs
 import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+import openllm
 from openllm.config.settings import Settings
 from openllm.http import connections
 from openllm.http.app import Server
@@ -24,6 +26,7 @@ from openllm.http.connections import Connections, limited_protocol
 from tests.protocols.conftest import echo_llm
 from tests.serving import LONG_WAIT, Running, serve
 
+DAY = 24 * 3600.0
 SOON = 0.2  # seconds; as limits that a test waits for
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b'{"prompt": "hello", "max_tokens": 1}'
@@ -82,6 +85,37 @@ def test_whoever_only_waits_for_an_answer_is_not_given_up(echo_model: Path) -> N
         head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
         connection.sendall(head % len(body) + body)
         assert b'"completion_tokens":8' in answer(connection).replace(b" ", b"")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_may_take_a_day_with_every_default(echo_model: Path, stream: bool) -> None:
+    """On a clock that is put forward by a day while it is made: whatever has a limit of time, in
+    the server or in the engine, has then passed it.
+    """
+    begun = threading.Event()
+    slow = echo_llm(echo_model, engine_args={"delay": 0.05})
+    http = limited_protocol(Settings())
+    with serve(slow, http=http) as running, openllm.Client(running.url) as client:
+
+        def put_forward() -> None:
+            now = running.loop.time
+            running.loop.time = lambda: now() + DAY  # type: ignore[method-assign]
+            begun.set()
+
+        def ask() -> str:
+            asked = {"max_tokens": 20, "ignore_eos": True}
+            if stream:
+                parts = client.stream("hello", **asked)
+                return "".join(one.text for part in parts for one in part.outputs)
+            return client.generate("hello", **asked).outputs[0].text
+
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(ask)
+            running.wait_until(lambda: running.llm.stats().running == 1)
+            running.loop.call_soon_threadsafe(put_forward)
+            assert begun.wait(LONG_WAIT)
+            assert not answer.done()
+            assert answer.result(LONG_WAIT)
 
 
 def test_an_unfinished_head_is_not_kept_without_bound(quick: Open) -> None:

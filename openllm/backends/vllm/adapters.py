@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from openllm.errors import (
 )
 from openllm.weights.adapters import check_adapter, read_adapter, resolve_adapter
 from openllm.weights.finite import check_values
+from openllm.weights.temporary import Temporary
 
 
 class Adapters:
@@ -33,7 +33,7 @@ class Adapters:
     def __init__(self, engine: Any, slots: int, base: Path) -> None:
         self._engine = engine
         self._base = base
-        self._copies: dict[int, tempfile.TemporaryDirectory[str]] = {}  # by id, while mounted
+        self._copies: dict[int, Temporary] = {}  # by id, while mounted
         self._slots = slots
         self._ids = itertools.count(1)
         self._mounted: dict[str, Any] = {}
@@ -91,13 +91,13 @@ class Adapters:
         names = stored_names(adapter, self._base)
         if is_plain(adapter, names):
             return path
-        self._copies[number] = tempfile.TemporaryDirectory(prefix="openllm-adapter-")
-        return write_plain(adapter, names, Path(self._copies[number].name))
+        self._copies[number] = Temporary()
+        return write_plain(adapter, names, self._copies[number].path)
 
     def _forget(self, number: int) -> None:
         copy = self._copies.pop(number, None)
         if copy is not None:
-            copy.cleanup()
+            copy.close()
 
     async def _load(self, name: str, request: Any) -> None:
         # gathered, because the engine's process reports every failure as a bare Exception

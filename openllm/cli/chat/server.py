@@ -6,7 +6,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from openllm.config.servers import running_servers
 from openllm.config.settings import Settings, foreign_environment
 from openllm.config.spec import LLMSpec
 from openllm.errors import ServeError, Unreachable
+from openllm.weights.temporary import Temporary
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 20.0
@@ -67,8 +67,8 @@ def own_server(
         ui=False,
         drain_seconds=1.0,
     )
-    with tempfile.TemporaryDirectory(prefix="openllm-") as folder:
-        recipe, log = Path(folder) / "chat.json", Path(folder) / "log"
+    with Temporary() as folder:
+        recipe, log = folder / "chat.json", folder / "log"
         recipe.write_text(write_document(specs), encoding="utf-8")
         with log.open("wb") as errors:
             child = subprocess.Popen(

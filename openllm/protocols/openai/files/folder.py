@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from openllm.errors import (
     UnsupportedFeature,
     option,
 )
+from openllm.weights.temporary import Temporary
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Folder:
         self.bounds = Bounds(settings.max_file_bytes, settings.max_files_bytes, settings.max_files)
         self._root = settings.files_root
         self._apart = settings.api_workers > 1 and not self.shared
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Temporary | None = None
         self._making = threading.Lock()
 
     @property
@@ -100,8 +100,8 @@ class Folder:
         """The directory, made where it is not there yet, for this user alone."""
         with self._making:
             if self._root is None:
-                self._temporary = tempfile.TemporaryDirectory(prefix="openllm-files-")
-                self._root = Path(self._temporary.name)
+                self._temporary = Temporary()
+                self._root = self._temporary.path
             for path in (self._root, self._root / "files", self._root / "batches"):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return self._root
@@ -109,7 +109,7 @@ class Folder:
     def close(self) -> None:
         """Remove what goes with the server."""
         if self._temporary is not None:
-            self._temporary.cleanup()
+            self._temporary.close()
 
     # Files.
 
