@@ -18,7 +18,7 @@ import attrs
 import pytest
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-import openllm
+from openllm.client import Client
 from openllm.config.settings import Settings
 from openllm.http import connections
 from openllm.http.app import Server
@@ -95,7 +95,7 @@ def test_an_answer_may_take_a_day_with_every_default(echo_model: Path, stream: b
     begun = threading.Event()
     slow = echo_llm(echo_model, engine_args={"delay": 0.05})
     http = limited_protocol(Settings())
-    with serve(slow, http=http) as running, openllm.Client(running.url) as client:
+    with serve(slow, http=http) as running, Client(running.url) as client:
 
         def put_forward() -> None:
             now = running.loop.time
