@@ -44,12 +44,12 @@ REPLACED = {
 
 
 class DebugGroup(click.Group):
-    """A group whose commands all take --debug."""
+    """A group whose commands all take --debug and --quiet."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = super().get_command(ctx, cmd_name)
         if command is not None and not any(param.name == "debug" for param in command.params):
-            command.params.append(_debug_option())
+            command.params += _common_options()
         return command
 
     def resolve_command(
@@ -91,7 +91,7 @@ class LazyGroup(DebugGroup):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any
     ) -> Any:
         """Run a command line and exit: 0 fine, 1 failed, 2 wrong input, 130 interrupted."""
-        state = {"debug": False}
+        state = {"debug": False, "quiet": False}
         extra.update(standalone_mode=False, obj=state)
         try:
             code = super().main(args, prog_name or "openllm", **extra)
@@ -147,18 +147,20 @@ def _summary(variant: Variant) -> str:
     return (docstring or f"From {variant.distribution}.").partition("\n")[0]
 
 
-def _debug_option() -> click.Option:
+def _common_options() -> list[click.Parameter]:
+    """What every command takes, remembered for the whole command line."""
+
     def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         if value:
-            ctx.find_root().obj["debug"] = True
+            ctx.find_root().obj[param.name] = True
 
-    return click.Option(
-        ["--debug"],
-        is_flag=True,
-        expose_value=False,
-        callback=remember,
-        help="Show the traceback of an error.",
-    )
+    return [
+        click.Option([*names], is_flag=True, expose_value=False, callback=remember, help=about)
+        for *names, about in (
+            ("-q", "--quiet", "Say nothing of progress: results, warnings and errors alone."),
+            ("--debug", "Show the traceback of an error."),
+        )
+    ]
 
 
 @click.group(
@@ -166,7 +168,7 @@ def _debug_option() -> click.Option:
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    params=[_debug_option()],
+    params=_common_options(),
     epilog=EPILOG,
 )
 @click.version_option(openllm.__version__, "-V", "--version", message="openllm %(version)s")

@@ -28,7 +28,24 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo(line.rstrip())
 
 
+def quiet() -> bool:
+    """Whether the command line says --quiet."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool((context.find_root().obj or {}).get("quiet"))
+
+
+def log_level(level: str) -> str:
+    """The least severity that a command logs: `level`, with --quiet no less than a warning."""
+    return "warning" if quiet() and level in ("debug", "info") else level
+
+
 def note(text: str) -> None:
-    """One line of progress; what would not print stands there as a question mark."""
+    """One line of progress; nothing with --quiet."""
+    if not quiet():
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """One line on stderr; what would not print stands there as a question mark."""
     said = say(text, FLAGS)
     click.echo("".join(each if each.isprintable() else "?" for each in said), err=True)

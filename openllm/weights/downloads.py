@@ -30,7 +30,9 @@ class Download:
         self._share = share  # is told each time, too
         self._lock = threading.Lock()
         self._all = self._parts = 0  # bytes that are to come, and those that came in parts
-        self._terminal = sys.stderr.isatty()
+        # a process that logs warnings alone shows no line either
+        told = logging.getLogger("openllm").level <= logging.INFO
+        self._terminal = told and sys.stderr.isatty()
         self._begun = self._said = time.monotonic()
         self._found: int | None = None  # bytes that were here before
         self._shown = False

@@ -81,6 +81,7 @@ def test_every_command_and_every_option_explains_itself(run: Run, name: str) -> 
         assert item is not None
         assert item.help
         assert all(param.help for param in item.params if isinstance(param, click.Option))
+        assert {"debug", "quiet"} <= {param.name for param in item.params}
     summary = ast.get_docstring(
         ast.parse((Path(package.__file__).parent / "commands" / f"{name}.py").read_text())
     )

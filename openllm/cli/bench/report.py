@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from openllm.cli.bench.figures import BUSY, BenchRun, Figures
-from openllm.cli.output import note, print_table
+from openllm.cli.output import print_table, warn
 
 LATE_MS = 20.0  # after this, an open loop was not the one that was asked for
 
@@ -60,7 +60,7 @@ def print_run(run: BenchRun) -> None:
     print_table([*head, "ERRORS"], rows)
     for level in run.levels:
         for text in _remarks(level):
-            note(f"{level.level}: {text}")
+            warn(f"{level.level}: {text}")
 
 
 def _remarks(level: Figures) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 
+from openllm.cli.output import quiet
 from openllm.client import Client
 from openllm.config.servers import running_servers
 from openllm.config.settings import Settings, foreign_environment
@@ -30,7 +31,7 @@ class Progress:
     def __init__(self, name: str) -> None:
         self._name = name
         self._begun = time.monotonic()
-        self._shown = sys.stderr.isatty()
+        self._shown = sys.stderr.isatty() and not quiet()
 
     def tell(self) -> None:
         if self._shown:

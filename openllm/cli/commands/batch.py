@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ import click
 
 from openllm.cli.given.options import FILE, SectionedCommand, given_spec, spec_options
 from openllm.cli.given.specs import read_specs
-from openllm.cli.output import note
+from openllm.cli.output import note, quiet, warn
 from openllm.config.settings import Settings
 from openllm.config.spec import LLMSpec
 from openllm.errors import InvalidRequest, option
 
 if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
     from openllm.protocols.openai.batch.lines import BatchLine, Results, Survey
 
 AT_EACH = 64  # requests at a time of each server
@@ -104,7 +107,8 @@ def command(
                 work = _run(spec, settings, lines, results, concurrency, left)
             asyncio.run(work)
     finally:
-        note(
+        say = warn if results.failed else note
+        say(
             f"{len(results.done)} of {len(asked.ids)} requests are answered in {output},"
             f" {results.failed} of them with an error."
         )
@@ -144,7 +148,7 @@ async def _run(
     await server.start()
     try:
         at_once = min(concurrency or llm.info.max_concurrency or AT_ONCE, left)
-        with click.progressbar(length=left, label="Answering", file=sys.stderr) as bar:
+        with _progress(left) as bar:
             asker = Asker(server, lambda: server.alive, room=asyncio.Semaphore(at_once))
             await answer_all(asker, lines, results, at_once, lambda: bar.update(1))
     finally:
@@ -163,9 +167,15 @@ async def _ask_servers(
     from openllm.protocols.openai.batch.work import ServersAsker, answer_all
 
     at_once = min(concurrency or AT_EACH * len(endpoints), left)
-    with click.progressbar(length=left, label="Answering", file=sys.stderr) as bar:
+    with _progress(left) as bar:
         async with ServerPool(endpoints, key) as pool:
             await answer_all(ServersAsker(pool), lines, results, at_once, lambda: bar.update(1))
+
+
+def _progress(left: int) -> ProgressBar[int]:
+    """A bar of the lines that are answered; with --quiet nobody sees it."""
+    file = io.StringIO() if quiet() else sys.stderr
+    return click.progressbar(length=left, label="Answering", file=file)
 
 
 def _addressed(line: BatchLine, spec: LLMSpec) -> BatchLine:

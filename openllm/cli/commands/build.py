@@ -23,7 +23,7 @@ from openllm.cli.given.options import (
     spec_options,
 )
 from openllm.cli.given.specs import model_argument, print_specs, read_resources, read_specs
-from openllm.cli.output import note, print_json
+from openllm.cli.output import log_level, note, print_json
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
 
@@ -117,7 +117,7 @@ def command(
 
     signer = Signer.of(key, settings.sign_password) if key else None
     # What is fetched, and how much room the disk needs, is said before it happens.
-    configure_logging("info")
+    configure_logging(log_level("info"))
     result = build(
         specs,
         BuildOptions(

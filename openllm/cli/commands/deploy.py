@@ -16,7 +16,7 @@ from openllm.cli.given.deployment import (
 )
 from openllm.cli.given.options import format_option
 from openllm.cli.given.specs import is_bento, model_argument, read_resources, read_specs
-from openllm.cli.output import note, print_json, print_table
+from openllm.cli.output import log_level, note, print_json, print_table, warn
 from openllm.config.names import is_tag
 from openllm.config.settings import Settings
 from openllm.config.sizes import readable_size
@@ -142,7 +142,7 @@ def _rehearse(request: Request) -> None:
         try:
             account = _connect(request)
         except DeployError as error:
-            note(f"{error.message} The instance type is left to BentoCloud.")
+            warn(f"{error.message} The instance type is left to BentoCloud.")
     bento = find_deployable(_tag(request), account)
     options = choose(account, bento, request.options, note) if account else request.options
     config = configure(bento, options)
@@ -206,7 +206,7 @@ def _tag(request: Request) -> str:
     from openllm.bento.build import BuildOptions, build
     from openllm.bento.serving.logs import configure_logging
 
-    configure_logging("info")
+    configure_logging(log_level("info"))
     result = build(specs, BuildOptions(resources=read_resources(model, recipe, {}, settings)))
     note(f"{'Built' if result.new else 'Already built'} {result.tag}.")
     return result.tag

@@ -15,7 +15,7 @@ from openllm.cli.given.options import (
     spec_options,
 )
 from openllm.cli.given.words import offer_models
-from openllm.cli.output import print_json
+from openllm.cli.output import log_level, print_json
 from openllm.config.spec import LLMSpec
 from openllm.weights.archive import is_archive
 
@@ -46,7 +46,7 @@ def command(model: str | None, stored_name: str | None, output: str, **options: 
     from openllm.config.sizes import readable_size
 
     settings = given_settings(options)
-    configure_logging(settings.log_level)
+    configure_logging(log_level(settings.log_level))
     if model is not None and (model == STDIN or is_archive(Path(model))):
         # its name where the archive says none: that of the file
         spec = LLMSpec(model_id=_stem(model), trust_remote_code=bool(options["trust_remote_code"]))

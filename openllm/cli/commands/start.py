@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 import openllm
@@ -22,7 +23,7 @@ from openllm.cli.given.options import (
     spec_options,
 )
 from openllm.cli.given.specs import model_argument, print_specs, read_specs
-from openllm.cli.output import note
+from openllm.cli.output import log_level, warn
 from openllm.config.servers import address
 from openllm.config.spec import LLMSpec
 from openllm.errors import OpenLLMError
@@ -75,6 +76,7 @@ def command(
     family says.
     """
     settings = given_settings(options)
+    settings = attrs.evolve(settings, log_level=log_level(settings.log_level))
     specs = read_specs(model, recipe, given_spec(options), settings)
     if print_spec:
         print_specs(specs)
@@ -121,7 +123,7 @@ def _open_when_ready(url: str) -> None:
             except OpenLLMError:  # it ends, and says why itself
                 return
         if not webbrowser.open(url):
-            note(f"There is no browser here. Open {url} where there is one.")
+            warn(f"There is no browser here. Open {url} where there is one.")
 
     threading.Thread(target=wait, daemon=True).start()
 

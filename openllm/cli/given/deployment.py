@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openllm.cli.given.options import F, parse_pairs, with_options
-from openllm.cli.output import note
+from openllm.cli.output import warn
 from openllm.errors import DeployError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def given_deployment(options: Mapping[str, Any]) -> DeployOptions:
         labels={key: str(value) for key, value in (options["labels"] or {}).items()},
     )
     if wanted.access_token and API_KEY in wanted.envs:
-        note(
+        warn(
             f"{API_KEY} and BentoCloud's token come in one header, and one fits in: consider"
             " --no-access-token."
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,3 +210,18 @@ def test_markdown_is_rendered_whole_and_control_characters_are_not() -> None:
     for word in ("bold", "• item", "co", "de", "[31mred", "late thought"):
         assert word in shown
     assert "**" not in shown
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+    from rich.console import Console
+
+    if wanted:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+    else:
+        monkeypatch.setenv("NO_COLOR", "1")
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard")
+    with console.capture() as captured, MarkdownDisplay(console) as display:
+        display.show(ChatDelta(text="```python\nfor x in 1, 2:\n    print(x)\n```\n`code`"))
+    colours = re.findall(r"\x1b\[(?:\d+;)*[349]\d(?:;\d+)*m", captured.get())
+    assert bool(colours) is wanted

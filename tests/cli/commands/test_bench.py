@@ -131,7 +131,8 @@ def test_two_runs_are_compared(run: Run, paced: Running, tmp_path: Path) -> None
     other.write_text(json.dumps(faster))
     svg = tmp_path / "both.svg"
     table = run("bench", "--compare", str(first), str(other), "--plot", str(svg))
-    assert table.exit_code == 0, table.stderr
+    assert (table.exit_code, table.stderr) == (0, f"Drawn: {svg}.\n")
+    assert run("bench", "-q", "--compare", str(first), str(other), "--plot", str(svg)).stderr == ""
     rows = [line.split() for line in table.stdout.splitlines()]
     assert [row[-2:] for row in rows if row[1] == "tokens/s"] == [["+50.0%", "better"]]
     assert [row[-2:] for row in rows if row[1:3] == ["TTFT", "p50"]] == [["+100.0%", "worse"]]

@@ -59,6 +59,14 @@ def test_a_model_is_pulled_once_and_listed(run: Run, pull: Pull) -> None:
     assert "model.safetensors" in shown["files"]
 
 
+def test_quiet_says_nothing_of_progress(run: Run, pull: Pull) -> None:
+    result = run("pull", "demo", "--quiet", "-o", "tag")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.strip() == pull()
+    assert "Reading demo" in run("pull", "demo").stderr
+    assert "The model store has no demo:1." in run("-q", "rm", "demo:1").stderr
+
+
 def test_a_family_is_shown(run: Run) -> None:
     shown = run("show", "llama")
     assert "meta-llama/Llama-3.2-1B-Instruct" in shown.stdout

@@ -34,6 +34,7 @@ def test_start_hands_specs_and_settings_to_the_library(
         "--max-body-bytes",
         "1MiB",
         "--no-ui",
+        "--quiet",
     ]
     result = run(*args, OPENLLM_PORT="4000", OPENLLM_HOST="10.0.0.1", OPENLLM_API_KEY="k")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
@@ -41,6 +42,7 @@ def test_start_hands_specs_and_settings_to_the_library(
     assert specs == (LLMSpec(model_id="demo", family="demo", backend="echo"),)
     expected = {
         "host": "0.0.0.0",
+        "log_level": "warning",
         "port": 4000,
         "api_key": "k",
         "max_body_bytes": 2**20,
