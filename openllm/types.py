@@ -56,14 +56,14 @@ class SamplingParams:
     max_tokens: int | None = None  # None: up to the context's end
     min_tokens: int = 0  # no end of sequence and no stop before that many tokens
     stop: tuple[str, ...] = ()  # matched on the text, across tokens, and cut off
-    stop_token_ids: tuple[int, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()  # that end the answer like its end of sequence
     include_stop: bool = False  # keep the stop string in the text
-    ignore_eos: bool = False
-    skip_special_tokens: bool = True
+    ignore_eos: bool = False  # go on to max_tokens
+    skip_special_tokens: bool = True  # leave them out of the text
     n: int = 1  # choices
     logprobs: int | None = None  # None: none; k: the chosen token's and the k best
-    prompt_logprobs: int | None = None
-    structure: Structure | None = None
+    prompt_logprobs: int | None = None  # the same of the prompt's tokens
+    structure: Structure | None = None  # what the answer must follow, such as a JSON schema
     # Tokens of the thought, which is then closed; None: any number. No engine sees it.
     thinking_budget: int | None = None
 

@@ -130,12 +130,17 @@ PARTS: Mapping[str, Callable[[], str]] = {
 
 def page(text: str) -> str:
     """`text`, the page, with all that is made of the code as it is now."""
-    for name, make in PARTS.items():
-        begin, end = f"<!-- {name}: made by scripts/structure.py -->\n", f"<!-- end of {name} -->"
+    return replaced(text, PARTS, "scripts/structure.py")
+
+
+def replaced(text: str, parts: Mapping[str, Callable[[], str]], script: str) -> str:
+    """`text`, a page, with what stands between a part's two comments made anew."""
+    for name, make in parts.items():
+        begin, end = f"<!-- {name}: made by {script} -->\n", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
-            raise SystemExit(f"{PAGE.name} has no place for {name}: add {begin.strip()} and {end}")
+            raise SystemExit(f"The page has no place for {name}: add {begin.strip()} and {end}")
         text = f"{before}{begin}{make()}{end}{after}"
     return text
 

@@ -12,7 +12,7 @@ import pytest
 
 import openllm
 from openllm.discovery import GROUPS
-from scripts import structure
+from scripts import reference, structure
 from tests.naming import is_there
 from tests.test_house import COLUMNS, LONGEST_FILE, LONGEST_FUNCTION, name_of
 
@@ -31,6 +31,13 @@ def block(name: str) -> str:
 
 def test_what_the_page_says_of_rooms_and_modules_is_what_they_say() -> None:
     assert structure.page(PAGE) == PAGE, "run: python scripts/structure.py"
+
+
+def test_the_reference_has_the_commands_variables_and_fields_that_there_are() -> None:
+    said = "run: python -m scripts.reference"
+    assert reference.commands() == reference.COMMANDS.read_text(), said
+    page = reference.CONFIGURATION.read_text()
+    assert reference.configuration(page) == page, said
 
 
 def test_every_module_is_in_the_tree() -> None:

@@ -1,5 +1,6 @@
-"""The walks of CONTRIBUTING.md, followed word for word in a copy of the checkout: the files they
-show are written, the commands are run, and what is printed is what the page says.
+"""The walks of CONTRIBUTING.md and the page on a first Bento, followed word for word in a copy of
+the checkout: the files they show are written, the commands are run, and what is printed is what
+the page says.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tests.bento.conftest import free_port
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+FIRST_BENTO = (ROOT / "docs" / "first-bento.md").read_text()
 WALKS = dict(
     re.findall(
         r"^## A (.*?)\n(.*?)(?=^## |\Z)",
@@ -71,8 +73,8 @@ class Checkout:
         }
 
     def follow(self, text: str) -> None:
-        """Do what a walk says."""
-        for step in STEP.finditer(text):
+        """Do what a walk says; its servers are on this checkout's port."""
+        for step in STEP.finditer(re.sub(r"\b3000\b", str(self.port), text)):
             if step["path"]:
                 path = self.place / step["path"]
                 assert not path.exists(), f"{step['path']} is there already"
@@ -80,7 +82,7 @@ class Checkout:
                 path.write_text(step["text"])
                 continue
             assert step["kind"] == "console", step[0]
-            for command in COMMAND.finditer(step["text"].replace(":3000", f":{self.port}")):
+            for command in COMMAND.finditer(step["text"]):
                 self.run(command["words"].strip(), command["seen"])
 
     def run(self, words: str, seen: str) -> None:
@@ -172,6 +174,17 @@ def test_the_walk_leads_where_it_says(kind: str, checkout: Checkout) -> None:
     options = f"--config pyproject.toml --no-cache {' '.join(files)}"
     checkout.run(f"ruff check {options}", "All checks passed!\n")
     checkout.run(f"ruff format --check {options}", "... already formatted\n")
+
+
+@pytest.mark.timeout(WALK_WAIT)
+def test_the_first_bento_is_built_served_and_asked(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the one engine that `make install` installs; this environment may have others, too."""
+    variables = {**checkout.variables, "OPENLLM_BACKEND": "pytorch"}
+    monkeypatch.setattr(Checkout, "variables", variables)
+    checkout.follow(FIRST_BENTO.partition("\n## Build\n")[2])
+    assert len(checkout.servers) == 1
 
 
 def test_what_is_printed_is_compared() -> None:

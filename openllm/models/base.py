@@ -62,11 +62,11 @@ class LLMConfig:
     which are known by their id or by one of the `marks`.
     """
 
-    name: ClassVar[str] = ""
+    name: ClassVar[str] = ""  # what options and registries call it
     title: ClassVar[str] = ""  # how people write the name
-    aliases: ClassVar[tuple[str, ...]] = ()
+    aliases: ClassVar[tuple[str, ...]] = ()  # other names that are taken for it
     architectures: ClassVar[tuple[str, ...]] = ()  # as in config.json, the default id's first
-    by_id_only: ClassVar[bool] = False
+    by_id_only: ClassVar[bool] = False  # never found through an architecture
     models: ClassVar[Mapping[str, ModelCard]] = {}  # what is known of each, by Hub id
     shapes: ClassVar[
         Mapping[str, KnownShape]
@@ -76,17 +76,18 @@ class LLMConfig:
     topics: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # Hub ids that are known to belong here: those of `models`, and others
     model_ids: ClassVar[tuple[str, ...]] = ()
-    patterns: ClassVar[tuple[str, ...]] = ()
+    patterns: ClassVar[tuple[str, ...]] = ()  # shell globs over the lower-cased Hub id
     marks: ClassVar[tuple[FamilyMarks, ...]] = ()  # each alone is enough
     default_id: ClassVar[str | None] = None  # one of model_ids: what `openllm start NAME` loads
-    task: ClassVar[str] = "generate"
+    task: ClassVar[str] = "generate"  # or one of the other TASKS
     sampling: ClassVar[
         Mapping[str, Any]
     ] = {}  # the vendor's, from the default id's generation_config.json
     lora_targets: ClassVar[tuple[str, ...]] = ()  # linear layers that an adapter usually changes
-    # how the model writes calls of tools and marks its thoughts, where its chat template does not
-    # show it: modules of openllm.answer.tools and reasoning
+    # how the model writes calls of tools, where its chat template does not show it: a module of
+    # openllm.answer.tools
     tool_format: ClassVar[str | None] = None
+    # how it marks its thoughts, in the same way: a module of openllm.answer.reasoning
     reasoning_format: ClassVar[str | None] = None
     backends: ClassVar[tuple[str, ...]] = (
         "vllm",

@@ -31,7 +31,7 @@ def command(output: str) -> None:
     With -o markdown: the table of variables alone, as docs/configuration.md has it.
     """
     if output == "markdown":
-        click.echo(_markdown())
+        click.echo(variables_table())
         return
     settings = Settings.from_env()  # warns of variables that nobody knows
     if output == "json":
@@ -125,7 +125,8 @@ def _plain(row: Variable) -> dict[str, Any]:
     }
 
 
-def _markdown() -> str:
+def variables_table() -> str:
+    """Every variable as a row of Markdown: its name, kind, default and meaning."""
     lines = ["| variable | kind | default | meaning |", "|---|---|---|---|"]
     for row in all_variables():
         kind = ", ".join(row.choices) or row.kind
