@@ -18,6 +18,7 @@ from openllm.bento.kubernetes import objects, operators, pod
 from openllm.bento.kubernetes.manifests import dump, write_files
 from openllm.bento.kubernetes.options import SCALERS, KubernetesOptions, Replicas
 from openllm.bento.kubernetes.workload import Workload
+from openllm.config.settings import Settings
 from openllm.errors import BuildError
 
 # A text that the YAML of a template holds in the place of a value, and what becomes of it.
@@ -35,10 +36,14 @@ http://{{ .Release.Name }}.{{ .Release.Namespace }}.svc:{{ .Values.service.port 
 
 
 def write_chart(
-    tag: str, image: str, folder: Path, options: KubernetesOptions | None = None
+    tag: str,
+    image: str,
+    folder: Path,
+    options: KubernetesOptions | None = None,
+    settings: Settings | None = None,
 ) -> list[Path]:
     """Write a chart into `folder`, which is made; its files. Errors: BuildError, ServeError."""
-    workload = Workload.of(tag, image, options or KubernetesOptions())
+    workload = Workload.of(tag, image, options or KubernetesOptions(), settings)
     return write_files(folder, make_chart(workload))
 
 

@@ -14,26 +14,35 @@ import yaml
 from openllm.bento.kubernetes import kserve, objects, operators
 from openllm.bento.kubernetes.options import KubernetesOptions
 from openllm.bento.kubernetes.workload import Workload
+from openllm.config.settings import Settings
 from openllm.errors import BuildError
 
 
 def write_manifests(
-    tag: str, image: str, folder: Path, options: KubernetesOptions | None = None
+    tag: str,
+    image: str,
+    folder: Path,
+    options: KubernetesOptions | None = None,
+    settings: Settings | None = None,
 ) -> list[Path]:
     """Write those of a deployment into `folder`, which is made; their paths. Errors: BuildError,
     ServeError.
     """
-    workload = Workload.of(tag, image, options or KubernetesOptions())
+    workload = Workload.of(tag, image, options or KubernetesOptions(), settings)
     return write_files(folder, texts(make_manifests(workload)))
 
 
 def write_kserve(
-    tag: str, image: str, folder: Path, options: KubernetesOptions | None = None
+    tag: str,
+    image: str,
+    folder: Path,
+    options: KubernetesOptions | None = None,
+    settings: Settings | None = None,
 ) -> list[Path]:
     """Write KServe's objects into `folder`, which is made; their paths. Errors: BuildError,
     ServeError.
     """
-    workload = Workload.of(tag, image, options or KubernetesOptions())
+    workload = Workload.of(tag, image, options or KubernetesOptions(), settings)
     return write_files(folder, texts(make_kserve(workload)))
 
 

@@ -39,7 +39,9 @@ class Workload:
     options: KubernetesOptions
 
     @classmethod
-    def of(cls, tag: str, image: str, options: KubernetesOptions) -> Self:
+    def of(
+        cls, tag: str, image: str, options: KubernetesOptions, settings: Settings | None = None
+    ) -> Self:
         """Errors: BuildError, also where the plan says that the GPUs are too few; ServeError."""
         found = inspect_bento(tag)
         check_reference(image)
@@ -51,7 +53,7 @@ class Workload:
                 hint="Build it again with this openllm.",
             )
         replica = bento_replica(found)
-        require_fit(replica, found.tag, Settings.from_env())
+        require_fit(replica, found.tag, settings or Settings())
         return cls(
             name=dns_label(found.tag.partition(":")[0]),
             tag=found.tag,

@@ -125,7 +125,8 @@ def command(
         ),
     )
     _print(result, output)
-    _make_artefacts(result.tag, artefacts, click.echo if output == "text" else note)
+    tell = click.echo if output == "text" else note
+    _make_artefacts(result.tag, artefacts, settings, tell)
 
 
 def _print(result: BuildResult, output: str) -> None:
@@ -148,7 +149,9 @@ def _print(result: BuildResult, output: str) -> None:
         click.echo(f"Serve it: bentoml serve {result.tag}")
 
 
-def _make_artefacts(tag: str, artefacts: Artefacts, tell: Callable[[str], None]) -> None:
+def _make_artefacts(
+    tag: str, artefacts: Artefacts, settings: Settings, tell: Callable[[str], None]
+) -> None:
     """Make them of the Bento `tag`; `tell` is given what a script may want to read. Errors:
     BuildError, DeployError.
     """
@@ -162,7 +165,7 @@ def _make_artefacts(tag: str, artefacts: Artefacts, tell: Callable[[str], None])
         _tell_image(made, tell)
         image = made.reference
     if artefacts.folders:
-        _write_manifests(tag, image, artefacts)
+        _write_manifests(tag, image, artefacts, settings)
     if artefacts.account is not None:
         from openllm.bento.cloud.push import push
 
@@ -170,14 +173,14 @@ def _make_artefacts(tag: str, artefacts: Artefacts, tell: Callable[[str], None])
         note(f"Pushed {tag} to {artefacts.account.endpoint}.")
 
 
-def _write_manifests(tag: str, image: str, artefacts: Artefacts) -> None:
+def _write_manifests(tag: str, image: str, artefacts: Artefacts, settings: Settings) -> None:
     """In each form that is wanted. Errors: BuildError."""
     from openllm.bento.kubernetes.helm import write_chart
     from openllm.bento.kubernetes.manifests import write_kserve, write_manifests
 
     forms = {"k8s": write_manifests, "helm": write_chart, "kserve": write_kserve}
     for form, folder in artefacts.folders.items():
-        for path in forms[form](tag, image, folder, artefacts.kubernetes):
+        for path in forms[form](tag, image, folder, artefacts.kubernetes, settings):
             note(f"Wrote {path}.")
 
 

@@ -38,6 +38,7 @@ class _Asked:
 
     method = "POST"
     owner = ""
+    large_body = True  # so that it is read by `apart`, not where its answer is kept
 
     def __init__(self, body: Mapping[str, Any], notes: Notes, strict: bool, dialect: Dialect):
         self.path_params = _AnyName()
