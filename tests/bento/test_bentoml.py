@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ def built(home: Path, echo_model: Path) -> BuildResult:
 
 
 def test_a_failed_image_build_is_swallowed(
-    built: BuildResult, record: Path, monkeypatch: pytest.MonkeyPatch
+    built: BuildResult, record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(record, monkeypatch, end="exit 125")
+    contexts = tmp_path / "contexts"  # whose neighbours the engine copies
+    contexts.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(contexts))
     monkeypatch.setattr(
         bentoml.container.get_backend("podman"), "binary", str(record.parent / "bin/podman")
     )
