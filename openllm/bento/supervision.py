@@ -65,15 +65,28 @@ class _Private:
     def _watch(self, listener: socket.socket) -> None:
         """Have somebody answer from a worker's end until another one is there."""
         stand_in = StandIn(listener)
-        stopped, dead = threading.Event(), set[int]()
+        stopped, ends = threading.Event(), Ends()
         self.exit_stack.callback(stand_in.close)
         self.exit_stack.callback(stopped.set)
         while not stopped.wait(LOOK_SECONDS):
-            found = {pid for watcher in self.watchers for pid in list(watcher.processes)}
-            ended = {pid for pid in found if _has_ended(pid)}
-            if ended - dead:
+            pids = {pid for watcher in self.watchers for pid in list(watcher.processes)}
+            if ends.any_among(pids):
                 stand_in.call()
-            dead |= ended
+
+
+class Ends:
+    """Notices children that end, also those that are buried between two looks."""
+
+    def __init__(self) -> None:
+        self._living, self._told = set[int](), set[int]()
+
+    def any_among(self, pids: set[int]) -> bool:
+        """Whether, since the last look, a child has ended that is or was among `pids`."""
+        ended = {pid for pid in pids if _has_ended(pid)}
+        living = pids - ended
+        found = (self._living | ended) - living - self._told
+        self._living, self._told = living, ended
+        return bool(found)
 
 
 def _has_ended(pid: int) -> bool:
