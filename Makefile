@@ -100,8 +100,7 @@ format: install  ## rewrite the code the way `check` wants it, and what is made 
 
 test: check  ## check, then every suite that fits this machine
 	$(if $(filter 1,$(VLLM)),$(MAKE) install-vllm)
-	$(if $(filter 1,$(KERAS)),$(MAKE) test-keras)
-	$(if $(filter 1,$(CLIENTS)),$(MAKE) test-clients)
+	+$(MAKE) --jobs=2 --output-sync=target install $(if $(filter 1,$(KERAS)),test-keras) $(if $(filter 1,$(CLIENTS)),test-clients)
 	-$(if $(filter 1,$(CONTAINER)),scripts/container_base.sh)
 	$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder$(if $(filter 0,$(CONTAINER)), -m "not container")
 
