@@ -54,8 +54,10 @@ class LLMDependency(Dependency):  # type: ignore[misc]  # bentoml has no types
         async def is_ready(service: Any) -> bool:
             if not await self._ready(getattr(service, name)):
                 return False
-            if asked is None or inspect.iscoroutinefunction(asked):
-                return asked is None or bool(await asked(service))
+            if asked is None:
+                return True
+            if inspect.iscoroutinefunction(asked):
+                return bool(await asked(service))
             return bool(await asyncio.to_thread(asked, service))
 
         owner.__is_ready__ = is_ready
